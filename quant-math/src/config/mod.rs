@@ -1,0 +1,1 @@
+//! NNI `config_list`: parse, validate, select.

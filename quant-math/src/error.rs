@@ -1,0 +1,87 @@
+//! What can be wrong with numbers.
+
+use std::borrow::Cow;
+
+/// An error of the arithmetic: the data or a parameter has no quantized form.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MathError {
+    /// A NaN or an infinity where finite numbers are needed.
+    #[error("element {index} is {value}, expected a finite number")]
+    NonFinite {
+        /// Position of the first such element, in the order in which the tensor is stored.
+        index: usize,
+        /// What stands there.
+        value: f64,
+    },
+    /// A bit width without a meaning for this quantizer.
+    #[error("{bits} bits is out of range for {what}, expected {expected}")]
+    Bits {
+        /// The width that was asked for.
+        bits: u32,
+        /// The quantizer or grid.
+        what: &'static str,
+        /// The widths that exist.
+        expected: &'static str,
+    },
+    /// The grid's step or one of its ends does not fit into float32.
+    #[error("range [{min:e}, {max:e}] is too wide: a grid value would overflow float32")]
+    RangeOverflow {
+        /// Lower end, 0 included.
+        min: f32,
+        /// Upper end, 0 included.
+        max: f32,
+    },
+    /// `min > max`.
+    #[error("range [{min}, {max}] is empty: min is greater than max")]
+    EmptyRange {
+        /// Lower end.
+        min: f32,
+        /// Upper end.
+        max: f32,
+    },
+    /// A channel layout that does not fit the tensor.
+    #[error("a layout of {expected} elements does not fit a tensor of {found}")]
+    Layout {
+        /// Product of the layout's sizes.
+        expected: usize,
+        /// Elements in the tensor.
+        found: usize,
+    },
+    /// A channel axis that the tensor does not have.
+    #[error("channel axis {axis} does not exist in a tensor of rank {rank}")]
+    Axis {
+        /// The axis.
+        axis: usize,
+        /// The tensor's number of dimensions.
+        rank: usize,
+    },
+}
+
+impl MathError {
+    /// A stable code for scripts; it never changes its meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NonFinite { .. } => "M0101",
+            Self::Bits { .. } => "M0102",
+            Self::RangeOverflow { .. } => "M0103",
+            Self::EmptyRange { .. } => "M0104",
+            Self::Layout { .. } => "M0105",
+            Self::Axis { .. } => "M0106",
+        }
+    }
+
+    /// The way out, where there is one.
+    pub fn help(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::NonFinite { .. } => Some(
+                "the tensor is damaged or was never trained; exclude its op with `exclude: true`, or repair the model"
+                    .into(),
+            ),
+            Self::RangeOverflow { .. } => {
+                Some("exclude the op with `exclude: true`; values near the end of float32 are rarely meant".into())
+            }
+            Self::Bits { .. } | Self::EmptyRange { .. } | Self::Layout { .. } | Self::Axis { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Fake-quant kernels of the frameworks, each named after op and version.

@@ -1,0 +1,32 @@
+//! Quantization arithmetic, `config_list` and plan types.
+//!
+//! This crate does no I/O and knows no graph format. Every formula carries the name of the paper and equation, or of the
+//! framework, op and version, whose bits it reproduces; results are the same bits on every CPU and at every thread count.
+//!
+//! The flow, which is also the order of the modules:
+//!
+//! ```text
+//! config ──▶ plan ──▶ data (float chunks) ──▶ weights (observe, then map) ──▶ metrics ──▶ report
+//!                          grid, range, affine, kernels, quantizers: the formulas underneath
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod affine;
+pub mod config;
+pub mod data;
+mod error;
+pub mod grid;
+pub mod kernels;
+pub mod metrics;
+pub mod plan;
+pub mod quantizers;
+pub mod range;
+pub mod report;
+pub mod weights;
+
+pub use affine::Affine;
+pub use data::{DType, WeightData};
+pub use error::MathError;
+pub use grid::Grid;
+pub use plan::{Emit, Plan, QuantType, Quantizer, Rounding};
+pub use range::Range;

@@ -1,0 +1,238 @@
+//! The plan: every site of a model, and what is to be done with it.
+//!
+//! A plan is data. Finding and deciding make it, nothing else; an adapter's `apply` turns it into bytes.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::data::DType;
+
+/// The version of the plan's JSON form; raised when a field changes its meaning.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A quantizer by its NNI name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantizer {
+    /// Weights, symmetric, from their largest absolute value.
+    Naive,
+    /// Quantization-aware training after Jacob et al. 2018.
+    Qat,
+    /// DoReFa-Net after Zhou et al. 2016.
+    #[serde(rename = "dorefa")]
+    DoReFa,
+}
+
+impl fmt::Display for Quantizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Naive => "naive",
+            Self::Qat => "qat",
+            Self::DoReFa => "dorefa",
+        })
+    }
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Emit {
+    /// Live ranges, straight-through gradients, start step.
+    Training,
+    /// Fake-quant ops with constant ranges.
+    Inference,
+    /// Weights replaced by their quantized values, no new ops.
+    Baked,
+    /// Weights stored as integer codes, dequantized by stock ops.
+    Packed,
+}
+
+impl fmt::Display for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Training => "training",
+            Self::Inference => "inference",
+            Self::Baked => "baked",
+            Self::Packed => "packed",
+        })
+    }
+}
+
+/// Which tensor of an op: NNI's `quant_types`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QuantType {
+    /// The op's trained parameter.
+    Weight,
+    /// A tensor that the op reads.
+    Input,
+    /// The tensor that the op makes.
+    Output,
+    /// The gradient that arrives at the op's output.
+    Gradient,
+}
+
+impl fmt::Display for QuantType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Weight => "weight",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Gradient => "gradient",
+        })
+    }
+}
+
+/// How a real number becomes an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// To the nearest integer, ties to even.
+    #[default]
+    Nearest,
+    /// Toward zero, as NNI's Naive quantizer casts.
+    Truncate,
+}
+
+/// How calibration turns data into a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Observer {
+    /// Smallest and largest value.
+    #[default]
+    MinMax,
+    /// Exponential moving average of each batch's smallest and largest value.
+    Ema,
+    /// Ends that leave out the outermost values.
+    Percentile,
+    /// The clip with the least Kullback-Leibler divergence.
+    Entropy,
+    /// The clip with the least squared error.
+    Mse,
+}
+
+/// Everything that decides how one site is quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The quantizer.
+    pub quantizer: Quantizer,
+    /// Bits of a code.
+    pub bits: u32,
+    /// Zero point fixed to 0 on the signed narrow grid; else affine on the unsigned grid.
+    pub symmetric: bool,
+    /// One scale per channel along this axis of the op's weight; `None`: one for the tensor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub channel_axis: Option<usize>,
+    /// Rounding of the Naive quantizer.
+    #[serde(default)]
+    pub rounding: Rounding,
+    /// QAT: the training step from which on this site is quantized.
+    #[serde(default)]
+    pub quant_start_step: u64,
+    /// QAT: the decay of a range's moving average.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ema_decay: Option<f64>,
+    /// Calibration's observer.
+    #[serde(default)]
+    pub observer: Observer,
+    /// DoReFa: the seed of the gradient noise.
+    #[serde(default)]
+    pub seed: u64,
+    /// The entry of the `config_list` that decided.
+    pub entry: usize,
+}
+
+/// A reason with a stable code: why a site was left alone, or what a user should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A code in kebab case, for example `not-selected`; it never changes its meaning.
+    pub code: String,
+    /// The same for a person, with names.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason from its code and text.
+    pub fn new(code: &str, text: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), text: text.into() }
+    }
+}
+
+/// What is to be done with a site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// Quantize it like this.
+    Quantize(Settings),
+    /// Leave it in float, for this reason.
+    Skip(Reason),
+}
+
+/// A tensor of an op that could be quantized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// The op's name (TensorFlow: the node; TorchScript: the module path).
+    pub op: String,
+    /// The op's type (`Conv2D`, `Conv2d`, …), as the model says it.
+    pub op_type: String,
+    /// Which of the op's tensors.
+    pub kind: QuantType,
+    /// The tensor's name in the model (TensorFlow: the node that makes it; TorchScript: the parameter).
+    pub tensor: String,
+    /// The element type, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dtype: Option<DType>,
+    /// The shape, outermost dimension first, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shape: Option<Vec<u64>>,
+    /// What is to be done.
+    pub decision: Decision,
+}
+
+impl Site {
+    /// The settings, if the site is to be quantized.
+    pub fn settings(&self) -> Option<&Settings> {
+        match &self.decision {
+            Decision::Quantize(settings) => Some(settings),
+            Decision::Skip(_) => None,
+        }
+    }
+}
+
+/// What `plan` prints and `apply` carries out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The quantizer.
+    pub quantizer: Quantizer,
+    /// The form of the output.
+    pub emit: Emit,
+    /// Every site of the model, in the model's order.
+    pub sites: Vec<Site>,
+    /// What a user should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
+}
+
+impl Plan {
+    /// The sites that are to be quantized.
+    pub fn quantized(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().filter(|site| site.settings().is_some())
+    }
+
+    /// The sites that are left alone, each with its reason.
+    pub fn skipped(&self) -> impl Iterator<Item = (&Site, &Reason)> {
+        self.sites.iter().filter_map(|site| match &site.decision {
+            Decision::Skip(reason) => Some((site, reason)),
+            Decision::Quantize(_) => None,
+        })
+    }
+
+    /// Whether applying the plan changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.quantized().next().is_none()
+    }
+}

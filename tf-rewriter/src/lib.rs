@@ -1,0 +1,1 @@
+//! Quantize TensorFlow graphs.
