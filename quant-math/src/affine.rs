@@ -21,11 +21,11 @@ impl Affine {
         Self::checked(range, scale, 0, grid)
     }
 
-    /// Affine parameters (Jacob et al. 2018, §3): `scale = (p − n) / (quant_max − quant_min)`,
+    /// Affine (asymmetric) parameters (Jacob et al. 2018, §3): `scale = (p − n) / (quant_max − quant_min)`,
     /// `zero_point = clamp(quant_min − rne(n / scale), quant_min, quant_max)`.
     ///
     /// An all-zero range has scale 1.
-    pub fn affine(range: Range, grid: Grid) -> Result<Self, MathError> {
+    pub fn asymmetric(range: Range, grid: Grid) -> Result<Self, MathError> {
         let Range { min, max } = range.with_zero();
         #[expect(clippy::cast_precision_loss, reason = "at most 65,535 steps")]
         let scale = (max - min) / grid.steps() as f32;
