@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod plan;
 pub mod quantizers;
 pub mod range;
+pub mod ranges;
 pub mod report;
 pub mod weights;
 

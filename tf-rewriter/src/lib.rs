@@ -1,1 +1,5 @@
 //! Quantize TensorFlow graphs.
+
+mod error;
+
+pub use error::{At, Error};

@@ -1,0 +1,275 @@
+//! What can go wrong with a TensorFlow graph, with the place and the way out.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use quant_math::MathError;
+
+/// A place in a graph: node, position and byte offset, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct At {
+    /// The node's name.
+    pub node: Option<String>,
+    /// The node's position in its graph or function, counted from 0.
+    pub index: Option<usize>,
+    /// Byte offset in the binary form of the graph.
+    pub offset: Option<u64>,
+}
+
+impl At {
+    /// A byte offset, nothing else.
+    pub fn offset(offset: usize) -> Self {
+        Self { offset: Some(offset as u64), ..Self::default() }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(node) = &self.node {
+            parts.push(match self.index {
+                Some(index) => format!("node `{node}` (number {index})"),
+                None => format!("node `{node}`"),
+            });
+        } else if let Some(index) = self.index {
+            parts.push(format!("node {index}"));
+        }
+        if let Some(offset) = self.offset {
+            parts.push(format!("offset {offset:#x}"));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// An error of this crate. [`Error::code`] is stable; [`Error::help`] says the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another error, with the file in which it happened.
+    #[error("{source}")]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What happened there.
+        source: Box<Error>,
+    },
+    /// The operating system refused.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried, for example "read the graph".
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file that is something else than a GraphDef.
+    #[error("this is {found}, expected a TensorFlow GraphDef (binary or text)")]
+    NotAGraph {
+        /// What the file is.
+        found: Cow<'static, str>,
+        /// What to do with it.
+        help: Cow<'static, str>,
+    },
+    /// Longer than a protobuf message may be.
+    #[error("the graph is {bytes} bytes long, expected at most {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The longest that TensorFlow loads.
+        limit: u64,
+    },
+    /// Bytes that are no protobuf message.
+    #[error("{what}: found {found}, expected {expected}")]
+    Wire {
+        /// Which message or field.
+        what: Cow<'static, str>,
+        /// What stands there.
+        found: Cow<'static, str>,
+        /// What should stand there.
+        expected: Cow<'static, str>,
+        /// Where.
+        at: At,
+    },
+    /// Two nodes with one name.
+    #[error("two nodes are called `{name}` (numbers {first} and {second}), expected unique names")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The first node's position.
+        first: usize,
+        /// The second one's.
+        second: usize,
+        /// The second one's place.
+        at: At,
+    },
+    /// An edge into nothing.
+    #[error("node `{node}` reads `{input}`, which is not in the graph")]
+    MissingInput {
+        /// The reading node.
+        node: String,
+        /// The input as written.
+        input: String,
+        /// The reading node's place.
+        at: At,
+    },
+    /// A cycle that no loop construct closes.
+    #[error("node `{node}` depends on itself: {path}")]
+    Cycle {
+        /// A node of the cycle.
+        node: String,
+        /// The names along it.
+        path: String,
+        /// That node's place.
+        at: At,
+    },
+    /// A tensor whose parts contradict each other.
+    #[error("tensor of {what}: found {found}, expected {expected}")]
+    Tensor {
+        /// Whose tensor.
+        what: String,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+        /// Where.
+        at: At,
+    },
+    /// Text that is no GraphDef in text form.
+    #[error("line {line}, column {column}: {message}")]
+    Text {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What was found and expected.
+        message: String,
+    },
+    /// Numbers without a quantized form.
+    #[error("tensor `{tensor}`: {source}")]
+    Math {
+        /// The node that holds the tensor.
+        tensor: String,
+        /// What is wrong with it.
+        source: MathError,
+    },
+    /// A form of output that does not exist for this request.
+    #[error("`--emit {emit}` {why}")]
+    Emit {
+        /// The form.
+        emit: quant_math::Emit,
+        /// What stands against it.
+        why: String,
+        /// What can be had instead.
+        help: String,
+    },
+    /// Activations without a range.
+    #[error("{} activation site(s) have no range: {}", .sites.len(), first_names(.sites))]
+    MissingRanges {
+        /// The sites, as `op (kind)`.
+        sites: Vec<String>,
+        /// The command that makes the file.
+        help: String,
+    },
+    /// A ranges file that was made for something else, or is damaged.
+    #[error("ranges file: {message}")]
+    Ranges {
+        /// What is wrong.
+        message: String,
+        /// The way out.
+        help: String,
+    },
+    /// A plan that does not fit the model.
+    #[error("the plan does not fit this graph: {message}")]
+    Plan {
+        /// Where they differ.
+        message: String,
+    },
+    /// The written file failed its check; it was not put in place.
+    #[error("the written graph failed its check and was discarded: {message}")]
+    Verify {
+        /// What was found.
+        message: String,
+    },
+}
+
+fn first_names(sites: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = sites.iter().take(SHOWN).map(String::as_str).collect();
+    let more = sites.len().saturating_sub(SHOWN);
+    if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
+}
+
+impl Error {
+    /// A stable code for scripts; it never changes its meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InFile { source, .. } => source.code(),
+            Self::Io { .. } => "E0101",
+            Self::NotAGraph { .. } => "E0102",
+            Self::TooLarge { .. } => "E0103",
+            Self::Wire { .. } => "E0201",
+            Self::DuplicateName { .. } => "E0202",
+            Self::MissingInput { .. } => "E0203",
+            Self::Cycle { .. } => "E0204",
+            Self::Tensor { .. } => "E0301",
+            Self::Math { source, .. } => source.code(),
+            Self::Text { .. } => "E0401",
+            Self::Emit { .. } => "E0501",
+            Self::MissingRanges { .. } => "E0502",
+            Self::Ranges { .. } => "E0503",
+            Self::Plan { .. } => "E0504",
+            Self::Verify { .. } => "E0601",
+        }
+    }
+
+    /// The way out, where there is one.
+    pub fn help(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::InFile { source, .. } => source.help(),
+            Self::NotAGraph { help, .. } => Some(help.clone()),
+            Self::TooLarge { .. } => Some(
+                "TensorFlow itself refuses a GraphDef of 2 GiB or more; keep the weights in a SavedModel's checkpoint instead of freezing them"
+                    .into(),
+            ),
+            Self::Wire { .. } => Some("the file is damaged or was cut off; copy it again from its source".into()),
+            Self::DuplicateName { .. } => Some("rename one of them where the graph is made; TensorFlow would refuse the graph too".into()),
+            Self::MissingInput { .. } => {
+                Some("the graph is not self-contained: freeze the whole model, not a part of it".into())
+            }
+            Self::Cycle { .. } => Some("only `NextIteration` may close a loop; TensorFlow would refuse the graph too".into()),
+            Self::Math { source, .. } => source.help(),
+            Self::Emit { help, .. } | Self::MissingRanges { help, .. } | Self::Ranges { help, .. } => Some(help.clone().into()),
+            Self::Plan { .. } => Some("make the plan again from this file".into()),
+            Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
+            Self::Io { .. } | Self::Tensor { .. } | Self::Text { .. } => None,
+        }
+    }
+
+    /// File, node and offset, as far as they are known, for a line `--> …`.
+    pub fn location(&self) -> Option<String> {
+        let at = match self {
+            Self::InFile { path, source } => {
+                let inner = source.location();
+                return Some(
+                    inner.map_or_else(|| path.display().to_string(), |at| format!("{}, {at}", path.display())),
+                );
+            }
+            Self::Wire { at, .. }
+            | Self::DuplicateName { at, .. }
+            | Self::MissingInput { at, .. }
+            | Self::Cycle { at, .. }
+            | Self::Tensor { at, .. } => at.to_string(),
+            _ => String::new(),
+        };
+        (!at.is_empty()).then_some(at)
+    }
+
+    /// The same error, known to have happened in `path`.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::InFile { .. } => self,
+            source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
+        }
+    }
+}
