@@ -1,0 +1,37 @@
+//! TensorFlow's messages, generated from `proto/graph.proto`.
+//!
+//! Only what a rule asks for is decoded into these types, and only what it changes is encoded from them; everything else stays the
+//! bytes it was. Unknown fields are kept, and maps are lists of entries in the order of the file.
+
+#[expect(
+    warnings,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
+}
+
+pub use generated::graph::*;
+
+#[cfg(test)]
+mod tests {
+    use protobuf::Message;
+
+    use super::{GraphDef, NodeDef, node_def};
+
+    #[test]
+    fn entries_keep_their_order_and_unknown_fields_stay() {
+        let attr = |key: &str| node_def::AttrEntry { key: key.to_owned(), ..Default::default() };
+        let node = NodeDef { name: "a".to_owned(), attr: vec![attr("z"), attr("b"), attr("m")], ..Default::default() };
+        let mut bytes = GraphDef { node: vec![node], ..Default::default() }.write_to_bytes().unwrap();
+        bytes.extend([0xfa, 0x3e, 1, 7]); // field 1007, one byte
+        let graph = GraphDef::parse_from_bytes(&bytes).unwrap();
+        let keys: Vec<&str> = graph.node[0].attr.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["z", "b", "m"]);
+        assert_eq!(graph.write_to_bytes().unwrap(), bytes);
+    }
+}
