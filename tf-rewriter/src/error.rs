@@ -19,8 +19,8 @@ pub struct At {
 
 impl At {
     /// A byte offset, nothing else.
-    pub fn offset(offset: usize) -> Self {
-        Self { offset: Some(offset as u64), ..Self::default() }
+    pub fn offset(offset: usize) -> Box<Self> {
+        Box::new(Self { offset: Some(offset as u64), ..Self::default() })
     }
 }
 
@@ -88,7 +88,7 @@ pub enum Error {
         /// What should stand there.
         expected: Cow<'static, str>,
         /// Where.
-        at: At,
+        at: Box<At>,
     },
     /// Two nodes with one name.
     #[error("two nodes are called `{name}` (numbers {first} and {second}), expected unique names")]
@@ -100,7 +100,7 @@ pub enum Error {
         /// The second one's.
         second: usize,
         /// The second one's place.
-        at: At,
+        at: Box<At>,
     },
     /// An edge into nothing.
     #[error("node `{node}` reads `{input}`, which is not in the graph")]
@@ -110,7 +110,7 @@ pub enum Error {
         /// The input as written.
         input: String,
         /// The reading node's place.
-        at: At,
+        at: Box<At>,
     },
     /// A cycle that no loop construct closes.
     #[error("node `{node}` depends on itself: {path}")]
@@ -120,7 +120,7 @@ pub enum Error {
         /// The names along it.
         path: String,
         /// That node's place.
-        at: At,
+        at: Box<At>,
     },
     /// A tensor whose parts contradict each other.
     #[error("tensor of {what}: found {found}, expected {expected}")]
@@ -132,7 +132,7 @@ pub enum Error {
         /// What should stand there.
         expected: String,
         /// Where.
-        at: At,
+        at: Box<At>,
     },
     /// Text that is no GraphDef in text form.
     #[error("line {line}, column {column}: {message}")]

@@ -2,5 +2,6 @@
 
 mod error;
 pub mod pb;
+pub mod wire;
 
 pub use error::{At, Error};
