@@ -1,6 +1,6 @@
 //! Scale, zero point and grid: the reference codes and values.
 
-use crate::{Grid, MathError, Range};
+use crate::{Grid, MathError, Range, Rounding};
 
 /// An affine map between real numbers and codes: `real = (q − zero_point) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,10 +76,19 @@ impl Affine {
 
     /// `q = clamp(rne(x / scale) + zero_point, quant_min, quant_max)`.
     pub fn quantize(self, x: f32) -> i32 {
+        self.quantize_with(Rounding::Nearest, x)
+    }
+
+    /// [`quantize`](Self::quantize) with another rounding.
+    pub fn quantize_with(self, rounding: Rounding, x: f32) -> i32 {
         // The sum is exact where it is inside the grid; outside, the clamp decides.
         #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535")]
         let (z, lo, hi) = (self.zero_point as f32, self.grid.quant_min() as f32, self.grid.quant_max() as f32);
-        let q = ((x / self.scale).round_ties_even() + z).max(lo).min(hi);
+        let steps = match rounding {
+            Rounding::Nearest => (x / self.scale).round_ties_even(),
+            Rounding::Truncate => (x / self.scale).trunc(),
+        };
+        let q = (steps + z).max(lo).min(hi);
         #[expect(clippy::cast_possible_truncation, reason = "clamped to the grid")]
         let q = q as i32;
         q

@@ -56,6 +56,25 @@ pub enum MathError {
         /// The tensor's number of dimensions.
         rank: usize,
     },
+    /// Nothing to observe.
+    #[error("the tensor has no elements")]
+    Empty,
+    /// A scale per channel where the quantizer has one for the tensor.
+    #[error("{what} has one map for the tensor, found a layout of {channels} channels")]
+    Granularity {
+        /// The quantizer.
+        what: &'static str,
+        /// Channels of the layout.
+        channels: usize,
+    },
+    /// No integer codes of the asked size exist.
+    #[error("values of {bits} bits have no integer codes of at most {expected} bits")]
+    NoCodes {
+        /// Bits of the values; 32 where they stay in float.
+        bits: u32,
+        /// The largest size that was asked for.
+        expected: u32,
+    },
 }
 
 impl MathError {
@@ -68,6 +87,9 @@ impl MathError {
             Self::EmptyRange { .. } => "M0104",
             Self::Layout { .. } => "M0105",
             Self::Axis { .. } => "M0106",
+            Self::Empty => "M0107",
+            Self::Granularity { .. } => "M0108",
+            Self::NoCodes { .. } => "M0109",
         }
     }
 
@@ -81,7 +103,9 @@ impl MathError {
             Self::RangeOverflow { .. } => {
                 Some("exclude the op with `exclude: true`; values near the end of float32 are rarely meant".into())
             }
-            Self::Bits { .. } | Self::EmptyRange { .. } | Self::Layout { .. } | Self::Axis { .. } => None,
+            Self::Granularity { .. } => Some("leave `per_channel` out for this quantizer".into()),
+            Self::NoCodes { .. } => Some("use `--emit baked`, or a width of at most 8 bits".into()),
+            Self::Bits { .. } | Self::EmptyRange { .. } | Self::Layout { .. } | Self::Axis { .. } | Self::Empty => None,
         }
     }
 }

@@ -38,6 +38,11 @@ impl Grid {
         self.quant_max
     }
 
+    /// Bits that the codes need.
+    pub fn bits(self) -> u32 {
+        i32::BITS - self.steps().leading_zeros()
+    }
+
     /// `quant_max − quant_min`: the number of steps, at most 65,535.
     pub fn steps(self) -> i32 {
         self.quant_max - self.quant_min
@@ -61,6 +66,11 @@ mod tests {
         assert_eq!(ends(Grid::signed_narrow(8).unwrap()), (-127, 127));
         assert_eq!(ends(Grid::signed_narrow(2).unwrap()), (-1, 1));
         assert_eq!(ends(Grid::signed_narrow(16).unwrap()), (-32767, 32767));
+        for bits in 2..=16 {
+            let grids = [Grid::unsigned(bits), Grid::signed(bits), Grid::signed_narrow(bits)];
+            assert_eq!(grids.map(|grid| grid.unwrap().bits()), [bits; 3]);
+        }
+        assert_eq!(Grid::unsigned(1).unwrap().bits(), 1);
     }
 
     #[test]

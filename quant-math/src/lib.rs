@@ -10,6 +10,10 @@
 //!                          grid, range, affine, kernels, quantizers: the formulas underneath
 //! ```
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::inline_always,
+    reason = "a formula must be inlined to be compiled for the widest SIMD of the machine"
+)]
 
 pub mod affine;
 pub mod config;
@@ -23,6 +27,7 @@ pub mod quantizers;
 pub mod range;
 pub mod ranges;
 pub mod report;
+pub mod tanh;
 pub mod weights;
 
 pub use affine::Affine;
@@ -31,3 +36,4 @@ pub use error::MathError;
 pub use grid::Grid;
 pub use plan::{Emit, Plan, QuantType, Quantizer, Rounding};
 pub use range::Range;
+pub use weights::{ChannelLayout, Dequant, WeightMap, observe};

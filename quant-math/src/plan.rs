@@ -144,6 +144,24 @@ pub struct Settings {
     pub entry: usize,
 }
 
+impl Settings {
+    /// `quantizer` with `bits`, symmetric and per tensor, and the defaults of every other key.
+    pub fn new(quantizer: Quantizer, bits: u32) -> Self {
+        Self {
+            quantizer,
+            bits,
+            symmetric: true,
+            channel_axis: None,
+            rounding: Rounding::Nearest,
+            quant_start_step: 0,
+            ema_decay: None,
+            observer: Observer::MinMax,
+            seed: 0,
+            entry: 0,
+        }
+    }
+}
+
 /// A reason with a stable code: why a site was left alone, or what a user should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
