@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod code;
 pub mod error;
 
 pub use error::{At, Error};
