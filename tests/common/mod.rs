@@ -42,9 +42,11 @@ pub(crate) fn oracle(framework: Framework) -> Option<PathBuf> {
     if let Some(python) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
         return Some(python.into());
     }
-    if std::env::var_os("QUANT_REQUIRE_ORACLES").is_some_and(|value| value == "1") {
-        panic!("{variable} is not set, expected a Python interpreter with {framework:?}: `cargo xtask test` sets it");
-    }
+    let required = std::env::var_os("QUANT_REQUIRE_ORACLES").is_some_and(|value| value == "1");
+    assert!(
+        !required,
+        "{variable} is not set, expected a Python interpreter with {framework:?}: `cargo xtask test` sets it"
+    );
     eprintln!("left out: comparison with {framework:?} ({variable} is not set; `cargo xtask test` runs it)");
     None
 }
@@ -73,8 +75,11 @@ pub(crate) fn run_python<A: AsRef<OsStr>>(python: &Path, script: &str, arguments
         scope.spawn(move || stdin.write_all(input).ok());
         child.wait_with_output().expect("the script's output")
     });
-    if !output.status.success() {
-        panic!("{script} failed with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
+    assert!(
+        output.status.success(),
+        "{script} failed with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
