@@ -2,6 +2,7 @@
 
 mod error;
 pub mod pb;
+pub mod tensor;
 pub mod wire;
 
 pub use error::{At, Error};
