@@ -1,3 +1,83 @@
 //! The project's own commands.
 
-fn main() {}
+mod apt;
+mod models;
+mod oracles;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::run::{cargo, note, root, run};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find or install TensorFlow and PyTorch, which the parity tests compare with, and print where they are
+    Oracles,
+    /// Run all tests, with both frameworks
+    Test(TestArgs),
+    /// Do what the continuous integration does
+    Ci,
+    /// Make the example model, its ranges, and the large models under `target/models`
+    Models(models::ModelsArgs),
+    /// Run the benches
+    Bench {
+        /// Arguments for `cargo bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Run only what needs neither framework
+    #[arg(long)]
+    without_oracles: bool,
+    /// Arguments for `cargo test`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn execute(self) -> Result<()> {
+        match self {
+            Self::Oracles => oracles::bring().map(drop),
+            Self::Test(args) => test(&args),
+            Self::Ci => run(std::process::Command::new("bash").arg(root().join(".ci/run"))),
+            Self::Models(args) => models::make(&args),
+            Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
+        }
+    }
+}
+
+fn test(args: &TestArgs) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace"]).args(&args.args);
+    if args.without_oracles {
+        // What the caller's shell has set must not bring them back.
+        command.env_remove(oracles::TENSORFLOW_VAR).env_remove(oracles::TORCH_VAR).env_remove(oracles::REQUIRE_VAR);
+    } else {
+        oracles::bring()?.set(&mut command).env(oracles::REQUIRE_VAR, "1");
+    }
+    run(&mut command)
+}

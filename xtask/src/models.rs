@@ -1,0 +1,47 @@
+//! The models that examples, tests and benches work on.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::oracles;
+use crate::run::{python, root, run};
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// What to make; without it everything
+    #[arg(value_enum)]
+    which: Vec<Which>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// `examples/models/digits.pb`, its data and its ranges
+    Digits,
+    /// `target/models`: MobileNetV2 and ResNet50 with seeded weights
+    Keras,
+    /// `target/models`: a graph of 1.9 GB, and one that passes 2 GiB
+    Big,
+    /// `target/models`: a graph of 50,000 nodes
+    Nodes,
+}
+
+/// Makes the models.
+pub(crate) fn make(args: &ModelsArgs) -> Result<()> {
+    let all = Which::value_variants();
+    let which = if args.which.is_empty() { all } else { &args.which };
+    // The interpreter of TensorFlow serves the scripts that need none as well: it has NumPy.
+    let tensorflow = oracles::tensorflow()?;
+    let script = |path: &str| run(python(&tensorflow).arg(root().join(path)));
+    for which in which {
+        match which {
+            Which::Digits => {
+                script("examples/models/make_digits.py")?;
+                script("examples/models/record_ranges.py")?;
+            }
+            Which::Keras => script("tests/models/make_keras.py")?,
+            Which::Big => script("tests/models/make_big_graph.py")?,
+            Which::Nodes => script("tests/models/make_many_nodes.py")?,
+        }
+    }
+    Ok(())
+}
