@@ -1,1 +1,81 @@
-//! NNI `config_list`: parse, validate, select.
+//! NNI's `config_list`: parse, validate, select.
+//!
+//! ```text
+//! text ──syntax──▶ values ──validate──▶ ConfigList ──select──▶ per op: an Entry ──settings──▶ per tensor: Settings
+//!        (JSON5 and                (all errors                (the last match
+//!         what Python adds)         at once)                   wins whole)
+//! ```
+//!
+//! One config serves TensorFlow and TorchScript: [`op_types`] says which names mean the same.
+//!
+//! ```
+//! use quant_math::config::{ConfigList, OpFacts, Selection};
+//! use quant_math::{QuantType, Quantizer};
+//!
+//! // As it stands in NNI's documentation.
+//! let text = "config_list = [{
+//!     'quant_types': ['weight'],
+//!     'quant_bits': {'weight': 8},  # you can just use `int` here
+//!     'op_types': ['Conv2d', 'Linear']
+//! }]";
+//! let config = ConfigList::parse(text, Some(Quantizer::Qat))?;
+//! let op = OpFacts { name: "block1/conv", op_type: "Conv2D", is_default: true };
+//! let Selection::Selected { entry, config } = config.select(&op) else { unreachable!() };
+//! assert_eq!(config.settings(Quantizer::Qat, QuantType::Weight, entry).map(|s| s.bits), Some(8));
+//! # Ok::<(), quant_math::config::ConfigErrors>(())
+//! ```
+
+mod checker;
+mod entry;
+mod error;
+mod nearest;
+pub mod op_types;
+mod pattern;
+mod schema;
+mod select;
+mod syntax;
+mod validate;
+mod value;
+
+use crate::plan::{QuantType, Quantizer, Reason};
+
+pub use entry::Entry;
+pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
+pub use schema::schema;
+pub use select::{OpFacts, Selection};
+
+/// A validated `config_list` and the quantizer that it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigList {
+    /// The quantizer.
+    pub quantizer: Quantizer,
+    /// The entries, in the order of the text; of those that match an op, the last decides.
+    pub entries: Vec<Entry>,
+}
+
+impl ConfigList {
+    /// What an absent config means: the weights of every default op, 8 bits.
+    pub fn default_for(quantizer: Quantizer) -> Self {
+        Self { quantizer, entries: vec![Entry::default_weights()] }
+    }
+
+    /// Read a list of entries, or `{ quantizer, config_list }`.
+    ///
+    /// JSON5 is understood, and what Python adds to it: `#` comments, `True`, `False`, `None`, a leading `config_list =`. A
+    /// `quantizer` of the caller and one in the text must agree, and one of both must be there. Everything that is wrong with the
+    /// entries is reported at once.
+    pub fn parse(text: &str, quantizer: Option<Quantizer>) -> Result<Self, ConfigErrors> {
+        let value = syntax::read(text)?;
+        validate::config(&value, quantizer)
+    }
+
+    /// Keys that were given and change nothing, for example `ema_decay` for Naive.
+    pub fn warnings(&self) -> Vec<Reason> {
+        self.entries.iter().flat_map(|entry| entry.warnings.iter().cloned()).collect()
+    }
+
+    /// The kinds of tensors that any entry which is not an `exclude` names.
+    pub fn uses(&self, kind: QuantType) -> bool {
+        self.entries.iter().any(|entry| !entry.exclude && entry.quant_types.contains(&kind))
+    }
+}

@@ -1,0 +1,114 @@
+//! One entry of a `config_list`, validated.
+
+use super::pattern::{NamePattern, TypePattern};
+use crate::plan::{Observer, QuantType, Quantizer, Reason, Rounding, Settings};
+
+/// The bits of an absent config, and of Naive where none are given.
+pub(super) const DEFAULT_BITS: u32 = 8;
+/// The moving average's decay where none is given (NNI 2.x: `ema_decay`, fixed).
+pub(super) const DEFAULT_EMA_DECAY: f64 = 0.99;
+
+/// One value per kind of tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PerKind<T>([Option<T>; 4]);
+
+impl<T: Copy> PerKind<T> {
+    pub(super) fn none() -> Self {
+        Self([None; 4])
+    }
+
+    pub(super) fn all(value: T) -> Self {
+        Self([Some(value); 4])
+    }
+
+    pub(super) fn get(&self, kind: QuantType) -> Option<T> {
+        self.0.get(slot(kind)).copied().flatten()
+    }
+
+    pub(super) fn set(&mut self, kind: QuantType, value: T) {
+        if let Some(place) = self.0.get_mut(slot(kind)) {
+            *place = Some(value);
+        }
+    }
+}
+
+fn slot(kind: QuantType) -> usize {
+    match kind {
+        QuantType::Weight => 0,
+        QuantType::Input => 1,
+        QuantType::Output => 2,
+        QuantType::Gradient => 3,
+    }
+}
+
+/// One entry of a `config_list`, valid for the quantizer of its list.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    pub(super) op_types: Option<Vec<TypePattern>>,
+    pub(super) op_names: Option<Vec<NamePattern>>,
+    /// Leave in float what the entry matches.
+    pub exclude: bool,
+    /// The kinds of tensors to quantize, each once.
+    pub quant_types: Vec<QuantType>,
+    /// Weights: one scale per channel.
+    pub per_channel: bool,
+    pub(super) bits: PerKind<u32>,
+    pub(super) symmetric: PerKind<bool>,
+    pub(super) quant_start_step: u64,
+    pub(super) ema_decay: f64,
+    pub(super) observer: Observer,
+    pub(super) rounding: Rounding,
+    pub(super) seed: u64,
+    pub(super) warnings: Vec<Reason>,
+}
+
+impl Entry {
+    /// An entry that matches nothing and has every key's default.
+    pub(super) fn empty() -> Self {
+        Self {
+            op_types: None,
+            op_names: None,
+            exclude: false,
+            quant_types: vec![QuantType::Weight],
+            per_channel: false,
+            bits: PerKind::none(),
+            symmetric: PerKind::none(),
+            quant_start_step: 0,
+            ema_decay: DEFAULT_EMA_DECAY,
+            observer: Observer::default(),
+            rounding: Rounding::default(),
+            seed: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn default_weights() -> Self {
+        Self { op_types: Some(vec![TypePattern::Default]), bits: PerKind::all(DEFAULT_BITS), ..Self::empty() }
+    }
+
+    /// How a tensor of this `kind` is quantized; `None` if the entry does not name the kind, or excludes.
+    ///
+    /// `entry` is the entry's index, for the plan. `channel_axis` is `None`: the adapter knows it, and sets it for a weight when
+    /// [`per_channel`](Self::per_channel) is true. Keys that mean nothing for the kind have their defaults.
+    pub fn settings(&self, quantizer: Quantizer, kind: QuantType, entry: usize) -> Option<Settings> {
+        if self.exclude || !self.quant_types.contains(&kind) {
+            return None;
+        }
+        let qat = quantizer == Quantizer::Qat;
+        let is_weight = kind == QuantType::Weight;
+        let activation = matches!(kind, QuantType::Input | QuantType::Output);
+        Some(Settings {
+            quantizer,
+            bits: self.bits.get(kind)?,
+            symmetric: self.symmetric.get(kind).unwrap_or(is_weight),
+            channel_axis: None,
+            rounding: self.rounding,
+            quant_start_step: if qat { self.quant_start_step } else { 0 },
+            ema_decay: (qat && activation).then_some(self.ema_decay),
+            observer: if qat && activation { self.observer } else { Observer::default() },
+            seed: if kind == QuantType::Gradient { self.seed } else { 0 },
+            entry,
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! The JSON Schema of a config, for editors and for `schema`.
+#![expect(
+    dead_code,
+    reason = "the types are there for their schema alone; validation gives better messages than a derive"
+)]
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Value, json};
+
+use super::op_types::OP_TYPES;
+use crate::plan::{Observer, QuantType, Quantizer, Rounding};
+
+/// The JSON Schema (draft 2020-12) of a config, with every key's meaning and default.
+///
+/// `x-op-types` holds the table of op types that mean the same.
+pub fn schema() -> Value {
+    let mut schema: Schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    let rows = OP_TYPES.iter().map(|row| {
+        json!({
+            "names": row.names,
+            "default_in_tensorflow": row.default_in_tensorflow,
+            "default_in_torch": row.default_in_torch,
+        })
+    });
+    schema.insert("x-op-types".to_owned(), rows.collect());
+    schema.to_value()
+}
+
+/// The keys of an entry.
+pub(super) const KEYS: [&str; 13] = [
+    "op_types",
+    "op_names",
+    "exclude",
+    "quant_types",
+    "quant_bits",
+    "q_bits",
+    "quant_start_step",
+    "symmetric",
+    "per_channel",
+    "ema_decay",
+    "observer",
+    "rounding",
+    "seed",
+];
+
+/// What is quantized, and how: a list of entries, of which the last one that matches an op decides about it.
+#[derive(JsonSchema)]
+#[schemars(untagged, title = "config_list")]
+enum Config {
+    /// The entries alone; the quantizer is given elsewhere.
+    List(Vec<EntryKeys>),
+    /// The entries and their quantizer.
+    Named(Named),
+}
+
+/// The entries and their quantizer.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Named {
+    /// The quantizer; may be left out where it is given elsewhere, and must not differ from that.
+    quantizer: Option<Quantizer>,
+    /// The entries.
+    config_list: Vec<EntryKeys>,
+}
+
+/// Matches an op when each of `op_types` and `op_names` that it has matches; at least one must be there.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("anyOf" = [{ "required": ["op_types"] }, { "required": ["op_names"] }]))]
+struct EntryKeys {
+    /// Op or module types, of either framework and in any case; `default` stands for every op that has a weight to quantize.
+    op_types: Option<OneOrMany>,
+    /// Exact names, or globs in which `*` stands for any characters (`block_*/conv`).
+    #[schemars(length(min = 1))]
+    op_names: Option<Vec<String>>,
+    /// Leave in float what this entry matches.
+    #[schemars(extend("default" = false))]
+    exclude: Option<bool>,
+    /// The tensors to quantize. QAT must name them; Naive and DoReFa take `["weight"]`.
+    #[schemars(length(min = 1))]
+    quant_types: Option<Vec<QuantType>>,
+    /// Bits of a code, for all kinds of tensors or for each: QAT and Naive 2 to 16, DoReFa 1 to 8 or 32. Naive takes 8 where none are
+    /// given.
+    quant_bits: Option<Bits>,
+    /// The same as a single number in `quant_bits`, which must not be given too.
+    #[schemars(range(min = 1, max = 32))]
+    q_bits: Option<u32>,
+    /// QAT: the training step from which on what this entry matches is quantized; its ranges are observed from the first step.
+    #[schemars(extend("default" = 0))]
+    quant_start_step: Option<u64>,
+    /// Zero point 0 on the signed narrow grid; else affine on the unsigned grid. Weights true, inputs and outputs false where not given.
+    symmetric: Option<Symmetric>,
+    /// One scale per channel of a weight. Not for DoReFa.
+    #[schemars(extend("default" = false))]
+    per_channel: Option<bool>,
+    /// QAT: the decay of the moving average of a range.
+    #[schemars(extend("default" = 0.99, "exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
+    ema_decay: Option<f64>,
+    /// QAT: how calibration turns the values of an input or output into a range.
+    #[schemars(extend("default" = "minmax"))]
+    observer: Option<Observer>,
+    /// Naive: how a real number becomes a code; `truncate` is what NNI does.
+    #[schemars(extend("default" = "nearest"))]
+    rounding: Option<Rounding>,
+    /// DoReFa: the seed of the gradient noise.
+    #[schemars(extend("default" = 0))]
+    seed: Option<u64>,
+}
+
+/// One word or several.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(#[schemars(length(min = 1))] Vec<String>),
+}
+
+/// One number for all kinds of tensors, or one for each.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Bits {
+    /// For all.
+    All(#[schemars(range(min = 1, max = 32))] u32),
+    /// For each.
+    Each(EachBits),
+}
+
+/// Bits for each kind of tensor; every kind in `quant_types` needs some.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct EachBits {
+    /// Bits of weights.
+    #[schemars(range(min = 1, max = 32))]
+    weight: Option<u32>,
+    /// Bits of inputs.
+    #[schemars(range(min = 1, max = 32))]
+    input: Option<u32>,
+    /// Bits of outputs.
+    #[schemars(range(min = 1, max = 32))]
+    output: Option<u32>,
+    /// Bits of gradients.
+    #[schemars(range(min = 1, max = 32))]
+    gradient: Option<u32>,
+}
+
+/// One answer for all kinds of tensors, or one for each.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Symmetric {
+    /// For all.
+    All(bool),
+    /// For each.
+    Each(EachSymmetric),
+}
+
+/// Whether each kind of tensor is quantized symmetrically.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct EachSymmetric {
+    /// Weights.
+    #[schemars(extend("default" = true))]
+    weight: Option<bool>,
+    /// Inputs.
+    #[schemars(extend("default" = false))]
+    input: Option<bool>,
+    /// Outputs.
+    #[schemars(extend("default" = false))]
+    output: Option<bool>,
+    /// Gradients.
+    #[schemars(extend("default" = false))]
+    gradient: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_describes_every_key_that_is_read() {
+        let schema = schema();
+        let properties = schema["$defs"]["EntryKeys"]["properties"].as_object().unwrap();
+        assert_eq!(properties.keys().collect::<Vec<_>>(), KEYS.iter().collect::<Vec<_>>());
+        for (key, property) in properties {
+            assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{key}");
+        }
+        assert_eq!(properties["ema_decay"]["default"], json!(0.99));
+        assert_eq!(properties["exclude"]["default"], json!(false));
+        assert_eq!(schema["x-op-types"].as_array().unwrap().len(), OP_TYPES.len());
+    }
+}

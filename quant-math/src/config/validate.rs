@@ -1,0 +1,276 @@
+//! From values to entries: every key, its type, its range, and what must not stand together.
+
+use super::checker::{Checker, OBSERVERS, Pairs, ROUNDINGS, join};
+use super::entry::{DEFAULT_BITS, Entry, PerKind};
+use super::error::{ConfigError, ConfigErrorKind as Kind, ConfigErrors};
+use super::nearest::nearest;
+use super::value::Value;
+use super::{ConfigList, schema};
+use crate::plan::{QuantType, Quantizer, Reason, Rounding};
+
+/// The code of the warning for a key without effect.
+const NO_EFFECT: &str = "C0109";
+
+/// The whole config: a list, or `{ quantizer, config_list }`.
+pub(super) fn config(value: &Value, quantizer: Option<Quantizer>) -> Result<ConfigList, ConfigErrors> {
+    let mut check = Checker { errors: Vec::new(), quantizer: quantizer.unwrap_or(Quantizer::Naive) };
+    let (list, named) = match value {
+        Value::List(_) => (Some(value), None),
+        Value::Map(pairs) => check.wrapper(pairs),
+        other => {
+            check.wrong("config_list", other, "a list of entries, or a map with `quantizer` and `config_list`");
+            (None, None)
+        }
+    };
+    match (quantizer, named) {
+        (Some(given), Some(named)) if given != named => {
+            let message = format!("the config is for `{named}`, but `{given}` was asked for");
+            check.push(Kind::Conflict, "quantizer", message);
+        }
+        (None, Some(named)) => check.quantizer = named,
+        (None, None) if check.errors.is_empty() => {
+            let error = ConfigError::new(Kind::Missing, "quantizer", "no quantizer is named");
+            check.errors.push(
+                error.with_help("give `--quantizer naive|qat|dorefa`, or write { quantizer: …, config_list: […] }"),
+            );
+            // Without it no entry can be judged.
+            ConfigErrors::check(check.errors)?;
+            return Ok(ConfigList::default_for(Quantizer::Naive));
+        }
+        _ => {}
+    }
+    let items = match list {
+        Some(Value::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let entries = items.iter().enumerate().map(|(index, item)| check.entry(&format!("config_list[{index}]"), item));
+    let entries = entries.collect();
+    let quantizer = check.quantizer;
+    ConfigErrors::check(check.errors)?;
+    Ok(ConfigList { quantizer, entries })
+}
+
+impl Checker {
+    /// `{ quantizer, config_list }`.
+    fn wrapper<'a>(&mut self, pairs: &'a Pairs) -> (Option<&'a Value>, Option<Quantizer>) {
+        self.duplicates("", pairs);
+        let (mut list, mut quantizer) = (None, None);
+        for (key, value) in pairs {
+            match (key.as_str(), value) {
+                ("config_list" | "configure_list", Value::List(_)) => list = Some(value),
+                ("config_list" | "configure_list", other) => self.wrong("config_list", other, "a list of entries"),
+                ("quantizer", Value::Text(text)) => match quantizer_by_name(text) {
+                    Some(found) => quantizer = Some(found),
+                    None => self.wrong("quantizer", value, "`naive`, `qat` or `dorefa`"),
+                },
+                ("quantizer", other) => self.wrong("quantizer", other, "`naive`, `qat` or `dorefa`"),
+                (key, _) if schema::KEYS.contains(&key) => {
+                    let message = "a key of an entry, outside of a list";
+                    self.push_help(Kind::UnknownKey, key, message, "put the entry into a list: [ { … } ]");
+                }
+                (key, _) => self.unknown(key, key, &["quantizer", "config_list"]),
+            }
+        }
+        if list.is_none() && self.errors.is_empty() {
+            self.push(Kind::Missing, "config_list", "is missing, expected a list of entries");
+        }
+        (list, quantizer)
+    }
+
+    fn unknown(&mut self, path: &str, key: &str, known: &[&str]) {
+        let message = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("unknown key; did you mean `{near}`?"),
+            None => "unknown key".to_owned(),
+        };
+        let help = match foreign_key(key) {
+            Some(help) => help.to_owned(),
+            None => format!("the keys are {}", known.join(", ")),
+        };
+        self.push_help(Kind::UnknownKey, path, message, help);
+    }
+
+    fn entry(&mut self, path: &str, value: &Value) -> Entry {
+        let mut entry = Entry::empty();
+        let Value::Map(pairs) = value else {
+            self.wrong(path, value, "a map such as { op_types: \"default\", quant_bits: 8 }");
+            return entry;
+        };
+        self.duplicates(path, pairs);
+        let mut given = Given::default();
+        for (key, value) in pairs {
+            let at = join(path, key);
+            match key.as_str() {
+                "op_types" => entry.op_types = Some(self.op_types(&at, value)),
+                "op_names" => entry.op_names = Some(self.op_names(&at, value)),
+                "exclude" => entry.exclude = self.boolean(&at, value).unwrap_or_default(),
+                "quant_types" => {
+                    given.kinds = Some(self.quant_types(&at, value));
+                }
+                "quant_bits" => {
+                    given.quant_bits = true;
+                    entry.bits = self.per_kind(&at, value, "an integer, or a map per quant_type", Self::bits);
+                }
+                "q_bits" => {
+                    given.q_bits = true;
+                    if let Some(bits) = self.bits(&at, value) {
+                        entry.bits = PerKind::all(bits);
+                    }
+                }
+                "quant_start_step" => entry.quant_start_step = self.count(&at, value),
+                "symmetric" => {
+                    entry.symmetric = self.per_kind(&at, value, "true, false, or a map per quant_type", Self::boolean);
+                }
+                "per_channel" => entry.per_channel = self.boolean(&at, value).unwrap_or_default(),
+                "ema_decay" => entry.ema_decay = self.decay(&at, value),
+                "observer" => entry.observer = self.word(&at, value, &OBSERVERS),
+                "rounding" => entry.rounding = self.word(&at, value, &ROUNDINGS),
+                "seed" => entry.seed = self.count(&at, value),
+                _ => self.unknown(&at, key, &schema::KEYS),
+            }
+        }
+        self.together(path, pairs, &mut entry, given);
+        entry
+    }
+
+    /// What depends on more than one key.
+    fn together(&mut self, path: &str, pairs: &Pairs, entry: &mut Entry, given: Given) {
+        let has = |key: &str| pairs.iter().any(|(known, _)| known == key);
+        if !has("op_types") && !has("op_names") {
+            let help = "for every default op write op_types: \"default\"";
+            self.push_help(Kind::Missing, path, "neither `op_types` nor `op_names` is given", help);
+        }
+        if given.q_bits && given.quant_bits {
+            let message = "`quant_bits` is given too, and both mean the same";
+            self.push(Kind::Conflict, &join(path, "q_bits"), message);
+        }
+        let quantizer = self.quantizer;
+        if entry.exclude {
+            if let Some(Ok(kinds)) = given.kinds {
+                entry.quant_types = kinds;
+            }
+            return;
+        }
+        match given.kinds {
+            Some(Ok(kinds)) => entry.quant_types = kinds,
+            // Reported already; nothing more can be said about the kinds.
+            Some(Err(())) => return,
+            None if quantizer == Quantizer::Qat => {
+                let help = "for example quant_types: [\"weight\", \"output\"]";
+                self.push_help(Kind::Missing, path, "`quant_types` is missing, and qat has no default for it", help);
+                return;
+            }
+            None => {}
+        }
+        for &kind in &entry.quant_types {
+            self.kind_of_quantizer(path, kind);
+        }
+        if given.q_bits || given.quant_bits {
+            let is_map = pairs.iter().any(|(key, value)| key == "quant_bits" && matches!(value, Value::Map(_)));
+            let broken = self.errors.iter().any(|error| error.path.starts_with(&join(path, "quant_bits")));
+            for &kind in entry.quant_types.iter().filter(|_| is_map && !broken) {
+                if entry.bits.get(kind).is_none() {
+                    self.push(Kind::Missing, &join(path, "quant_bits"), format!("no bits for quant_type `{kind}`"));
+                }
+            }
+        } else if quantizer == Quantizer::Naive {
+            entry.bits = PerKind::all(DEFAULT_BITS);
+        } else {
+            let help = "for example quant_bits: 8, or quant_bits: { weight: 4, output: 8 }";
+            self.push_help(
+                Kind::Missing,
+                path,
+                format!("`quant_bits` is missing, and {quantizer} has no default for it"),
+                help,
+            );
+        }
+        if quantizer == Quantizer::DoReFa && entry.per_channel {
+            let message = "dorefa scales a tensor as a whole, expected false";
+            self.push(Kind::Conflict, &join(path, "per_channel"), message);
+        }
+        if quantizer != Quantizer::Naive && entry.rounding != Rounding::Nearest {
+            let message = format!("only naive truncates, {quantizer} rounds to nearest");
+            self.push(Kind::Conflict, &join(path, "rounding"), message);
+        }
+        entry.warnings = no_effect(path, pairs, quantizer, entry);
+    }
+
+    fn kind_of_quantizer(&mut self, path: &str, kind: QuantType) {
+        let message = match (self.quantizer, kind) {
+            (Quantizer::Naive, QuantType::Input | QuantType::Output | QuantType::Gradient) => {
+                format!("naive quantizes weights alone, found `{kind}`")
+            }
+            (Quantizer::Qat, QuantType::Gradient) => "qat does not quantize gradients, found `gradient`".to_owned(),
+            _ => return,
+        };
+        let help = match kind {
+            QuantType::Gradient => "dorefa quantizes gradients",
+            _ => "qat and dorefa quantize activations",
+        };
+        self.push_help(Kind::Conflict, &join(path, "quant_types"), message, help);
+    }
+}
+
+/// What was given, where the entry itself no longer says it.
+#[derive(Default)]
+struct Given {
+    kinds: Option<Result<Vec<QuantType>, ()>>,
+    quant_bits: bool,
+    q_bits: bool,
+}
+
+/// A quantizer by our name or by the name of NNI's class.
+fn quantizer_by_name(text: &str) -> Option<Quantizer> {
+    let folded = text.to_ascii_lowercase().replace('_', "");
+    match folded.strip_suffix("quantizer").unwrap_or(&folded) {
+        "naive" => Some(Quantizer::Naive),
+        "qat" => Some(Quantizer::Qat),
+        "dorefa" => Some(Quantizer::DoReFa),
+        _ => None,
+    }
+}
+
+/// Keys of NNI's other versions, and what says the same here.
+fn foreign_key(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "quant_dtype" => "the grid follows from `symmetric`: true is signed, false is unsigned",
+        "quant_scheme" => "say it with `symmetric: true` or `false`, and `per_channel: true`",
+        "granularity" => "say it with `per_channel: true`",
+        "op_names_re" => "`op_names` takes globs, for example \"block_*/conv\"",
+        "exclude_op_names" | "exclude_op_names_re" | "exclude_op_types" => "write a later entry with `exclude: true`",
+        "target_names" | "target_settings" => "name the tensors with `quant_types`",
+        "sparsity" | "total_sparsity" | "op_partial_names" => "this key belongs to NNI's pruners",
+        _ => return None,
+    })
+}
+
+/// Warnings for keys that are right, but change nothing here.
+fn no_effect(path: &str, pairs: &Pairs, quantizer: Quantizer, entry: &Entry) -> Vec<Reason> {
+    let names = |kind: QuantType| entry.quant_types.contains(&kind);
+    let activation = names(QuantType::Input) || names(QuantType::Output);
+    let mut warnings = Vec::new();
+    let mut warn = |key: &str, why: String| {
+        warnings.push(Reason::new(NO_EFFECT, format!("{}: has no effect, {why}", join(path, key))));
+    };
+    for (key, value) in pairs {
+        match (key.as_str(), value) {
+            ("quant_start_step" | "ema_decay" | "observer", _) if quantizer != Quantizer::Qat => {
+                warn(key, format!("{quantizer} has no use for it"));
+            }
+            ("ema_decay" | "observer", _) if !activation => warn(key, "no input or output is quantized".to_owned()),
+            ("symmetric", _) if quantizer == Quantizer::DoReFa => warn(key, "dorefa has no use for it".to_owned()),
+            ("seed", _) if !names(QuantType::Gradient) => warn(key, "no gradient is quantized".to_owned()),
+            ("per_channel", Value::Bool(true)) if !names(QuantType::Weight) => {
+                warn(key, "no weight is quantized".to_owned());
+            }
+            ("quant_bits" | "symmetric", Value::Map(kinds)) => {
+                for (kind, _) in
+                    kinds.iter().filter(|(kind, _)| !entry.quant_types.iter().any(|k| k.to_string() == *kind))
+                {
+                    warn(&format!("{key}.{kind}"), format!("`{kind}` is not among the quant_types"));
+                }
+            }
+            _ => {}
+        }
+    }
+    warnings
+}
