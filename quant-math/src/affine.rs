@@ -1,6 +1,6 @@
 //! Scale, zero point and grid: the reference codes and values.
 
-use crate::{Grid, MathError, Range, Rounding};
+use crate::{Grid, MathError, Range, Rounding, simd};
 
 /// An affine map between real numbers and codes: `real = (q − zero_point) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,36 +74,99 @@ impl Affine {
         self.grid
     }
 
-    /// `q = clamp(rne(x / scale) + zero_point, quant_min, quant_max)`.
+    /// `q = clamp(rne(x / scale) + zero_point, quant_min, quant_max)`; NaN gives `quant_min`.
     pub fn quantize(self, x: f32) -> i32 {
         self.quantize_with(Rounding::Nearest, x)
     }
 
-    /// [`quantize`](Self::quantize) with another rounding.
+    /// [`quantize`](Self::quantize) with a rounding of your choice.
     pub fn quantize_with(self, rounding: Rounding, x: f32) -> i32 {
-        // The sum is exact where it is inside the grid; outside, the clamp decides.
-        #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535")]
-        let (z, lo, hi) = (self.zero_point as f32, self.grid.quant_min() as f32, self.grid.quant_max() as f32);
-        let steps = match rounding {
-            Rounding::Nearest => (x / self.scale).round_ties_even(),
-            Rounding::Truncate => (x / self.scale).trunc(),
-        };
-        let q = (steps + z).max(lo).min(hi);
-        #[expect(clippy::cast_possible_truncation, reason = "clamped to the grid")]
-        let q = q as i32;
-        q
+        let steps = self.steps();
+        steps.code(match rounding {
+            Rounding::Nearest => steps.nearest(x),
+            Rounding::Truncate => steps.truncate(x),
+        })
     }
 
     /// `(q − zero_point) · scale`.
     pub fn dequantize(self, q: i32) -> f32 {
         #[expect(clippy::cast_precision_loss, reason = "codes are at most 65,535 apart")]
-        let steps = (q - self.zero_point) as f32;
+        let steps = q.saturating_sub(self.zero_point) as f32;
         steps * self.scale
     }
 
     /// Quantize, then dequantize.
     pub fn fake_quant(self, x: f32) -> f32 {
-        self.dequantize(self.quantize(x))
+        let steps = self.steps();
+        steps.value(steps.nearest(x))
+    }
+
+    /// [`fake_quant`](Self::fake_quant) of every element; parallel for long slices. As far as both slices reach.
+    pub fn fake_quant_into(self, src: &[f32], dst: &mut [f32]) {
+        let steps = self.steps();
+        simd::map(
+            src,
+            dst,
+            #[inline(always)]
+            |x| steps.value(steps.nearest(x)),
+        );
+    }
+
+    pub(crate) fn steps(self) -> Steps {
+        #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535, differences at most twice that")]
+        let [low, high, zero_point] = [
+            (self.grid.quant_min() - self.zero_point) as f32,
+            (self.grid.quant_max() - self.zero_point) as f32,
+            self.zero_point as f32,
+        ];
+        Steps { scale: self.scale, low, high, zero_point }
+    }
+}
+
+/// The formulas of [`Affine`] for loops: everything float, counted in steps from the zero point.
+///
+/// `clamp(r + z, quant_min, quant_max) − z = clamp(r, quant_min − z, quant_max − z)`: all of these are integers that float32
+/// holds exactly, or lie so far outside that both sides clamp.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Steps {
+    pub(crate) scale: f32,
+    /// `quant_min − zero_point`.
+    pub(crate) low: f32,
+    /// `quant_max − zero_point`.
+    pub(crate) high: f32,
+    pub(crate) zero_point: f32,
+}
+
+impl Steps {
+    /// `clamp(rne(x / scale))`.
+    #[inline(always)]
+    pub(crate) fn nearest(self, x: f32) -> f32 {
+        self.saturate((x / self.scale).round_ties_even())
+    }
+
+    /// `clamp(trunc(x / scale))`.
+    #[inline(always)]
+    pub(crate) fn truncate(self, x: f32) -> f32 {
+        self.saturate((x / self.scale).trunc())
+    }
+
+    // Comparisons instead of `f32::clamp`: one instruction each, and NaN becomes `low`.
+    #[inline(always)]
+    fn saturate(self, steps: f32) -> f32 {
+        let steps = if steps > self.low { steps } else { self.low };
+        if steps < self.high { steps } else { self.high }
+    }
+
+    /// The code that lies `steps` from the zero point.
+    #[inline(always)]
+    pub(crate) fn code(self, steps: f32) -> i32 {
+        simd::small_int(steps + self.zero_point)
+    }
+
+    /// The real number that lies `steps` from 0; `+ 0.0` turns −0 into +0.
+    #[inline(always)]
+    pub(crate) fn value(self, steps: f32) -> f32 {
+        (steps + 0.0) * self.scale
     }
 }
 

@@ -113,6 +113,6 @@ pub fn write_little_endian(dtype: DType, values: &[f32], out: &mut [u8]) {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest float32 is what is wanted")]
-fn narrow(x: f64) -> f32 {
+pub(crate) fn narrow(x: f64) -> f32 {
     x as f32
 }

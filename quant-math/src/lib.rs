@@ -22,11 +22,13 @@ mod error;
 pub mod grid;
 pub mod kernels;
 pub mod metrics;
+mod ordered;
 pub mod plan;
 pub mod quantizers;
 pub mod range;
 pub mod ranges;
 pub mod report;
+mod simd;
 pub mod tanh;
 pub mod weights;
 

@@ -1,7 +1,7 @@
 //! DoReFa-Net (Zhou et al. 2016), with `n = 2^k − 1` levels and `quantize_k(x) = rne(n·x) / n` (equation 5).
 
-use crate::MathError;
 use crate::tanh::tanh;
+use crate::{MathError, simd};
 
 /// DoReFa has 1 to 8 bits, and 32 for "leave it in float".
 pub fn check_bits(bits: u32) -> Result<(), MathError> {
@@ -29,17 +29,35 @@ pub(crate) fn sign(w: f32) -> f32 {
 #[inline(always)]
 fn weight_code(n: f32, max_abs_tanh: f32, w: f32) -> f32 {
     let u = tanh(w) / (2.0 * max_abs_tanh) + 0.5;
-    (n * u).round_ties_even().max(0.0).min(n)
+    let code = (n * u).round_ties_even();
+    let code = if code > 0.0 { code } else { 0.0 };
+    if code < n { code } else { n }
 }
 
 /// `2·quantize_k(tanh(w) / (2·max|tanh w|) + 1/2) − 1` (equation 9).
 pub(crate) fn weights_into(bits: u32, max_abs_tanh: f32, src: &[f32], dst: &mut [f32]) {
     let n = levels(bits);
-    src.iter().zip(dst).for_each(|(w, y)| *y = 2.0 * (weight_code(n, max_abs_tanh, *w) / n) - 1.0);
+    simd::map(
+        src,
+        dst,
+        #[inline(always)]
+        |w| 2.0 * (weight_code(n, max_abs_tanh, w) / n) - 1.0,
+    );
 }
 
-pub(crate) fn weight_codes_into<C>(bits: u32, max_abs_tanh: f32, src: &[f32], dst: &mut [C], code: impl Fn(i32) -> C) {
+#[inline(always)]
+pub(crate) fn weight_codes_into<C: Send>(
+    bits: u32,
+    max_abs_tanh: f32,
+    src: &[f32],
+    dst: &mut [C],
+    code: impl Fn(i32) -> C + Copy + Sync,
+) {
     let n = levels(bits);
-    #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
-    src.iter().zip(dst).for_each(|(w, c)| *c = code(weight_code(n, max_abs_tanh, *w) as i32));
+    simd::map(
+        src,
+        dst,
+        #[inline(always)]
+        |w| code(simd::small_int(weight_code(n, max_abs_tanh, w))),
+    );
 }

@@ -38,6 +38,16 @@ impl ChannelLayout {
         self.len() == 0
     }
 
+    /// Elements after which the parameters repeat, where a loop should read them side by side instead of run by run: short
+    /// runs that come again and again. At least 64, a multiple of `channels · inner`.
+    pub(crate) fn tile(self) -> Option<usize> {
+        let short = self.channels > 1 && self.inner < 32 && self.outer >= 4 && !self.is_empty();
+        short.then(|| {
+            let period = self.channels * self.inner;
+            period * 64_usize.div_ceil(period)
+        })
+    }
+
     /// The channel of element `index`; 0 in an empty tensor.
     pub fn channel(self, index: usize) -> usize {
         index.checked_div(self.inner).and_then(|block| block.checked_rem(self.channels)).unwrap_or(0)

@@ -2,7 +2,7 @@
 
 use crate::quantizers::dorefa;
 use crate::weights::{AffineMap, ChannelLayout, Dequant};
-use crate::{Affine, Grid, MathError, Rounding};
+use crate::{Affine, Grid, MathError, Rounding, simd};
 
 /// How the weights of one tensor become quantized values; made by [`observe`](crate::weights::observe).
 ///
@@ -62,9 +62,15 @@ impl WeightMap {
             Self::Affine(map) => map.values_into(offset, src, dst),
             Self::DoReFa { bits, max_abs_tanh } => dorefa::weights_into(*bits, *max_abs_tanh, src, dst),
             Self::Sign { mean_abs } => {
-                src.iter().zip(dst).for_each(|(x, y)| *y = dorefa::sign(*x) * mean_abs);
+                let mean_abs = *mean_abs;
+                simd::map(
+                    src,
+                    dst,
+                    #[inline(always)]
+                    |x| dorefa::sign(x) * mean_abs,
+                );
             }
-            Self::Unchanged => src.iter().zip(dst).for_each(|(x, y)| *y = *x),
+            Self::Unchanged => simd::zip(src, dst, |_, src, dst| dst.copy_from_slice(src)),
         }
     }
 
@@ -81,7 +87,13 @@ impl WeightMap {
         }
         let shift = self.stored_offset();
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 bits, shifted into −128..=127")]
-        self.each_code(offset, src, dst, |code| (code - shift) as i8);
+        self.each_code(
+            offset,
+            src,
+            dst,
+            #[inline(always)]
+            |code| (code - shift) as i8,
+        );
         Ok(())
     }
 
@@ -96,7 +108,13 @@ impl WeightMap {
         if matches!(self, Self::Unchanged) {
             return Err(MathError::NoCodes { bits: 32, expected: 16 });
         }
-        self.each_code(offset, src, dst, |code| code);
+        self.each_code(
+            offset,
+            src,
+            dst,
+            #[inline(always)]
+            |code| code,
+        );
         Ok(())
     }
 
@@ -123,12 +141,17 @@ impl WeightMap {
         }
     }
 
-    fn each_code<C>(&self, offset: usize, src: &[f32], dst: &mut [C], code: impl Fn(i32) -> C) {
+    #[inline(always)]
+    fn each_code<C: Send>(&self, offset: usize, src: &[f32], dst: &mut [C], code: impl Fn(i32) -> C + Copy + Sync) {
         match self {
             Self::Affine(map) => map.codes_into(offset, src, dst, code),
             Self::DoReFa { bits, max_abs_tanh } => dorefa::weight_codes_into(*bits, *max_abs_tanh, src, dst, code),
-            #[expect(clippy::cast_possible_truncation, reason = "−1 or 1")]
-            Self::Sign { .. } => src.iter().zip(dst).for_each(|(x, c)| *c = code(dorefa::sign(*x) as i32)),
+            Self::Sign { .. } => simd::map(
+                src,
+                dst,
+                #[inline(always)]
+                |x| code(simd::small_int(dorefa::sign(x))),
+            ),
             Self::Unchanged => {}
         }
     }

@@ -4,17 +4,28 @@
 //! Settings + ChannelLayout + WeightData ──observe──▶ WeightMap ──▶ values (float32) or codes (int8)
 //! ```
 
+mod abs_sum;
 mod affine_map;
 mod dequant;
 mod layout;
 mod map;
+mod measure;
 mod observe;
+mod view;
 
 pub use affine_map::AffineMap;
 pub use dequant::Dequant;
 pub use layout::ChannelLayout;
 pub use map::WeightMap;
-pub use observe::{CHUNK, observe};
+pub use measure::measure;
+pub use observe::{observe, observe_ranges};
+pub use view::{Element, codes_view, fake_quant_view, observe_view};
+
+use abs_sum::AbsSum;
+
+pub use crate::simd::CHUNK;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod width_tests;
