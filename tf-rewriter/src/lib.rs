@@ -1,6 +1,7 @@
 //! Quantize TensorFlow graphs.
 
 mod error;
+pub mod io;
 pub mod pb;
 pub mod tensor;
 pub mod wire;

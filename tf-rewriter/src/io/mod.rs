@@ -1,0 +1,24 @@
+//! Files: what they are, and their bytes.
+
+mod detect;
+mod map;
+mod zip;
+
+use std::path::Path;
+
+use crate::error::Error;
+
+pub use detect::{Form, detect};
+pub use map::{MAX_GRAPH_BYTES, Mapped};
+
+/// Maps the graph at `path` and says in which form it is written.
+///
+/// # Errors
+/// Each names the path: [`Error::Io`]; [`Error::TooLarge`] for 2 GiB or more, before any work; [`Error::NotAGraph`] for a folder or
+/// a file of another kind.
+pub fn open(path: &Path) -> Result<(Mapped, Form), Error> {
+    detect::refuse_folder(path)?;
+    let bytes = Mapped::open(path, MAX_GRAPH_BYTES)?;
+    let form = detect::detect_file(path, &bytes)?;
+    Ok((bytes, form))
+}
