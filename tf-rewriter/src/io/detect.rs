@@ -108,8 +108,8 @@ fn by_magic(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         [0x1f, 0x8b, 8, ..] => ("a gzip file", "unpack it first"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("an xz file", "unpack it first"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => ("a zstd file", "unpack it first"),
-        // A pickle begins with its protocol and ends with a full stop.
-        [0x80, 2..=5, .., b'.'] => (
+        // A pickle begins with its protocol.
+        [0x80, 2..=5, ..] => (
             "a Python pickle",
             "PyTorch weights without a program cannot be quantized: export the model with torch.jit.script or torch.jit.trace",
         ),
