@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use quant_math::MathError;
 
+use crate::archive::ArchiveFault;
+
 /// A place in an archive: record and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct At {
@@ -65,6 +67,14 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The archive, or a record of it, is not as torch writes it.
+    #[error("{fault}")]
+    Archive {
+        /// What is wrong.
+        fault: ArchiveFault,
+        /// Where.
+        at: At,
+    },
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -81,6 +91,7 @@ impl Error {
         match self {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "T0001",
+            Self::Archive { fault, .. } => fault.code(),
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -90,6 +101,7 @@ impl Error {
         match self {
             Self::InFile { source, .. } => source.help(),
             Self::Io { .. } => None,
+            Self::Archive { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
         }
     }
@@ -101,6 +113,7 @@ impl Error {
                 let path = path.display();
                 Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
             }
+            Self::Archive { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
             Self::Io { .. } | Self::Math { .. } => None,
         }
     }

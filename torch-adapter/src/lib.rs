@@ -7,9 +7,10 @@
 //!
 //! Nothing of a model is executed: pickles are walked as data and class text is read as text.
 
-#![forbid(unsafe_code)]
-
+pub mod archive;
 pub mod code;
 pub mod error;
+pub mod limits;
 
 pub use error::{At, Error};
+pub use limits::Limits;
