@@ -1,6 +1,7 @@
 //! The project's own commands.
 
 mod apt;
+mod docs;
 mod models;
 mod oracles;
 mod run;
@@ -22,7 +23,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find or install TensorFlow and PyTorch, which the parity tests compare with, and print where they are
+    /// Find or install TensorFlow and PyTorch, which the parity tests compare with
+    ///
+    /// Prints shell commands, so that `eval "$(cargo xtask oracles)"` lets a plain `cargo test` use them.
     Oracles,
     /// Run all tests, with both frameworks
     Test(TestArgs),
@@ -36,6 +39,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Make the generated parts of the documentation anew
+    Docs(docs::DocsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,11 +66,12 @@ fn main() -> ExitCode {
 impl Command {
     fn execute(self) -> Result<()> {
         match self {
-            Self::Oracles => oracles::bring().map(drop),
+            Self::Oracles => oracles::print(),
             Self::Test(args) => test(&args),
             Self::Ci => run(std::process::Command::new("bash").arg(root().join(".ci/run"))),
             Self::Models(args) => models::make(&args),
             Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
+            Self::Docs(args) => docs::make(&args),
         }
     }
 }

@@ -57,6 +57,15 @@ impl Oracles {
     }
 }
 
+/// Prints what a shell needs so that `cargo test` alone uses them.
+pub(crate) fn print() -> Result<()> {
+    let Oracles { tensorflow, torch } = bring()?;
+    for (variable, interpreter) in [(TENSORFLOW_VAR, tensorflow), (TORCH_VAR, torch)] {
+        say(&format!("export {variable}='{}'", interpreter.display()))?;
+    }
+    Ok(())
+}
+
 /// Finds or installs both, and says where they are.
 pub(crate) fn bring() -> Result<Oracles> {
     Ok(Oracles { tensorflow: tensorflow()?, torch: torch()? })
@@ -65,7 +74,7 @@ pub(crate) fn bring() -> Result<Oracles> {
 /// Finds or installs TensorFlow, and says where it is.
 pub(crate) fn tensorflow() -> Result<PathBuf> {
     if let Some(given) = given(TENSORFLOW_VAR, IMPORT_TENSORFLOW)? {
-        return found("TensorFlow", given);
+        return Ok(found("TensorFlow", given));
     }
     let folder = root().join(ENVIRONMENT);
     let interpreter = folder.join("bin/python");
@@ -73,7 +82,7 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     if fs::read_to_string(&stamp).is_ok_and(|text| text == REQUIREMENTS.join("\n"))
         && let Some(version) = probe(python(&interpreter).args(["-c", FIND_TENSORFLOW]))
     {
-        return found("TensorFlow", (interpreter, version));
+        return Ok(found("TensorFlow", (interpreter, version)));
     }
     if folder.exists() {
         note(&format!("making {ENVIRONMENT} anew: it is incomplete, broken or of other versions"));
@@ -89,27 +98,27 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     // The stamp belongs to us alone and nobody maps it.
     #[expect(clippy::disallowed_methods, reason = "a plain new file; its absence or a half of it means: make anew")]
     fs::write(&stamp, REQUIREMENTS.join("\n")).with_context(|| format!("cannot write {}", stamp.display()))?;
-    found("TensorFlow", (interpreter, version))
+    Ok(found("TensorFlow", (interpreter, version)))
 }
 
 /// Finds or installs PyTorch, and says where it is.
 fn torch() -> Result<PathBuf> {
     if let Some(given) = given(TORCH_VAR, IMPORT_TORCH)? {
-        return found("PyTorch", given);
+        return Ok(found("PyTorch", given));
     }
     let environment = root().join(ENVIRONMENT).join("bin/python");
     let import = |interpreter: &Path| probe(python(interpreter).args(["-c", IMPORT_TORCH]));
     let distribution = Path::new("/usr/bin/python3");
     for candidate in [Path::new("python3"), distribution, &environment] {
         if let Some(version) = import(candidate) {
-            return found("PyTorch", (candidate.to_owned(), version));
+            return Ok(found("PyTorch", (candidate.to_owned(), version)));
         }
     }
     if apt::may_install() {
         match apt::install(&["python3-torch", "python3-numpy"]) {
             Ok(()) => {
                 if let Some(version) = import(distribution) {
-                    return found("PyTorch", (distribution.to_owned(), version));
+                    return Ok(found("PyTorch", (distribution.to_owned(), version)));
                 }
                 note("the distribution's PyTorch was installed, but `import torch` fails");
             }
@@ -119,7 +128,7 @@ fn torch() -> Result<PathBuf> {
     note(&format!("installing torch into {ENVIRONMENT}"));
     pip_install(&environment, &["torch"])?;
     match import(&environment) {
-        Some(version) => found("PyTorch", (environment, version)),
+        Some(version) => Ok(found("PyTorch", (environment, version))),
         None => bail!("PyTorch was installed into {ENVIRONMENT}, but `import torch` fails there"),
     }
 }
@@ -133,9 +142,9 @@ fn given(variable: &str, import: &str) -> Result<Option<(PathBuf, String)>> {
     }
 }
 
-fn found(name: &str, (interpreter, version): (PathBuf, String)) -> Result<PathBuf> {
-    say(&format!("{name} {version}: {}", interpreter.display()))?;
-    Ok(interpreter)
+fn found(name: &str, (interpreter, version): (PathBuf, String)) -> PathBuf {
+    note(&format!("{name} {version}: {}", interpreter.display()));
+    interpreter
 }
 
 /// A Python that can make an environment which the pinned TensorFlow installs into.

@@ -37,6 +37,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs to the end and gives its stdout; stderr is ours.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let text = text_of(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{text}`"))?;
+    if !output.status.success() {
+        bail!("`{text}` failed: {}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{text}` printed something that is not UTF-8"))
+}
+
 /// Runs quietly and gives its stdout without the last line break if it succeeds.
 pub(crate) fn probe(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

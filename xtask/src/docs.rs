@@ -1,0 +1,153 @@
+//! The generated parts of the documentation, each between two markers of its file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::oracles;
+use crate::run::{cargo, note, output, python, root, run, say};
+
+#[derive(Debug, Args)]
+pub(crate) struct DocsArgs {
+    /// Fail when a generated part is not up to date
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
+    /// Write the generated parts into their files; without either flag they are printed
+    #[arg(long)]
+    write: bool,
+}
+
+const MODEL: &str = "examples/models/digits.pb";
+const RANGES: &str = "examples/ranges/digits.json";
+const TEST_DATA: &str = "examples/data/digits_test.npz";
+const WORK: &str = "target/docs";
+const PAGE: &str = "README.md";
+const BEGIN: &str = "<!-- accuracy: made by `cargo xtask docs --write` -->";
+const END: &str = "<!-- accuracy: end -->";
+
+/// One row of the table: what it says, and the models of its two columns.
+struct Row {
+    label: &'static str,
+    weights: String,
+    activations: &'static str,
+    per_tensor: PathBuf,
+    per_channel: Option<PathBuf>,
+}
+
+/// Makes every generated part.
+pub(crate) fn make(args: &DocsArgs) -> Result<()> {
+    let table = accuracy_table()?;
+    if !args.check && !args.write {
+        return say(table.trim_end());
+    }
+    let path = root().join(PAGE);
+    let old = fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}"))?;
+    let new = replace(&old, &table)?;
+    if new == old {
+        note(&format!("{PAGE} is up to date"));
+    } else if args.check {
+        bail!("{PAGE} is not up to date: `cargo xtask docs --write` makes\n{table}");
+    } else {
+        #[expect(clippy::disallowed_methods, reason = "nobody maps a page of text, and git has the old one")]
+        fs::write(&path, new).with_context(|| format!("cannot write {PAGE}"))?;
+        note(&format!("{PAGE} was written"));
+    }
+    Ok(())
+}
+
+fn replace(page: &str, part: &str) -> Result<String> {
+    let found = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let Some((before, after)) = found else {
+        bail!("{PAGE} has no `{BEGIN}` that a `{END}` follows");
+    };
+    Ok(format!("{before}{BEGIN}\n{part}{END}{after}"))
+}
+
+/// Quantizes the digits model in every way of the table and counts what TensorFlow gets right with each.
+fn accuracy_table() -> Result<String> {
+    let tensorflow = oracles::tensorflow()?;
+    fs::create_dir_all(root().join(WORK)).with_context(|| format!("cannot make {WORK}"))?;
+    let rows = rows()?;
+    let models = rows.iter().flat_map(|row| std::iter::once(&row.per_tensor).chain(&row.per_channel));
+    let mut oracle = python(tensorflow);
+    oracle.args(["tests/tf_oracle.py", "accuracy", "--data", TEST_DATA]).args(models);
+    let scores: Value = serde_json::from_str(&output(&mut oracle)?).context("the oracle printed no JSON")?;
+    let samples = scores.get("samples").and_then(Value::as_f64).context("the oracle named no number of samples")?;
+    let percent = |model: &Path| {
+        let score = scores.get("percent").and_then(|all| all.get(model.to_string_lossy().as_ref()));
+        let score = score.and_then(Value::as_f64).with_context(|| format!("no score for {}", model.display()))?;
+        anyhow::Ok(format!("{score:.2}"))
+    };
+    let mut lines = vec![
+        "| quantizer | weights | activations | per tensor, % | per channel, % |".to_owned(),
+        "| --- | --- | --- | --- | --- |".to_owned(),
+    ];
+    for row in &rows {
+        let per_channel = row.per_channel.as_deref().map_or_else(|| Ok("–".to_owned()), percent)?;
+        let per_tensor = percent(&row.per_tensor)?;
+        let Row { label, weights, activations, .. } = row;
+        lines.push(format!("| {label} | {weights} | {activations} | {per_tensor} | {per_channel} |"));
+    }
+    lines.push(format!("\nAccuracy on {samples} test images: one image is {:.2} points.\n", 100.0 / samples));
+    Ok(lines.join("\n"))
+}
+
+fn rows() -> Result<Vec<Row>> {
+    let float = "float32";
+    let mut rows = vec![
+        Row { label: "none", weights: float.into(), activations: float, per_tensor: MODEL.into(), per_channel: None },
+        Row {
+            label: "Naive",
+            weights: "8 bits".into(),
+            activations: float,
+            per_tensor: compress("naive_8", "naive", "baked", None)?,
+            per_channel: None,
+        },
+    ];
+    for bits in [8, 6, 4, 3] {
+        let qat = |per_channel: bool| {
+            let name = format!("qat_{bits}_{}", if per_channel { "channel" } else { "tensor" });
+            let config = json!([
+                { "quant_types": ["weight"], "quant_bits": bits, "op_types": ["default"], "per_channel": per_channel },
+                { "quant_types": ["output"], "quant_bits": 8, "op_types": ["Placeholder", "Relu6"] },
+                { "quant_types": ["output"], "quant_bits": 8, "op_names": ["logits"] },
+            ]);
+            compress(&name, "qat", "inference", Some(&config))
+        };
+        rows.push(Row {
+            label: "QAT",
+            weights: format!("{bits} bits"),
+            activations: "8 bits",
+            per_tensor: qat(false)?,
+            per_channel: Some(qat(true)?),
+        });
+    }
+    rows.push(Row {
+        label: "DoReFa",
+        weights: "8 bits".into(),
+        activations: float,
+        per_tensor: compress("dorefa_8", "dorefa", "baked", None)?,
+        per_channel: None,
+    });
+    Ok(rows)
+}
+
+/// Runs `tf-rewriter compress` on the digits model; the output's path from the workspace's folder.
+fn compress(name: &str, quantizer: &str, emit: &str, config: Option<&Value>) -> Result<PathBuf> {
+    let out = Path::new(WORK).join(format!("{name}.pb"));
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "tf-rewriter", "--bin", "tf-rewriter", "--", "compress", MODEL]);
+    command.arg("-o").arg(&out).args(["--quantizer", quantizer, "--emit", emit, "--quiet"]);
+    if let Some(config) = config {
+        let path = Path::new(WORK).join(format!("{name}.json"));
+        #[expect(clippy::disallowed_methods, reason = "a scratch file that nobody else reads")]
+        fs::write(root().join(&path), config.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        command.arg("--config").arg(path).args(["--ranges", RANGES]);
+    }
+    run(&mut command)?;
+    Ok(out)
+}
