@@ -1,1 +1,51 @@
-//! What the command-line tools share.
+//! What the command-line tools share: arguments, errors, exit codes, tables, the report, progress, and files that are complete or
+//! absent.
+//!
+//! ```no_run
+//! use clap::Parser;
+//! use quant_cli::{Failure, GlobalArgs};
+//!
+//! #[derive(Parser)]
+//! struct Cli {
+//!     #[command(flatten)]
+//!     global: GlobalArgs,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let cli = Cli::parse();
+//!     quant_cli::run(&cli.global, || {
+//!         let mut out = cli.global.out();
+//!         out.json(&"hello")?;
+//!         Ok(out.finish()?)
+//!     })
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod args;
+pub mod atomic;
+mod commands;
+mod diagnostic;
+mod failure;
+mod html;
+mod out;
+mod printable;
+mod progress;
+mod run;
+mod size;
+mod summary;
+mod table;
+
+pub use args::{Destination, GlobalArgs, OutputArgs, QuantizeArgs, ReportArgs};
+pub use atomic::{AtomicError, AtomicFile};
+pub use commands::{CompletionsArgs, SchemaArgs};
+pub use diagnostic::{Coded, Diagnostic, Level};
+pub use failure::Failure;
+pub use html::report_html;
+pub use out::Out;
+pub use printable::{printable, printable_line};
+pub use progress::Progress;
+pub use run::run;
+pub use size::{count, human_bytes, share};
+pub use summary::{plan_table, plan_table_in, summary, summary_in};
+pub use table::terminal_width;

@@ -1,0 +1,332 @@
+//! Argument groups: what both binaries take, they take in the same words.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use quant_math::config::ConfigList;
+use quant_math::plan::{Emit, Quantizer, Reason};
+
+use crate::diagnostic::Diagnostic;
+use crate::failure::Failure;
+use crate::out::Out;
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GlobalArgs {
+    /// Print JSON: the result on standard output, errors and warnings as one object a line on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Print errors and warnings alone
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Work with N threads; the output does not depend on it [default: one per core]
+    #[arg(long, short, global = true, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Say more on standard error about what is done and how long it takes; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl GlobalArgs {
+    /// Where the result goes: standard output, or nowhere with `--quiet` (`--json` is asked for by programs, and stays).
+    pub fn out(&self) -> Out {
+        if self.quiet && !self.json { Out::sink() } else { Out::stdout() }
+    }
+
+    /// The same beside an output file; when that is standard output, text goes to standard error.
+    pub fn out_beside(&self, destination: &Destination) -> Out {
+        match destination {
+            Destination::File(_) => self.out(),
+            Destination::Stdout if self.quiet => Out::sink(),
+            Destination::Stdout => Out::stderr(),
+        }
+    }
+
+    /// Tell errors and warnings on standard error.
+    pub fn tell<'a>(&self, diagnostics: impl IntoIterator<Item = &'a Diagnostic>) {
+        let mut out = anstream::stderr().lock();
+        for diagnostic in diagnostics {
+            let told = if self.json { diagnostic.write_json(&mut out) } else { diagnostic.write_text(&mut out) };
+            // Where standard error is closed, nobody is there to be told.
+            drop(told);
+        }
+    }
+
+    /// Tell warnings on standard error.
+    pub fn warn(&self, reasons: &[Reason]) {
+        self.tell(&reasons.iter().map(Diagnostic::from_reason).collect::<Vec<_>>());
+    }
+}
+
+/// What to quantize and how.
+#[derive(Debug, Clone, Default, Args)]
+pub struct QuantizeArgs {
+    /// The quantizer; may stand in the config instead
+    #[arg(long, short = 'Q', value_name = "QUANTIZER", value_parser = quantizer_parser())]
+    pub quantizer: Option<Quantizer>,
+
+    /// NNI's config_list, as JSON5 or as it stands in Python (`-`: standard input) [default: the weights of every default op, 8 bits]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The form of the output [default: naive baked; qat inference where all ranges are known, else training; dorefa training]
+    #[arg(long, value_name = "FORM", value_parser = emit_parser())]
+    pub emit: Option<Emit>,
+
+    /// Fail where a part of the config matches nothing, or has no effect
+    #[arg(long)]
+    pub strict: bool,
+}
+
+fn quantizer_parser() -> impl TypedValueParser<Value = Quantizer> {
+    words([("naive", Quantizer::Naive), ("qat", Quantizer::Qat), ("dorefa", Quantizer::DoReFa)])
+}
+
+fn emit_parser() -> impl TypedValueParser<Value = Emit> {
+    words([
+        ("training", Emit::Training),
+        ("inference", Emit::Inference),
+        ("baked", Emit::Baked),
+        ("packed", Emit::Packed),
+    ])
+}
+
+/// A parser that knows its words, for the help and for completions.
+fn words<T, const N: usize>(all: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.map(|(word, _)| word)).try_map(move |given| {
+        let found = all.iter().find(|(word, _)| *word == given);
+        found.map(|(_, value)| *value).ok_or("not one of the possible values")
+    })
+}
+
+impl QuantizeArgs {
+    /// Read the config, or take the default one. What is wrong with it is a [`Failure::usage`] with every error.
+    pub fn config_list(&self) -> Result<ConfigList, Failure> {
+        match (&self.config, self.quantizer) {
+            (Some(path), quantizer) => {
+                let text = read_config(path)?;
+                ConfigList::parse(&text, quantizer).map_err(|errors| Failure::config(&errors, Some(&shown(path))))
+            }
+            (None, Some(quantizer)) => Ok(ConfigList::default_for(quantizer)),
+            (None, None) => {
+                let diagnostic = Diagnostic::error("U0101", "no quantizer is named");
+                Err(Failure::usage(
+                    diagnostic.help("give `--quantizer naive|qat|dorefa`, or a `--config` that names one"),
+                ))
+            }
+        }
+    }
+
+    /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error.
+    pub fn check(&self, global: &GlobalArgs, reasons: &[Reason]) -> Result<(), Failure> {
+        if reasons.is_empty() || !self.strict {
+            global.warn(reasons);
+            return Ok(());
+        }
+        let error = |reason: &Reason| {
+            let diagnostic = Diagnostic::error(&reason.code, reason.text.clone());
+            match &self.config {
+                Some(path) => diagnostic.at(shown(path)),
+                None => diagnostic,
+            }
+        };
+        Err(Failure::usages(reasons.iter().map(error).collect()))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    if is_dash(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn read_config(path: &Path) -> Result<String, Failure> {
+    /// No config is near to this; a model given by mistake is beyond it.
+    const LARGEST: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    let read = if is_dash(path) {
+        io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+    };
+    let usage = |message: &str| Failure::usage(Diagnostic::error("U0102", message).at(shown(path)));
+    match read {
+        Err(error) => {
+            let diagnostic = Diagnostic::error("U0102", "cannot read the config").at(shown(path)).caused_by(&error);
+            Err(Failure::usage(diagnostic))
+        }
+        Ok(length) if u64::try_from(length).is_ok_and(|length| length > LARGEST) => {
+            Err(usage("the config is larger than 1 MiB; is this the model?"))
+        }
+        Ok(_) => String::from_utf8(bytes).map_err(|_| usage("the config is not UTF-8 text; is this the model?")),
+    }
+}
+
+/// Where the result of a command goes.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// The output file (`-`: standard output); it may be the input
+    #[arg(long, short, value_name = "OUT")]
+    pub output: PathBuf,
+}
+
+/// A place for bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// A file, to be written with [`AtomicFile`](crate::AtomicFile).
+    File(PathBuf),
+}
+
+impl OutputArgs {
+    /// The place; a terminal is refused.
+    pub fn destination(&self) -> Result<Destination, Failure> {
+        self.destination_for(io::stdout().is_terminal())
+    }
+
+    fn destination_for(&self, terminal: bool) -> Result<Destination, Failure> {
+        if !is_dash(&self.output) {
+            return Ok(Destination::File(self.output.clone()));
+        }
+        if terminal {
+            let diagnostic = Diagnostic::error("U0103", "standard output is a terminal, and a model is no text");
+            return Err(Failure::usage(diagnostic.help("write to a file with `-o OUT`, or into a pipe")));
+        }
+        Ok(Destination::Stdout)
+    }
+}
+
+/// The report.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReportArgs {
+    /// Write what was done to every site, and what it cost, as one HTML file
+    #[arg(long, value_name = "R.html")]
+    pub report: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// Write the file, if one was asked for.
+    pub fn write(&self, report: &quant_math::report::Report) -> Result<(), Failure> {
+        match &self.report {
+            Some(path) => Ok(crate::atomic::write(path, crate::html::report_html(report).as_bytes())?),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "tool", version)]
+    struct Cli {
+        #[command(flatten)]
+        global: GlobalArgs,
+        #[command(flatten)]
+        quantize: QuantizeArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+        #[command(flatten)]
+        report: ReportArgs,
+    }
+
+    fn parse(args: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(args.split_whitespace())
+    }
+
+    #[test]
+    fn the_groups_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let cli =
+            parse("tool -Q qat -c c.json --emit packed --strict -o out.pb --report r.html --json -q -j 2 -vv").unwrap();
+        assert_eq!((cli.quantize.quantizer, cli.quantize.emit), (Some(Quantizer::Qat), Some(Emit::Packed)));
+        assert!(cli.quantize.strict && cli.global.json && cli.global.quiet);
+        assert_eq!((cli.global.jobs, cli.global.verbose), (NonZeroUsize::new(2), 2));
+        assert_eq!(cli.output.destination_for(true).unwrap(), Destination::File("out.pb".into()));
+        assert_eq!(cli.report.report.as_deref(), Some(Path::new("r.html")));
+    }
+
+    #[test]
+    fn wrong_words_name_the_right_ones() {
+        let error = parse("tool -o x --quantizer lsq").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("[possible values: naive, qat, dorefa]"), "{error}");
+        let error = parse("tool -o x --emit onnx").unwrap_err();
+        assert!(error.to_string().contains("[possible values: training, inference, baked, packed]"), "{error}");
+        assert_eq!(parse("tool -o x --jobs 0").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("tool").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn binary_output_to_a_terminal_is_refused() {
+        let output = OutputArgs { output: "-".into() };
+        assert_eq!(output.destination_for(false).unwrap(), Destination::Stdout);
+        let failure = output.destination_for(true).unwrap_err();
+        assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "U0103"));
+    }
+
+    #[test]
+    fn a_config_comes_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |bytes: &[u8]| {
+            let path = folder.path().join("c.json");
+            crate::atomic::write(&path, bytes).unwrap();
+            QuantizeArgs { quantizer: Some(Quantizer::Qat), config: Some(path), ..QuantizeArgs::default() }
+        };
+        let read = config(b"[{op_types: 'default', quant_types: ['weight'], q_bits: 4}]").config_list().unwrap();
+        assert_eq!((read.quantizer, read.entries.len()), (Quantizer::Qat, 1));
+
+        let code = |bytes: &[u8]| {
+            let failure = config(bytes).config_list().unwrap_err();
+            assert_eq!(failure.exit_code(), 2);
+            assert!(failure.diagnostics()[0].location.as_deref().unwrap().ends_with("c.json"));
+            failure.diagnostics()[0].code.clone()
+        };
+        assert_eq!(code(b"[{op_typos: 'default'}]"), "C0102");
+        assert_eq!(code(b"\x0a\xff\x00"), "U0102");
+        assert_eq!(code(&vec![b' '; (1 << 20) + 1]), "U0102");
+        let missing = QuantizeArgs { config: Some(folder.path().join("none")), ..QuantizeArgs::default() };
+        let failure = missing.config_list().unwrap_err();
+        assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "U0102"));
+    }
+
+    #[test]
+    fn without_a_config_the_quantizer_is_needed() {
+        let args = QuantizeArgs { quantizer: Some(Quantizer::Naive), ..QuantizeArgs::default() };
+        assert_eq!(args.config_list().unwrap(), ConfigList::default_for(Quantizer::Naive));
+        let failure = QuantizeArgs::default().config_list().unwrap_err();
+        assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "U0101"));
+    }
+
+    #[test]
+    fn strict_turns_warnings_into_a_usage_error() {
+        let reasons = [Reason::new("C0107", "config_list[0].op_types: `x` matches no op in this model")];
+        let args = QuantizeArgs { config: Some("c.json".into()), ..QuantizeArgs::default() };
+        args.check(&GlobalArgs::default(), &reasons).unwrap();
+        let strict = QuantizeArgs { strict: true, ..args };
+        strict.check(&GlobalArgs::default(), &[]).unwrap();
+        let failure = strict.check(&GlobalArgs::default(), &reasons).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(failure.diagnostics()[0].location.as_deref(), Some("c.json"));
+    }
+}

@@ -1,0 +1,183 @@
+//! What was done or would be done, as tables.
+
+use std::collections::BTreeMap;
+
+use quant_math::plan::{Decision, Plan, Reason, Settings, Site};
+use quant_math::report::{Report, SiteReport};
+
+use crate::printable::printable_line;
+use crate::size::{count, human_bytes, share};
+use crate::table;
+
+/// More quantized sites than this, and only the worst are shown.
+const LONG: usize = 20;
+/// How many of the worst.
+const WORST: usize = 10;
+
+/// What `compress` did, for a person: the quantized sites, the skipped ones by reason, sizes. As wide as the terminal.
+pub fn summary(report: &Report) -> String {
+    summary_in(report, table::terminal_width())
+}
+
+/// [`summary`] in a given width; `None` is as wide as it needs to be.
+pub fn summary_in(report: &Report, width: Option<u16>) -> String {
+    let quantized = quantized(report);
+    let sites = count(report.sites.len(), "site");
+    let mut parts = vec![format!("{}, {}: {} of {sites} quantized\n", report.quantizer, report.emit, quantized.len())];
+    if quantized.len() > LONG {
+        let (worst, rest) = worst(&quantized);
+        let table = site_table(&worst, width);
+        parts.push(format!(
+            "the {} worst by SQNR; {rest} more are quantized (`--json` has them all)\n{table}",
+            worst.len()
+        ));
+    } else if !quantized.is_empty() {
+        parts.push(site_table(&quantized, width));
+    }
+    let skipped = report.sites.iter().filter_map(|site| match &site.site.decision {
+        Decision::Skip(reason) => Some(reason),
+        Decision::Quantize(_) => None,
+    });
+    parts.extend(skip_table(skipped, width));
+    parts.push(totals(report, &quantized));
+    parts.join("\n")
+}
+
+/// Every site of a plan with its decision, for a person. As wide as the terminal.
+pub fn plan_table(plan: &Plan) -> String {
+    plan_table_in(plan, table::terminal_width())
+}
+
+/// [`plan_table`] in a given width; `None` is as wide as it needs to be.
+pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
+    let quantized = plan.quantized().count();
+    let sites = count(plan.sites.len(), "site");
+    let text = format!("{}, {}: {quantized} of {sites} would be quantized\n", plan.quantizer, plan.emit);
+    if plan.sites.is_empty() {
+        return text;
+    }
+    let mut sites = table::new(width, &["op", "name", "kind", "shape", "bits", "decision"]);
+    for site in &plan.sites {
+        let (bits, decision) = match &site.decision {
+            Decision::Quantize(settings) => (bits(settings), format!("quantize (config_list[{}])", settings.entry)),
+            Decision::Skip(reason) => {
+                ("-".to_owned(), format!("skip, {}: {}", reason.code, printable_line(&reason.text)))
+            }
+        };
+        sites.add_row([
+            printable_line(&site.op_type),
+            printable_line(&site.op),
+            site.kind.to_string(),
+            shape(site),
+            bits,
+            decision,
+        ]);
+    }
+    format!("{text}\n{}\n", table::text(&sites))
+}
+
+/// The quantized sites, in the report's order.
+pub(crate) fn quantized(report: &Report) -> Vec<&SiteReport> {
+    report.sites.iter().filter(|site| site.site.settings().is_some()).collect()
+}
+
+/// The sites with the lowest SQNR, the lowest first, and how many others there are.
+fn worst<'a>(quantized: &[&'a SiteReport]) -> (Vec<&'a SiteReport>, usize) {
+    let mut ranked = quantized.to_vec();
+    ranked.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
+    ranked.truncate(WORST);
+    let rest = quantized.len() - ranked.len();
+    (ranked, rest)
+}
+
+/// The SQNR; an exact site is better than every number, and a site without metrics comes last.
+fn rank(site: &SiteReport) -> f64 {
+    match &site.metrics {
+        Some(metrics) => metrics.sqnr_db.unwrap_or(f64::MAX),
+        None => f64::INFINITY,
+    }
+}
+
+fn site_table(sites: &[&SiteReport], width: Option<u16>) -> String {
+    let header = ["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "before", "after"];
+    let mut table = table::new(width, &header);
+    for site in sites {
+        table.add_row([
+            printable_line(&site.site.op_type),
+            printable_line(&site.site.op),
+            site.site.kind.to_string(),
+            shape(&site.site),
+            site.site.settings().map_or_else(String::new, bits),
+            scale(site),
+            sqnr(site),
+            human_bytes(site.bytes_before),
+            human_bytes(site.bytes_after),
+        ]);
+    }
+    table::align_right(&mut table, &[6, 7, 8]);
+    format!("{}\n", table::text(&table))
+}
+
+/// The reasons by code: how many, the code, and the first text.
+pub(crate) fn by_code<'a>(reasons: impl Iterator<Item = &'a Reason>) -> Vec<(&'a str, usize, &'a str)> {
+    let mut groups: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for reason in reasons {
+        groups.entry(&reason.code).or_insert((0, &reason.text)).0 += 1;
+    }
+    let mut groups: Vec<_> = groups.into_iter().map(|(code, (count, text))| (code, count, text)).collect();
+    groups.sort_by_key(|(code, count, _)| (std::cmp::Reverse(*count), *code));
+    groups
+}
+
+fn skip_table<'a>(reasons: impl Iterator<Item = &'a Reason>, width: Option<u16>) -> Option<String> {
+    let groups = by_code(reasons);
+    if groups.is_empty() {
+        return None;
+    }
+    let mut table = table::new(width, &["skipped", "reason", "for example"]);
+    for (code, count, text) in groups {
+        table.add_row([count.to_string(), printable_line(code), printable_line(text)]);
+    }
+    table::align_right(&mut table, &[0]);
+    Some(format!("{}\n", table::text(&table)))
+}
+
+fn totals(report: &Report, quantized: &[&SiteReport]) -> String {
+    let sum = |bytes: fn(&SiteReport) -> u64| quantized.iter().fold(0_u64, |sum, site| sum.saturating_add(bytes(site)));
+    let line = |what: &str, before, after| {
+        let share = share(before, after).map_or_else(String::new, |share| format!(" ({share})"));
+        format!("{what:<8} {} -> {}{share}\n", human_bytes(before), human_bytes(after))
+    };
+    let tensors = line("tensors", sum(|site| site.bytes_before), sum(|site| site.bytes_after));
+    tensors + &line("file", report.bytes_before, report.bytes_after)
+}
+
+pub(crate) fn shape(site: &Site) -> String {
+    match &site.shape {
+        Some(shape) => format!("{shape:?}"),
+        None => "?".to_owned(),
+    }
+}
+
+pub(crate) fn bits(settings: &Settings) -> String {
+    match settings.channel_axis {
+        Some(axis) => format!("{}, per axis {axis}", settings.bits),
+        None => settings.bits.to_string(),
+    }
+}
+
+/// The scale, or the smallest and largest over the channels.
+pub(crate) fn scale(site: &SiteReport) -> String {
+    match site.scale {
+        None => "-".to_owned(),
+        Some((low, high)) if low.to_bits() == high.to_bits() => format!("{low:.4e}"),
+        Some((low, high)) => format!("{low:.4e} to {high:.4e}"),
+    }
+}
+
+pub(crate) fn sqnr(site: &SiteReport) -> String {
+    match &site.metrics {
+        None => "-".to_owned(),
+        Some(metrics) => metrics.sqnr_db.map_or_else(|| "exact".to_owned(), |db| format!("{db:.2}")),
+    }
+}
