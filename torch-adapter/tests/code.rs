@@ -1,5 +1,5 @@
 //! The reader of TorchScript source on texts as PyTorch 1.0 to 2.x write them, and on damaged ones.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use torch_adapter::code::{Class, ExprKind, Function, SourceFile, Splice, StatementKind, Target, parse, text_of};

@@ -94,7 +94,12 @@ pub struct Function {
 impl Function {
     /// The expression `id`.
     pub fn expr(&self, id: ExprId) -> Option<&Expr> {
-        self.exprs.get(id.0 as usize)
+        self.exprs.get(id.index())
+    }
+
+    /// The expression at a position of [`Function::exprs`], if there is one.
+    pub fn id(&self, index: usize) -> Option<ExprId> {
+        u32::try_from(index).ok().filter(|_| index < self.exprs.len()).map(ExprId)
     }
 }
 

@@ -1,0 +1,157 @@
+//! The objects of a model as the walk over its code sees them: modules, their attributes, tensors by number.
+
+use quant_math::DType;
+
+/// A module, or another object with attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub usize);
+
+/// A tensor of `data.pkl` or `constants.pkl`. A tied parameter is one tensor, a view another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorId(pub usize);
+
+/// What an attribute or a constant holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A module.
+    Object(ObjectId),
+    /// A tensor.
+    Tensor(TensorId),
+    /// A list or tuple.
+    List(Vec<Item>),
+    /// A string.
+    Str(String),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// `None`.
+    None,
+    /// Anything else.
+    Opaque,
+}
+
+/// An object: its class and its attributes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The class's qualified name, `__torch__.…`.
+    pub class: String,
+    /// Attributes in the pickle's order.
+    pub attributes: Vec<(String, Item)>,
+    /// The module path: attribute names from the root, joined by points; the first of several ways. Empty for the root.
+    pub path: String,
+}
+
+impl Object {
+    /// The attribute called `name`.
+    pub fn attribute(&self, name: &str) -> Option<&Item> {
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, item)| item)
+    }
+}
+
+/// What is known of a tensor without its data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorFacts {
+    /// The element type as torch names it (`Float`, `Half`, `Long`, …).
+    pub scalar: String,
+    /// The type, where it can be quantized.
+    pub dtype: Option<DType>,
+    /// Sizes, outermost first.
+    pub shape: Vec<u64>,
+}
+
+/// All objects, and the constants that code calls `CONSTANTS.c0`, `CONSTANTS.c1`, ….
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heap {
+    /// Objects by [`ObjectId`].
+    pub objects: Vec<Object>,
+    /// Tensors by [`TensorId`].
+    pub tensors: Vec<TensorFacts>,
+    /// `constants.pkl`.
+    pub constants: Vec<Item>,
+    /// The module that was saved.
+    pub root: Option<ObjectId>,
+}
+
+impl Heap {
+    /// The object `id`.
+    pub fn object(&self, id: ObjectId) -> Option<&Object> {
+        self.objects.get(id.0)
+    }
+
+    /// The tensor `id`.
+    pub fn tensor(&self, id: TensorId) -> Option<&TensorFacts> {
+        self.tensors.get(id.0)
+    }
+
+    /// Give every object its path: breadth first from the root, attributes in the pickle's order, so that the shortest way names it.
+    pub fn name_paths(&mut self) {
+        let Some(root) = self.root else { return };
+        let mut seen = vec![false; self.objects.len()];
+        let mut queue = std::collections::VecDeque::from([(root, String::new())]);
+        while let Some((id, path)) = queue.pop_front() {
+            if seen.get(id.0).copied().unwrap_or(true) {
+                continue;
+            }
+            if let Some(flag) = seen.get_mut(id.0) {
+                *flag = true;
+            }
+            let Some(object) = self.objects.get_mut(id.0) else { continue };
+            object.path.clone_from(&path);
+            for (name, item) in &object.attributes {
+                if let Item::Object(child) = item {
+                    queue.push_back((*child, join(&path, name)));
+                }
+            }
+        }
+    }
+
+    /// Attribute names that lead from `from` to `to`, the shortest way.
+    pub fn way(&self, from: ObjectId, to: ObjectId) -> Option<Vec<String>> {
+        let mut came: Vec<Option<(usize, &str)>> = vec![None; self.objects.len()];
+        let mut queue = std::collections::VecDeque::from([from]);
+        let mut seen = vec![false; self.objects.len()];
+        *seen.get_mut(from.0)? = true;
+        while let Some(id) = queue.pop_front() {
+            if id == to {
+                let mut names = Vec::new();
+                let mut at = to.0;
+                while at != from.0 {
+                    let (parent, name) = (*came.get(at)?)?;
+                    names.push(name.to_owned());
+                    at = parent;
+                }
+                names.reverse();
+                return Some(names);
+            }
+            for (name, item) in &self.objects.get(id.0)?.attributes {
+                let Item::Object(child) = item else { continue };
+                if let Some(flag) = seen.get_mut(child.0).filter(|flag| !**flag) {
+                    *flag = true;
+                    *came.get_mut(child.0)? = Some((id.0, name));
+                    queue.push_back(*child);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// `path.name`, or `name` at the root.
+pub fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// A qualified class name without the parts that tell same-named classes apart: `__torch__.a.___torch_mangle_3.Conv2d` is
+/// `__torch__.a.Conv2d`.
+pub fn unmangle(class: &str) -> String {
+    let parts: Vec<&str> = class.split('.').filter(|part| !part.starts_with("___torch_mangle_")).collect();
+    parts.join(".")
+}
+
+/// The last part of a qualified name.
+pub fn last_atom(class: &str) -> &str {
+    class.rsplit('.').next().unwrap_or(class)
+}

@@ -1,0 +1,58 @@
+//! Where a model could be quantized: ops, their weights, inputs and outputs, with every place in the code.
+//!
+//! ```text
+//! heap (objects, tensors)  ─┐
+//! program (source files)   ─┴▶ walk (which call gets which tensor) ──▶ find (ops with names and places)
+//! ```
+//!
+//! Nothing is run: [`walk`] follows assignments, attributes and calls from the root's methods.
+
+mod builtin;
+mod find;
+pub mod heap;
+mod op;
+mod program;
+pub mod table;
+mod value;
+mod walk;
+
+use std::collections::BTreeSet;
+
+pub use op::{Edge, Op, OpWeight, WeightSpot};
+pub use program::{ClassRef, CodeFile, FunctionRef, Program};
+pub use value::Origin;
+pub use walk::{QuantizerCall, Read, Spot};
+
+use heap::{Heap, ObjectId};
+
+/// What following the code has shown.
+#[derive(Debug)]
+pub struct Sites {
+    /// Ops, in the order in which the code reaches them.
+    pub ops: Vec<Op>,
+    /// Every place where a tensor of the model is read.
+    pub reads: BTreeSet<Read>,
+    /// Attributes that the code assigns.
+    pub writes: BTreeSet<(ObjectId, String)>,
+    /// Calls of quantizers that are there already.
+    pub quantizers: BTreeSet<QuantizerCall>,
+    /// Dotted names that the code calls.
+    pub called: BTreeSet<String>,
+    /// Whether there is more code than is followed.
+    pub cut: bool,
+}
+
+/// Follow the code of `program` from the methods of the root object.
+///
+/// `is_quantizer` says of a class, named without `___torch_mangle_N`, whether it is a quantizer that is there already.
+pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool) -> Sites {
+    let walk = walk::walk(program, heap, is_quantizer);
+    Sites {
+        ops: find::ops(program, heap, &walk),
+        called: walk.called.iter().map(|name| name.to_string()).collect(),
+        reads: walk.reads,
+        writes: walk.writes,
+        quantizers: walk.quantizers,
+        cut: walk.cut,
+    }
+}

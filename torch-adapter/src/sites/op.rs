@@ -1,0 +1,66 @@
+//! Ops: calls that mean one thing to a user, with every place in the text where they happen.
+
+use quant_math::plan::Reason;
+
+use super::heap::{ObjectId, TensorId};
+use super::value::Origin;
+use super::walk::Spot;
+use crate::code::ExprId;
+
+/// Where a weight goes into a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WeightSpot {
+    /// The expression that is the argument; for an element of a list, the whole list.
+    pub spot: Spot,
+    /// The call that the argument belongs to.
+    pub call: ExprId,
+    /// Position and length, where the argument is a list that is not written out.
+    pub element: Option<(usize, usize)>,
+}
+
+/// A weight of an op.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpWeight {
+    /// The tensor; `None` where the argument is computed.
+    pub tensor: Option<TensorId>,
+    /// Where it was read.
+    pub origin: Option<Origin>,
+    /// Its name: module path and attribute, or `CONSTANTS.cN`.
+    pub name: String,
+    /// The axis of its output channels; `None` where the call reshapes it.
+    pub axis: Option<usize>,
+    /// Every place where it goes into a call.
+    pub spots: Vec<WeightSpot>,
+    /// Why it cannot be quantized, if it cannot.
+    pub blocked: Option<Reason>,
+}
+
+/// Places of an op's input or output, or why there are none.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edge {
+    /// The op has no such tensor: an index goes in, or a tuple comes out.
+    Absent,
+    /// The expressions whose value is the tensor.
+    Spots(Vec<Spot>),
+    /// The tensor exists but cannot be quantized.
+    Blocked(Reason),
+}
+
+/// A call, or a module that is one call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op {
+    /// The module path, or, for a call in the text of a larger module, the path and what it calls.
+    pub name: String,
+    /// The type: the module's class or what the call says.
+    pub op_type: String,
+    /// Whether it belongs to `default`.
+    pub is_default: bool,
+    /// The module that is this op, or that the call stands in.
+    pub object: ObjectId,
+    /// Its weights.
+    pub weights: Vec<OpWeight>,
+    /// The tensor that it reads.
+    pub input: Edge,
+    /// The tensor that it makes.
+    pub output: Edge,
+}

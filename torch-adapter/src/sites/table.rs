@@ -1,0 +1,251 @@
+//! Which calls and modules can be quantized: one row each.
+
+/// Where the weight of an op lies and how its output channels run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightRule {
+    /// One tensor; channels along the axis.
+    Tensor {
+        /// Position of the argument.
+        argument: usize,
+        /// Axis of the output channels.
+        axis: usize,
+    },
+    /// `_convolution`: the argument at `transposed` says whether channels run along axis 1.
+    Convolution {
+        /// Position of the flag.
+        transposed: usize,
+    },
+    /// A matrix product of these two arguments: whichever is a parameter. Behind `torch.t` channels run along axis 0.
+    Product {
+        /// Position of the left factor.
+        left: usize,
+        /// Position of the right factor.
+        right: usize,
+    },
+    /// A list of tensors; those of rank 2 and more are weights, channels along axis 0.
+    List {
+        /// Position of the argument; with a packed sequence the list comes one later.
+        argument: usize,
+    },
+    /// A fused op that takes these tensors without their modules; channels along axis 0.
+    Fused(&'static [usize]),
+    /// No weight: an activation.
+    None,
+}
+
+/// A call that can be quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallRule {
+    /// The callee as the text has it.
+    pub call: &'static str,
+    /// The op's type, for `op_types`; a number of dimensions is put for `#`.
+    pub op_type: &'static str,
+    /// The weight.
+    pub weight: WeightRule,
+    /// Positions of the float tensors that the op reads besides the weight.
+    pub inputs: &'static [usize],
+    /// Whether the call's value is one float tensor.
+    pub output: bool,
+    /// Whether ops of this kind belong to `default`.
+    pub default: bool,
+}
+
+const fn weighted(call: &'static str, op_type: &'static str, axis: usize) -> CallRule {
+    let weight = WeightRule::Tensor { argument: 1, axis };
+    CallRule { call, op_type, weight, inputs: &[0], output: true, default: true }
+}
+
+const fn product(call: &'static str, left: usize, right: usize) -> CallRule {
+    let weight = WeightRule::Product { left, right };
+    CallRule { call, op_type: "Linear", weight, inputs: &[], output: true, default: true }
+}
+
+const fn recurrent(call: &'static str, op_type: &'static str) -> CallRule {
+    let weight = WeightRule::List { argument: 2 };
+    CallRule { call, op_type, weight, inputs: &[0], output: false, default: false }
+}
+
+const fn fused(call: &'static str, weights: &'static [usize]) -> CallRule {
+    CallRule { call, op_type: "Linear", weight: WeightRule::Fused(weights), inputs: &[], output: false, default: true }
+}
+
+const fn activation(call: &'static str, op_type: &'static str) -> CallRule {
+    CallRule { call, op_type, weight: WeightRule::None, inputs: &[0], output: true, default: false }
+}
+
+/// The table. Argument positions are those of the schemas in `aten/src/ATen/native/native_functions.yaml` (1.13) and of
+/// `torch/nn/functional.py`.
+pub const CALLS: &[CallRule] = &[
+    weighted("torch.conv1d", "Conv1d", 0),
+    weighted("torch.conv2d", "Conv2d", 0),
+    weighted("torch.conv3d", "Conv3d", 0),
+    weighted("torch.conv_transpose1d", "ConvTranspose1d", 1),
+    weighted("torch.conv_transpose2d", "ConvTranspose2d", 1),
+    weighted("torch.conv_transpose3d", "ConvTranspose3d", 1),
+    weighted("torch._convolution_mode", "Conv#d", 0),
+    CallRule { weight: WeightRule::Convolution { transposed: 6 }, ..weighted("torch._convolution", "Conv#d", 0) },
+    CallRule { weight: WeightRule::Convolution { transposed: 6 }, ..weighted("torch.convolution", "Conv#d", 0) },
+    weighted("torch.linear", "Linear", 0),
+    product("torch.matmul", 0, 1),
+    product("torch.mm", 0, 1),
+    product("torch.addmm", 1, 2),
+    product("torch.addmm_", 1, 2),
+    CallRule {
+        weight: WeightRule::Tensor { argument: 2, axis: 0 },
+        inputs: &[0, 1],
+        ..weighted("torch.bilinear", "Bilinear", 0)
+    },
+    CallRule {
+        weight: WeightRule::Tensor { argument: 0, axis: 0 },
+        inputs: &[],
+        ..weighted("torch.embedding", "Embedding", 0)
+    },
+    CallRule {
+        weight: WeightRule::Tensor { argument: 0, axis: 0 },
+        inputs: &[],
+        output: false,
+        ..weighted("torch.embedding_bag", "EmbeddingBag", 0)
+    },
+    recurrent("torch.lstm", "LSTM"),
+    recurrent("torch.gru", "GRU"),
+    recurrent("torch.rnn_tanh", "RNN"),
+    recurrent("torch.rnn_relu", "RNN"),
+    fused("torch._native_multi_head_attention", &[5, 7]),
+    fused("torch._transformer_encoder_layer_fwd", &[3, 5, 14, 16]),
+    activation("torch.relu", "ReLU"),
+    activation("torch.relu_", "ReLU"),
+    activation("__torch__.torch.nn.functional.relu", "ReLU"),
+    activation("torch.relu6", "ReLU6"),
+    activation("torch.relu6_", "ReLU6"),
+    activation("__torch__.torch.nn.functional.relu6", "ReLU6"),
+    activation("torch.hardtanh", "Hardtanh"),
+    activation("torch.hardtanh_", "Hardtanh"),
+    activation("__torch__.torch.nn.functional.hardtanh", "Hardtanh"),
+    activation("torch.leaky_relu", "LeakyReLU"),
+    activation("torch.leaky_relu_", "LeakyReLU"),
+    activation("__torch__.torch.nn.functional.leaky_relu", "LeakyReLU"),
+    activation("torch.prelu", "PReLU"),
+    activation("torch.elu", "ELU"),
+    activation("torch.elu_", "ELU"),
+    activation("__torch__.torch.nn.functional.elu", "ELU"),
+    activation("torch.selu", "SELU"),
+    activation("torch.selu_", "SELU"),
+    activation("__torch__.torch.nn.functional.selu", "SELU"),
+    activation("torch.gelu", "GELU"),
+    activation("torch.silu", "SiLU"),
+    activation("torch.silu_", "SiLU"),
+    activation("__torch__.torch.nn.functional.silu", "SiLU"),
+    activation("torch.hardswish", "Hardswish"),
+    activation("torch.hardswish_", "Hardswish"),
+    activation("__torch__.torch.nn.functional.hardswish", "Hardswish"),
+    activation("torch.hardsigmoid", "Hardsigmoid"),
+    activation("torch.hardsigmoid_", "Hardsigmoid"),
+    activation("__torch__.torch.nn.functional.hardsigmoid", "Hardsigmoid"),
+    activation("torch.sigmoid", "Sigmoid"),
+    activation("torch.sigmoid_", "Sigmoid"),
+    activation("torch.tanh", "Tanh"),
+    activation("torch.tanh_", "Tanh"),
+    activation("torch.softplus", "Softplus"),
+    activation("torch.softmax", "Softmax"),
+    activation("__torch__.torch.nn.functional.softmax", "Softmax"),
+    activation("torch.batch_norm", "BatchNorm"),
+    activation("__torch__.torch.nn.functional.batch_norm", "BatchNorm"),
+    activation("torch.layer_norm", "LayerNorm"),
+    activation("__torch__.torch.nn.functional.layer_norm", "LayerNorm"),
+    activation("torch.max_pool2d", "MaxPool2d"),
+    activation("__torch__.torch.nn.functional._max_pool2d", "MaxPool2d"),
+    activation("torch.avg_pool2d", "AvgPool2d"),
+    activation("torch.adaptive_avg_pool2d", "AdaptiveAvgPool2d"),
+    activation("__torch__.torch.nn.functional.adaptive_avg_pool2d", "AdaptiveAvgPool2d"),
+];
+
+/// The row for a callee.
+pub fn find(call: &str) -> Option<&'static CallRule> {
+    CALLS.iter().find(|rule| rule.call == call)
+}
+
+/// Module classes of `torch.nn` whose instances are one op: the type that `op_types` knows, and what its row in [`CALLS`] calls
+/// it where that differs.
+const MODULES: &[(&str, &str)] = &[
+    ("Conv1d", "Conv1d"),
+    ("Conv2d", "Conv2d"),
+    ("Conv3d", "Conv3d"),
+    ("ConvTranspose1d", "ConvTranspose1d"),
+    ("ConvTranspose2d", "ConvTranspose2d"),
+    ("ConvTranspose3d", "ConvTranspose3d"),
+    ("Linear", "Linear"),
+    ("NonDynamicallyQuantizableLinear", "Linear"),
+    ("Bilinear", "Bilinear"),
+    ("Embedding", "Embedding"),
+    ("EmbeddingBag", "EmbeddingBag"),
+    ("LSTM", "LSTM"),
+    ("GRU", "GRU"),
+    ("RNN", "RNN"),
+    ("ReLU", "ReLU"),
+    ("ReLU6", "ReLU6"),
+    ("ReLU6", "Hardtanh"),
+    ("Hardtanh", "Hardtanh"),
+    ("Hardtanh", "ReLU6"),
+    ("LeakyReLU", "LeakyReLU"),
+    ("PReLU", "PReLU"),
+    ("ELU", "ELU"),
+    ("SELU", "SELU"),
+    ("GELU", "GELU"),
+    ("SiLU", "SiLU"),
+    ("Hardswish", "Hardswish"),
+    ("Hardsigmoid", "Hardsigmoid"),
+    ("Sigmoid", "Sigmoid"),
+    ("Tanh", "Tanh"),
+    ("Softplus", "Softplus"),
+    ("Softmax", "Softmax"),
+    ("BatchNorm1d", "BatchNorm"),
+    ("BatchNorm2d", "BatchNorm"),
+    ("BatchNorm3d", "BatchNorm"),
+    ("LayerNorm", "LayerNorm"),
+    ("MaxPool2d", "MaxPool2d"),
+    ("AvgPool2d", "AvgPool2d"),
+    ("AdaptiveAvgPool2d", "AdaptiveAvgPool2d"),
+];
+
+/// Whether an instance of the module class `class` (its last name) is the op of type `op_type`.
+pub fn module_is(class: &str, op_type: &str) -> bool {
+    MODULES.iter().any(|(name, op)| *name == class && *op == op_type)
+}
+
+/// Module classes with a weight that belong to `default`: of these every instance is a site, run or not.
+pub fn default_module(class: &str) -> Option<&'static str> {
+    let (_, op_type) = MODULES.iter().find(|(name, _)| *name == class)?;
+    CALLS.iter().any(|rule| rule.default && rule.op_type == *op_type).then_some(*op_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_stands_once() {
+        for (index, rule) in CALLS.iter().enumerate() {
+            assert_eq!(CALLS.iter().position(|other| other.call == rule.call), Some(index), "{}", rule.call);
+        }
+    }
+
+    #[test]
+    fn default_modules_are_those_of_the_specification() {
+        let names: std::collections::BTreeSet<_> =
+            MODULES.iter().filter(|(name, _)| default_module(name).is_some()).map(|(name, _)| *name).collect();
+        let expected = [
+            "Bilinear",
+            "Conv1d",
+            "Conv2d",
+            "Conv3d",
+            "ConvTranspose1d",
+            "ConvTranspose2d",
+            "ConvTranspose3d",
+            "Embedding",
+            "EmbeddingBag",
+            "Linear",
+            "NonDynamicallyQuantizableLinear",
+        ];
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
+    }
+}

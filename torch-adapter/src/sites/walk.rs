@@ -1,0 +1,473 @@
+//! Following the code from the root's methods, without running it: which call gets which tensor, in which module.
+//!
+//! Each method is followed once per object and set of known arguments. Values are objects, tensors, lists of them and names;
+//! activations are unknown. Where two ways meet with different values, the value is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::heap::{Heap, Item, ObjectId, TensorId, unmangle};
+use super::program::{FunctionRef, Program};
+use super::table::{self, CallRule};
+use super::value::{Origin, Value};
+use crate::code::{Argument, ExprId, ExprKind, Function, Statement, StatementKind, Target, text_of, unquote};
+
+/// Calls inside calls; real models stay below thirty.
+const MAX_DEPTH: usize = 100;
+/// Methods times objects times argument sets.
+const MAX_CONTEXTS: usize = 500_000;
+
+/// An expression in a method, with the object that the method runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The module.
+    pub object: ObjectId,
+    /// The method.
+    pub function: FunctionRef,
+    /// The expression.
+    pub expr: ExprId,
+}
+
+/// The call in a method through which a free function was entered.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    pub(super) spot: Spot,
+    pub(super) arguments: Vec<(ExprId, Value)>,
+}
+
+/// A call of the table, as it was met.
+#[derive(Debug)]
+pub(super) struct CallEvent {
+    pub(super) rule: &'static CallRule,
+    /// The call, or, in a free function, the call that led there.
+    pub(super) spot: Spot,
+    /// Set where the call stands in a free function.
+    pub(super) anchor: Option<Rc<Anchor>>,
+    /// Positional arguments: expression, value, text.
+    pub(super) arguments: Vec<(ExprId, Value, String)>,
+    /// Whether a quantizer takes the value.
+    pub(super) output_quantized: bool,
+}
+
+/// A tensor that is read as an attribute or constant, as it was met.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Read {
+    /// The function in which it is read.
+    pub function: FunctionRef,
+    /// The expression that reads it.
+    pub expr: ExprId,
+    /// The object whose method this is; `None` in a free function.
+    pub holder: Option<ObjectId>,
+    /// What is read.
+    pub origin: Origin,
+}
+
+/// A call of a quantizer's `forward`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuantizerCall {
+    /// The quantizer.
+    pub quantizer: ObjectId,
+    /// The call.
+    pub spot: Spot,
+    /// The tensor that it gets, where that is one of the model's.
+    pub tensor: Option<TensorId>,
+}
+
+/// Everything that following the code has shown.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) calls: Vec<CallEvent>,
+    pub(super) reads: BTreeSet<Read>,
+    /// Attributes that code assigns.
+    pub(super) writes: BTreeSet<(ObjectId, String)>,
+    pub(super) quantizers: BTreeSet<QuantizerCall>,
+    /// Objects of which some method runs.
+    pub(super) visited: BTreeSet<ObjectId>,
+    /// Dotted names that are called: `torch.save`, `ops.….…`.
+    pub(super) called: BTreeSet<Rc<str>>,
+    /// Whether calls nest deeper than is followed, or there are more of them.
+    pub(super) cut: bool,
+}
+
+type Key = (FunctionRef, Option<ObjectId>, Vec<Value>, Option<Spot>);
+
+pub(super) struct Walker<'a> {
+    pub(super) program: &'a Program,
+    pub(super) heap: &'a Heap,
+    pub(super) walk: Walk,
+    memo: BTreeMap<Key, Value>,
+    /// Qualified class names whose `forward` is a quantizer's.
+    is_quantizer: &'a dyn Fn(&str) -> bool,
+}
+
+/// What the statements of one function know.
+pub(super) struct Frame<'a> {
+    place: FunctionRef,
+    function: &'a Function,
+    text: &'a str,
+    object: Option<ObjectId>,
+    anchor: Option<Rc<Anchor>>,
+    depth: usize,
+    locals: BTreeMap<&'a str, Value>,
+    /// Names that are assigned in a loop and elsewhere too.
+    vague: BTreeSet<&'a str>,
+    values: Vec<Value>,
+}
+
+/// Follow the code of `program` from the methods of the root.
+pub(super) fn walk(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool) -> Walk {
+    let mut walker = Walker { program, heap, walk: Walk::default(), memo: BTreeMap::new(), is_quantizer };
+    walker.entries();
+    walker.walk
+}
+
+impl<'a> Walker<'a> {
+    /// `forward` and its numbered and overloaded forms first; then the methods that none of them reached.
+    fn entries(&mut self) {
+        let Some(root) = self.heap.root else { return };
+        let Some(class) = self.heap.object(root).and_then(|object| self.program.find_class(&object.class)) else {
+            return;
+        };
+        let Some(methods) = self.program.class(class).map(|class| &class.methods) else { return };
+        for forward in [true, false] {
+            for (function, method) in methods.iter().enumerate() {
+                let place = FunctionRef { file: class.file, class: Some(class.class), function };
+                let reached = self.memo.keys().any(|key| key.0 == place);
+                if method.name.starts_with("forward") == forward && !reached {
+                    let mut arguments = vec![Value::Unknown; method.parameters.len()];
+                    if let Some(first) = arguments.first_mut() {
+                        *first = Value::Object(root);
+                    }
+                    self.run(place, Some(root), arguments, None, 0);
+                }
+            }
+        }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        place: FunctionRef,
+        object: Option<ObjectId>,
+        arguments: Vec<Value>,
+        anchor: Option<Rc<Anchor>>,
+        depth: usize,
+    ) -> Value {
+        if depth > MAX_DEPTH || self.memo.len() > MAX_CONTEXTS {
+            self.walk.cut = true;
+            return Value::Unknown;
+        }
+        let key = (place, object, arguments, anchor.as_ref().map(|anchor| anchor.spot));
+        if let Some(known) = self.memo.get(&key) {
+            return known.clone();
+        }
+        let Some(function) = self.program.function(place) else { return Value::Unknown };
+        let text = self.program.text(place.file);
+        let locals = function.parameters.iter().map(|parameter| parameter.name.as_str()).zip(key.2.iter().cloned());
+        let frame = Frame {
+            place,
+            function,
+            text,
+            object,
+            anchor,
+            depth,
+            locals: locals.collect(),
+            vague: vague_names(function, text),
+            values: Vec::with_capacity(function.exprs.len()),
+        };
+        self.walk.visited.extend(object);
+        self.memo.insert(key.clone(), Value::Unknown);
+        let value = self.body(frame);
+        self.memo.insert(key, value.clone());
+        value
+    }
+
+    fn body(&mut self, mut frame: Frame<'a>) -> Value {
+        let mut returned: Option<Value> = None;
+        for statement in &frame.function.body {
+            self.statement(&mut frame, statement);
+            if let StatementKind::Return(Some(id)) = &statement.kind {
+                let value = frame.value(*id).as_argument();
+                returned = Some(match returned {
+                    None => value,
+                    Some(before) => before.meet(&value),
+                });
+            }
+        }
+        returned.unwrap_or(Value::Unknown)
+    }
+
+    fn statement(&mut self, frame: &mut Frame<'a>, statement: &Statement) {
+        let last = match &statement.kind {
+            StatementKind::Assign { value, .. } => Some(*value),
+            StatementKind::Return(value) => *value,
+            StatementKind::Expr(value) => Some(*value),
+            StatementKind::Other { exprs, .. } => exprs.last().copied(),
+        };
+        let Some(last) = last else { return };
+        let written = match &statement.kind {
+            StatementKind::Assign { targets, .. } => targets
+                .iter()
+                .filter_map(|target| match target {
+                    Target::Place(id) => Some(*id),
+                    Target::Name(_) => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        // Children come before parents and statements one after another, so the arena's order is the order of evaluation.
+        for index in frame.values.len()..=last.index() {
+            let value = self.eval(frame, index, &written);
+            frame.values.push(value);
+        }
+        match &statement.kind {
+            StatementKind::Assign { targets, unpack, value } => {
+                let value = frame.value(*value).clone();
+                for (index, target) in targets.iter().enumerate() {
+                    let Target::Name(span) = target else { continue };
+                    let part = if *unpack { value.element(Some(index)) } else { value.clone() };
+                    frame.bind(text_of(frame.text, span), part);
+                }
+            }
+            StatementKind::Other { binds, .. } => {
+                binds.iter().for_each(|span| frame.bind(text_of(frame.text, span), Value::Unknown));
+            }
+            StatementKind::Return(_) | StatementKind::Expr(_) => {}
+        }
+    }
+
+    fn eval(&mut self, frame: &Frame<'a>, index: usize, written: &[ExprId]) -> Value {
+        let Some(expr) = frame.function.exprs.get(index) else { return Value::Unknown };
+        let is_written = written.iter().any(|id| id.index() == index);
+        match &expr.kind {
+            ExprKind::Name => frame.name(text_of(frame.text, &expr.span)),
+            ExprKind::String => {
+                unquote(text_of(frame.text, &expr.span)).map_or(Value::Unknown, |text| Value::Str(text.into()))
+            }
+            ExprKind::Number | ExprKind::Operation(_) | ExprKind::Dict(_) => Value::Unknown,
+            ExprKind::Group(inner) => frame.value(*inner).clone(),
+            ExprKind::List(items) | ExprKind::Tuple(items) => {
+                Value::List(items.iter().map(|id| frame.value(*id).clone()).collect())
+            }
+            ExprKind::Subscript { base, index } => {
+                let position = match index.as_slice() {
+                    [id] => frame.function.expr(*id).and_then(|expr| text_of(frame.text, &expr.span).parse().ok()),
+                    _ => None,
+                };
+                frame.value(*base).element(position)
+            }
+            ExprKind::Attribute { base, name } => {
+                let name = text_of(frame.text, name);
+                if let (true, Value::Object(object)) = (is_written, frame.value(*base)) {
+                    self.walk.writes.insert((*object, name.to_owned()));
+                    return Value::Unknown;
+                }
+                self.attribute(frame, frame.value(*base), name, index)
+            }
+            ExprKind::Call { callee, arguments, .. } => self.call(frame, *callee, arguments, index),
+        }
+    }
+
+    fn attribute(&mut self, frame: &Frame<'a>, base: &Value, name: &str, index: usize) -> Value {
+        match base {
+            Value::Object(object) => match self.heap.object(*object).and_then(|found| found.attribute(name)) {
+                Some(item) => self.read(frame, index, item, Origin::Attribute(*object, name.into())),
+                None => Value::Method(*object, name.into()),
+            },
+            Value::Path(path) if &**path == "CONSTANTS" => {
+                let number = name.strip_prefix('c').and_then(|digits| digits.parse().ok());
+                match number.and_then(|number: usize| Some((number, self.heap.constants.get(number)?))) {
+                    Some((number, item)) => self.read(frame, index, item, Origin::Constant(number)),
+                    None => Value::Unknown,
+                }
+            }
+            Value::Path(path) => Value::Path(format!("{path}.{name}").into()),
+            _ => Value::Unknown,
+        }
+    }
+
+    fn read(&mut self, frame: &Frame<'a>, index: usize, item: &Item, origin: Origin) -> Value {
+        let value = Value::of_item(item, &origin);
+        if matches!(value, Value::Weight(_) | Value::List(_))
+            && let Some(expr) = frame.id(index)
+        {
+            self.walk.reads.insert(Read { function: frame.place, expr, holder: frame.object, origin });
+        }
+        value
+    }
+
+    fn call(&mut self, frame: &Frame<'a>, callee: ExprId, arguments: &[Argument], index: usize) -> Value {
+        let positional: Vec<(ExprId, Value)> = arguments
+            .iter()
+            .filter(|argument| argument.keyword.is_none())
+            .map(|argument| (argument.value, frame.value(argument.value).clone()))
+            .collect();
+        let Some(expr) = frame.id(index) else { return Value::Unknown };
+        match frame.value(callee) {
+            Value::Method(object, name) => self.method(frame, *object, name, positional, expr),
+            Value::Path(path) => self.function(frame, &Rc::clone(path), positional, expr),
+            _ => Value::Unknown,
+        }
+    }
+
+    fn method(
+        &mut self,
+        frame: &Frame<'a>,
+        object: ObjectId,
+        name: &str,
+        arguments: Vec<(ExprId, Value)>,
+        expr: ExprId,
+    ) -> Value {
+        let Some(found) = self.heap.object(object) else { return Value::Unknown };
+        if (self.is_quantizer)(&unmangle(&found.class)) {
+            return self.quantized(frame, Some(object), arguments.first().map(|(_, value)| value), expr);
+        }
+        let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
+        let Some(place) = place else { return Value::Unknown };
+        let own = std::iter::once(Value::Object(object));
+        let arguments = own.chain(arguments.iter().map(|(_, value)| value.as_argument())).collect();
+        self.run(place, Some(object), arguments, None, frame.depth + 1)
+    }
+
+    /// A value that a quantizer made: `quantizer` is a module of ours, or `None` for an op of the framework.
+    pub(super) fn quantized(
+        &mut self,
+        frame_spot: &Frame<'a>,
+        quantizer: Option<ObjectId>,
+        argument: Option<&Value>,
+        expr: ExprId,
+    ) -> Value {
+        let tensor = match argument {
+            Some(Value::Weight(weight)) => Some(weight.tensor),
+            _ => None,
+        };
+        if let Some(Value::Result(number)) = argument
+            && let Some(event) = self.walk.calls.get_mut(*number)
+        {
+            event.output_quantized = true;
+        }
+        if let (Some(quantizer), Some(object)) = (quantizer, frame_spot.object) {
+            let spot = Spot { object, function: frame_spot.place, expr };
+            self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor });
+        }
+        Value::Quantized(tensor)
+    }
+
+    fn function(&mut self, frame: &Frame<'a>, path: &Rc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
+        self.walk.called.insert(Rc::clone(path));
+        if let Some(rule) = table::find(&unmangle(path)) {
+            return self.event(frame, rule, arguments, expr);
+        }
+        if let Some(place) = self.program.find_function(path) {
+            let anchor = frame.anchor.clone().or_else(|| {
+                let spot = Spot { object: frame.object?, function: frame.place, expr };
+                Some(Rc::new(Anchor { spot, arguments: arguments.clone() }))
+            });
+            let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
+            return self.run(place, None, arguments, anchor, frame.depth + 1);
+        }
+        self.builtin(frame, path, &arguments, expr)
+    }
+
+    fn event(
+        &mut self,
+        frame: &Frame<'a>,
+        rule: &'static CallRule,
+        arguments: Vec<(ExprId, Value)>,
+        expr: ExprId,
+    ) -> Value {
+        let spot = match (&frame.anchor, frame.object) {
+            (Some(anchor), _) => anchor.spot,
+            (None, Some(object)) => Spot { object, function: frame.place, expr },
+            (None, None) => return Value::Unknown,
+        };
+        let text = |id: ExprId| frame.function.expr(id).map_or("", |expr| text_of(frame.text, &expr.span)).to_owned();
+        let arguments = arguments.into_iter().map(|(id, value)| (id, value, text(id))).collect();
+        let number = self.walk.calls.len();
+        self.walk.calls.push(CallEvent {
+            rule,
+            spot,
+            anchor: frame.anchor.clone(),
+            arguments,
+            output_quantized: false,
+        });
+        Value::Result(number)
+    }
+
+    /// Functions whose value says something about a tensor or an object.
+    fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
+        super::builtin::call(path, arguments).unwrap_or_else(|call| match call {
+            super::builtin::Special::GetAttribute(object, name) => {
+                self.attribute(frame, &Value::Object(object), &name, expr.index())
+            }
+            super::builtin::Special::Fork(callee, rest) => match callee {
+                Value::Path(path) => self.function(frame, &path, rest, expr),
+                Value::Method(object, name) => self.method(frame, object, &name, rest, expr),
+                Value::Object(object) => self.method(frame, object, "forward", rest, expr),
+                _ => Value::Unknown,
+            },
+            super::builtin::Special::Quantize(value) => self.quantized(frame, None, Some(&value), expr),
+        })
+    }
+}
+
+impl<'a> Frame<'a> {
+    fn value(&self, id: ExprId) -> &Value {
+        self.values.get(id.index()).unwrap_or(&Value::Unknown)
+    }
+
+    fn id(&self, index: usize) -> Option<ExprId> {
+        self.function.id(index)
+    }
+
+    fn name(&self, name: &'a str) -> Value {
+        match self.locals.get(name) {
+            Some(value) => value.clone(),
+            None if name == "None" => Value::None,
+            None => Value::Path(name.into()),
+        }
+    }
+
+    fn bind(&mut self, name: &'a str, value: Value) {
+        let value = match self.locals.get(name) {
+            _ if self.vague.contains(name) => Value::Unknown,
+            Some(before) => before.clone().meet(&value),
+            None => value,
+        };
+        self.locals.insert(name, value);
+    }
+}
+
+/// Names that a loop assigns and that something else assigns too: what they hold depends on the turn.
+fn vague_names<'a>(function: &'a Function, text: &'a str) -> BTreeSet<&'a str> {
+    let mut count: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+    for parameter in &function.parameters {
+        count.insert(&parameter.name, (1, false));
+    }
+    let mut loops: Vec<usize> = Vec::new();
+    for statement in &function.body {
+        while loops.last().is_some_and(|depth| *depth >= statement.depth) {
+            loops.pop();
+        }
+        let head = text_of(text, &statement.span);
+        let names: Vec<&str> = match &statement.kind {
+            StatementKind::Assign { targets, .. } => targets
+                .iter()
+                .filter_map(|target| match target {
+                    Target::Name(span) => Some(text_of(text, span)),
+                    Target::Place(_) => None,
+                })
+                .collect(),
+            StatementKind::Other { binds, .. } => binds.iter().map(|span| text_of(text, span)).collect(),
+            StatementKind::Return(_) | StatementKind::Expr(_) => Vec::new(),
+        };
+        for name in names {
+            let entry = count.entry(name).or_insert((0, false));
+            entry.0 += 1;
+            entry.1 |= !loops.is_empty();
+        }
+        if head.starts_with("for ") || head.starts_with("while ") {
+            loops.push(statement.depth);
+        }
+    }
+    count.into_iter().filter(|(_, (count, in_loop))| *count > 1 && *in_loop).map(|(name, _)| name).collect()
+}
