@@ -7,8 +7,12 @@
 //!
 //! Nothing is run: [`walk`] follows assignments, attributes and calls from the root's methods.
 
+mod arguments;
+mod block;
 mod builtin;
+mod events;
 mod find;
+mod frame;
 pub mod heap;
 mod op;
 mod program;
@@ -18,10 +22,10 @@ mod walk;
 
 use std::collections::BTreeSet;
 
+pub use events::{QuantizerCall, Read, Spot};
 pub use op::{Edge, Op, OpWeight, WeightSpot};
 pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
-pub use walk::{QuantizerCall, Read, Spot};
 
 use heap::{Heap, ObjectId};
 
@@ -49,7 +53,7 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
     let walk = walk::walk(program, heap, is_quantizer);
     Sites {
         ops: find::ops(program, heap, &walk),
-        called: walk.called.iter().map(|name| name.to_string()).collect(),
+        called: walk.called.iter().map(ToString::to_string).collect(),
         reads: walk.reads,
         writes: walk.writes,
         quantizers: walk.quantizers,

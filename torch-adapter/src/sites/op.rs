@@ -2,9 +2,9 @@
 
 use quant_math::plan::Reason;
 
+use super::events::Spot;
 use super::heap::{ObjectId, TensorId};
 use super::value::Origin;
-use super::walk::Spot;
 use crate::code::ExprId;
 
 /// Where a weight goes into a call.

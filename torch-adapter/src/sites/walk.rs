@@ -3,91 +3,21 @@
 //! Each method is followed once per object and set of known arguments. Values are objects, tensors, lists of them and names;
 //! activations are unknown. Where two ways meet with different values, the value is unknown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::heap::{Heap, Item, ObjectId, TensorId, unmangle};
+use super::events::{Anchor, CallEvent, QuantizerCall, Read, Spot, Walk};
+use super::frame::{Frame, vague_names};
+use super::heap::{Heap, Item, ObjectId, unmangle};
 use super::program::{FunctionRef, Program};
 use super::table::{self, CallRule};
 use super::value::{Origin, Value};
-use crate::code::{Argument, ExprId, ExprKind, Function, Statement, StatementKind, Target, text_of, unquote};
+use crate::code::{Argument, ExprId, ExprKind, Statement, StatementKind, Target, text_of, unquote};
 
 /// Calls inside calls; real models stay below thirty.
 const MAX_DEPTH: usize = 100;
 /// Methods times objects times argument sets.
 const MAX_CONTEXTS: usize = 500_000;
-
-/// An expression in a method, with the object that the method runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
-    /// The module.
-    pub object: ObjectId,
-    /// The method.
-    pub function: FunctionRef,
-    /// The expression.
-    pub expr: ExprId,
-}
-
-/// The call in a method through which a free function was entered.
-#[derive(Debug)]
-pub(super) struct Anchor {
-    pub(super) spot: Spot,
-    pub(super) arguments: Vec<(ExprId, Value)>,
-}
-
-/// A call of the table, as it was met.
-#[derive(Debug)]
-pub(super) struct CallEvent {
-    pub(super) rule: &'static CallRule,
-    /// The call, or, in a free function, the call that led there.
-    pub(super) spot: Spot,
-    /// Set where the call stands in a free function.
-    pub(super) anchor: Option<Rc<Anchor>>,
-    /// Positional arguments: expression, value, text.
-    pub(super) arguments: Vec<(ExprId, Value, String)>,
-    /// Whether a quantizer takes the value.
-    pub(super) output_quantized: bool,
-}
-
-/// A tensor that is read as an attribute or constant, as it was met.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Read {
-    /// The function in which it is read.
-    pub function: FunctionRef,
-    /// The expression that reads it.
-    pub expr: ExprId,
-    /// The object whose method this is; `None` in a free function.
-    pub holder: Option<ObjectId>,
-    /// What is read.
-    pub origin: Origin,
-}
-
-/// A call of a quantizer's `forward`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QuantizerCall {
-    /// The quantizer.
-    pub quantizer: ObjectId,
-    /// The call.
-    pub spot: Spot,
-    /// The tensor that it gets, where that is one of the model's.
-    pub tensor: Option<TensorId>,
-}
-
-/// Everything that following the code has shown.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    pub(super) calls: Vec<CallEvent>,
-    pub(super) reads: BTreeSet<Read>,
-    /// Attributes that code assigns.
-    pub(super) writes: BTreeSet<(ObjectId, String)>,
-    pub(super) quantizers: BTreeSet<QuantizerCall>,
-    /// Objects of which some method runs.
-    pub(super) visited: BTreeSet<ObjectId>,
-    /// Dotted names that are called: `torch.save`, `ops.….…`.
-    pub(super) called: BTreeSet<Rc<str>>,
-    /// Whether calls nest deeper than is followed, or there are more of them.
-    pub(super) cut: bool,
-}
 
 type Key = (FunctionRef, Option<ObjectId>, Vec<Value>, Option<Spot>);
 
@@ -98,20 +28,6 @@ pub(super) struct Walker<'a> {
     memo: BTreeMap<Key, Value>,
     /// Qualified class names whose `forward` is a quantizer's.
     is_quantizer: &'a dyn Fn(&str) -> bool,
-}
-
-/// What the statements of one function know.
-pub(super) struct Frame<'a> {
-    place: FunctionRef,
-    function: &'a Function,
-    text: &'a str,
-    object: Option<ObjectId>,
-    anchor: Option<Rc<Anchor>>,
-    depth: usize,
-    locals: BTreeMap<&'a str, Value>,
-    /// Names that are assigned in a loop and elsewhere too.
-    vague: BTreeSet<&'a str>,
-    values: Vec<Value>,
 }
 
 /// Follow the code of `program` from the methods of the root.
@@ -198,9 +114,8 @@ impl<'a> Walker<'a> {
 
     fn statement(&mut self, frame: &mut Frame<'a>, statement: &Statement) {
         let last = match &statement.kind {
-            StatementKind::Assign { value, .. } => Some(*value),
+            StatementKind::Assign { value, .. } | StatementKind::Expr(value) => Some(*value),
             StatementKind::Return(value) => *value,
-            StatementKind::Expr(value) => Some(*value),
             StatementKind::Other { exprs, .. } => exprs.last().copied(),
         };
         let Some(last) = last else { return };
@@ -229,7 +144,9 @@ impl<'a> Walker<'a> {
                 }
             }
             StatementKind::Other { binds, .. } => {
-                binds.iter().for_each(|span| frame.bind(text_of(frame.text, span), Value::Unknown));
+                for span in binds {
+                    frame.bind(text_of(frame.text, span), Value::Unknown);
+                }
             }
             StatementKind::Return(_) | StatementKind::Expr(_) => {}
         }
@@ -303,7 +220,7 @@ impl<'a> Walker<'a> {
             .collect();
         let Some(expr) = frame.id(index) else { return Value::Unknown };
         match frame.value(callee) {
-            Value::Method(object, name) => self.method(frame, *object, name, positional, expr),
+            Value::Method(object, name) => self.method(frame, *object, name, &positional, expr),
             Value::Path(path) => self.function(frame, &Rc::clone(path), positional, expr),
             _ => Value::Unknown,
         }
@@ -314,7 +231,7 @@ impl<'a> Walker<'a> {
         frame: &Frame<'a>,
         object: ObjectId,
         name: &str,
-        arguments: Vec<(ExprId, Value)>,
+        arguments: &[(ExprId, Value)],
         expr: ExprId,
     ) -> Value {
         let Some(found) = self.heap.object(object) else { return Value::Unknown };
@@ -401,73 +318,11 @@ impl<'a> Walker<'a> {
             }
             super::builtin::Special::Fork(callee, rest) => match callee {
                 Value::Path(path) => self.function(frame, &path, rest, expr),
-                Value::Method(object, name) => self.method(frame, object, &name, rest, expr),
-                Value::Object(object) => self.method(frame, object, "forward", rest, expr),
+                Value::Method(object, name) => self.method(frame, object, &name, &rest, expr),
+                Value::Object(object) => self.method(frame, object, "forward", &rest, expr),
                 _ => Value::Unknown,
             },
             super::builtin::Special::Quantize(value) => self.quantized(frame, None, Some(&value), expr),
         })
     }
-}
-
-impl<'a> Frame<'a> {
-    fn value(&self, id: ExprId) -> &Value {
-        self.values.get(id.index()).unwrap_or(&Value::Unknown)
-    }
-
-    fn id(&self, index: usize) -> Option<ExprId> {
-        self.function.id(index)
-    }
-
-    fn name(&self, name: &'a str) -> Value {
-        match self.locals.get(name) {
-            Some(value) => value.clone(),
-            None if name == "None" => Value::None,
-            None => Value::Path(name.into()),
-        }
-    }
-
-    fn bind(&mut self, name: &'a str, value: Value) {
-        let value = match self.locals.get(name) {
-            _ if self.vague.contains(name) => Value::Unknown,
-            Some(before) => before.clone().meet(&value),
-            None => value,
-        };
-        self.locals.insert(name, value);
-    }
-}
-
-/// Names that a loop assigns and that something else assigns too: what they hold depends on the turn.
-fn vague_names<'a>(function: &'a Function, text: &'a str) -> BTreeSet<&'a str> {
-    let mut count: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
-    for parameter in &function.parameters {
-        count.insert(&parameter.name, (1, false));
-    }
-    let mut loops: Vec<usize> = Vec::new();
-    for statement in &function.body {
-        while loops.last().is_some_and(|depth| *depth >= statement.depth) {
-            loops.pop();
-        }
-        let head = text_of(text, &statement.span);
-        let names: Vec<&str> = match &statement.kind {
-            StatementKind::Assign { targets, .. } => targets
-                .iter()
-                .filter_map(|target| match target {
-                    Target::Name(span) => Some(text_of(text, span)),
-                    Target::Place(_) => None,
-                })
-                .collect(),
-            StatementKind::Other { binds, .. } => binds.iter().map(|span| text_of(text, span)).collect(),
-            StatementKind::Return(_) | StatementKind::Expr(_) => Vec::new(),
-        };
-        for name in names {
-            let entry = count.entry(name).or_insert((0, false));
-            entry.0 += 1;
-            entry.1 |= !loops.is_empty();
-        }
-        if head.starts_with("for ") || head.starts_with("while ") {
-            loops.push(statement.depth);
-        }
-    }
-    count.into_iter().filter(|(_, (count, in_loop))| *count > 1 && *in_loop).map(|(name, _)| name).collect()
 }

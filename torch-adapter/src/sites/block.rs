@@ -1,0 +1,86 @@
+//! Weights that cannot be quantized because of how the code uses them, or does not.
+
+use std::collections::BTreeMap;
+
+use quant_math::plan::Reason;
+
+use super::events::{Spot, Walk};
+use super::heap::{Heap, Item, ObjectId, TensorId, join, last_atom};
+use super::op::{Edge, Op, OpWeight, WeightSpot};
+use super::table;
+use super::value::Origin;
+
+/// A place in the text that stands for different tensors of one module cannot be given one quantizer.
+pub(super) fn shared_text(ops: &mut [Op]) {
+    let mut owners: BTreeMap<WeightSpot, (TensorId, bool)> = BTreeMap::new();
+    for weight in ops.iter().flat_map(|op| &op.weights) {
+        let Some(tensor) = weight.tensor else { continue };
+        for spot in &weight.spots {
+            owners.entry(*spot).and_modify(|(first, clash)| *clash |= *first != tensor).or_insert((tensor, false));
+        }
+    }
+    let mut edges: BTreeMap<Spot, usize> = BTreeMap::new();
+    for edge in ops.iter().flat_map(|op| [&op.input, &op.output]) {
+        if let Edge::Spots(spots) = edge {
+            for spot in spots {
+                *edges.entry(*spot).or_insert(0) += 1;
+            }
+        }
+    }
+    let shared = || Reason::new("shared-text", "one line of code runs it with several weights");
+    for op in ops {
+        for weight in &mut op.weights {
+            let clash = |spot: &WeightSpot| owners.get(spot).is_some_and(|(_, clash)| *clash);
+            if weight.blocked.is_none() && weight.spots.iter().any(clash) {
+                weight.blocked = Some(shared());
+            }
+        }
+        for edge in [&mut op.input, &mut op.output] {
+            // An input of one op can be the output of another: two different expressions at most share a place once each.
+            let clash = |spot: &Spot| edges.get(spot).is_some_and(|count| *count > 2);
+            if matches!(edge, Edge::Spots(spots) if spots.iter().any(clash)) {
+                *edge = Edge::Blocked(shared());
+            }
+        }
+    }
+}
+
+/// Modules of a default type whose weight no op has: nothing runs them, or nothing that is known.
+pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op]) -> Vec<Op> {
+    let mut dead = Vec::new();
+    let used: Vec<TensorId> = ops.iter().flat_map(|op| &op.weights).filter_map(|weight| weight.tensor).collect();
+    for (index, object) in heap.objects.iter().enumerate() {
+        let class = last_atom(&object.class);
+        let Some(op_type) = table::default_module(class).filter(|_| object.class.contains(".torch.nn.")) else {
+            continue;
+        };
+        let Some(Item::Tensor(tensor)) = object.attribute("weight") else { continue };
+        if used.contains(tensor) {
+            continue;
+        }
+        let id = ObjectId(index);
+        let reason = if walk.visited.contains(&id) {
+            Reason::new("unknown-call", format!("`{}` uses its weight in no call that is known", object.path))
+        } else {
+            Reason::new("never-runs", format!("no method of the root runs `{}`", object.path))
+        };
+        let origin = Origin::Attribute(id, "weight".into());
+        dead.push(Op {
+            name: object.path.clone(),
+            op_type: op_type.to_owned(),
+            is_default: true,
+            object: id,
+            weights: vec![OpWeight {
+                tensor: Some(*tensor),
+                name: join(&object.path, "weight"),
+                origin: Some(origin),
+                axis: None,
+                spots: Vec::new(),
+                blocked: Some(reason),
+            }],
+            input: Edge::Absent,
+            output: Edge::Absent,
+        });
+    }
+    dead
+}

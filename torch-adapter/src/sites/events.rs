@@ -1,0 +1,82 @@
+//! What following the code yields.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::heap::{ObjectId, TensorId};
+use super::program::FunctionRef;
+use super::table::CallRule;
+use super::value::{Origin, Value};
+use crate::code::ExprId;
+
+/// An expression in a method, with the object that the method runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The module.
+    pub object: ObjectId,
+    /// The method.
+    pub function: FunctionRef,
+    /// The expression.
+    pub expr: ExprId,
+}
+
+/// The call in a method through which a free function was entered.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    pub(super) spot: Spot,
+    pub(super) arguments: Vec<(ExprId, Value)>,
+}
+
+/// A call of the table, as it was met.
+#[derive(Debug)]
+pub(super) struct CallEvent {
+    pub(super) rule: &'static CallRule,
+    /// The call, or, in a free function, the call that led there.
+    pub(super) spot: Spot,
+    /// Set where the call stands in a free function.
+    pub(super) anchor: Option<Rc<Anchor>>,
+    /// Positional arguments: expression, value, text.
+    pub(super) arguments: Vec<(ExprId, Value, String)>,
+    /// Whether a quantizer takes the value.
+    pub(super) output_quantized: bool,
+}
+
+/// A tensor that is read as an attribute or constant, as it was met.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Read {
+    /// The function in which it is read.
+    pub function: FunctionRef,
+    /// The expression that reads it.
+    pub expr: ExprId,
+    /// The object whose method this is; `None` in a free function.
+    pub holder: Option<ObjectId>,
+    /// What is read.
+    pub origin: Origin,
+}
+
+/// A call of a quantizer's `forward`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuantizerCall {
+    /// The quantizer.
+    pub quantizer: ObjectId,
+    /// The call.
+    pub spot: Spot,
+    /// The tensor that it gets, where that is one of the model's.
+    pub tensor: Option<TensorId>,
+}
+
+/// Everything that following the code has shown.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) calls: Vec<CallEvent>,
+    pub(super) reads: BTreeSet<Read>,
+    /// Attributes that code assigns.
+    pub(super) writes: BTreeSet<(ObjectId, String)>,
+    pub(super) quantizers: BTreeSet<QuantizerCall>,
+    /// Objects of which some method runs.
+    pub(super) visited: BTreeSet<ObjectId>,
+    /// Dotted names that are called: `torch.save`, `ops.….…`.
+    pub(super) called: BTreeSet<Rc<str>>,
+    /// Whether calls nest deeper than is followed, or there are more of them.
+    pub(super) cut: bool,
+}
