@@ -1,5 +1,7 @@
 //! Reading single values: their types, ranges and words.
 
+use std::collections::BTreeSet;
+
 use super::entry::PerKind;
 use super::error::{ConfigError, ConfigErrorKind as Kind};
 use super::nearest::{nearest, one_of};
@@ -8,6 +10,8 @@ use super::value::Value;
 use crate::plan::{Observer, QuantType, Quantizer, Rounding};
 
 const KINDS: [QuantType; 4] = [QuantType::Weight, QuantType::Input, QuantType::Output, QuantType::Gradient];
+
+const KIND_WORDS: [&str; 4] = ["weight", "input", "output", "gradient"];
 
 /// A map's pairs.
 pub(super) type Pairs = [(String, Value)];
@@ -41,16 +45,34 @@ impl Checker {
         self.push(Kind::WrongValue, path, format!("found {}, expected {expected}", found.describe()));
     }
 
+    /// A word that is not one of `words`.
+    fn wrong_word(&mut self, path: &str, found: &Value, words: &[&str]) {
+        let near = if let Value::Text(text) = found { nearest(text, words.iter().copied()) } else { None };
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let message = format!("found {}, expected {}{hint}", found.describe(), one_of(words));
+        self.push(Kind::WrongValue, path, message);
+    }
+
+    /// Something else where a list is expected; a single word only lacks its brackets.
+    fn wrong_list(&mut self, path: &str, found: &Value, expected: &str) {
+        let message = format!("found {}, expected {expected}", found.describe());
+        match found {
+            Value::Text(_) => self.push_help(Kind::WrongValue, path, message, format!("write [{}]", found.describe())),
+            _ => self.push(Kind::WrongValue, path, message),
+        }
+    }
+
     pub(super) fn duplicates(&mut self, path: &str, pairs: &Pairs) {
-        for (index, (key, _)) in pairs.iter().enumerate() {
-            if pairs.iter().take(index).any(|(earlier, _)| earlier == key) {
+        let mut seen = BTreeSet::new();
+        for (key, _) in pairs {
+            if !seen.insert(key) {
                 self.push(Kind::Conflict, &join(path, key), "the key stands here twice");
             }
         }
     }
 
     pub(super) fn op_types(&mut self, path: &str, value: &Value) -> Vec<TypePattern> {
-        let expected = "`\"default\"`, an op type, or a list of them";
+        let expected = "\"default\", an op type, or a list of them";
         match value {
             Value::Text(text) => vec![TypePattern::new(text)],
             Value::List(items) if !items.is_empty() => {
@@ -66,11 +88,11 @@ impl Checker {
 
     pub(super) fn op_names(&mut self, path: &str, value: &Value) -> Vec<NamePattern> {
         let Value::List(items) = value else {
-            self.wrong(path, value, "a list of names or globs");
+            self.wrong_list(path, value, "a list of names or globs");
             return Vec::new();
         };
         if items.is_empty() {
-            self.wrong(path, value, "at least one name");
+            self.wrong(path, value, "at least one name or glob");
         }
         let texts: Vec<(usize, &str)> = items
             .iter()
@@ -106,14 +128,13 @@ impl Checker {
 
     /// `Err` if the kinds could not be read, and that was reported.
     pub(super) fn quant_types(&mut self, path: &str, value: &Value) -> Result<Vec<QuantType>, ()> {
-        let expected = "a list of `weight`, `input`, `output`, `gradient`";
-        let items = match value {
-            Value::List(items) if !items.is_empty() => items,
-            other => {
-                self.wrong(path, other, expected);
-                return Err(());
-            }
+        let Value::List(items) = value else {
+            self.wrong_list(path, value, &format!("a list of {}", one_of(&KIND_WORDS)));
+            return Err(());
         };
+        if items.is_empty() {
+            self.wrong(path, value, &format!("at least one of {}", one_of(&KIND_WORDS)));
+        }
         let before = self.errors.len();
         let mut kinds = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -125,15 +146,12 @@ impl Checker {
     }
 
     fn kind(&mut self, path: &str, text: &str) -> Option<QuantType> {
-        let names = KINDS.map(|kind| kind.to_string());
-        let names = names.each_ref().map(String::as_str);
         let found = KINDS.into_iter().find(|kind| kind.to_string() == text);
-        if found.is_none() {
-            let message = match nearest(text, names) {
-                Some(near) => format!("`{text}` is not a quant_type; did you mean `{near}`?"),
-                None => format!("`{text}` is not a quant_type, expected {}", one_of(&names)),
-            };
-            self.push(Kind::WrongValue, path, message);
+        if found.is_none() && text == "bias" {
+            let message = format!("found \"bias\", expected {}", one_of(&KIND_WORDS));
+            self.push_help(Kind::WrongValue, path, message, "a bias stays in float");
+        } else if found.is_none() {
+            self.wrong_word(path, &Value::Text(text.to_owned()), &KIND_WORDS);
         }
         found
     }
@@ -235,7 +253,7 @@ impl Checker {
             return *found;
         }
         let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.wrong(path, value, &one_of(&names));
+        self.wrong_word(path, value, &names);
         T::default()
     }
 }

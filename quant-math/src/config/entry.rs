@@ -87,6 +87,16 @@ impl Entry {
         Self { op_types: Some(vec![TypePattern::Default]), bits: PerKind::all(DEFAULT_BITS), ..Self::empty() }
     }
 
+    /// The words of `op_types`; none if the key is absent.
+    pub fn op_types(&self) -> impl Iterator<Item = &str> {
+        self.op_types.iter().flatten().map(TypePattern::text)
+    }
+
+    /// The words of `op_names`; none if the key is absent.
+    pub fn op_names(&self) -> impl Iterator<Item = &str> {
+        self.op_names.iter().flatten().map(NamePattern::text)
+    }
+
     /// How a tensor of this `kind` is quantized; `None` if the entry does not name the kind, or excludes.
     ///
     /// `entry` is the entry's index, for the plan. `channel_axis` is `None`: the adapter knows it, and sets it for a weight when

@@ -1,6 +1,7 @@
 //! "Did you mean …?"
 
-/// The candidate nearest to `word`, if one is near enough to be what was meant: a third of its letters may differ.
+/// The candidate nearest to `word`, if one is near enough to be what was meant: a third of its letters may differ,
+/// but no more than four.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are nobody's slip of the pen, and the distance costs the product of both lengths.
     const LONGEST: usize = 256;
@@ -19,7 +20,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 fn allowed(word: &str) -> usize {
-    (word.len() / 3).max(1)
+    (word.len() / 3).clamp(1, 4)
 }
 
 /// `a`, `b` or `c`, for a message.

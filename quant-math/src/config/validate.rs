@@ -78,15 +78,14 @@ impl Checker {
     }
 
     fn unknown(&mut self, path: &str, key: &str, known: &[&str]) {
-        let message = match nearest(key, known.iter().copied()) {
-            Some(near) => format!("unknown key; did you mean `{near}`?"),
-            None => "unknown key".to_owned(),
-        };
-        let help = match foreign_key(key) {
-            Some(help) => help.to_owned(),
-            None => format!("the keys are {}", known.join(", ")),
-        };
-        self.push_help(Kind::UnknownKey, path, message, help);
+        match (foreign_key(key), nearest(key, known.iter().copied())) {
+            (Some(help), _) => self.push_help(Kind::UnknownKey, path, "unknown key", help),
+            (None, Some(near)) => self.push(Kind::UnknownKey, path, format!("unknown key; did you mean `{near}`?")),
+            (None, None) => {
+                let help = format!("the keys are {}", known.join(", "));
+                self.push_help(Kind::UnknownKey, path, "unknown key", help);
+            }
+        }
     }
 
     fn entry(&mut self, path: &str, value: &Value) -> Entry {
@@ -108,7 +107,9 @@ impl Checker {
                 }
                 "quant_bits" => {
                     given.quant_bits = true;
+                    let before = self.errors.len();
                     entry.bits = self.per_kind(&at, value, "an integer, or a map per quant_type", Self::bits);
+                    given.broken_bits = self.errors.len() > before;
                 }
                 "q_bits" => {
                     given.q_bits = true;
@@ -134,7 +135,8 @@ impl Checker {
 
     /// What depends on more than one key.
     fn together(&mut self, path: &str, pairs: &Pairs, entry: &mut Entry, given: Given) {
-        let has = |key: &str| pairs.iter().any(|(known, _)| known == key);
+        // A misspelt key was told already; that the right one is missing would be noise.
+        let has = |key: &str| pairs.iter().any(|(given, _)| given == key || misspelt(given) == Some(key));
         if !has("op_types") && !has("op_names") {
             let help = "for every default op write op_types: \"default\"";
             self.push_help(Kind::Missing, path, "neither `op_types` nor `op_names` is given", help);
@@ -154,6 +156,7 @@ impl Checker {
             Some(Ok(kinds)) => entry.quant_types = kinds,
             // Reported already; nothing more can be said about the kinds.
             Some(Err(())) => return,
+            None if has("quant_types") => return,
             None if quantizer == Quantizer::Qat => {
                 let help = "for example quant_types: [\"weight\", \"output\"]";
                 self.push_help(Kind::Missing, path, "`quant_types` is missing, and qat has no default for it", help);
@@ -166,13 +169,12 @@ impl Checker {
         }
         if given.q_bits || given.quant_bits {
             let is_map = pairs.iter().any(|(key, value)| key == "quant_bits" && matches!(value, Value::Map(_)));
-            let broken = self.errors.iter().any(|error| error.path.starts_with(&join(path, "quant_bits")));
-            for &kind in entry.quant_types.iter().filter(|_| is_map && !broken) {
+            for &kind in entry.quant_types.iter().filter(|_| is_map && !given.broken_bits) {
                 if entry.bits.get(kind).is_none() {
                     self.push(Kind::Missing, &join(path, "quant_bits"), format!("no bits for quant_type `{kind}`"));
                 }
             }
-        } else if quantizer == Quantizer::Naive {
+        } else if quantizer == Quantizer::Naive || has("quant_bits") || has("q_bits") {
             entry.bits = PerKind::all(DEFAULT_BITS);
         } else {
             let help = "for example quant_bits: 8, or quant_bits: { weight: 4, output: 8 }";
@@ -215,6 +217,8 @@ impl Checker {
 struct Given {
     kinds: Option<Result<Vec<QuantType>, ()>>,
     quant_bits: bool,
+    /// `quant_bits` could not be read, and that was reported.
+    broken_bits: bool,
     q_bits: bool,
 }
 
@@ -241,6 +245,11 @@ fn foreign_key(key: &str) -> Option<&'static str> {
         "sparsity" | "total_sparsity" | "op_partial_names" => "this key belongs to NNI's pruners",
         _ => return None,
     })
+}
+
+/// The key that an unknown one was meant to be.
+fn misspelt(key: &str) -> Option<&'static str> {
+    if schema::KEYS.contains(&key) || foreign_key(key).is_some() { None } else { nearest(key, schema::KEYS) }
 }
 
 /// Warnings for keys that are right, but change nothing here.

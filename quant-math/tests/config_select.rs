@@ -1,0 +1,185 @@
+//! Which entry decides about an op, and what is said about entries that decide about none.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+use quant_math::config::{ConfigList, Entry, OpFacts, Selection};
+use quant_math::{QuantType, Quantizer};
+
+fn naive(text: &str) -> ConfigList {
+    ConfigList::parse(text, Some(Quantizer::Naive)).unwrap()
+}
+
+fn op<'a>(name: &'a str, op_type: &'a str) -> OpFacts<'a> {
+    OpFacts { name, op_type, is_default: matches!(op_type, "Conv2D" | "MatMul" | "Conv2d" | "Linear") }
+}
+
+/// The bits of the deciding entry, `-` not selected, `x` excluded.
+fn decided(config: &ConfigList, op: &OpFacts<'_>) -> String {
+    match config.select(op) {
+        Selection::NotSelected => "-".to_owned(),
+        Selection::Excluded { .. } => "x".to_owned(),
+        Selection::Selected { entry, config: found } => {
+            let settings = found.settings(config.quantizer, QuantType::Weight, entry).unwrap();
+            assert_eq!(settings.entry, entry);
+            settings.bits.to_string()
+        }
+    }
+}
+
+#[test]
+fn the_last_match_decides_alone() {
+    let config = naive(
+        "[{op_types: 'default', q_bits: 4, per_channel: true},
+          {op_names: ['head*'], q_bits: 8},
+          {op_types: 'default', op_names: ['stem', 'head/aux'], exclude: true},
+          {op_names: ['head/aux'], op_types: ['Conv2d']}]",
+    );
+    let all = [
+        op("conv", "Conv2D"),
+        op("head", "MatMul"),
+        op("stem", "Conv2D"),
+        op("head/aux", "Linear"),
+        op("head/aux", "Conv2D"),
+    ];
+    assert_eq!(all.each_ref().map(|op| decided(&config, op)), ["4", "8", "x", "x", "8"]);
+    assert_eq!(decided(&config, &op("relu", "Relu")), "-");
+    assert_eq!(decided(&config, &op("stem", "Relu")), "-", "both keys must match");
+    let Selection::Selected { config: entry, .. } = config.select(&op("head", "MatMul")) else { unreachable!() };
+    assert!(!entry.per_channel, "nothing leaks from an earlier match");
+}
+
+#[test]
+fn one_config_serves_both_frameworks() {
+    let config = naive(
+        "[{op_types: ['Conv2d'], q_bits: 2}, {op_types: ['linear'], q_bits: 3}, {op_types: ['ReLU6'], q_bits: 4}]",
+    );
+    for (op_type, bits) in [
+        ("Conv2D", "2"),
+        ("Conv2d", "2"),
+        ("MatMul", "3"),
+        ("Linear", "3"),
+        ("Dense", "3"),
+        ("Relu6", "4"),
+        ("Relu", "-"),
+        ("DepthwiseConv2dNative", "-"),
+    ] {
+        assert_eq!(decided(&config, &op("x", op_type)), bits, "{op_type}");
+    }
+    // What is `default` is the adapter's to say.
+    let config = naive("[{op_types: ['DEFAULT'], q_bits: 5}]");
+    assert_eq!(decided(&config, &OpFacts { name: "x", op_type: "Thing", is_default: true }), "5");
+    assert_eq!(decided(&config, &OpFacts { name: "x", op_type: "Conv2D", is_default: false }), "-");
+}
+
+#[test]
+fn kinds_that_an_entry_does_not_name_have_no_settings() {
+    let text = "[{op_types: 'ReLU', quant_types: ['output'], quant_bits: 8}, {op_types: 'default', exclude: true}]";
+    let config = ConfigList::parse(text, Some(Quantizer::Qat)).unwrap();
+    let settings = |entry: &Entry, kind| entry.settings(Quantizer::Qat, kind, 0);
+    let [output, excluded] = config.entries.as_slice() else { unreachable!() };
+    assert!(settings(output, QuantType::Output).is_some());
+    for kind in [QuantType::Weight, QuantType::Input, QuantType::Gradient] {
+        assert_eq!(settings(output, kind), None);
+    }
+    assert_eq!(settings(excluded, QuantType::Weight), None);
+    assert!(config.uses(QuantType::Output) && !config.uses(QuantType::Weight));
+}
+
+fn unmatched(text: &str) -> Vec<String> {
+    let mut model = vec![op("block1/conv", "Conv2D"); 12];
+    model.extend([op("head", "MatMul"), op("relu", "Relu6")]);
+    naive(text).unmatched(&model).into_iter().map(|reason| format!("{} {}", reason.code, reason.text)).collect()
+}
+
+#[test]
+fn entries_that_match_nothing_are_told_with_the_nearest_op() {
+    let check = |text: &str, expected: &[&str]| assert_eq!(unmatched(text), expected, "{text}");
+    check("[{op_types: 'default'}, {op_names: ['*']}]", &[]);
+    check(
+        "[{op_types: 'Conv2dd'}]",
+        &["C0107 config_list[0].op_types: `Conv2dd` matches no op in this model; did you mean `Conv2D` (12 ops)?"],
+    );
+    // A slip in PyTorch's name leads to TensorFlow's.
+    check(
+        "[{op_types: ['default']}, {op_types: ['Linaer']}]",
+        &["C0107 config_list[1].op_types: `Linaer` matches no op in this model; did you mean `MatMul` (1 op)?"],
+    );
+    check("[{op_types: 'Embedding'}]", &["C0107 config_list[0].op_types: `Embedding` matches no op in this model"]);
+    check(
+        "[{op_names: ['block1/cnov', 'nowhere/*']}]",
+        &[
+            "C0107 config_list[0].op_names: `block1/cnov` matches no op in this model; did you mean `block1/conv`?",
+            "C0107 config_list[0].op_names: `nowhere/*` matches no op in this model",
+        ],
+    );
+    // A known type beside one that matches is no mistake, an unknown one is.
+    check("[{op_types: ['Conv2d', 'Embedding']}]", &[]);
+    check(
+        "[{op_types: ['Conv2d', 'Dense1', 'Wibble']}]",
+        &[
+            "C0107 config_list[0].op_types: `Dense1` matches no op in this model; did you mean `MatMul` (1 op)?",
+            "C0107 config_list[0].op_types: `Wibble` matches no op in this model",
+        ],
+    );
+    check(
+        "[{op_types: ['Relu6'], op_names: ['head']}]",
+        &["C0107 config_list[0]: no op in this model has one of its `op_types` and one of its `op_names`"],
+    );
+    check("[]", &["C0107 config_list: is empty and selects nothing"]);
+    check(
+        "[{op_types: 'ReLU', exclude: true}]",
+        &["C0107 config_list[0].op_types: `ReLU` matches no op in this model; did you mean `Relu6` (1 op)?"],
+    );
+    assert_eq!(
+        naive("[{op_types: 'default'}]").unmatched(&[]).len(),
+        1,
+        "in a model without ops nothing matches, `default` included"
+    );
+}
+
+/// The text of an entry: some types, some names, at least one of both.
+fn entry() -> impl Strategy<Value = String> {
+    let types = proptest::sample::subsequence(vec!["default", "Conv2d", "relu6", "MatMul"], 0..3);
+    let names = proptest::sample::subsequence(vec!["a", "b", "b*", "?"], 0..3);
+    (types, names, any::<bool>(), 2..=16_u32)
+        .prop_filter("one of both keys is needed", |(types, names, ..)| !types.is_empty() || !names.is_empty())
+        .prop_map(|(types, names, exclude, bits)| {
+            let mut keys = vec![format!("exclude: {exclude}, q_bits: {bits}")];
+            keys.extend((!types.is_empty()).then(|| format!("op_types: {types:?}")));
+            keys.extend((!names.is_empty()).then(|| format!("op_names: {names:?}")));
+            format!("{{{}}}", keys.join(", "))
+        })
+}
+
+proptest! {
+    /// What a list says is what its last matching entry says when it stands alone.
+    #[test]
+    fn the_last_matching_entry_wins_whole(
+        entries in proptest::collection::vec(entry(), 0..6),
+        name in "[abc]{1,2}",
+        op_type in proptest::sample::select(vec!["Conv2D", "Relu6", "MatMul", "Add"]),
+    ) {
+        let list = naive(&format!("[{}]", entries.join(",")));
+        let facts = op(&name, op_type);
+        let alone = entries.iter().map(|entry| decided(&naive(&format!("[{entry}]")), &facts));
+        let expected = alone.rev().find(|decision| decision != "-").unwrap_or_else(|| "-".to_owned());
+        prop_assert_eq!(decided(&list, &facts), expected);
+    }
+
+    /// An entry that decides about an op of the model is never told as unmatched, and one that does is.
+    #[test]
+    fn unmatched_entries_are_those_that_match_no_op(
+        entries in proptest::collection::vec(entry(), 1..4),
+        ops in proptest::collection::vec(("[abc]{1,2}", proptest::sample::select(vec!["Conv2D", "Relu6", "Add"])), 0..5),
+    ) {
+        let list = naive(&format!("[{}]", entries.join(",")));
+        let ops: Vec<_> = ops.iter().map(|(name, op_type)| op(name, op_type)).collect();
+        let told = list.unmatched(&ops);
+        for (index, entry) in list.entries.iter().enumerate() {
+            let about = told.iter().any(|reason| reason.text.starts_with(&format!("config_list[{index}]")));
+            let matches = ops.iter().any(|op| entry.matches(op));
+            let stray = entry.op_names().any(|name| !ops.iter().any(|op| naive(&format!("[{{op_names: [{name:?}]}}]")).entries[0].matches(op)));
+            prop_assert_eq!(about, !matches || stray, "{:?}", told);
+        }
+    }
+}
