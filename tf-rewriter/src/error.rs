@@ -144,6 +144,18 @@ pub enum Error {
         /// What was found and expected.
         message: String,
     },
+    /// A field that the text form has no name for; writing text would lose it.
+    #[error("field {field} of {message} is {found}, which has no name in the text form")]
+    NoText {
+        /// The message type.
+        message: String,
+        /// The field's number.
+        field: u32,
+        /// Its wire type.
+        found: &'static str,
+        /// Where it stands in the binary form.
+        at: Box<At>,
+    },
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -214,6 +226,7 @@ impl Error {
             Self::Tensor { .. } => "E0301",
             Self::Math { source, .. } => source.code(),
             Self::Text { .. } => "E0401",
+            Self::NoText { .. } => "E0402",
             Self::Emit { .. } => "E0501",
             Self::MissingRanges { .. } => "E0502",
             Self::Ranges { .. } => "E0503",
@@ -237,6 +250,7 @@ impl Error {
                 Some("the graph is not self-contained: freeze the whole model, not a part of it".into())
             }
             Self::Cycle { .. } => Some("only `NextIteration` may close a loop; TensorFlow would refuse the graph too".into()),
+            Self::NoText { .. } => Some("write the binary form (.pb), which keeps every field".into()),
             Self::Math { source, .. } => source.help(),
             Self::Emit { help, .. } | Self::MissingRanges { help, .. } | Self::Ranges { help, .. } => Some(help.clone().into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
@@ -258,6 +272,7 @@ impl Error {
             | Self::DuplicateName { at, .. }
             | Self::MissingInput { at, .. }
             | Self::Cycle { at, .. }
+            | Self::NoText { at, .. }
             | Self::Tensor { at, .. } => at.to_string(),
             _ => String::new(),
         };
