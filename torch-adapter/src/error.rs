@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use quant_math::MathError;
 
 use crate::archive::ArchiveFault;
+use crate::pickle::PickleFault;
 
 /// A place in an archive: record and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,6 +76,14 @@ pub enum Error {
         /// Where.
         at: At,
     },
+    /// A pickle is not as torch writes it.
+    #[error("{fault}")]
+    Pickle {
+        /// What is wrong.
+        fault: PickleFault,
+        /// Where.
+        at: At,
+    },
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -92,6 +101,7 @@ impl Error {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "T0001",
             Self::Archive { fault, .. } => fault.code(),
+            Self::Pickle { fault, .. } => fault.code(),
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -102,6 +112,7 @@ impl Error {
             Self::InFile { source, .. } => source.help(),
             Self::Io { .. } => None,
             Self::Archive { fault, .. } => fault.help(),
+            Self::Pickle { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
         }
     }
@@ -113,7 +124,7 @@ impl Error {
                 let path = path.display();
                 Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
             }
-            Self::Archive { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
+            Self::Archive { at, .. } | Self::Pickle { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
             Self::Io { .. } | Self::Math { .. } => None,
         }
     }

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod code;
 pub mod error;
 pub mod limits;
+pub mod pickle;
 pub mod sites;
 
 pub use error::{At, Error};
