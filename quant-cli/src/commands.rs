@@ -51,7 +51,8 @@ impl SchemaArgs {
 
 /// The table of op types for a person.
 fn op_type_table(width: Option<u16>) -> String {
-    let mut table = table::new(width, &["names", "default in"]);
+    let layout = table::Layout { header: &["names", "default in"], wrap: &[0], right: &[] };
+    let mut table = table::new(&layout);
     for row in op_types::OP_TYPES {
         let default_in = match (row.default_in_tensorflow, row.default_in_torch) {
             (true, true) => "TensorFlow, TorchScript",
@@ -61,7 +62,7 @@ fn op_type_table(width: Option<u16>) -> String {
         };
         table.add_row([row.names.join(" = "), default_in.to_owned()]);
     }
-    table::text(&table)
+    table::text(table, width, &layout)
 }
 
 #[cfg(test)]

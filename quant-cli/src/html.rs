@@ -7,6 +7,9 @@ use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
 use crate::summary::{bits, by_code, quantized, scale, shape, sqnr};
 
+/// Below this, noise has more than a hundredth of the signal's power.
+const LOW_DB: f64 = 20.0;
+
 const STYLE: &str = include_str!("report.css");
 
 /// A page with the sizes, every quantized site with a bar for its SQNR, every skipped site with its reason, and the warnings.
@@ -110,7 +113,8 @@ impl Page {
             return;
         }
         self.element("h2", "Quantized");
-        self.raw("<p>SQNR: signal-to-quantization-noise ratio; 6.02 dB are one bit. The bars share one scale.</p>\n");
+        self.raw("<p>SQNR: signal-to-quantization-noise ratio; 6.02 dB are one bit. The bars share one scale. Below 20 dB, where\n");
+        self.raw("the noise has more than a hundredth of the signal's power, they change their colour.</p>\n");
         let best = quantized.iter().filter_map(|site| decibels(site)).fold(0.0, f64::max);
         self.head(&["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "", "largest error", "before", "after"]);
         for site in quantized {
@@ -137,13 +141,12 @@ impl Page {
     /// The SQNR as a share of the best one; an exact site fills the bar, a site without metrics has none.
     fn bar(&mut self, site: &SiteReport, best: f64) {
         const WIDTH: f64 = 120.0;
-        let share = match &site.metrics {
+        let db = match &site.metrics {
             None => return self.cell("bar", ""),
-            Some(metrics) => {
-                metrics.sqnr_db.map_or(1.0, |db| if best > 0.0 { (db / best).clamp(0.0, 1.0) } else { 0.0 })
-            }
+            Some(metrics) => metrics.sqnr_db,
         };
-        let class = if share < 0.5 { "low" } else { "good" };
+        let share = db.map_or(1.0, |db| if best > 0.0 { (db / best).clamp(0.0, 1.0) } else { 0.0 });
+        let class = if db.is_some_and(|db| db < LOW_DB) { "low" } else { "good" };
         let bar = format!(
             "<td class=\"bar\"><svg width=\"{WIDTH}\" height=\"10\" role=\"img\" aria-label=\"SQNR\">\
              <rect class=\"track\" width=\"{WIDTH}\" height=\"10\"/><rect class=\"{class}\" width=\"{:.1}\" height=\"10\"/></svg></td>",

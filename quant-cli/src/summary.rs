@@ -7,12 +7,21 @@ use quant_math::report::{Report, SiteReport};
 
 use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
-use crate::table;
+use crate::table::{self, Layout};
 
 /// More quantized sites than this, and only the worst are shown.
 const LONG: usize = 20;
 /// How many of the worst.
 const WORST: usize = 10;
+
+const SITES: Layout<'_> = Layout {
+    header: &["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "before", "after"],
+    wrap: &[1],
+    right: &[6, 7, 8],
+};
+const SKIPPED: Layout<'_> = Layout { header: &["skipped", "reason", "for example"], wrap: &[2], right: &[0] };
+const PLAN: Layout<'_> =
+    Layout { header: &["op", "name", "kind", "shape", "bits", "decision"], wrap: &[1, 5], right: &[] };
 
 /// What `compress` did, for a person: the quantized sites, the skipped ones by reason, sizes. As wide as the terminal.
 pub fn summary(report: &Report) -> String {
@@ -56,7 +65,7 @@ pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
     if plan.sites.is_empty() {
         return text;
     }
-    let mut sites = table::new(width, &["op", "name", "kind", "shape", "bits", "decision"]);
+    let mut sites = table::new(&PLAN);
     for site in &plan.sites {
         let (bits, decision) = match &site.decision {
             Decision::Quantize(settings) => (bits(settings), format!("quantize (config_list[{}])", settings.entry)),
@@ -73,7 +82,7 @@ pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
             decision,
         ]);
     }
-    format!("{text}\n{}\n", table::text(&sites))
+    format!("{text}\n{}\n", table::text(sites, width, &PLAN))
 }
 
 /// The quantized sites, in the report's order.
@@ -99,8 +108,7 @@ fn rank(site: &SiteReport) -> f64 {
 }
 
 fn site_table(sites: &[&SiteReport], width: Option<u16>) -> String {
-    let header = ["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "before", "after"];
-    let mut table = table::new(width, &header);
+    let mut table = table::new(&SITES);
     for site in sites {
         table.add_row([
             printable_line(&site.site.op_type),
@@ -114,8 +122,7 @@ fn site_table(sites: &[&SiteReport], width: Option<u16>) -> String {
             human_bytes(site.bytes_after),
         ]);
     }
-    table::align_right(&mut table, &[6, 7, 8]);
-    format!("{}\n", table::text(&table))
+    format!("{}\n", table::text(table, width, &SITES))
 }
 
 /// The reasons by code: how many, the code, and the first text.
@@ -134,12 +141,11 @@ fn skip_table<'a>(reasons: impl Iterator<Item = &'a Reason>, width: Option<u16>)
     if groups.is_empty() {
         return None;
     }
-    let mut table = table::new(width, &["skipped", "reason", "for example"]);
+    let mut table = table::new(&SKIPPED);
     for (code, count, text) in groups {
         table.add_row([count.to_string(), printable_line(code), printable_line(text)]);
     }
-    table::align_right(&mut table, &[0]);
-    Some(format!("{}\n", table::text(&table)))
+    Some(format!("{}\n", table::text(table, width, &SKIPPED)))
 }
 
 fn totals(report: &Report, quantized: &[&SiteReport]) -> String {
@@ -152,16 +158,18 @@ fn totals(report: &Report, quantized: &[&SiteReport]) -> String {
     tensors + &line("file", report.bytes_before, report.bytes_after)
 }
 
+/// `3x3x16x32`, as far as it is known.
 pub(crate) fn shape(site: &Site) -> String {
-    match &site.shape {
-        Some(shape) => format!("{shape:?}"),
+    match site.shape.as_deref() {
         None => "?".to_owned(),
+        Some([]) => "scalar".to_owned(),
+        Some(shape) => shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x"),
     }
 }
 
 pub(crate) fn bits(settings: &Settings) -> String {
     match settings.channel_axis {
-        Some(axis) => format!("{}, per axis {axis}", settings.bits),
+        Some(axis) => format!("{} (axis {axis})", settings.bits),
         None => settings.bits.to_string(),
     }
 }
@@ -170,8 +178,8 @@ pub(crate) fn bits(settings: &Settings) -> String {
 pub(crate) fn scale(site: &SiteReport) -> String {
     match site.scale {
         None => "-".to_owned(),
-        Some((low, high)) if low.to_bits() == high.to_bits() => format!("{low:.4e}"),
-        Some((low, high)) => format!("{low:.4e} to {high:.4e}"),
+        Some((low, high)) if low.to_bits() == high.to_bits() => format!("{low:.3e}"),
+        Some((low, high)) => format!("{low:.3e} to {high:.3e}"),
     }
 }
 

@@ -2,34 +2,52 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// The width of the terminal that standard output is, if it is one.
 pub fn terminal_width() -> Option<u16> {
     if std::io::stdout().is_terminal() { Table::new().width() } else { None }
 }
 
-/// An empty table with a header.
-pub(crate) fn new(width: Option<u16>, header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).force_no_tty().set_header(header);
-    match width {
-        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
-    table
+/// A table in the making: which columns may be wrapped, and which are numbers.
+pub(crate) struct Layout<'a> {
+    /// The names of the columns.
+    pub(crate) header: &'a [&'a str],
+    /// Columns that share what the others leave of the terminal's width; the others are never wrapped.
+    pub(crate) wrap: &'a [usize],
+    /// Columns that stand right.
+    pub(crate) right: &'a [usize],
 }
 
-/// Numbers stand right.
-pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
-    for &column in columns {
-        if let Some(column) = table.column_mut(column) {
+/// An empty table.
+pub(crate) fn new(layout: &Layout<'_>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).force_no_tty().set_header(layout.header);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if layout.right.contains(&index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table
 }
 
-/// The table's text without blanks at the ends of lines.
-pub(crate) fn text(table: &Table) -> String {
+/// The table's text, wrapped if it is wider than `width`; `None` is as wide as it needs to be.
+pub(crate) fn text(mut table: Table, width: Option<u16>, layout: &Layout<'_>) -> String {
+    /// Narrower, and names are cut into syllables; the terminal's own line break is better than that.
+    const NARROWEST: u16 = 16;
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let Some(width) = width.filter(|width| lines.iter().any(|line| line.chars().count() > usize::from(*width))) else {
+        return lines.join("\n");
+    };
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_constraint(if layout.wrap.contains(&index) {
+            ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST))
+        } else {
+            ColumnConstraint::ContentWidth
+        });
+    }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

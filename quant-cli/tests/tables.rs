@@ -1,0 +1,202 @@
+//! The tables and the page of a report.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use quant_cli::{plan_table_in, report_html, summary_in};
+use quant_math::config::{ConfigList, Entry};
+use quant_math::metrics::Metrics;
+use quant_math::plan::{Decision, Emit, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
+use quant_math::report::{Report, SiteReport};
+
+fn entry() -> Entry {
+    ConfigList::default_for(Quantizer::Naive).entries.remove(0)
+}
+
+fn site(op: &str, decision: Decision) -> Site {
+    Site {
+        op: op.to_owned(),
+        op_type: "Conv2D".to_owned(),
+        kind: QuantType::Weight,
+        tensor: format!("{op}/w"),
+        dtype: None,
+        shape: Some(vec![3, 3, 16, 32]),
+        decision,
+    }
+}
+
+fn quantize(channel_axis: Option<usize>) -> Decision {
+    let mut settings = entry().settings(Quantizer::Naive, QuantType::Weight, 0).unwrap();
+    settings.channel_axis = channel_axis;
+    Decision::Quantize(settings)
+}
+
+fn skip(code: &str, text: &str) -> Decision {
+    Decision::Skip(Reason::new(code, text))
+}
+
+fn quantized(op: &str, sqnr_db: Option<f64>, channel_axis: Option<usize>) -> SiteReport {
+    let high = if channel_axis.is_some() { 0.007_812_5 } else { 0.003_937_008 };
+    SiteReport {
+        site: site(op, quantize(channel_axis)),
+        scale: Some((0.003_937_008, high)),
+        metrics: Some(Metrics { sqnr_db, max_error: 0.001_968_5, cosine: 1.0, mse: 1e-6 }),
+        bytes_before: 18_432,
+        bytes_after: 4_612,
+    }
+}
+
+fn skipped(op: &str, code: &str, text: &str) -> SiteReport {
+    SiteReport { site: site(op, skip(code, text)), scale: None, metrics: None, bytes_before: 400, bytes_after: 400 }
+}
+
+fn report(sites: Vec<SiteReport>) -> Report {
+    Report {
+        quantizer: Quantizer::Naive,
+        emit: Emit::Packed,
+        sites,
+        bytes_before: 40_000,
+        bytes_after: 11_000,
+        warnings: vec![Reason::new("C0107", "config_list[1].op_types: `x` matches no op in this model")],
+    }
+}
+
+#[test]
+fn a_summary_has_sites_skips_and_totals() {
+    let report = report(vec![
+        quantized("conv1/Conv2D", Some(41.234), None),
+        skipped("head/MatMul", "not-selected", "no entry of the config matches `head/MatMul`"),
+        quantized("conv2/Conv2D", None, Some(3)),
+        skipped("head2/MatMul", "not-selected", "no entry of the config matches `head2/MatMul`"),
+        skipped("x", "excluded", "config_list[1] excludes `x`"),
+    ]);
+    assert_eq!(
+        summary_in(&report, None),
+        "\
+naive, packed: 2 of 5 sites quantized
+
+op      name          kind    shape      bits        scale                 SQNR dB    before    after
+Conv2D  conv1/Conv2D  weight  3x3x16x32  8           3.937e-3                41.23  18.0 KiB  4.5 KiB
+Conv2D  conv2/Conv2D  weight  3x3x16x32  8 (axis 3)  3.937e-3 to 7.812e-3    exact  18.0 KiB  4.5 KiB
+
+skipped  reason        for example
+      2  not-selected  no entry of the config matches `head/MatMul`
+      1  excluded      config_list[1] excludes `x`
+
+tensors  36.0 KiB -> 9.0 KiB (25.0 %)
+file     39.1 KiB -> 10.7 KiB (27.5 %)
+"
+    );
+}
+
+#[test]
+fn a_summary_without_quantized_sites_has_no_empty_table() {
+    let mut site = skipped("a", "not-selected", "no entry matches");
+    site.site.shape = None;
+    let mut report = report(vec![site]);
+    report.bytes_before = 0;
+    assert_eq!(
+        summary_in(&report, None),
+        "\
+naive, packed: 0 of 1 site quantized
+
+skipped  reason        for example
+      1  not-selected  no entry matches
+
+tensors  0 B -> 0 B
+file     0 B -> 10.7 KiB
+"
+    );
+}
+
+#[test]
+fn a_long_summary_shows_the_ten_worst() {
+    let sites = |count: u32| {
+        (0..count).map(|i| quantized(&format!("conv{i}"), Some(f64::from((i * 7) % count)), None)).collect()
+    };
+    let names = |text: &str| -> Vec<String> {
+        let rows = text.lines().filter(|line| line.starts_with("Conv2D"));
+        rows.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&summary_in(&report(sites(20)), None)).len(), 20);
+    let mut long = report(sites(30));
+    // Neither an exact site nor one without metrics is among the worst.
+    long.sites[0].metrics.as_mut().unwrap().sqnr_db = None;
+    long.sites[13].metrics = None;
+    let text = summary_in(&long, None);
+    assert!(text.contains("\nthe 10 worst by SQNR; 20 more are quantized (`--json` has them all)\n"), "{text}");
+    // 7 · i mod 30 = 2, 3, … in turn; 0 and 1 are those without a number.
+    let expected: Vec<_> =
+        (2..12).map(|rank| format!("conv{}", (0..30).find(|i| (i * 7) % 30 == rank).unwrap())).collect();
+    assert_eq!(names(&text), expected);
+    assert!(text.contains("tensors  540.0 KiB -> 135.1 KiB"), "all thirty count: {text}");
+}
+
+#[test]
+fn a_narrow_terminal_wraps_names_and_nothing_else() {
+    let long_name = "model/block_12/expanded/depthwise/separable/Conv2D";
+    let text = summary_in(&report(vec![quantized(long_name, Some(30.0), None)]), Some(90));
+    assert!(text.lines().all(|line| line.len() <= 90), "{text}");
+    assert!(text.contains("3x3x16x32  8     3.937e-3    30.00  18.0 KiB  4.5 KiB"), "{text}");
+    let pieces: Vec<_> = text.lines().skip(3).take_while(|line| !line.is_empty()).collect();
+    let name: String = pieces.iter().map(|line| line.get(8..).unwrap().split_whitespace().next().unwrap()).collect();
+    assert_eq!(name, long_name);
+}
+
+#[test]
+fn a_plan_lists_every_site_with_its_decision() {
+    let mut activation = site("relu", quantize(None));
+    activation.kind = QuantType::Output;
+    activation.shape = Some(vec![]);
+    let plan = Plan {
+        version: PLAN_VERSION,
+        quantizer: Quantizer::Naive,
+        emit: Emit::Baked,
+        sites: vec![
+            site("a", quantize(Some(3))),
+            site("b\u{1b}[0m\n", skip("excluded", "config_list[1] excludes `b`")),
+            activation,
+        ],
+        warnings: vec![],
+    };
+    assert_eq!(
+        plan_table_in(&plan, None),
+        "\
+naive, baked: 2 of 3 sites would be quantized
+
+op      name          kind    shape      bits        decision
+Conv2D  a             weight  3x3x16x32  8 (axis 3)  quantize (config_list[0])
+Conv2D  b\\u{1b}[0m\\n  weight  3x3x16x32  -           skip, excluded: config_list[1] excludes `b`
+Conv2D  relu          output  scalar     8           quantize (config_list[0])
+"
+    );
+}
+
+#[test]
+fn the_page_holds_everything_and_needs_nothing() {
+    let hostile = "a<script>alert(\"1\")</script>&'\u{1b}";
+    let page = report_html(&report(vec![
+        quantized(hostile, Some(30.0), None),
+        quantized("low", Some(15.0), Some(3)),
+        quantized("exact", None, None),
+        skipped("left", "excluded", "config_list[1] excludes <left>"),
+    ]));
+    assert!(page.starts_with("<!DOCTYPE html>"));
+    // Names are text, whatever stands in them.
+    assert!(page.contains("a&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;\\u{1b}"), "{page}");
+    assert!(page.contains("config_list[1] excludes &lt;left&gt;"));
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("https://") && !page.contains(" src=")
+    );
+    // Bars: 30 dB is the best and fills the bar as an exact site does, 15 dB is half of it and below 20 dB.
+    for bar in ["class=\"good\" width=\"120.0\"", "class=\"low\" width=\"60.0\""] {
+        assert!(page.contains(bar), "{bar}");
+    }
+    assert_eq!(page.matches("class=\"good\" width=\"120.0\"").count(), 2);
+    for text in ["3 of 4 sites quantized", "C0107: ", "excluded: 1 site", "54.0 KiB", "27.5 %", "8 (axis 3)"] {
+        assert!(page.contains(text), "{text}");
+    }
+    for tag in ["table", "tbody", "tr", "td", "svg", "details", "summary", "ul", "li", "body", "html"] {
+        let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        assert!(opened > 0, "{tag}");
+    }
+}
