@@ -62,6 +62,9 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The output file could not be written.
+    #[error(transparent)]
+    Output(#[from] quant_cli::atomic::AtomicError),
     /// A file that is something else than a GraphDef.
     #[error("this is {found}, expected a TensorFlow GraphDef (binary or text)")]
     NotAGraph {
@@ -190,6 +193,26 @@ pub enum Error {
         /// The way out.
         help: String,
     },
+    /// A name that the graph does not have.
+    #[error("there is no node called `{name}`")]
+    NoSuchNode {
+        /// The name.
+        name: String,
+    },
+    /// Entries of the config that match nothing, where that was not to be.
+    #[error("{}", joined(.reasons))]
+    Unmatched {
+        /// One reason per entry or name.
+        reasons: Vec<quant_math::plan::Reason>,
+    },
+    /// A config for another quantizer.
+    #[error("the config_list is for {found}, expected {expected}")]
+    Quantizer {
+        /// The config's quantizer.
+        found: quant_math::Quantizer,
+        /// The one that was called.
+        expected: quant_math::Quantizer,
+    },
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -211,12 +234,17 @@ fn first_names(sites: &[String]) -> String {
     if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
 }
 
+fn joined(reasons: &[quant_math::plan::Reason]) -> String {
+    reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
 impl Error {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "E0101",
+            Self::Output(error) => error.code(),
             Self::NotAGraph { .. } => "E0102",
             Self::TooLarge { .. } => "E0103",
             Self::Wire { .. } => "E0201",
@@ -231,6 +259,9 @@ impl Error {
             Self::MissingRanges { .. } => "E0502",
             Self::Ranges { .. } => "E0503",
             Self::Plan { .. } => "E0504",
+            Self::NoSuchNode { .. } => "E0505",
+            Self::Quantizer { .. } => "E0506",
+            Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "E0601",
         }
     }
@@ -239,6 +270,7 @@ impl Error {
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::InFile { source, .. } => source.help(),
+            Self::Output(error) => error.help().map(Cow::Borrowed),
             Self::NotAGraph { help, .. } => Some(help.clone()),
             Self::TooLarge { .. } => Some(
                 "TensorFlow itself refuses a GraphDef of 2 GiB or more; keep the weights in a SavedModel's checkpoint instead of freezing them"
@@ -253,9 +285,11 @@ impl Error {
             Self::NoText { .. } => Some("write the binary form (.pb), which keeps every field".into()),
             Self::Math { source, .. } => source.help(),
             Self::Emit { help, .. } | Self::MissingRanges { help, .. } | Self::Ranges { help, .. } => Some(help.clone().into()),
+            Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
+            Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
-            Self::Io { .. } | Self::Tensor { .. } | Self::Text { .. } => None,
+            Self::Io { .. } | Self::Quantizer { .. } | Self::Tensor { .. } | Self::Text { .. } => None,
         }
     }
 
@@ -277,6 +311,14 @@ impl Error {
             _ => String::new(),
         };
         (!at.is_empty()).then_some(at)
+    }
+
+    /// What a writer said; an output file's own error keeps its code.
+    pub(crate) fn writing(source: std::io::Error) -> Self {
+        match source.downcast::<quant_cli::AtomicError>() {
+            Ok(error) => Self::Output(error),
+            Err(source) => Self::Io { action: "write the graph", source },
+        }
     }
 
     /// The same error, known to have happened in `path`.

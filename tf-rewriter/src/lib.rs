@@ -1,10 +1,24 @@
 //! Quantize TensorFlow graphs.
 
+mod apply;
+mod emit;
 mod error;
+mod graph;
+mod index;
 pub mod io;
+mod mark;
+mod ops;
 pub mod pb;
+mod plan;
+mod quantizers;
+mod sites;
+mod splice;
 pub mod tensor;
 pub mod text;
 pub mod wire;
 
+pub use apply::Compressed;
 pub use error::{At, Error};
+pub use graph::Graph;
+pub use plan::PlanOptions;
+pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};

@@ -1,0 +1,90 @@
+//! Finding the plan's sites again in the graph.
+
+use quant_math::plan::Site;
+use quant_math::ranges::Ranges;
+use quant_math::{Plan, QuantType, Quantizer};
+
+use super::Located;
+use crate::Error;
+use crate::emit::ActivationWork;
+use crate::graph::Graph;
+use crate::index::{NodeId, ScopeKind};
+use crate::ops;
+use crate::plan::channel_axes;
+use crate::sites::{Traced, tensor_name, weight_of};
+
+/// The weight sites that are to be quantized.
+pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error> {
+    let mut found = Vec::new();
+    for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == QuantType::Weight) {
+        let Some(settings) = site.settings() else { continue };
+        let op = node(graph, site)?;
+        let weight = match ops::info(graph.op(op)) {
+            Some(info) => weight_of(graph, op, info)?,
+            None => None,
+        };
+        let Some((input, Traced::Weight(weight))) = weight else {
+            return Err(mismatch(site, "has no constant weight"));
+        };
+        let axes = match settings.channel_axis {
+            None => None,
+            Some(axis) => {
+                let found = channel_axes(graph, op, input, &weight)?.filter(|(edge, _)| edge.first == axis);
+                Some(found.ok_or_else(|| mismatch(site, "has no such channel axis"))?)
+            }
+        };
+        found.push(Located { site: position, op, input, weight: *weight, settings: *settings, axes });
+    }
+    Ok(found)
+}
+
+/// The activation sites that are to be quantized, outputs first: an input that reads a quantized output needs no node of its own.
+pub(super) fn activations(
+    graph: &Graph,
+    plan: &Plan,
+    ranges: Option<&Ranges>,
+) -> Result<Vec<(usize, ActivationWork)>, Error> {
+    let mut found = Vec::new();
+    for kind in [QuantType::Output, QuantType::Input] {
+        for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == kind) {
+            let Some(settings) = site.settings() else { continue };
+            let op = node(graph, site)?;
+            let inputs = if kind == QuantType::Input { reading(graph, op, &site.tensor) } else { Vec::new() };
+            if kind == QuantType::Input && inputs.is_empty() {
+                return Err(mismatch(site, "does not read this tensor"));
+            }
+            let range = ranges.and_then(|ranges| ranges.find(&site.op, kind, &site.tensor));
+            if range.is_none() && settings.quantizer != Quantizer::DoReFa {
+                return Err(mismatch(site, "has no range in the ranges given"));
+            }
+            found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range }));
+        }
+    }
+    Ok(found)
+}
+
+fn reading(graph: &Graph, op: NodeId, tensor: &str) -> Vec<usize> {
+    let count = graph.index().scope(op.scope).zip(graph.index().node(op)).map_or(0, |(s, n)| s.inputs(n).len());
+    (0..count).filter(|input| tensor_name(graph, op, *input) == tensor).collect()
+}
+
+/// The op of a site: `node`, or `function::node`.
+fn node(graph: &Graph, site: &Site) -> Result<NodeId, Error> {
+    let bytes = graph.bytes();
+    let scopes = (0u32..).zip(&graph.index().scopes);
+    let found = scopes.into_iter().find_map(|(id, scope)| {
+        let name = match scope.kind {
+            ScopeKind::Main => site.op.as_str(),
+            ScopeKind::Function { name, .. } => site.op.strip_prefix(name.text(bytes))?.strip_prefix("::")?,
+        };
+        scope.find(bytes, name.as_bytes()).map(|node| NodeId { scope: id, node })
+    });
+    let found = found.filter(|id| graph.op(*id) == site.op_type.as_bytes());
+    found.ok_or_else(|| mismatch(site, "is not in the graph"))
+}
+
+fn mismatch(site: &Site, what: &str) -> Error {
+    Error::Plan {
+        message: format!("the {} site of `{}` ({}, `{}`) {what}", site.kind, site.op, site.op_type, site.tensor),
+    }
+}

@@ -1,0 +1,241 @@
+//! Apply: a plan and a graph in, a quantized graph out, written while it is computed.
+//!
+//! ```text
+//! Plan ──locate──▶ weights, activations ──observe──▶ maps ──emit──▶ patches ──splice──▶ segments ──write──▶ file
+//! ```
+
+mod locate;
+mod verify;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quant_math::plan::{Decision, Reason, Settings, Site};
+use quant_math::ranges::Ranges;
+use quant_math::weights::{ChannelLayout, WeightMap, measure, observe, observe_ranges};
+use quant_math::{Emit, Plan, Range, WeightData};
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::emit::{self, Editor, WeightWork};
+use crate::graph::Graph;
+use crate::index::NodeId;
+use crate::sites::{Axes, Weight};
+use crate::splice::{Segment, WeightSource};
+
+pub use write::Compressed;
+
+/// What is reported about a site besides its error.
+#[derive(Debug, Clone, Default)]
+struct Fate {
+    scale: Option<(f32, f32)>,
+    /// Where the streams put the error of its weight.
+    slot: Option<usize>,
+    /// The error, where no stream computes it.
+    metrics: Option<quant_math::metrics::Metrics>,
+    bytes_before: u64,
+    bytes_after: u64,
+    /// Found out only with the values: why nothing was done after all.
+    unchanged: Option<Reason>,
+}
+
+impl Graph {
+    /// Carry out a plan that was made for this graph. Weights are observed here; they are quantized while the result is written.
+    ///
+    /// `ranges` are those that the plan was made with.
+    ///
+    /// # Errors
+    /// A plan of another graph; NaN or infinite weights; damaged tensors.
+    pub fn apply(self, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Error> {
+        let path = self.path().map(std::path::Path::to_owned);
+        let applied = self.patch(plan, ranges);
+        let (segments, fates, slots) = match path {
+            Some(path) => applied.map_err(|error| error.in_file(&path))?,
+            None => applied?,
+        };
+        Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
+    }
+
+    fn patch(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
+        let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
+        let located = locate::weights(self, plan)?;
+        for (site, fate) in plan.sites.iter().zip(&mut fates) {
+            let elements = site.shape.as_ref().map_or(0, |shape| shape.iter().product::<u64>());
+            let bytes = elements * site.dtype.map_or(0, |dtype| dtype.size() as u64);
+            (fate.bytes_before, fate.bytes_after) = (bytes, bytes);
+        }
+        let (works, slots) = observe_all(self, located, plan.emit)?;
+        let mut editor = Editor::new(self);
+        let mut groups: Vec<Vec<&WeightWork>> = Vec::new();
+        for work in &works {
+            if let Some(fate) = fates.get_mut(work.site) {
+                describe(fate, work);
+            }
+            if *work.map == WeightMap::Unchanged {
+                continue;
+            }
+            match groups.iter_mut().find(|g| g.first().is_some_and(|first| first.same_result(work))) {
+                Some(group) if plan.emit != Emit::Inference => group.push(work),
+                _ => groups.push(vec![work]),
+            }
+        }
+        for group in &groups {
+            let Some(first) = group.first() else { continue };
+            let bytes = match plan.emit {
+                Emit::Baked => emit::baked(&mut editor, group)?,
+                Emit::Packed => emit::packed(&mut editor, group)?,
+                Emit::Inference => first.weight.stored_bytes() + emit::inference_weight(&mut editor, first),
+                Emit::Training => return Err(not_there(plan.emit)),
+            };
+            for work in group {
+                if let Some(fate) = fates.get_mut(work.site) {
+                    fate.bytes_after = bytes;
+                    if plan.emit == Emit::Inference {
+                        let data = WeightSource { tensor: work.weight.tensor, node: work.name.clone() };
+                        fate.metrics = Some(measured(&work.map, &data.data(self.bytes())?));
+                    } else {
+                        fate.slot = Some(work.slot);
+                    }
+                }
+            }
+        }
+        for work in locate::activations(self, plan, ranges)? {
+            let (site, work) = work;
+            let scale = emit::inference_activation(&mut editor, &work)
+                .map_err(|source| Error::Math { tensor: self.full_name(work.op), source })?;
+            if let Some(fate) = fates.get_mut(site) {
+                fate.scale = scale.map(|s| (s, s));
+                fate.bytes_after = if scale.is_some() { 8 } else { 0 };
+            }
+        }
+        let segments = editor.finish().assemble(self.bytes())?;
+        Ok((segments, fates, slots))
+    }
+}
+
+fn not_there(emit: Emit) -> Error {
+    Error::Emit {
+        emit,
+        why: "does not exist for TensorFlow graphs yet".to_owned(),
+        help: "use `inference`, `baked` or `packed`".to_owned(),
+    }
+}
+
+fn describe(fate: &mut Fate, work: &WeightWork) {
+    fate.scale = work.map.scale_span();
+    fate.bytes_before = work.weight.stored_bytes();
+    fate.bytes_after = fate.bytes_before;
+    if *work.map == WeightMap::Unchanged {
+        fate.unchanged = Some(Reason::new("all-zero", "all weights are 0 and stay so"));
+    }
+}
+
+/// The error of a map on a constant; of its stored elements alone where they are fewer than the shape says.
+fn measured(map: &WeightMap, data: &crate::tensor::FloatData<'_>) -> quant_math::metrics::Metrics {
+    if data.is_splat() { measure(map, data.stored()) } else { measure(map, data) }
+}
+
+/// A weight site of the plan, found again in the graph.
+struct Located {
+    site: usize,
+    op: NodeId,
+    input: usize,
+    weight: Weight,
+    settings: Settings,
+    axes: Option<(Axes, Axes)>,
+}
+
+impl Located {
+    fn layout(&self) -> ChannelLayout {
+        let elements = usize::try_from(self.weight.elements()).unwrap_or(usize::MAX);
+        // A constant in short form with one value is the same in every channel.
+        if self.weight.splat.is_some_and(|stored| stored <= 1) {
+            return ChannelLayout::per_tensor(1);
+        }
+        match self.axes {
+            Some((_, axes)) => axes.layout(&self.weight.shape),
+            None => ChannelLayout::per_tensor(elements),
+        }
+    }
+
+    /// Two sites with the same key have the same map.
+    fn key(&self) -> String {
+        let Settings { quantizer, bits, symmetric, rounding, .. } = self.settings;
+        format!("{:?} {:?} {quantizer} {bits} {symmetric} {rounding:?}", self.weight.source, self.layout())
+    }
+}
+
+/// Look at every weight once per distinct way of quantizing it.
+fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<WeightWork>, usize), Error> {
+    let mut slots: BTreeMap<String, usize> = BTreeMap::new();
+    let mut firsts = Vec::new();
+    for (position, site) in located.iter().enumerate() {
+        let next = slots.len();
+        slots.entry(site.key()).or_insert_with(|| {
+            firsts.push(position);
+            next
+        });
+    }
+    let observed: Vec<(Arc<WeightMap>, Arc<Vec<Range>>)> = firsts
+        .par_iter()
+        .filter_map(|position| located.get(*position))
+        .map(|site| observe_one(graph, site, emit))
+        .collect::<Result<_, _>>()?;
+    let count = observed.len();
+    let works = located.into_iter().filter_map(|site| {
+        let slot = *slots.get(&site.key())?;
+        let (map, ranges) = observed.get(slot)?.clone();
+        let name = graph.name(site.weight.source).to_owned();
+        let Located { site, op, input, weight, settings, axes } = site;
+        Some(WeightWork { site, op, input, weight, name, settings, axes, map, ranges, slot })
+    });
+    Ok((works.collect(), count))
+}
+
+type Observed = (Arc<WeightMap>, Arc<Vec<Range>>);
+
+fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Error> {
+    let node = graph.name(site.weight.source).to_owned();
+    let source = WeightSource { tensor: site.weight.tensor, node: node.clone() };
+    let data = source.data(graph.bytes())?;
+    let layout = site.layout();
+    let math = |source| Error::Math { tensor: node.clone(), source };
+    let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
+    let one_value = site.weight.splat.is_some_and(|stored| stored <= 1);
+    let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
+    let map = observe(&site.settings, layout, data).map_err(math)?;
+    let mut ranges = Vec::new();
+    if emit == Emit::Inference {
+        ranges = observe_ranges(layout, data).map_err(math)?;
+        if let (true, Some((_, axes))) = (one_value, site.axes) {
+            ranges = vec![
+                ranges.first().copied().unwrap_or(Range { min: 0.0, max: 0.0 });
+                axes.layout(&site.weight.shape).channels
+            ];
+        }
+    }
+    Ok((Arc::new(map), Arc::new(ranges)))
+}
+
+/// One element as data.
+struct SliceData([f32; 1]);
+
+impl WeightData for SliceData {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn chunk(&self, span: std::ops::Range<usize>) -> std::borrow::Cow<'_, [f32]> {
+        self.0.as_slice().chunk(span)
+    }
+}
+
+/// A site as the report shows it.
+fn reported(site: &Site, fate: &Fate) -> Site {
+    let mut site = site.clone();
+    if let Some(reason) = &fate.unchanged {
+        site.decision = Decision::Skip(reason.clone());
+    }
+    site
+}

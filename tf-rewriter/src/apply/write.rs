@@ -1,0 +1,110 @@
+//! Writing the result, and the report that comes with it.
+
+use std::io::Write;
+use std::path::Path;
+
+use quant_cli::atomic::AtomicFile;
+use quant_math::Plan;
+use quant_math::report::{Report, SiteReport};
+
+use super::{Fate, reported, verify};
+use crate::Error;
+use crate::graph::Graph;
+use crate::splice::{self, Segment};
+
+/// A quantized graph that is ready to be written. Untouched parts are still bytes of the input.
+#[derive(Debug)]
+pub struct Compressed {
+    graph: Graph,
+    plan: Plan,
+    segments: Vec<Segment>,
+    fates: Vec<Fate>,
+    slots: usize,
+}
+
+impl Compressed {
+    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>, slots: usize) -> Self {
+        Self { graph, plan, segments, fates, slots }
+    }
+
+    /// The plan that was carried out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes of the binary result.
+    pub fn len(&self) -> u64 {
+        splice::total(&self.segments) as u64
+    }
+
+    /// Whether the result is the empty graph.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Write the binary GraphDef.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
+        self.write_with(out, &|_| {})
+    }
+
+    /// Write a file, binary or (with a name that ends in `.pbtxt`) text. It appears under its name complete and checked, or not at
+    /// all; an existing file stays as it was until then, and may be the input itself.
+    ///
+    /// # Errors
+    /// What the file system says, with the path; a result that does not read back.
+    pub fn write_to(&self, path: impl AsRef<Path>) -> Result<Report, Error> {
+        self.write_to_with(path.as_ref(), &|_| {})
+    }
+
+    /// As [`Compressed::write_to`], calling `progress` with the number of bytes that were just written.
+    ///
+    /// # Errors
+    /// As for [`Compressed::write_to`].
+    pub fn write_to_with(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        self.write_file(path, progress).map_err(|error| error.in_file(path))
+    }
+
+    fn write_file(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        let mut file = AtomicFile::create(path)?;
+        let text = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pbtxt"));
+        let report = if text {
+            let mut binary = Vec::new();
+            let mut report = self.write_with(&mut binary, progress)?;
+            let mut text = Vec::new();
+            crate::text::write(&binary, &mut text)?;
+            report.bytes_after = text.len() as u64;
+            file.write_all(&text).map_err(Error::writing)?;
+            report
+        } else {
+            let report = self.write_with(&mut file, progress)?;
+            verify::verify(file.path(), self.len())?;
+            report
+        };
+        file.persist()?;
+        Ok(report)
+    }
+
+    fn write_with(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        let errors = splice::write(&self.segments, self.graph.bytes(), self.slots, out, progress)?;
+        let sites = self.plan.sites.iter().zip(&self.fates).map(|(site, fate)| SiteReport {
+            site: reported(site, fate),
+            scale: fate.scale,
+            metrics: fate
+                .metrics
+                .or_else(|| fate.slot.and_then(|slot| errors.get(slot).copied().flatten()).map(|error| error.finish())),
+            bytes_before: fate.bytes_before,
+            bytes_after: fate.bytes_after,
+        });
+        Ok(Report {
+            quantizer: self.plan.quantizer,
+            emit: self.plan.emit,
+            sites: sites.collect(),
+            bytes_before: self.graph.file_len(),
+            bytes_after: self.len(),
+            warnings: self.plan.warnings.clone(),
+        })
+    }
+}

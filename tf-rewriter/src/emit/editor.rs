@@ -1,0 +1,197 @@
+//! The edits of one graph: new nodes with unique names, re-routed edges, renamed outputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::node::{NewNode, attr_text};
+use crate::graph::Graph;
+use crate::index::{NodeId, ScopeKind};
+use crate::mark;
+use crate::splice::{Patches, Segment, node_field};
+use crate::wire::put_bytes;
+
+/// Collects edits; [`Editor::finish`] turns them into patches.
+#[derive(Debug)]
+pub(crate) struct Editor<'g> {
+    pub(crate) graph: &'g Graph,
+    patches: Patches,
+    /// Names given to new nodes, by scope.
+    taken: BTreeSet<(u32, String)>,
+    /// Edges that read something else now: the op, its input, and what it reads.
+    rerouted: BTreeMap<(NodeId, usize), String>,
+    renamed: BTreeMap<NodeId, String>,
+    /// Nodes that were made for a tensor and a way of quantizing it.
+    made: BTreeMap<(u32, String, String), String>,
+    /// How a reference is quantized already.
+    quantized: BTreeMap<(u32, String), String>,
+    /// Function results that leave under another name: scope, position in `returns`, text.
+    returned: BTreeMap<(u32, usize), String>,
+    /// Nodes inside `while` frames, by scope; filled when first asked.
+    frames: BTreeMap<u32, Vec<bool>>,
+}
+
+impl<'g> Editor<'g> {
+    pub(crate) fn new(graph: &'g Graph) -> Self {
+        Self {
+            graph,
+            patches: Patches::default(),
+            taken: BTreeSet::new(),
+            rerouted: BTreeMap::new(),
+            renamed: BTreeMap::new(),
+            made: BTreeMap::new(),
+            quantized: BTreeMap::new(),
+            returned: BTreeMap::new(),
+            frames: BTreeMap::new(),
+        }
+    }
+
+    /// `wanted`, or `wanted_1`, `wanted_2`, …: a name that nothing in the scope has.
+    pub(crate) fn unique(&mut self, scope: u32, wanted: &str) -> String {
+        let bytes = self.graph.bytes();
+        let free = |taken: &BTreeSet<(u32, String)>, name: &str| {
+            let used = self.graph.index().scope(scope).is_some_and(|s| s.find(bytes, name.as_bytes()).is_some());
+            !used && !taken.contains(&(scope, name.to_owned()))
+        };
+        let mut name = wanted.to_owned();
+        let mut number = 0u64;
+        while !free(&self.taken, &name) {
+            number += 1;
+            name = format!("{wanted}_{number}");
+        }
+        self.taken.insert((scope, name.clone()));
+        name
+    }
+
+    pub(crate) fn scope_kind(&self, scope: u32) -> ScopeKind {
+        self.graph.index().scope(scope).map_or(ScopeKind::Main, |s| s.kind)
+    }
+
+    /// The device of a node, which new nodes beside it get too.
+    pub(crate) fn device(&self, id: NodeId) -> &'g str {
+        self.graph.device(id)
+    }
+
+    /// Put new nodes behind node `id`.
+    pub(crate) fn insert(&mut self, id: NodeId, nodes: Vec<NewNode>) {
+        let kind = self.scope_kind(id.scope);
+        let content = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        self.patches.insert_after(self.graph.index(), id, content);
+    }
+
+    /// Put encoded node fields behind node `id`.
+    pub(crate) fn insert_raw(&mut self, id: NodeId, content: Vec<Segment>) {
+        self.patches.insert_after(self.graph.index(), id, content);
+    }
+
+    /// Put new nodes in place of node `id`; one of them has taken its name.
+    pub(crate) fn replace(&mut self, id: NodeId, nodes: Vec<NewNode>) {
+        let kind = self.scope_kind(id.scope);
+        let content = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        self.patches.replace_node(self.graph.index(), id, content);
+    }
+
+    /// Put `content` in place of a span within node `id`.
+    pub(crate) fn patch(&mut self, id: NodeId, span: crate::index::Span, content: Vec<Segment>) {
+        self.patches.within(self.graph.index(), id, span, content);
+    }
+
+    /// Leave our mark on a node of the input.
+    pub(crate) fn mark(&mut self, id: NodeId, text: &str) {
+        self.patches.append(self.graph.index(), id, vec![Segment::Bytes(attr_text(mark::ATTR, text))]);
+    }
+
+    /// What `input` of `op` reads now.
+    pub(crate) fn reads(&self, op: NodeId, input: usize) -> String {
+        let original = || self.graph.input(op, input).map(|i| i.text.text(self.graph.bytes()).to_owned());
+        self.rerouted.get(&(op, input)).cloned().or_else(original).unwrap_or_default()
+    }
+
+    pub(crate) fn reroute(&mut self, op: NodeId, input: usize, reference: String) {
+        self.rerouted.insert((op, input), reference);
+    }
+
+    /// The node already made for `reference`, quantized as `how` says, or `reference` itself when it is quantized so.
+    pub(crate) fn already_made(&self, scope: u32, reference: &str, how: &str) -> Option<String> {
+        if self.quantized.get(&(scope, reference.to_owned())).is_some_and(|found| found == how) {
+            return Some(reference.to_owned());
+        }
+        self.made.get(&(scope, reference.to_owned(), how.to_owned())).cloned()
+    }
+
+    pub(crate) fn remember(&mut self, scope: u32, reference: &str, how: &str, made: &str) {
+        self.made.insert((scope, reference.to_owned(), how.to_owned()), made.to_owned());
+        self.quantized.insert((scope, made.to_owned()), how.to_owned());
+    }
+
+    /// Give node `id` the name `<name>/float`, so that a new node can take its own; returns the new name.
+    pub(crate) fn rename_to_float(&mut self, id: NodeId) -> String {
+        let name = self.unique(id.scope, &format!("{}/float", self.graph.name(id)));
+        self.renamed.insert(id, name.clone());
+        name
+    }
+
+    /// Let all results of a function that are `from` leave as `to`.
+    pub(crate) fn return_instead(&mut self, scope: u32, from: &str, to: &str) {
+        let returns = self.graph.index().scope(scope).map(|s| s.returns.as_slice()).unwrap_or_default();
+        for (position, returned) in returns.iter().enumerate() {
+            if returned.text.text(self.graph.bytes()) == from {
+                self.returned.insert((scope, position), to.to_owned());
+            }
+        }
+    }
+
+    /// `^node` for new constants beside a node in a `while` frame, so that they run in the frame too; nothing elsewhere.
+    pub(crate) fn frame_control(&mut self, near: NodeId, anchor: &str) -> Option<String> {
+        let graph = self.graph;
+        let inside = self.frames.entry(near.scope).or_insert_with(|| frames(graph, near.scope));
+        let inside = inside.get(near.node as usize).copied().unwrap_or(false);
+        inside.then(|| format!("^{}", anchor.split(':').next().unwrap_or(anchor)))
+    }
+
+    /// All edits as patches.
+    pub(crate) fn finish(mut self) -> Patches {
+        let index = self.graph.index();
+        for ((op, input), reference) in &self.rerouted {
+            if let Some(edge) = self.graph.input(*op, *input) {
+                let mut field = Vec::new();
+                put_bytes(&mut field, 3, reference.as_bytes());
+                self.patches.within(index, *op, edge.field, vec![Segment::Bytes(field)]);
+            }
+        }
+        for (id, name) in &self.renamed {
+            if let Some(node) = index.node(*id) {
+                let mut field = Vec::new();
+                put_bytes(&mut field, 1, name.as_bytes());
+                self.patches.within(index, *id, node.name_field, vec![Segment::Bytes(field)]);
+            }
+        }
+        for ((scope, position), text) in &self.returned {
+            let Some(returned) = index.scope(*scope).and_then(|s| s.returns.get(*position)) else { continue };
+            let mut entry = Vec::new();
+            put_bytes(&mut entry, 1, returned.key.of(self.graph.bytes()));
+            put_bytes(&mut entry, 2, text.as_bytes());
+            let mut field = Vec::new();
+            put_bytes(&mut field, 4, &entry);
+            self.patches.in_function(index, *scope, returned.field, vec![Segment::Bytes(field)]);
+        }
+        self.patches
+    }
+}
+
+/// Which nodes of a scope run inside a `while` frame: everything reached from an Enter, up to the Exits.
+fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
+    let Some(found) = graph.index().scope(scope) else { return Vec::new() };
+    let mut inside = vec![false; found.nodes.len()];
+    let op = |node: u32| graph.op(NodeId { scope, node });
+    let all = 0..u32::try_from(found.nodes.len()).unwrap_or(u32::MAX);
+    let mut open: Vec<u32> = all.filter(|id| matches!(op(*id), b"Enter" | b"RefEnter")).collect();
+    while let Some(id) = open.pop() {
+        match inside.get_mut(id as usize) {
+            Some(seen) if !*seen => *seen = true,
+            _ => continue,
+        }
+        if !matches!(op(id), b"Exit" | b"RefExit") {
+            open.extend(found.consumers(id));
+        }
+    }
+    inside
+}

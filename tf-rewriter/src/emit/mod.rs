@@ -1,0 +1,88 @@
+//! Emit: from decisions to nodes, edges and bytes.
+//!
+//! `baked` and `packed` are byte work that every quantizer shares (the map from float to code is `quant-math`'s);
+//! `inference` is one file per quantizer, since each has its own ops.
+
+mod baked;
+mod dorefa;
+mod editor;
+mod fake_quant;
+mod naive;
+mod node;
+mod packed;
+mod path;
+mod qat;
+
+pub(crate) use baked::baked;
+pub(crate) use editor::Editor;
+pub(crate) use packed::packed;
+
+use std::sync::Arc;
+
+use quant_math::plan::Settings;
+use quant_math::weights::WeightMap;
+use quant_math::{MathError, QuantType, Quantizer, Range};
+
+use crate::index::NodeId;
+use crate::sites::{Axes, Weight};
+
+/// A weight that is to be quantized, with everything that was found out about it.
+#[derive(Debug)]
+pub(crate) struct WeightWork {
+    /// Index of the site in the plan.
+    pub(crate) site: usize,
+    /// The op and its weight input.
+    pub(crate) op: NodeId,
+    pub(crate) input: usize,
+    pub(crate) weight: Weight,
+    /// The name of the constant.
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    /// Channel axes at the op's edge and in the constant.
+    pub(crate) axes: Option<(Axes, Axes)>,
+    /// From float to code; shared by all ops that use the constant in the same way.
+    pub(crate) map: Arc<WeightMap>,
+    /// The observed range of each channel; for `inference` only.
+    pub(crate) ranges: Arc<Vec<Range>>,
+    /// Where its error is reported.
+    pub(crate) slot: usize,
+}
+
+impl WeightWork {
+    /// Whether two ops quantize a constant in the same way.
+    pub(crate) fn same_result(&self, other: &Self) -> bool {
+        self.weight.source == other.weight.source && Arc::ptr_eq(&self.map, &other.map)
+    }
+}
+
+/// An activation that is to be quantized.
+#[derive(Debug)]
+pub(crate) struct ActivationWork {
+    pub(crate) op: NodeId,
+    pub(crate) kind: QuantType,
+    /// The inputs that read the tensor, for a site of kind `input`.
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) settings: Settings,
+    pub(crate) range: Option<Range>,
+}
+
+/// Insert the ops of `--emit inference` for a weight.
+pub(crate) fn inference_weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
+    match work.settings.quantizer {
+        Quantizer::Naive => naive::weight(editor, work),
+        Quantizer::Qat => qat::weight(editor, work),
+        Quantizer::DoReFa => dorefa::weight(editor, work),
+    }
+}
+
+/// Insert the ops of `--emit inference` for an activation; returns its scale, where it has one.
+pub(crate) fn inference_activation(editor: &mut Editor<'_>, work: &ActivationWork) -> Result<Option<f32>, MathError> {
+    match work.settings.quantizer {
+        // The config refuses activations for Naive.
+        Quantizer::Naive | Quantizer::Qat => qat::activation(editor, work),
+        Quantizer::DoReFa => {
+            dorefa::activation(editor, work);
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `--emit packed`: int8 codes in place of the floats, dequantized by stock ops under the constant's old name.
+//!
+//! The ops follow [`quant_math::weights::Dequant`] step by step, so that the values are the reference's bit for bit.
+
+use std::collections::BTreeSet;
+
+use quant_math::DType;
+use quant_math::weights::Dequant;
+
+use super::baked::stream;
+use super::node::{NewNode, attr_text};
+use super::path::{owns, reroute};
+use super::{Editor, WeightWork};
+use crate::graph::Graph;
+use crate::index::{NodeId, ScopeKind, fields, payload};
+use crate::pb::DataType;
+use crate::plan::pb_type;
+use crate::splice::{Form, Segment};
+use crate::{Error, mark};
+
+/// Store one constant as codes for the ops of `group`, which all want the same; returns the bytes of its elements, scales and zero
+/// points in the output.
+pub(crate) fn packed(editor: &mut Editor<'_>, group: &[&WeightWork]) -> Result<u64, Error> {
+    let Some(first) = group.first() else { return Ok(0) };
+    let Some(dequant) = first.map.dequant() else { return Ok(first.weight.stored_bytes()) };
+    let graph = editor.graph;
+    let source = first.weight.source;
+    let chosen: BTreeSet<_> = group.iter().map(|work| (work.op, work.input)).collect();
+    let alone = owns(graph, source, &chosen);
+    let name = if alone {
+        graph.name(source).to_owned()
+    } else {
+        editor.unique(source.scope, &format!("{}/weight_quant", graph.name(first.op)))
+    };
+    let (nodes, reference, bytes) = chain(editor, first, &dequant, name, alone);
+    if alone {
+        editor.replace(source, nodes);
+        return Ok(bytes);
+    }
+    editor.insert(source, nodes);
+    for work in group {
+        reroute(editor, work, &reference)?;
+    }
+    Ok(first.weight.stored_bytes() + bytes)
+}
+
+/// The nodes from codes to values, the reference of the last one, and the bytes of all constants.
+fn chain(
+    editor: &mut Editor<'_>,
+    work: &WeightWork,
+    dequant: &Dequant,
+    name: String,
+    takes_over: bool,
+) -> (Vec<NewNode>, String, u64) {
+    let weight = &work.weight;
+    let (graph, scope) = (editor.graph, weight.source.scope);
+    let mut chain =
+        Chain { kind: editor.scope_kind(scope), device: editor.device(weight.source), nodes: Vec::new(), bytes: 0 };
+    let part = |editor: &mut Editor<'_>, part: &str| editor.unique(scope, &format!("{name}/{part}"));
+
+    let codes = stream(work, Form::Codes);
+    chain.bytes += codes.len() as u64;
+    let codes = NewNode::constant(
+        part(editor, "codes"),
+        chain.device,
+        DataType::DT_INT8,
+        &weight.shape,
+        Segment::Weights(codes),
+    )
+    .with_inputs(control_inputs(graph, weight.source));
+    let codes = chain.push(codes);
+    let mut last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
+
+    let shape = broadcast_shape(work);
+    match dequant {
+        Dequant::Affine { scale, zero_point, .. } => {
+            if zero_point.iter().any(|z| *z != 0) {
+                #[expect(clippy::cast_precision_loss, reason = "zero points of stored codes are at most 255")]
+                let zero_point: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
+                let zero_point = chain.floats(part(editor, "zero_point"), &shape, &zero_point);
+                last = chain.binary("Sub", part(editor, "centered"), last, zero_point);
+            }
+            let scale = chain.floats(part(editor, "scale"), &shape, scale);
+            last = chain.binary("Mul", part(editor, "scaled"), last, scale);
+        }
+        Dequant::DoReFa { levels, offset } => {
+            if *offset != 0 {
+                #[expect(clippy::cast_precision_loss, reason = "0 or 128")]
+                let offset = chain.floats(part(editor, "offset"), &[], &[*offset as f32]);
+                last = chain.binary("AddV2", part(editor, "shifted"), last, offset);
+            }
+            let levels = chain.floats(part(editor, "levels"), &[], &[*levels]);
+            last = chain.binary("RealDiv", part(editor, "unit"), last, levels);
+            let two = chain.floats(part(editor, "two"), &[], &[2.0]);
+            last = chain.binary("Mul", part(editor, "doubled"), last, two);
+            let one = chain.floats(part(editor, "one"), &[], &[1.0]);
+            last = chain.binary("Sub", part(editor, "centered"), last, one);
+        }
+        Dequant::Sign { mean_abs } => {
+            let mean = chain.floats(part(editor, "scale"), &[], &[*mean_abs]);
+            last = chain.binary("Mul", part(editor, "scaled"), last, mean);
+        }
+    }
+    // The last node has the constant's name, type and output name, so that no reader changes.
+    let mut end = if weight.dtype == DType::F32 {
+        NewNode::new("Identity", name, vec![last], chain.device).typed("T", DataType::DT_FLOAT)
+    } else if matches!(chain.kind, ScopeKind::Main) {
+        NewNode::new("Cast", name, vec![last], chain.device)
+            .typed("SrcT", DataType::DT_FLOAT)
+            .typed("DstT", pb_type(weight.dtype))
+    } else {
+        let narrow = chain.cast(part(editor, "narrow"), last, DataType::DT_FLOAT, pb_type(weight.dtype));
+        NewNode::new("Identity", name, vec![narrow], chain.device).typed("T", pb_type(weight.dtype))
+    };
+    if takes_over {
+        end = end.taking_over(kept_fields(graph, weight.source));
+    }
+    end = end.taking_over(attr_text(mark::ATTR, &mark::text(&work.settings)));
+    let reference = chain.push(end);
+    (chain.nodes, reference, chain.bytes)
+}
+
+struct Chain<'g> {
+    kind: ScopeKind,
+    device: &'g str,
+    nodes: Vec<NewNode>,
+    bytes: u64,
+}
+
+impl Chain<'_> {
+    fn push(&mut self, node: NewNode) -> String {
+        let reference = node.output(self.kind);
+        self.nodes.push(node);
+        reference
+    }
+
+    fn floats(&mut self, name: String, shape: &[u64], values: &[f32]) -> String {
+        self.bytes += 4 * values.len() as u64;
+        self.push(NewNode::floats(name, self.device, shape, values))
+    }
+
+    fn cast(&mut self, name: String, input: String, from: DataType, to: DataType) -> String {
+        self.push(NewNode::new("Cast", name, vec![input], self.device).typed("SrcT", from).typed("DstT", to))
+    }
+
+    fn binary(&mut self, op: &str, name: String, a: String, b: String) -> String {
+        self.push(NewNode::new(op, name, vec![a, b], self.device).typed("T", DataType::DT_FLOAT))
+    }
+}
+
+/// The shape of scales and zero points that broadcasts over the constant: scalar, or 1 everywhere but on the channel axes.
+fn broadcast_shape(work: &WeightWork) -> Vec<u64> {
+    let Some((_, axes)) = work.axes else { return Vec::new() };
+    let own = axes.first..axes.first + axes.count;
+    work.weight.shape.iter().enumerate().map(|(axis, dim)| if own.contains(&axis) { *dim } else { 1 }).collect()
+}
+
+/// A constant's inputs: all of them are control inputs.
+pub(super) fn control_inputs(graph: &Graph, id: NodeId) -> Vec<String> {
+    let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return Vec::new() };
+    scope.inputs(node).iter().map(|i| i.text.text(graph.bytes()).to_owned()).collect()
+}
+
+/// What the node under the old name keeps of the constant: attributes that begin with `_`, and debug information (fields 6 and up).
+fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
+    let bytes = graph.bytes();
+    let Some(node) = graph.index().node(id) else { return Vec::new() };
+    let mut kept = Vec::new();
+    let mut walk = fields(bytes, node.body, "NodeDef");
+    while let Ok(Some(field)) = walk.next() {
+        let keep = match field.number {
+            5 => payload(&field, "NodeDef.attr").is_ok_and(|entry| {
+                let mut parts = fields(bytes, entry, "NodeDef.attr");
+                let key = parts.next().ok().flatten().filter(|p| p.number == 1).and_then(|p| payload(&p, "key").ok());
+                key.is_some_and(|key| key.of(bytes).starts_with(b"_"))
+            }),
+            number => number > 5,
+        };
+        if keep {
+            kept.extend_from_slice(bytes.get(field.span).unwrap_or_default());
+        }
+    }
+    kept
+}

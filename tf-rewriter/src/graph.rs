@@ -1,0 +1,173 @@
+//! A graph, opened and indexed.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::index::{GraphIndex, Input, NodeId};
+use crate::io::{self, Form, Mapped};
+
+/// The bytes of a graph: the mapped file, or what a text was parsed to.
+#[derive(Debug)]
+enum Source {
+    File(Mapped),
+    Memory(Vec<u8>),
+    /// The binary form, and the text that it came from.
+    Text(Vec<u8>, Mapped),
+}
+
+/// A TensorFlow graph, memory-mapped where it comes from a file, with the index of its nodes.
+#[derive(Debug)]
+pub struct Graph {
+    source: Source,
+    index: GraphIndex,
+    path: Option<PathBuf>,
+    outputs: Vec<NodeId>,
+}
+
+impl Graph {
+    /// Open a GraphDef, binary (`.pb`) or text (`.pbtxt`), told apart by content.
+    ///
+    /// # Errors
+    /// A file that is no GraphDef, is damaged, or is no legal graph (see [`Error::code`]).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (file, form) = io::open(path)?;
+        let source = match form {
+            Form::Binary => Ok(Source::File(file)),
+            Form::Text => crate::text::parse(&file).map(|binary| Source::Text(binary, file)),
+        };
+        source.and_then(|source| Self::build(source, Some(path.to_owned()))).map_err(|error| error.in_file(path))
+    }
+
+    /// A graph from bytes in memory, binary or text.
+    ///
+    /// # Errors
+    /// As for [`Graph::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        let bytes = match io::detect(&bytes)? {
+            Form::Binary => bytes,
+            Form::Text => crate::text::parse(&bytes)?,
+        };
+        Self::build(Source::Memory(bytes), None)
+    }
+
+    /// The written file, read back to be checked.
+    pub(crate) fn reopen(path: &Path) -> Result<Self, Error> {
+        let file = Mapped::open(path, io::MAX_GRAPH_BYTES)?;
+        Self::build(Source::File(file), None)
+    }
+
+    fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
+        let index = GraphIndex::build(source.binary())?;
+        Ok(Self { source, index, path, outputs: Vec::new() })
+    }
+
+    /// Name nodes that are fetched at run time although other nodes read them. Nodes that nothing reads are outputs anyway.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`] for a name that the graph does not have.
+    pub fn with_outputs<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self, Error> {
+        for name in names {
+            // `logits:0` means the node `logits`.
+            let text = name.as_ref();
+            let node = text.strip_suffix(":0").unwrap_or(text);
+            let found = self.index.scope(0).and_then(|s| s.find(self.source.binary(), node.as_bytes()));
+            let Some(node) = found else { return Err(Error::NoSuchNode { name: text.to_owned() }) };
+            self.outputs.push(NodeId { scope: 0, node });
+        }
+        Ok(self)
+    }
+
+    /// The file it was opened from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The binary GraphDef.
+    pub fn bytes(&self) -> &[u8] {
+        self.source.binary()
+    }
+
+    /// Whether the graph was read from text.
+    pub fn is_text(&self) -> bool {
+        matches!(self.source, Source::Text(..))
+    }
+
+    /// Bytes of the file as it was read.
+    pub fn file_len(&self) -> u64 {
+        self.source.file().len() as u64
+    }
+
+    /// `crc32c:<hex>:<bytes>` of the file, which binds a ranges file to it.
+    pub fn fingerprint(&self) -> String {
+        let file = self.source.file();
+        quant_math::ranges::fingerprint(crc32c::crc32c(file), file.len() as u64)
+    }
+
+    /// The number of nodes, function bodies included.
+    pub fn node_count(&self) -> usize {
+        self.index.scopes.iter().map(|s| s.nodes.len()).sum()
+    }
+
+    pub(crate) fn index(&self) -> &GraphIndex {
+        &self.index
+    }
+
+    /// Nodes named with [`Graph::with_outputs`].
+    pub(crate) fn named_outputs(&self) -> &[NodeId] {
+        &self.outputs
+    }
+
+    pub(crate) fn name(&self, id: NodeId) -> &str {
+        self.index.node(id).map(|n| n.name.text(self.bytes())).unwrap_or_default()
+    }
+
+    pub(crate) fn op(&self, id: NodeId) -> &[u8] {
+        self.index.node(id).map(|n| n.op.of(self.bytes())).unwrap_or_default()
+    }
+
+    /// NodeDef.device = 4.
+    pub(crate) fn device(&self, id: NodeId) -> &str {
+        let Some(node) = self.index.node(id) else { return "" };
+        let mut device = crate::index::Span::default();
+        let mut walk = crate::index::fields(self.bytes(), node.body, "NodeDef");
+        while let Ok(Some(field)) = walk.next() {
+            if field.number == 4 {
+                device = crate::index::payload(&field, "NodeDef.device").unwrap_or_default();
+            }
+        }
+        device.text(self.bytes())
+    }
+
+    pub(crate) fn input(&self, id: NodeId, position: usize) -> Option<&Input> {
+        let scope = self.index.scope(id.scope)?;
+        scope.inputs(self.index.node(id)?).get(position)
+    }
+
+    /// The name with its function in front, as plans and messages show it.
+    pub(crate) fn full_name(&self, id: NodeId) -> String {
+        match self.index.scope(id.scope).map(|s| s.kind) {
+            Some(crate::index::ScopeKind::Function { name, .. }) => {
+                format!("{}::{}", name.text(self.bytes()), self.name(id))
+            }
+            _ => self.name(id).to_owned(),
+        }
+    }
+}
+
+impl Source {
+    fn binary(&self) -> &[u8] {
+        match self {
+            Self::File(file) => file,
+            Self::Memory(bytes) | Self::Text(bytes, _) => bytes,
+        }
+    }
+
+    /// The file as it was read.
+    fn file(&self) -> &[u8] {
+        match self {
+            Self::File(file) | Self::Text(_, file) => file,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Attributes of a node, found on the wire when a rule asks for them.
+
+use super::{Node, Span, fields, payload};
+use crate::Error;
+use crate::wire::Value;
+
+/// The value of an attribute, as far as rules need it. AttrValue: s = 2, i = 3, f = 4, b = 5, type = 6, shape = 7, tensor = 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attr {
+    /// The whole map entry in the node.
+    pub(crate) entry: Span,
+    /// The AttrValue.
+    pub(crate) value: Span,
+}
+
+impl Node {
+    /// The attribute `key`, if the node has it (the last one, as protobuf's maps merge).
+    pub(crate) fn attr(&self, bytes: &[u8], key: &str) -> Result<Option<Attr>, Error> {
+        let mut found = None;
+        let mut walk = fields(bytes, self.body, "NodeDef");
+        while let Some(field) = walk.next()? {
+            if field.number != 5 {
+                continue;
+            }
+            let entry = payload(&field, "NodeDef.attr")?;
+            let (mut name, mut value) = (Span::default(), Span::new(entry.end(), entry.end()));
+            let mut walk = fields(bytes, entry, "NodeDef.attr");
+            while let Some(part) = walk.next()? {
+                match part.number {
+                    1 => name = payload(&part, "the name of an attribute")?,
+                    2 => value = payload(&part, "the value of an attribute")?,
+                    _ => {}
+                }
+            }
+            if name.of(bytes) == key.as_bytes() {
+                found = Some(Attr { entry: field.span.into(), value });
+            }
+        }
+        Ok(found)
+    }
+
+    /// A field of an attribute's AttrValue.
+    fn attr_field<'a>(&self, bytes: &'a [u8], key: &str, number: u32) -> Result<Option<Value<'a>>, Error> {
+        let Some(attr) = self.attr(bytes, key)? else { return Ok(None) };
+        let mut found = None;
+        let mut walk = fields(bytes, attr.value, "AttrValue");
+        while let Some(field) = walk.next()? {
+            if field.number == number {
+                found = Some(field.value);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A DataType attribute, by its number in `types.proto`.
+    pub(crate) fn attr_type(&self, bytes: &[u8], key: &str) -> Result<Option<u64>, Error> {
+        Ok(match self.attr_field(bytes, key, 6)? {
+            Some(Value::Varint(value)) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// A boolean attribute; absent is false, as proto3 writes it.
+    pub(crate) fn attr_bool(&self, bytes: &[u8], key: &str) -> Result<bool, Error> {
+        Ok(matches!(self.attr_field(bytes, key, 5)?, Some(Value::Varint(1..))))
+    }
+
+    /// A bytes attribute.
+    pub(crate) fn attr_bytes(&self, bytes: &[u8], key: &str) -> Result<Option<Span>, Error> {
+        Ok(match self.attr_field(bytes, key, 2)? {
+            Some(Value::Bytes(content, start)) => Some(Span::new(start, start + content.len())),
+            _ => None,
+        })
+    }
+
+    /// The TensorProto of a tensor attribute.
+    pub(crate) fn attr_tensor(&self, bytes: &[u8], key: &str) -> Result<Option<Span>, Error> {
+        Ok(match self.attr_field(bytes, key, 8)? {
+            Some(Value::Bytes(content, start)) => Some(Span::new(start, start + content.len())),
+            _ => None,
+        })
+    }
+}

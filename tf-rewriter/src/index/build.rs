@@ -1,0 +1,253 @@
+//! Making the index: one pass over the wire, then names and edges are resolved.
+
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
+
+use super::{GraphIndex, Input, Node, Return, Scope, ScopeKind, Span, Target, fields, payload, topology};
+use crate::wire::Field;
+use crate::{At, Error};
+
+pub(super) fn hash(name: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(name);
+    hasher.finish()
+}
+
+impl GraphIndex {
+    /// Index a binary GraphDef and check it: unique names, every edge resolves, no cycle.
+    pub(crate) fn build(bytes: &[u8]) -> Result<Self, Error> {
+        let mut main = Scope::new(ScopeKind::Main);
+        let mut functions = Vec::new();
+        let mut walk = fields(bytes, Span::new(0, bytes.len()), "GraphDef");
+        while let Some(field) = walk.next()? {
+            match field.number {
+                1 => main.push(bytes, &field)?,
+                2 => index_library(bytes, &field, &mut functions)?,
+                _ => {}
+            }
+        }
+        let mut scopes = vec![main];
+        scopes.append(&mut functions);
+        for scope in &mut scopes {
+            scope.resolve(bytes)?;
+            topology::check(scope, bytes)?;
+        }
+        Ok(Self { scopes })
+    }
+}
+
+/// FunctionDefLibrary: function = 1. FunctionDef: signature = 1, node_def = 3, ret = 4 (a map of strings).
+fn index_library(bytes: &[u8], field: &Field<'_>, functions: &mut Vec<Scope>) -> Result<(), Error> {
+    let library = payload(field, "GraphDef.library")?;
+    let mut walk = fields(bytes, library, "FunctionDefLibrary");
+    while let Some(inner) = walk.next()? {
+        if inner.number != 1 {
+            continue;
+        }
+        let function = payload(&inner, "FunctionDefLibrary.function")?;
+        let mut scope = Scope::new(ScopeKind::Function {
+            library: (field.span.clone().into(), library),
+            function: (inner.span.clone().into(), function),
+            name: Span::default(),
+        });
+        let mut walk = fields(bytes, function, "FunctionDef");
+        while let Some(part) = walk.next()? {
+            match part.number {
+                1 => scope.signature(bytes, payload(&part, "FunctionDef.signature")?)?,
+                3 => scope.push(bytes, &part)?,
+                4 => scope.returns.push(returned(bytes, &part)?),
+                _ => {}
+            }
+        }
+        functions.push(scope);
+    }
+    Ok(())
+}
+
+/// A `map<string, string>` entry: key = 1, value = 2.
+fn returned(bytes: &[u8], field: &Field<'_>) -> Result<Return, Error> {
+    let entry = payload(field, "FunctionDef.ret")?;
+    let mut found = Return { field: field.span.clone().into(), key: Span::default(), text: Span::default() };
+    let mut walk = fields(bytes, entry, "FunctionDef.ret");
+    while let Some(part) = walk.next()? {
+        match part.number {
+            1 => found.key = utf8(bytes, payload(&part, "a map entry's key")?, "FunctionDef.ret")?,
+            2 => found.text = utf8(bytes, payload(&part, "a map entry's value")?, "FunctionDef.ret")?,
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+impl Scope {
+    fn new(kind: ScopeKind) -> Self {
+        Self {
+            kind,
+            nodes: Vec::new(),
+            inputs: Vec::new(),
+            names: HashTable::new(),
+            returns: Vec::new(),
+            first_consumer: Vec::new(),
+            consumers: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// OpDef: name = 1, input_arg = 2 (ArgDef: name = 1).
+    fn signature(&mut self, bytes: &[u8], signature: Span) -> Result<(), Error> {
+        let mut walk = fields(bytes, signature, "OpDef");
+        while let Some(field) = walk.next()? {
+            match field.number {
+                1 => {
+                    if let ScopeKind::Function { name, .. } = &mut self.kind {
+                        *name = payload(&field, "OpDef.name")?;
+                    }
+                }
+                2 => {
+                    let mut walk = fields(bytes, payload(&field, "OpDef.input_arg")?, "ArgDef");
+                    while let Some(part) = walk.next()? {
+                        if part.number == 1 {
+                            self.arguments.push(payload(&part, "ArgDef.name")?);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// NodeDef: name = 1, op = 2, input = 3.
+    fn push(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<(), Error> {
+        let body = payload(field, "GraphDef.node")?;
+        let first_input = count(self.inputs.len());
+        let (mut name_field, mut name, mut op) = (Span::default(), Span::default(), Span::default());
+        let mut walk = fields(bytes, body, "NodeDef");
+        while let Some(part) = walk.next()? {
+            match part.number {
+                1 => {
+                    name_field = part.span.clone().into();
+                    name = utf8(bytes, payload(&part, "NodeDef.name")?, "NodeDef.name")?;
+                }
+                2 => op = utf8(bytes, payload(&part, "NodeDef.op")?, "NodeDef.op")?,
+                3 => {
+                    let text = utf8(bytes, payload(&part, "NodeDef.input")?, "NodeDef.input")?;
+                    self.inputs.push(Input { field: part.span.clone().into(), text, target: Target::Argument });
+                }
+                _ => {}
+            }
+        }
+        if name.len() == 0 || op.len() == 0 {
+            return Err(Error::Wire {
+                what: "NodeDef".into(),
+                found: if name.len() == 0 { "a node without a name" } else { "a node without an op" }.into(),
+                expected: "both".into(),
+                at: Box::new(At { node: None, index: Some(self.nodes.len()), offset: Some(field.span.start as u64) }),
+            });
+        }
+        let input_count = count(self.inputs.len()) - first_input;
+        self.nodes.push(Node {
+            field: field.span.clone().into(),
+            body,
+            name_field,
+            name,
+            op,
+            first_input,
+            input_count,
+        });
+        Ok(())
+    }
+
+    fn resolve(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.names.reserve(self.nodes.len(), |_| 0);
+        for (id, node) in self.nodes.iter().enumerate() {
+            let name = node.name.of(bytes);
+            let nodes = &self.nodes;
+            let name_of = |&other: &u32| nodes.get(other as usize).map(|n| n.name.of(bytes)).unwrap_or_default();
+            match self.names.entry(hash(name), |other| name_of(other) == name, |other| hash(name_of(other))) {
+                hashbrown::hash_table::Entry::Occupied(first) => {
+                    return Err(Error::DuplicateName {
+                        name: node.name.text(bytes).to_owned(),
+                        first: *first.get() as usize,
+                        second: id,
+                        at: Box::new(self.at(bytes, id)),
+                    });
+                }
+                hashbrown::hash_table::Entry::Vacant(slot) => {
+                    slot.insert(count(id));
+                }
+            }
+        }
+        for id in 0..self.nodes.len() {
+            let Some(node) = self.nodes.get(id).copied() else { continue };
+            let range = node.first_input as usize..(node.first_input + node.input_count) as usize;
+            for position in range {
+                let Some(input) = self.inputs.get(position).copied() else { continue };
+                let Some(target) = self.target(bytes, input.text) else {
+                    return Err(Error::MissingInput {
+                        node: node.name.text(bytes).to_owned(),
+                        input: input.text.text(bytes).to_owned(),
+                        at: Box::new(self.at(bytes, id)),
+                    });
+                };
+                if let Some(input) = self.inputs.get_mut(position) {
+                    input.target = target;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self, bytes: &[u8], text: Span) -> Option<Target> {
+        let text = text.of(bytes);
+        if let Some(name) = text.strip_prefix(b"^") {
+            return match self.find(bytes, name) {
+                Some(node) => Some(Target::Control { node }),
+                None => self.is_argument(bytes, name).then_some(Target::Argument),
+            };
+        }
+        let name = text.split(|b| *b == b':').next().unwrap_or_default();
+        match self.find(bytes, name) {
+            Some(node) => {
+                // `name`, `name:port`, and in function bodies `name:output:port`.
+                let port = text.get(name.len() + 1..).unwrap_or_default().rsplit(|b| *b == b':').next()?;
+                let port = if port.is_empty() { 0 } else { std::str::from_utf8(port).ok()?.parse().ok()? };
+                Some(Target::Data { node, port })
+            }
+            None => self.is_argument(bytes, text).then_some(Target::Argument),
+        }
+    }
+
+    fn is_argument(&self, bytes: &[u8], name: &[u8]) -> bool {
+        self.arguments.iter().any(|a| a.of(bytes) == name)
+    }
+
+    /// The place of a node, for errors.
+    pub(crate) fn at(&self, bytes: &[u8], id: usize) -> At {
+        let node = self.nodes.get(id);
+        At {
+            node: node.map(|n| n.name.text(bytes).to_owned()),
+            index: Some(id),
+            offset: node.map(|n| u64::from(n.field.start)),
+        }
+    }
+}
+
+fn utf8(bytes: &[u8], span: Span, what: &'static str) -> Result<Span, Error> {
+    match std::str::from_utf8(span.of(bytes)) {
+        Ok(_) => Ok(span),
+        Err(_) => Err(Error::Wire {
+            what: what.into(),
+            found: "bytes that are not UTF-8".into(),
+            expected: "text".into(),
+            at: At::offset(span.start()),
+        }),
+    }
+}
+
+/// Counts of nodes and inputs: each takes at least two of fewer than 2^31 bytes.
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,144 @@
+//! The wire index: where every node lies, what it is called, what it does and what it reads. Nothing is decoded or copied.
+
+mod attr;
+mod build;
+mod span;
+mod topology;
+
+use hashbrown::HashTable;
+
+pub(crate) use span::{Span, fields, payload};
+
+/// A node by its scope and its position there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId {
+    pub(crate) scope: u32,
+    pub(crate) node: u32,
+}
+
+/// What an input refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A node's data output (its number; in a function body, the number within the named output).
+    Data { node: u32, port: u32 },
+    /// A node as a whole: `^name`.
+    Control { node: u32 },
+    /// An argument of the function.
+    Argument,
+}
+
+/// One entry of a node's `input` list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input {
+    /// The whole field.
+    pub(crate) field: Span,
+    /// The text.
+    pub(crate) text: Span,
+    pub(crate) target: Target,
+}
+
+/// One node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    /// The whole field in the graph or function.
+    pub(crate) field: Span,
+    /// The NodeDef.
+    pub(crate) body: Span,
+    /// The name's field, and its text.
+    pub(crate) name_field: Span,
+    pub(crate) name: Span,
+    /// The op's text.
+    pub(crate) op: Span,
+    first_input: u32,
+    input_count: u32,
+}
+
+/// Where a scope's nodes stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ScopeKind {
+    Main,
+    Function {
+        /// The library's field in the graph, and its payload.
+        library: (Span, Span),
+        /// The function's field in the library, and its payload.
+        function: (Span, Span),
+        /// The function's name.
+        name: Span,
+    },
+}
+
+/// A name space of nodes: the main graph or a function's body.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) kind: ScopeKind,
+    pub(crate) nodes: Vec<Node>,
+    inputs: Vec<Input>,
+    names: HashTable<u32>,
+    /// What leaves a function.
+    pub(crate) returns: Vec<Return>,
+    /// Consumers of node `n`, by data or control, are `consumers[first_consumer[n]..first_consumer[n + 1]]`; one that reads twice stands twice.
+    first_consumer: Vec<u32>,
+    consumers: Vec<u32>,
+    /// Names of a function's arguments.
+    arguments: Vec<Span>,
+}
+
+/// An entry of a function's `ret`: the value that leaves as one of its outputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Return {
+    /// The whole field in the function.
+    pub(crate) field: Span,
+    /// The output's name.
+    pub(crate) key: Span,
+    /// The value, as text: `node:output:port` or an argument's name.
+    pub(crate) text: Span,
+}
+
+/// All scopes of a graph; the main graph is scope 0.
+#[derive(Debug)]
+pub(crate) struct GraphIndex {
+    pub(crate) scopes: Vec<Scope>,
+}
+
+impl GraphIndex {
+    pub(crate) fn scope(&self, id: u32) -> Option<&Scope> {
+        self.scopes.get(id as usize)
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.scope(id.scope)?.nodes.get(id.node as usize)
+    }
+}
+
+impl Scope {
+    /// A node's inputs in order.
+    pub(crate) fn inputs(&self, node: &Node) -> &[Input] {
+        let first = node.first_input as usize;
+        self.inputs.get(first..first + node.input_count as usize).unwrap_or_default()
+    }
+
+    /// The nodes that read node `id`, by data or control.
+    pub(crate) fn consumers(&self, id: u32) -> &[u32] {
+        let range = self.first_consumer.get(id as usize).zip(self.first_consumer.get(id as usize + 1));
+        range.and_then(|(a, b)| self.consumers.get(*a as usize..*b as usize)).unwrap_or_default()
+    }
+
+    /// Every data edge out of node `id`: the reading node and the position in its inputs.
+    pub(crate) fn data_edges(&self, id: u32) -> Vec<(u32, usize)> {
+        let mut readers = self.consumers(id).to_vec();
+        readers.dedup();
+        let edges = readers.into_iter().filter_map(|reader| self.nodes.get(reader as usize).map(|node| (reader, node)));
+        edges
+            .flat_map(|(reader, node)| {
+                let reads = |i: &Input| matches!(i.target, Target::Data { node, .. } if node == id);
+                self.inputs(node).iter().enumerate().filter(move |(_, i)| reads(i)).map(move |(at, _)| (reader, at))
+            })
+            .collect()
+    }
+
+    /// The node with this name.
+    pub(crate) fn find(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
+        let named = |&id: &u32| self.nodes.get(id as usize).is_some_and(|n| n.name.of(bytes) == name);
+        self.names.find(build::hash(name), named).copied()
+    }
+}

@@ -1,0 +1,12 @@
+//! The mark that our own output carries, so that a second run knows what was done.
+
+use quant_math::plan::Settings;
+
+/// Attribute of a node whose output is quantized. TensorFlow keeps attributes that begin with `_` and looks at none it does not know.
+pub(crate) const ATTR: &str = "_quantization";
+
+/// What was done, in the words of the `config_list`.
+pub(crate) fn text(settings: &Settings) -> String {
+    let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
+    format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
+}

@@ -1,0 +1,174 @@
+//! The ops that rules know: where the weight is, which axis are its channels, which inputs are activations.
+//!
+//! Layouts are those of TensorFlow's op documentation (`tf.raw_ops`).
+
+use Activations::{All, AllButFirst, AllButLast, No, NotWeight, One, Two};
+use ChannelRule::{First, FromEnd, LastTwo};
+
+/// Where the channels of an op's weight lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelRule {
+    /// This axis, counted from the end (1 is the last).
+    FromEnd(usize),
+    /// The last two axes together: one channel per (C, M) pair of a depthwise filter.
+    LastTwo,
+    /// The first axis.
+    First,
+}
+
+/// Which inputs are activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activations {
+    /// None.
+    No,
+    /// This one.
+    One(usize),
+    /// The first two.
+    Two,
+    /// All data inputs.
+    All,
+    /// All data inputs but the last, which is an axis.
+    AllButLast,
+    /// All data inputs but the first, which is an axis.
+    AllButFirst,
+    /// The side of a matrix product that is not the weight; both where there is none.
+    NotWeight,
+}
+
+/// What is known of an op type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpInfo {
+    pub(crate) op: &'static str,
+    /// Whether `default` means it (SPEC: ops with a weight).
+    pub(crate) default: bool,
+    /// Inputs that may be the weight, in the order in which they are tried.
+    pub(crate) weights: &'static [usize],
+    pub(crate) channels: ChannelRule,
+    pub(crate) activations: Activations,
+}
+
+const fn layer(op: &'static str, weight: &'static [usize], channels: ChannelRule, activations: Activations) -> OpInfo {
+    OpInfo { op, default: true, weights: weight, channels, activations }
+}
+
+const fn plain(op: &'static str, activations: Activations) -> OpInfo {
+    OpInfo { op, default: false, weights: &[], channels: FromEnd(1), activations }
+}
+
+/// The table, sorted by op type.
+static OPS: &[OpInfo] = &[
+    plain("Abs", One(0)),
+    plain("Add", Two),
+    plain("AddN", All),
+    plain("AddV2", Two),
+    plain("AvgPool", One(0)),
+    plain("AvgPool3D", One(0)),
+    layer("BatchMatMul", &[1, 0], FromEnd(1), NotWeight),
+    layer("BatchMatMulV2", &[1, 0], FromEnd(1), NotWeight),
+    layer("BatchMatMulV3", &[1, 0], FromEnd(1), NotWeight),
+    plain("BatchToSpaceND", One(0)),
+    plain("BiasAdd", One(0)),
+    plain("ClipByValue", One(0)),
+    plain("Concat", AllButFirst),
+    plain("ConcatV2", AllButLast),
+    // [H, W, in, out]
+    layer("Conv2D", &[1], FromEnd(1), One(0)),
+    // [H, W, out, in]; input 0 is the output's shape, input 2 the data.
+    layer("Conv2DBackpropInput", &[1], FromEnd(2), One(2)),
+    layer("Conv3D", &[1], FromEnd(1), One(0)),
+    OpInfo { default: false, ..layer("Conv3DBackpropInputV2", &[1], FromEnd(2), One(2)) },
+    plain("DepthToSpace", One(0)),
+    // [H, W, C, M]
+    layer("DepthwiseConv2dNative", &[1], LastTwo, One(0)),
+    plain("Div", Two),
+    plain("Elu", One(0)),
+    plain("Erf", One(0)),
+    plain("Exp", One(0)),
+    plain("ExpandDims", One(0)),
+    plain("FusedBatchNorm", One(0)),
+    plain("FusedBatchNormV2", One(0)),
+    plain("FusedBatchNormV3", One(0)),
+    OpInfo { default: false, ..layer("Gather", &[0], First, No) },
+    OpInfo { default: false, ..layer("GatherV2", &[0], First, No) },
+    plain("Identity", One(0)),
+    plain("LRN", One(0)),
+    plain("LeakyRelu", One(0)),
+    plain("LogSoftmax", One(0)),
+    layer("MatMul", &[1, 0], FromEnd(1), NotWeight),
+    plain("Max", One(0)),
+    plain("MaxPool", One(0)),
+    plain("MaxPool3D", One(0)),
+    plain("MaxPoolV2", One(0)),
+    plain("Maximum", Two),
+    plain("Mean", One(0)),
+    plain("Min", One(0)),
+    plain("Minimum", Two),
+    plain("MirrorPad", One(0)),
+    plain("Mul", Two),
+    plain("Neg", One(0)),
+    plain("Pack", All),
+    plain("Pad", One(0)),
+    plain("PadV2", One(0)),
+    plain("Placeholder", No),
+    plain("PlaceholderWithDefault", No),
+    plain("Pow", One(0)),
+    plain("RealDiv", Two),
+    plain("Relu", One(0)),
+    plain("Relu6", One(0)),
+    plain("Reshape", One(0)),
+    plain("ResizeBicubic", One(0)),
+    plain("ResizeBilinear", One(0)),
+    plain("ResizeNearestNeighbor", One(0)),
+    plain("Rsqrt", One(0)),
+    plain("Selu", One(0)),
+    plain("Sigmoid", One(0)),
+    plain("Slice", One(0)),
+    plain("Softmax", One(0)),
+    plain("Softplus", One(0)),
+    plain("Softsign", One(0)),
+    plain("SpaceToBatchND", One(0)),
+    plain("SpaceToDepth", One(0)),
+    plain("Sqrt", One(0)),
+    plain("Square", One(0)),
+    plain("SquaredDifference", Two),
+    plain("Squeeze", One(0)),
+    plain("StridedSlice", One(0)),
+    plain("Sub", Two),
+    plain("Sum", One(0)),
+    plain("Tanh", One(0)),
+    plain("Tile", One(0)),
+    plain("Transpose", One(0)),
+];
+
+/// What is known of `op`.
+pub(crate) fn info(op: &[u8]) -> Option<&'static OpInfo> {
+    OPS.binary_search_by(|info| info.op.as_bytes().cmp(op)).ok().and_then(|i| OPS.get(i))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_so_that_it_can_be_searched() {
+        assert!(OPS.windows(2).all(|pair| pair[0].op < pair[1].op));
+        assert!(OPS.iter().all(|info| std::ptr::eq(super::info(info.op.as_bytes()).unwrap(), info)));
+        assert!(info(b"NoSuchOp").is_none());
+    }
+
+    #[test]
+    fn default_means_what_the_specification_lists() {
+        let default: Vec<_> = OPS.iter().filter(|i| i.default).map(|i| i.op).collect();
+        let listed = [
+            "BatchMatMul",
+            "BatchMatMulV2",
+            "BatchMatMulV3",
+            "Conv2D",
+            "Conv2DBackpropInput",
+            "Conv3D",
+            "DepthwiseConv2dNative",
+            "MatMul",
+        ];
+        assert_eq!(default, listed);
+    }
+}

@@ -1,0 +1,128 @@
+//! Decisions about activations: inputs and outputs of ops.
+
+use quant_math::plan::{Decision, Settings};
+use quant_math::{DType, Emit, QuantType, Quantizer};
+
+use super::{Op, Planner, site, skip, with_axis};
+use crate::Error;
+use crate::index::NodeId;
+use crate::index::{ScopeKind, Target};
+use crate::mark;
+use crate::ops::Activations;
+use crate::sites::{self, Traced};
+
+impl Planner<'_> {
+    pub(super) fn inputs(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+        let Some(info) = op.info else {
+            let decision =
+                skip("op-type-unknown", format!("which inputs of `{}` are activations is not known", op.kind));
+            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+            return Ok(());
+        };
+        let weight = op.weight.as_ref().map(|(input, _)| *input);
+        let rule = if info.activations == Activations::NotWeight && weight.is_none() {
+            Activations::Two
+        } else {
+            info.activations
+        };
+        let positions = sites::activation_inputs(self.graph, op.id, rule, weight);
+        if positions.is_empty() {
+            let decision = skip("no-activation", format!("ops of type `{}` read no activation", op.kind));
+            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+        }
+        for position in positions {
+            let tensor = sites::tensor_name(self.graph, op.id, position);
+            let decision = match sites::trace(self.graph, op.id, position)? {
+                Traced::Quantized(id) => self.already(id)?,
+                Traced::Weight(_) | Traced::Variable(_) | Traced::OtherConstant => {
+                    skip("constant-input", "a bias or another constant is never quantized as an activation")
+                }
+                Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor, settings)?,
+            };
+            self.push_activation(op, QuantType::Input, tensor, decision);
+        }
+        Ok(())
+    }
+
+    pub(super) fn output(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+        let tensor = format!("{}:0", op.name);
+        let (edges, other_outputs) = sites::output_edges(self.graph, op.id);
+        let quantized = edges.iter().find(|(reader, _)| sites::is_quantizer(self.graph.op(*reader)));
+        let marked = match self.graph.index().node(op.id) {
+            Some(node) => node.attr(self.graph.bytes(), mark::ATTR)?.is_some(),
+            None => false,
+        };
+        let in_function =
+            matches!(self.graph.index().scope(op.id.scope).map(|s| s.kind), Some(ScopeKind::Function { .. }));
+        let decision = if op.info.is_none() {
+            skip("op-type-unknown", format!("whether `{}` makes one float tensor is not known", op.kind))
+        } else if let Some((reader, _)) = quantized {
+            self.already(*reader)?
+        } else if marked || sites::is_quantizer(self.graph.op(op.id)) {
+            self.already(op.id)?
+        } else if in_function && op.kind.starts_with("FusedBatchNorm") {
+            skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
+        } else if other_outputs && self.is_output(op.id, &edges) {
+            skip("many-outputs", "it is an output of the graph and has more than one output itself")
+        } else {
+            self.activation(op, QuantType::Output, &tensor, settings)?
+        };
+        self.push_activation(op, QuantType::Output, tensor, decision);
+        Ok(())
+    }
+
+    fn push_activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) {
+        let mut found = site(op, kind, tensor, decision);
+        if found.settings().is_some() {
+            found.dtype = Some(DType::F32);
+        }
+        self.sites.push(found);
+    }
+
+    fn activation(
+        &mut self,
+        op: &Op<'_>,
+        kind: QuantType,
+        tensor: &str,
+        settings: Settings,
+    ) -> Result<Decision, Error> {
+        if matches!(self.emit, Emit::Baked | Emit::Packed) {
+            let text = format!("`--emit {}` quantizes weights only", self.emit);
+            return Ok(skip("weights-only", text));
+        }
+        if sites::element_type(self.graph, op.id)? != Some(1) {
+            return Ok(skip("not-float32", "fake-quant ops take float32 only"));
+        }
+        if settings.quantizer == Quantizer::DoReFa {
+            return Ok(if settings.bits == 32 {
+                skip("bits-32", "32 bits leave the activation as it is")
+            } else {
+                with_axis(settings, None)
+            });
+        }
+        if self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
+            self.missing.push(format!("`{}` ({kind})", op.name));
+        }
+        Ok(with_axis(settings, None))
+    }
+
+    /// Whether a node's output leaves the graph: nothing reads it, or the user named it.
+    fn is_output(&self, id: NodeId, edges: &[(NodeId, usize)]) -> bool {
+        edges.is_empty() || self.graph.named_outputs().contains(&id)
+    }
+}
+
+/// The text of the input through which an edge reads output 0 of `id`, for function bodies, where it names the output.
+pub(crate) fn edge_text(graph: &crate::Graph, id: NodeId) -> Option<String> {
+    let scope = graph.index().scope(id.scope)?;
+    let bytes = graph.bytes();
+    let read = scope.data_edges(id.node).into_iter().find_map(|(reader, input)| {
+        let edge = scope.nodes.get(reader as usize).and_then(|n| scope.inputs(n).get(input))?;
+        matches!(edge.target, Target::Data { port: 0, .. }).then(|| edge.text.text(bytes).to_owned())
+    });
+    read.or_else(|| {
+        let own = graph.name(id);
+        let returned = scope.returns.iter().map(|r| r.text.text(bytes));
+        returned.filter(|text| text.split(':').next() == Some(own)).map(str::to_owned).next()
+    })
+}

@@ -1,0 +1,225 @@
+//! Plan: every site of the graph, chosen or skipped, and why. Nothing is changed and no weight is read here.
+
+mod activation;
+mod weight;
+
+pub(crate) use activation::edge_text;
+pub(crate) use weight::{channel_axes, pb_type};
+
+use quant_math::config::{ConfigList, OpFacts, Selection};
+use quant_math::plan::{Decision, PLAN_VERSION, Reason, Settings, Site};
+use quant_math::ranges::Ranges;
+use quant_math::{Emit, Plan, QuantType, Quantizer};
+
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::NodeId;
+use crate::ops;
+use crate::sites::{Traced, weight_of};
+
+/// What `plan` needs besides the config.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions<'a> {
+    /// The form of the output; `None` picks the quantizer's default.
+    pub emit: Option<Emit>,
+    /// Measured activation ranges.
+    pub ranges: Option<&'a Ranges>,
+    /// Make it an error when an entry of the config matches nothing.
+    pub strict: bool,
+}
+
+impl Graph {
+    /// Find all sites and decide about each of them.
+    ///
+    /// # Errors
+    /// Damaged nodes; a form of output that does not exist for this request; activation sites without ranges; with
+    /// [`PlanOptions::strict`], config entries that match nothing.
+    pub fn plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        if let Some(ranges) = options.ranges {
+            self.check_ranges(ranges)?;
+        }
+        let emit = options.emit.unwrap_or_else(|| default_emit(config, options.ranges.is_some()));
+        check_emit(config, emit, options.emit.is_none())?;
+        let mut planner =
+            Planner { graph: self, config, emit, ranges: options.ranges, sites: Vec::new(), missing: Vec::new() };
+        let mut facts = Vec::new();
+        for (scope_id, scope) in (0u32..).zip(&self.index().scopes) {
+            for node in 0..scope.nodes.len() {
+                let id = NodeId { scope: scope_id, node: u32::try_from(node).unwrap_or(u32::MAX) };
+                facts.push(planner.op(id)?);
+            }
+        }
+        if !planner.missing.is_empty() {
+            return Err(Error::MissingRanges {
+                sites: planner.missing,
+                help:
+                    "measure them with `calibrate MODEL --data D.npz -o ranges.json` and pass `--ranges ranges.json`; \
+                       `--emit baked` and `--emit packed` quantize the weights alone and need none"
+                        .to_owned(),
+            });
+        }
+        let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
+        let mut warnings = config.warnings();
+        let unmatched = config.unmatched(&facts);
+        if options.strict && !unmatched.is_empty() {
+            return Err(Error::Unmatched { reasons: unmatched });
+        }
+        warnings.extend(unmatched);
+        if config.quantizer == Quantizer::DoReFa && planner.sites.iter().any(|s| s.settings().is_some()) {
+            warnings.push(Reason::new(
+                "dorefa-rescales",
+                "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
+            ));
+        }
+        Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites: planner.sites, warnings })
+    }
+
+    fn check_ranges(&self, ranges: &Ranges) -> Result<(), Error> {
+        let own = self.fingerprint();
+        if ranges.model.fingerprint == own {
+            return Ok(());
+        }
+        Err(Error::Ranges {
+            message: format!(
+                "made for `{}` ({}), but this model is {own}",
+                ranges.model.file, ranges.model.fingerprint
+            ),
+            help: "ranges belong to one model: calibrate this one".to_owned(),
+        })
+    }
+}
+
+fn default_emit(config: &ConfigList, has_ranges: bool) -> Emit {
+    let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
+    match config.quantizer {
+        Quantizer::Naive => Emit::Baked,
+        Quantizer::Qat if has_ranges || !activations => Emit::Inference,
+        Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
+    }
+}
+
+fn check_emit(config: &ConfigList, emit: Emit, is_default: bool) -> Result<(), Error> {
+    let forms = "`--emit baked` and `--emit packed` quantize the weights, `--emit inference` activations too";
+    if emit == Emit::Training {
+        let default = if is_default { " (the default for this config)" } else { "" };
+        let ranges = if config.quantizer == Quantizer::Qat { " (with `--ranges`)" } else { "" };
+        return Err(Error::Emit {
+            emit,
+            why: format!("{default} does not exist for TensorFlow graphs yet").trim_start().to_owned(),
+            help: format!("the forms that exist: {forms}{ranges}"),
+        });
+    }
+    if emit == Emit::Packed {
+        let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
+            let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
+            (settings.bits > 8 && settings.bits != 32).then_some((index, settings.bits))
+        });
+        if let Some((index, bits)) = wide {
+            return Err(Error::Emit {
+                emit,
+                why: format!("stores codes of at most 8 bits, but config_list[{index}] asks for {bits}-bit weights"),
+                help: format!("use at most 8 bits, or another form: {forms}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Name and type of an op, owned, so that the config can be told about all of them at the end.
+struct Facts {
+    name: String,
+    op_type: String,
+    is_default: bool,
+}
+
+impl Facts {
+    fn view(&self) -> OpFacts<'_> {
+        OpFacts { name: &self.name, op_type: &self.op_type, is_default: self.is_default }
+    }
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    config: &'a ConfigList,
+    emit: Emit,
+    ranges: Option<&'a Ranges>,
+    sites: Vec<Site>,
+    /// Activation sites without a range.
+    missing: Vec<String>,
+}
+
+/// An op under consideration.
+struct Op<'a> {
+    id: NodeId,
+    name: &'a str,
+    kind: &'a str,
+    info: Option<&'static ops::OpInfo>,
+    weight: Option<(usize, Traced)>,
+}
+
+impl Planner<'_> {
+    fn op(&mut self, id: NodeId) -> Result<Facts, Error> {
+        let kind = self.graph.op(id);
+        let info = ops::info(kind);
+        let weight = match info {
+            Some(info) if !info.weights.is_empty() => weight_of(self.graph, id, info)?,
+            _ => None,
+        };
+        let is_default = info.is_some_and(|i| i.default) && weight.is_some();
+        let op_type = String::from_utf8_lossy(kind).into_owned();
+        let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
+        let config = self.config;
+        let selection = config.select(&facts.view());
+        let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight };
+        let wanted = |kind| match selection {
+            Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
+            _ => None,
+        };
+        // Gathers read weights too, but only count when a config names them.
+        let listed = op.info.is_some_and(|i| i.default);
+        if (op.weight.is_some() && listed) || wanted(QuantType::Weight).is_some() {
+            let site = self.weight(&op, selection, wanted(QuantType::Weight))?;
+            self.sites.push(site);
+        }
+        if let Some(settings) = wanted(QuantType::Input) {
+            self.inputs(&op, settings)?;
+        }
+        if let Some(settings) = wanted(QuantType::Output) {
+            self.output(&op, settings)?;
+        }
+        if wanted(QuantType::Gradient).is_some() {
+            let reason = Reason::new(
+                "gradient-needs-training",
+                format!("gradients exist only while training, and `--emit {}` does not train", self.emit),
+            );
+            let tensor = format!("{}:0", op.name);
+            self.sites.push(site(&op, QuantType::Gradient, tensor, Decision::Skip(reason)));
+        }
+        Ok(facts)
+    }
+}
+
+fn site(op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) -> Site {
+    Site { op: op.name.to_owned(), op_type: op.kind.to_owned(), kind, tensor, dtype: None, shape: None, decision }
+}
+
+fn skip(code: &str, text: impl Into<String>) -> Decision {
+    Decision::Skip(Reason::new(code, text))
+}
+
+/// The reason for an op that the config does not choose.
+fn not_chosen(selection: Selection<'_>) -> Reason {
+    match selection {
+        Selection::NotSelected => Reason::new("not-selected", "no entry of the config matches this op"),
+        Selection::Excluded { entry } => Reason::new("excluded", format!("config_list[{entry}] excludes this op")),
+        Selection::Selected { entry, .. } => Reason::new(
+            "not-selected",
+            format!("config_list[{entry}] decides about this op and does not name `weight`"),
+        ),
+    }
+}
+
+/// Settings as they are kept in a plan: `channel_axis` filled in.
+fn with_axis(settings: Settings, channel_axis: Option<usize>) -> Decision {
+    Decision::Quantize(Settings { channel_axis, ..settings })
+}

@@ -1,0 +1,145 @@
+//! Decisions about weights.
+
+use quant_math::config::Selection;
+use quant_math::plan::{Decision, Reason, Settings, Site};
+use quant_math::{DType, Emit, QuantType, Quantizer};
+
+use super::{Op, Planner, not_chosen, site, skip, with_axis};
+use crate::Error;
+use crate::index::NodeId;
+use crate::mark;
+use crate::sites::{Axes, Traced, Weight, is_transposed};
+
+/// Short-form constants are spread out for per-channel work only up to this many elements.
+const MAX_SPREAD: u64 = 1 << 20;
+
+impl Planner<'_> {
+    pub(super) fn weight(
+        &self,
+        op: &Op<'_>,
+        selection: Selection<'_>,
+        wanted: Option<Settings>,
+    ) -> Result<Site, Error> {
+        let Some((input, traced)) = &op.weight else {
+            let decision = match op.info {
+                Some(info) if !info.weights.is_empty() => skip(
+                    "no-weight",
+                    "none of its inputs leads through Identity, ReadVariableOp, Cast, Reshape or Transpose to a float constant or variable",
+                ),
+                _ => skip("no-weight", format!("ops of type `{}` have no weight", op.kind)),
+            };
+            return Ok(site(op, QuantType::Weight, String::new(), decision));
+        };
+        let tensor = match traced {
+            Traced::Weight(weight) => self.tensor(weight.source),
+            Traced::Variable(id) | Traced::Quantized(id) => self.tensor(*id),
+            Traced::Argument | Traced::Computed | Traced::OtherConstant => {
+                crate::sites::tensor_name(self.graph, op.id, *input)
+            }
+        };
+        let decision = match (traced, wanted) {
+            (Traced::Quantized(id), _) => self.already(*id)?,
+            (_, None) => Decision::Skip(not_chosen(selection)),
+            (Traced::Variable(id), Some(_)) => skip(
+                "weight-is-variable",
+                format!(
+                    "the values of `{}` are in a checkpoint, not in the graph: freeze the model first",
+                    self.graph.name(*id)
+                ),
+            ),
+            (Traced::Argument, Some(_)) => {
+                skip("weight-is-argument", "the weight is an argument of the function: its values are at the caller")
+            }
+            (Traced::Weight(weight), Some(settings)) => self.constant(op, *input, weight, settings)?,
+            (Traced::Computed | Traced::OtherConstant, Some(_)) => skip("no-weight", "the weight is computed"),
+        };
+        let mut found = site(op, QuantType::Weight, tensor, decision);
+        if let Traced::Weight(weight) = traced {
+            found.dtype = Some(weight.dtype);
+            found.shape = Some(weight.shape.clone());
+        }
+        Ok(found)
+    }
+
+    fn constant(&self, op: &Op<'_>, input: usize, weight: &Weight, settings: Settings) -> Result<Decision, Error> {
+        if weight.elements() == 0 {
+            return Ok(skip("empty", "the weight has no elements"));
+        }
+        if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
+            return Ok(skip("bits-32", "32 bits leave the weight as it is"));
+        }
+        if weight.splat.is_some() {
+            if self.emit == Emit::Packed {
+                return Ok(skip("already-small", "the constant is stored in short form: codes would make it larger"));
+            }
+            if weight.splat > Some(1) && weight.elements() > MAX_SPREAD {
+                let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
+                return Ok(skip("splat-too-large", text));
+            }
+        }
+        if self.emit == Emit::Inference {
+            if weight.enters_loop {
+                return Ok(skip(
+                    "weight-in-loop",
+                    "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",
+                ));
+            }
+            if crate::sites::element_type(self.graph, op.id)? != Some(1) {
+                return Ok(skip(
+                    "not-float32",
+                    "fake-quant ops take float32 only; `--emit baked` can quantize this weight",
+                ));
+            }
+        }
+        if !self.wants_channels(settings) {
+            return Ok(with_axis(settings, None));
+        }
+        match channel_axes(self.graph, op.id, input, weight)? {
+            Some((edge, _)) => Ok(with_axis(settings, Some(edge.first))),
+            None => Ok(skip(
+                "channel-axis-unknown",
+                "the channel axis is lost in a reshape or permutation between constant and op; per-tensor is possible",
+            )),
+        }
+    }
+
+    fn wants_channels(&self, settings: Settings) -> bool {
+        self.config.entries.get(settings.entry).is_some_and(|entry| entry.per_channel)
+    }
+
+    pub(super) fn already(&self, id: NodeId) -> Result<Decision, Error> {
+        let bytes = self.graph.bytes();
+        let mark = self.graph.index().node(id).map(|n| n.attr_bytes(bytes, mark::ATTR)).transpose()?.flatten();
+        let how = mark.map(|span| format!(" ({})", span.text(bytes))).unwrap_or_default();
+        Ok(Decision::Skip(Reason::new(
+            "already-quantized",
+            format!("`{}` is quantized already{how}", self.graph.name(id)),
+        )))
+    }
+
+    fn tensor(&self, id: NodeId) -> String {
+        format!("{}:0", self.graph.full_name(id))
+    }
+}
+
+/// The channel axes at the op's edge and in the constant.
+pub(crate) fn channel_axes(
+    graph: &crate::Graph,
+    op: NodeId,
+    input: usize,
+    weight: &Weight,
+) -> Result<Option<(Axes, Axes)>, Error> {
+    let Some(info) = crate::ops::info(graph.op(op)) else { return Ok(None) };
+    let edge = weight.edge_axes(info.channels, is_transposed(graph, op, input)?);
+    Ok(edge.and_then(|edge| weight.source_axes(edge).map(|source| (edge, source))))
+}
+
+/// Types that can hold a quantized value.
+pub(crate) fn pb_type(dtype: DType) -> crate::pb::DataType {
+    match dtype {
+        DType::F32 => crate::pb::DataType::DT_FLOAT,
+        DType::F64 => crate::pb::DataType::DT_DOUBLE,
+        DType::F16 => crate::pb::DataType::DT_HALF,
+        DType::BF16 => crate::pb::DataType::DT_BFLOAT16,
+    }
+}

@@ -1,0 +1,62 @@
+//! Activations: the float tensors between ops.
+
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::{NodeId, Target};
+use crate::ops::Activations;
+
+/// Positions of the activation inputs of `op`, in order; each tensor once.
+pub(crate) fn activation_inputs(graph: &Graph, op: NodeId, rule: Activations, weight: Option<usize>) -> Vec<usize> {
+    let Some((scope, node)) = graph.index().scope(op.scope).zip(graph.index().node(op)) else { return Vec::new() };
+    let inputs = scope.inputs(node);
+    let data = inputs.iter().filter(|i| !matches!(i.target, Target::Control { .. })).count();
+    let range = match rule {
+        Activations::No => 0..0,
+        Activations::One(position) => position..position + 1,
+        Activations::Two | Activations::NotWeight => 0..2,
+        Activations::All => 0..data,
+        Activations::AllButLast => 0..data.saturating_sub(1),
+        Activations::AllButFirst => 1..data,
+    };
+    let mut seen = Vec::new();
+    range
+        .filter(|position| *position < data && Some(*position) != weight)
+        .filter(|position| {
+            let text = inputs.get(*position).map(|i| i.text.of(graph.bytes()));
+            let new = !seen.contains(&text);
+            seen.push(text);
+            new
+        })
+        .collect()
+}
+
+/// The DataType number of the activations of `op`: attribute `T`, or `dtype` of placeholders.
+pub(crate) fn element_type(graph: &Graph, op: NodeId) -> Result<Option<u64>, Error> {
+    let Some(node) = graph.index().node(op) else { return Ok(None) };
+    match node.attr_type(graph.bytes(), "T")? {
+        Some(found) => Ok(Some(found)),
+        None => node.attr_type(graph.bytes(), "dtype"),
+    }
+}
+
+/// The name of the tensor at `input` of `op`, as `node:port`.
+pub(crate) fn tensor_name(graph: &Graph, op: NodeId, input: usize) -> String {
+    let Some(edge) = graph.input(op, input) else { return String::new() };
+    match edge.target {
+        Target::Data { node, port } => format!("{}:{port}", graph.full_name(NodeId { scope: op.scope, node })),
+        Target::Control { .. } | Target::Argument => edge.text.text(graph.bytes()).to_owned(),
+    }
+}
+
+/// The data edges that read output 0 of `op`, and whether some edge reads another output.
+pub(crate) fn output_edges(graph: &Graph, op: NodeId) -> (Vec<(NodeId, usize)>, bool) {
+    let Some(scope) = graph.index().scope(op.scope) else { return (Vec::new(), false) };
+    let edges = scope.data_edges(op.node);
+    let port = |reader: u32, input: usize| {
+        let target = scope.nodes.get(reader as usize).and_then(|n| scope.inputs(n).get(input)).map(|i| i.target);
+        matches!(target, Some(Target::Data { port: 0, .. }))
+    };
+    let others = edges.iter().any(|(reader, input)| !port(*reader, *input));
+    let first = edges.into_iter().filter(|(reader, input)| port(*reader, *input));
+    (first.map(|(node, input)| (NodeId { scope: op.scope, node }, input)).collect(), others)
+}

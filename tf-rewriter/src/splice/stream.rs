@@ -1,0 +1,172 @@
+//! Writing segments out; quantized weights are computed on the way, so that no tensor is ever held whole.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use quant_math::data::write_little_endian;
+use quant_math::metrics::MetricsAccumulator;
+use quant_math::weights::{CHUNK, WeightMap};
+use quant_math::{DType, WeightData};
+use rayon::prelude::*;
+
+use super::Segment;
+use crate::Error;
+use crate::index::Span;
+use crate::tensor::{FloatData, TensorView};
+
+/// Elements that are computed before they are written: large enough to keep all threads busy, small against the memory budget.
+const BATCH: usize = 32 * CHUNK;
+
+/// A weight of the input: its TensorProto, read again when it is needed.
+#[derive(Debug, Clone)]
+pub(crate) struct WeightSource {
+    /// The TensorProto.
+    pub(crate) tensor: Span,
+    /// The node that holds it.
+    pub(crate) node: String,
+}
+
+impl WeightSource {
+    /// The float elements.
+    pub(crate) fn data<'a>(&'a self, bytes: &'a [u8]) -> Result<FloatData<'a>, Error> {
+        TensorView::parse(self.tensor.of(bytes), self.tensor.start(), &self.node)?.float_data()
+    }
+}
+
+/// What is written for each element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The quantized value, in this type.
+    Values(DType),
+    /// The stored code.
+    Codes,
+}
+
+/// A weight on its way to the output.
+#[derive(Debug, Clone)]
+pub(crate) struct WeightStream {
+    pub(crate) source: WeightSource,
+    pub(crate) map: Arc<WeightMap>,
+    pub(crate) form: Form,
+    /// The number of elements.
+    pub(crate) elements: usize,
+    /// Where its error is reported: an index into the result of [`write`].
+    pub(crate) slot: usize,
+}
+
+impl WeightStream {
+    /// Bytes in the output.
+    pub(crate) fn len(&self) -> usize {
+        self.elements * self.item()
+    }
+
+    fn item(&self) -> usize {
+        match self.form {
+            Form::Values(dtype) => dtype.size(),
+            Form::Codes => 1,
+        }
+    }
+}
+
+/// Write all segments; returns the error of each weight slot, `None` where no stream had it.
+pub(crate) fn write(
+    segments: &[Segment],
+    bytes: &[u8],
+    slots: usize,
+    out: &mut (dyn Write + Send),
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Option<MetricsAccumulator>>, Error> {
+    let mut metrics: Vec<Option<MetricsAccumulator>> = vec![None; slots];
+    // Small pieces are gathered, large ones go straight through.
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
+    for segment in segments {
+        match segment {
+            Segment::Copy(span) => {
+                for piece in span.of(bytes).chunks(4 << 20) {
+                    out.write_all(piece).map_err(Error::writing)?;
+                    progress(piece.len() as u64);
+                }
+            }
+            Segment::Bytes(new) => {
+                out.write_all(new).map_err(Error::writing)?;
+                progress(new.len() as u64);
+            }
+            Segment::Weights(stream) => {
+                let error = write_weights(stream, bytes, &mut out, progress)?;
+                if let Some(slot) = metrics.get_mut(stream.slot) {
+                    *slot = Some(error);
+                }
+            }
+        }
+    }
+    out.flush().map_err(Error::writing)?;
+    Ok(metrics)
+}
+
+/// One batch is written while the next is computed.
+fn write_weights(
+    stream: &WeightStream,
+    bytes: &[u8],
+    out: &mut (dyn Write + Send),
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<MetricsAccumulator, Error> {
+    let data = stream.source.data(bytes)?;
+    let mut error = MetricsAccumulator::default();
+    let mut ready: Vec<u8> = Vec::new();
+    let mut next: Vec<u8> = Vec::new();
+    let starts = (0..stream.elements).step_by(BATCH).map(Some).chain([None]);
+    for start in starts {
+        let (written, computed) = rayon::join(
+            || out.write_all(&ready),
+            || start.map(|start| compute(stream, &data, start, &mut next)).transpose(),
+        );
+        written.map_err(Error::writing)?;
+        progress(ready.len() as u64);
+        if let Some(part) = computed? {
+            for chunk in &part {
+                error.merge(chunk);
+            }
+        }
+        std::mem::swap(&mut ready, &mut next);
+    }
+    Ok(error)
+}
+
+/// Compute the batch at `start` into `buffer`; the errors come back chunk by chunk, so that their sum has one order.
+fn compute(
+    stream: &WeightStream,
+    data: &FloatData<'_>,
+    start: usize,
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<MetricsAccumulator>, Error> {
+    let elements = BATCH.min(stream.elements - start);
+    buffer.resize(elements * stream.item(), 0);
+    let chunks = buffer.par_chunks_mut(CHUNK * stream.item()).enumerate();
+    chunks.map(|(i, out)| one_chunk(stream, data, start + i * CHUNK, out)).collect()
+}
+
+fn one_chunk(
+    stream: &WeightStream,
+    data: &FloatData<'_>,
+    offset: usize,
+    out: &mut [u8],
+) -> Result<MetricsAccumulator, Error> {
+    let source = data.chunk(offset..offset + out.len() / stream.item());
+    let mut values = vec![0f32; source.len()];
+    stream.map.values_into(offset, &source, &mut values);
+    let mut error = MetricsAccumulator::default();
+    match stream.form {
+        Form::Values(DType::F32) => write_little_endian(DType::F32, &values, out),
+        Form::Values(dtype) => {
+            // The error counts what is stored, after rounding to the narrower type.
+            write_little_endian(dtype, &values, out);
+            values = quant_math::data::LittleEndian::new(dtype, out).chunk(0..values.len()).into_owned();
+        }
+        Form::Codes => stream
+            .map
+            .codes_into(offset, &source, bytemuck::cast_slice_mut(out))
+            .map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })?,
+    }
+    error.update(&source, &values);
+    Ok(error)
+}
