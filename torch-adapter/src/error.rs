@@ -10,6 +10,7 @@ use quant_math::MathError;
 
 use crate::archive::ArchiveFault;
 use crate::pickle::PickleFault;
+use crate::tensors::TensorFault;
 
 /// A place in an archive: record and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,6 +85,14 @@ pub enum Error {
         /// Where.
         at: At,
     },
+    /// A tensor does not fit its storage.
+    #[error("{fault}")]
+    Tensor {
+        /// What is wrong.
+        fault: TensorFault,
+        /// Where it is described.
+        at: At,
+    },
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -102,6 +111,7 @@ impl Error {
             Self::Io { .. } => "T0001",
             Self::Archive { fault, .. } => fault.code(),
             Self::Pickle { fault, .. } => fault.code(),
+            Self::Tensor { fault, .. } => fault.code(),
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -113,6 +123,7 @@ impl Error {
             Self::Io { .. } => None,
             Self::Archive { fault, .. } => fault.help(),
             Self::Pickle { fault, .. } => fault.help(),
+            Self::Tensor { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
         }
     }
@@ -124,7 +135,9 @@ impl Error {
                 let path = path.display();
                 Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
             }
-            Self::Archive { at, .. } | Self::Pickle { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
+            Self::Archive { at, .. } | Self::Pickle { at, .. } | Self::Tensor { at, .. } => {
+                Some(at.to_string()).filter(|at| !at.is_empty())
+            }
             Self::Io { .. } | Self::Math { .. } => None,
         }
     }

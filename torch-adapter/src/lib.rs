@@ -13,6 +13,7 @@ pub mod error;
 pub mod limits;
 pub mod pickle;
 pub mod sites;
+pub mod tensors;
 
 pub use error::{At, Error};
 pub use limits::Limits;
