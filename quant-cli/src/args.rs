@@ -18,19 +18,19 @@ use crate::out::Out;
 #[derive(Debug, Clone, Default, Args)]
 pub struct GlobalArgs {
     /// Print JSON: the result on standard output, errors and warnings as one object a line on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
     /// Print errors and warnings alone
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub quiet: bool,
 
     /// Work with N threads; the output does not depend on it [default: one per core]
-    #[arg(long, short, global = true, value_name = "N")]
+    #[arg(long, short, global = true, value_name = "N", help_heading = "Global options")]
     pub jobs: Option<NonZeroUsize>,
 
     /// Say more on standard error about what is done and how long it takes; twice for more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
 }
 

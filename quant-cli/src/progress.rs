@@ -11,6 +11,8 @@ use crate::args::GlobalArgs;
 /// Work that finishes sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+const TEMPLATE: &str = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+
 /// Progress over a known number of bytes. Silent unless standard error is a terminal and a second has passed; may be shared by
 /// threads. The bar goes away on drop.
 #[derive(Debug)]
@@ -18,36 +20,36 @@ pub struct Progress {
     bar: ProgressBar,
     begun: Instant,
     hidden: AtomicBool,
-    wanted: bool,
+    /// When the bar appears; `None`: never.
+    patience: Option<Duration>,
 }
 
 impl Progress {
     /// Begin work on `bytes`; `what` stands before the bar.
     pub fn new(global: &GlobalArgs, what: &'static str, bytes: u64) -> Self {
         let wanted = !global.quiet && !global.json && std::io::stderr().is_terminal();
-        Self::with(what, bytes, wanted)
+        Self::with(what, bytes, wanted.then_some(PATIENCE))
     }
 
     /// Progress that nobody sees.
     pub fn silent() -> Self {
-        Self::with("", 0, false)
+        Self::with("", 0, None)
     }
 
-    fn with(what: &'static str, bytes: u64, wanted: bool) -> Self {
+    fn with(what: &'static str, bytes: u64, patience: Option<Duration>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        let template = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
         bar.set_message(what);
-        Self { bar, begun: Instant::now(), hidden: AtomicBool::new(true), wanted }
+        Self { bar, begun: Instant::now(), hidden: AtomicBool::new(true), patience }
     }
 
     /// `bytes` more are done.
     pub fn inc(&self, bytes: u64) {
         self.bar.inc(bytes);
-        let late = self.wanted && self.hidden.load(Ordering::Relaxed) && self.begun.elapsed() >= PATIENCE;
-        if late && self.hidden.swap(false, Ordering::Relaxed) {
+        let late = self.patience.is_some_and(|patience| self.begun.elapsed() >= patience);
+        if late && self.hidden.load(Ordering::Relaxed) && self.hidden.swap(false, Ordering::Relaxed) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
@@ -82,11 +84,18 @@ mod tests {
 
     #[test]
     fn the_template_is_valid() {
-        assert!(
-            ProgressStyle::with_template(
-                "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
-            )
-            .is_ok()
-        );
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+
+    #[test]
+    fn the_bar_appears_when_patience_ends() {
+        let shown = |patience| {
+            let progress = Progress::with("weights", 10, patience);
+            progress.inc(5);
+            !progress.hidden.load(Ordering::Relaxed)
+        };
+        assert!(shown(Some(Duration::ZERO)));
+        assert!(!shown(Some(Duration::MAX)), "the work is still short");
+        assert!(!shown(None), "nobody looks");
     }
 }

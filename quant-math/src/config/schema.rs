@@ -5,6 +5,7 @@
 )]
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
@@ -15,7 +16,8 @@ use crate::plan::{Observer, QuantType, Quantizer, Rounding};
 ///
 /// `x-op-types` holds the table of op types that mean the same.
 pub fn schema() -> Value {
-    let mut schema: Schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
+    let mut schema: Schema = settings.into_generator().into_root_schema_for::<Config>();
     let rows = OP_TYPES.iter().map(|row| {
         json!({
             "names": row.names,
@@ -25,6 +27,26 @@ pub fn schema() -> Value {
     });
     schema.insert("x-op-types".to_owned(), rows.collect());
     schema.to_value()
+}
+
+/// An `Option` here is a key that may be left out; `null` is no value for it.
+fn without_null(schema: &mut Schema) {
+    let is_null = |value: &Value| value == "null" || value.get("type").is_some_and(|found| found == "null");
+    for key in ["type", "anyOf"] {
+        let Some(Value::Array(choices)) = schema.get_mut(key) else { continue };
+        choices.retain(|choice| !is_null(choice));
+        let only = if choices.len() == 1 { choices.pop() } else { None };
+        match only {
+            Some(Value::Object(only)) => {
+                schema.remove(key);
+                for (key, value) in only {
+                    schema.insert(key, value);
+                }
+            }
+            Some(only) => drop(schema.insert(key.to_owned(), only)),
+            None => {}
+        }
+    }
 }
 
 /// The keys of an entry.
@@ -66,7 +88,9 @@ struct Named {
 
 /// Matches an op when each of `op_types` and `op_names` that it has matches; at least one must be there.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("anyOf" = [{ "required": ["op_types"] }, { "required": ["op_names"] }]))]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["op_types"] }, { "required": ["op_names"] }]))]
+#[schemars(extend("not" = { "required": ["q_bits", "quant_bits"] }))]
 struct EntryKeys {
     /// Op or module types, of either framework and in any case; `default` stands for every op that has a weight to quantize.
     op_types: Option<OneOrMany>,
@@ -187,6 +211,9 @@ mod tests {
         }
         assert_eq!(properties["ema_decay"]["default"], json!(0.99));
         assert_eq!(properties["exclude"]["default"], json!(false));
+        assert_eq!(properties["op_names"]["type"], "array");
+        assert_eq!(properties["op_types"]["$ref"], "#/$defs/OneOrMany");
+        assert!(!schema["$defs"].to_string().contains("null"), "no key takes null");
         assert_eq!(schema["x-op-types"].as_array().unwrap().len(), OP_TYPES.len());
     }
 }
