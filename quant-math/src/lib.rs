@@ -18,8 +18,10 @@
 pub mod affine;
 pub mod config;
 pub mod data;
+pub mod difference;
 mod error;
 pub mod grid;
+pub mod inspection;
 pub mod kernels;
 pub mod metrics;
 mod ordered;

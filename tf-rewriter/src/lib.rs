@@ -13,6 +13,7 @@ mod plan;
 mod quantizers;
 mod sites;
 mod splice;
+mod survey;
 pub mod tensor;
 pub mod text;
 pub mod wire;

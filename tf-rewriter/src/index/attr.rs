@@ -80,4 +80,20 @@ impl Node {
             _ => None,
         })
     }
+
+    /// The TensorShapeProto of a shape attribute.
+    pub(crate) fn attr_shape(&self, bytes: &[u8], key: &str) -> Result<Option<Span>, Error> {
+        Ok(match self.attr_field(bytes, key, 7)? {
+            Some(Value::Bytes(content, start)) => Some(Span::new(start, start + content.len())),
+            _ => None,
+        })
+    }
+
+    /// An integer attribute.
+    pub(crate) fn attr_int(&self, bytes: &[u8], key: &str) -> Result<Option<i64>, Error> {
+        Ok(match self.attr_field(bytes, key, 3)? {
+            Some(Value::Varint(value)) => Some(value.cast_signed()),
+            _ => None,
+        })
+    }
 }

@@ -150,6 +150,14 @@ impl<'a> TensorView<'a> {
         Ok(values)
     }
 
+    /// The codes of an int8 tensor in `tensor_content` form, which is how packed weights are stored; of any other, nothing.
+    pub fn int8_values(&self) -> &'a [i8] {
+        match (self.dtype(), self.payload()) {
+            (Some(DataType::DT_INT8), Payload::Content(span)) => bytemuck::cast_slice(self.slice(span)),
+            _ => &[],
+        }
+    }
+
     fn decode_floats(&self, dtype: DType) -> Result<Vec<f32>, Error> {
         let mut values = Vec::new();
         match dtype {

@@ -1,8 +1,11 @@
 //! `inspect`: what is in a graph.
 
+use std::io::Write;
+
 use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
 
+use crate::coded::failure;
 use crate::model::ModelArgs;
 
 /// Arguments of `inspect`.
@@ -15,8 +18,13 @@ pub(crate) struct InspectArgs {
 impl InspectArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
         let graph = self.model.open()?;
+        let found = graph.inspect().map_err(|error| failure(error.in_file(&self.model.model)))?;
         let mut out = global.out();
-        out.json(&graph.node_count())?;
+        if global.json {
+            out.json(&found)?;
+        } else {
+            write!(out, "{}", quant_cli::inspection(&found))?;
+        }
         Ok(out.finish()?)
     }
 }

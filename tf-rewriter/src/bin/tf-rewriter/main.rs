@@ -2,6 +2,7 @@
 
 mod coded;
 mod compress;
+mod diff;
 mod inspect;
 mod model;
 mod plan;
@@ -29,6 +30,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Quantize a graph
     Compress(compress::CompressArgs),
+    /// What changed between two graphs, per tensor, in codes and in error
+    Diff(diff::DiffArgs),
     /// The JSON Schema of a config, or the table of op types
     Schema(SchemaArgs),
     /// Completions for a shell
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => args.run(&cli.global),
         Command::Plan(args) => args.run(&cli.global),
         Command::Compress(args) => args.run(&cli.global),
+        Command::Diff(args) => args.run(&cli.global),
         Command::Schema(args) => args.run(&cli.global),
         Command::Completions(args) => args.run(&cli.global, Cli::command()),
     })

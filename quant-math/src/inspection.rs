@@ -1,0 +1,76 @@
+//! What is in a model, before anything is done to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::DType;
+use crate::range::Range;
+
+/// What `inspect` finds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The container, for example `GraphDef (binary)`.
+    pub format: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// The fingerprint that a ranges file for this model has.
+    pub fingerprint: String,
+    /// What the model is fed with.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// Op types and how often each occurs, most frequent first.
+    pub op_types: Vec<(String, usize)>,
+    /// Weights of ops, in the model's order.
+    pub weights: Vec<WeightInfo>,
+    /// Ranges that quantization ops in the model already have.
+    pub ranges: Vec<QuantizedInfo>,
+    /// Bytes of all weights together, each once.
+    pub weight_bytes: u64,
+}
+
+/// An input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its element type, in the framework's word, where the model says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// Its shape, where the model says it; −1 is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<i64>>,
+}
+
+/// A weight and the op that reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightInfo {
+    /// The op.
+    pub op: String,
+    /// The op's type.
+    pub op_type: String,
+    /// The tensor.
+    pub tensor: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape, outermost dimension first.
+    pub shape: Vec<u64>,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Smallest and largest value; `None` where the tensor is empty or holds a NaN or an infinity.
+    pub range: Option<Range>,
+    /// Whether `default` in a config means the op.
+    pub is_default: bool,
+}
+
+/// A quantization op that is in the model already.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuantizedInfo {
+    /// The op.
+    pub op: String,
+    /// The op's type.
+    pub op_type: String,
+    /// Its bits, where it says them.
+    pub bits: Option<u32>,
+    /// Its range, where that is one constant.
+    pub range: Option<Range>,
+}

@@ -1,0 +1,117 @@
+//! What differs between two graphs.
+
+use quant_math::WeightData;
+use quant_math::difference::{Difference, TensorDifference, compare};
+
+use super::fold::fold;
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::{NodeId, ScopeKind};
+use crate::mark;
+use crate::tensor::FloatData;
+
+/// The values that a node stands for, if it is a constant or stands in a constant's place.
+enum Values<'a> {
+    Stored(FloatData<'a>, Vec<u64>),
+    Folded(super::fold::Folded),
+}
+
+impl Values<'_> {
+    fn shape(&self) -> &[u64] {
+        match self {
+            Self::Stored(_, shape) => shape,
+            Self::Folded(folded) => &folded.shape,
+        }
+    }
+
+    fn data(&self) -> &dyn WeightData {
+        match self {
+            Self::Stored(data, _) => data,
+            Self::Folded(folded) => folded,
+        }
+    }
+}
+
+impl Graph {
+    /// What changes from this graph to `other`: values of constants (a packed weight counts as the constant whose name it has),
+    /// nodes that only one has, nodes that differ.
+    ///
+    /// # Errors
+    /// Damaged nodes and tensors of either.
+    pub fn diff(&self, other: &Self) -> Result<Difference, Error> {
+        let mut found = Difference {
+            tensors: Vec::new(),
+            same: 0,
+            only_in_first: Vec::new(),
+            only_in_second: Vec::new(),
+            changed: Vec::new(),
+            bytes_first: self.file_len(),
+            bytes_second: other.file_len(),
+        };
+        for id in self.all_nodes() {
+            let Some(twin) = other.twin(self, id) else {
+                found.only_in_first.push(self.full_name(id));
+                continue;
+            };
+            let bodies = [(self, id), (other, twin)].map(|(g, id)| g.index().node(id).map(|n| n.body.of(g.bytes())));
+            if bodies.first() == bodies.last() {
+                found.same += usize::from(self.constant(id)?.is_some_and(|view| view.float_dtype().is_some()));
+                continue;
+            }
+            match self.tensor_difference(id, other, twin)? {
+                Some(Ok(difference)) => found.tensors.push(difference),
+                Some(Err(Same)) => found.same += 1,
+                None => found.changed.push(self.full_name(id)),
+            }
+        }
+        let new = other.all_nodes().filter(|id| self.twin(other, *id).is_none());
+        found.only_in_second = new.map(|id| other.full_name(id)).collect();
+        Ok(found)
+    }
+
+    /// The node of `self` with the name and scope that `id` has in `other`.
+    fn twin(&self, other: &Self, id: NodeId) -> Option<NodeId> {
+        let scope_name = |graph: &Self, scope: u32| match graph.index().scope(scope)?.kind {
+            ScopeKind::Main => Some(None),
+            ScopeKind::Function { name, .. } => Some(Some(name.text(graph.bytes()).to_owned())),
+        };
+        let wanted = scope_name(other, id.scope)?;
+        let count = u32::try_from(self.index().scopes.len()).ok()?;
+        let scope = (0..count).find(|scope| scope_name(self, *scope).as_ref() == Some(&wanted))?;
+        let node = self.index().scope(scope)?.find(self.bytes(), other.name(id).as_bytes())?;
+        Some(NodeId { scope, node })
+    }
+
+    fn tensor_difference(
+        &self,
+        id: NodeId,
+        other: &Self,
+        twin: NodeId,
+    ) -> Result<Option<Result<TensorDifference, Same>>, Error> {
+        let (Some(first), Some(second)) = (self.values(id)?, other.values(twin)?) else { return Ok(None) };
+        if first.shape() != second.shape() {
+            return Ok(None);
+        }
+        let name = format!("{}:0", self.full_name(id));
+        Ok(Some(compare(&name, first.shape(), first.data(), second.data()).ok_or(Same)))
+    }
+
+    fn values(&self, id: NodeId) -> Result<Option<Values<'_>>, Error> {
+        if let Some(view) = self.constant(id)? {
+            // A short form that stands for more than the file is long is not spread out.
+            if view.float_dtype().is_none() || view.elements() as u64 > self.file_len() {
+                return Ok(None);
+            }
+            let shape = view.shape().to_vec();
+            return Ok(Some(Values::Stored(view.float_data()?, shape)));
+        }
+        let marked = match self.index().node(id) {
+            Some(node) => node.attr(self.bytes(), mark::ATTR)?.is_some(),
+            None => false,
+        };
+        Ok(if marked { fold(self, id)?.map(Values::Folded) } else { None })
+    }
+}
+
+/// Two tensors with equal values.
+struct Same;

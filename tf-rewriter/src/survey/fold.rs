@@ -1,0 +1,129 @@
+//! The value of a node that depends on constants alone, as far as weights need it: a constant, or codes behind dequantizing ops.
+
+use std::borrow::Cow;
+
+use quant_math::WeightData;
+
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::{NodeId, Target};
+
+/// Dequantizing chains are a handful of ops; a longer one is none of ours.
+const MAX_DEPTH: usize = 32;
+
+/// A tensor in memory, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Folded {
+    pub(super) shape: Vec<u64>,
+    pub(super) values: Vec<f32>,
+}
+
+impl WeightData for Folded {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn chunk(&self, span: std::ops::Range<usize>) -> Cow<'_, [f32]> {
+        self.values.as_slice().chunk(span)
+    }
+}
+
+/// Compute `id` from constants through Identity, Cast, Add, Sub, Mul and RealDiv; `None` for anything else.
+pub(super) fn fold(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
+    fold_at(graph, id, 0)
+}
+
+fn fold_at(graph: &Graph, id: NodeId, depth: usize) -> Result<Option<Folded>, Error> {
+    if depth > MAX_DEPTH {
+        return Ok(None);
+    }
+    let input = |position| -> Result<Option<Folded>, Error> {
+        match graph.input(id, position).map(|i| i.target) {
+            Some(Target::Data { node, .. }) => fold_at(graph, NodeId { scope: id.scope, node }, depth + 1),
+            _ => Ok(None),
+        }
+    };
+    match graph.op(id) {
+        b"Const" => constant(graph, id),
+        b"Identity" | b"Cast" => input(0),
+        op @ (b"Mul" | b"Sub" | b"Add" | b"AddV2" | b"RealDiv") => {
+            let (Some(a), Some(b)) = (input(0)?, input(1)?) else { return Ok(None) };
+            Ok(broadcast(&a, &b, |x, y| match op {
+                b"Mul" => x * y,
+                b"Sub" => x - y,
+                b"RealDiv" => x / y,
+                _ => x + y,
+            }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn constant(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
+    let Some(view) = graph.constant(id)? else { return Ok(None) };
+    let shape = view.shape().to_vec();
+    // A short form is spread out only as far as the file itself is long.
+    if view.elements() as u64 > graph.file_len() {
+        return Ok(None);
+    }
+    let values = if view.float_dtype().is_some() {
+        let data = view.float_data()?;
+        data.chunk(0..data.len()).into_owned()
+    } else if view.dtype() == Some(crate::pb::DataType::DT_INT8) {
+        view.int8_values().iter().map(|code| f32::from(*code)).collect()
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Folded { shape, values }))
+}
+
+/// NumPy's broadcasting of the second operand over the first (the ops' own rule); the result has the first one's shape.
+fn broadcast(a: &Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Folded> {
+    let rank = a.shape.len();
+    let missing = rank.checked_sub(b.shape.len())?;
+    let b_shape: Vec<u64> = std::iter::repeat_n(1, missing).chain(b.shape.iter().copied()).collect();
+    let fits = a.shape.iter().zip(&b_shape).all(|(a, b)| *b == 1 || a == b);
+    if !fits {
+        return None;
+    }
+    let mut stride = 1u64;
+    let mut strides = vec![0u64; rank];
+    for ((slot, dim), _) in strides.iter_mut().zip(&b_shape).rev().zip(0..) {
+        *slot = if *dim == 1 { 0 } else { stride };
+        stride *= dim;
+    }
+    let mut index = vec![0u64; rank];
+    let mut values = Vec::with_capacity(a.values.len());
+    for x in &a.values {
+        let at: u64 = index.iter().zip(&strides).map(|(i, s)| i * s).sum();
+        values.push(op(*x, *b.values.get(usize::try_from(at).ok()?)?));
+        for (i, dim) in index.iter_mut().zip(&a.shape).rev() {
+            *i += 1;
+            if *i < *dim {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    Some(Folded { shape: a.shape.clone(), values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(shape: &[u64], values: &[f32]) -> Folded {
+        Folded { shape: shape.to_vec(), values: values.to_vec() }
+    }
+
+    #[test]
+    fn scalars_and_channels_broadcast_as_in_the_ops() {
+        let a = folded(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let by = |b: &Folded| broadcast(&a, b, |x, y| x * y).map(|f| f.values);
+        assert_eq!(by(&folded(&[], &[2.0])), Some(vec![2.0, 4.0, 6.0, 8.0, 10.0, 12.0]));
+        assert_eq!(by(&folded(&[3], &[1.0, 0.0, 2.0])), Some(vec![1.0, 0.0, 6.0, 4.0, 0.0, 12.0]));
+        assert_eq!(by(&folded(&[2, 1], &[1.0, 3.0])), Some(vec![1.0, 2.0, 3.0, 12.0, 15.0, 18.0]));
+        assert_eq!(by(&folded(&[2], &[1.0, 3.0])), None);
+        assert_eq!(by(&folded(&[1, 1, 1], &[1.0])), None);
+    }
+}

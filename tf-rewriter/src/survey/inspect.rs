@@ -1,0 +1,144 @@
+//! What is in a graph.
+
+use std::collections::BTreeMap;
+
+use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
+use quant_math::weights::{ChannelLayout, observe_ranges};
+use quant_math::Range;
+
+use super::fold::fold;
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::{NodeId, Target, fields, payload};
+use crate::ops;
+use crate::sites::{Traced, Weight, is_quantizer, weight_of};
+use crate::tensor::dtype_name;
+use crate::wire::Value;
+
+impl Graph {
+    /// Inputs, outputs, weights with their ranges, and quantization that is there already. Reads all weights once.
+    ///
+    /// # Errors
+    /// Damaged nodes and tensors.
+    pub fn inspect(&self) -> Result<Inspection, Error> {
+        let mut found = Inspection {
+            format: format!("GraphDef ({})", if self.is_text() { "text" } else { "binary" }),
+            bytes: self.file_len(),
+            fingerprint: self.fingerprint(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            op_types: Vec::new(),
+            weights: Vec::new(),
+            ranges: Vec::new(),
+            weight_bytes: 0,
+        };
+        let mut types: BTreeMap<&[u8], usize> = BTreeMap::new();
+        let mut counted = std::collections::BTreeSet::new();
+        for id in self.all_nodes() {
+            let op = self.op(id);
+            *types.entry(op).or_default() += 1;
+            if id.scope == 0 && matches!(op, b"Placeholder" | b"PlaceholderWithDefault") {
+                found.inputs.push(self.port(id)?);
+            }
+            if self.is_sink(id) {
+                found.outputs.push(self.port(id)?);
+            }
+            if is_quantizer(op) {
+                found.ranges.push(self.quantized_info(id)?);
+            }
+            let Some(info) = ops::info(op).filter(|info| !info.weights.is_empty()) else { continue };
+            let Some((_, Traced::Weight(weight))) = weight_of(self, id, info)? else { continue };
+            if !info.default && weight.elements() == 0 {
+                continue;
+            }
+            if counted.insert(weight.source) {
+                found.weight_bytes += weight.stored_bytes();
+            }
+            found.weights.push(self.weight_info(id, &weight, info.default)?);
+        }
+        let mut op_types: Vec<_> =
+            types.into_iter().map(|(op, n)| (String::from_utf8_lossy(op).into_owned(), n)).collect();
+        op_types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        found.op_types = op_types;
+        Ok(found)
+    }
+
+    /// All nodes, the main graph's first.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> {
+        let scopes = (0u32..).zip(&self.index().scopes);
+        scopes.flat_map(|(scope, found)| (0u32..).zip(&found.nodes).map(move |(node, _)| NodeId { scope, node }))
+    }
+
+    /// Whether a node's value leaves the main graph: nothing reads it, and it is no mere side effect.
+    fn is_sink(&self, id: NodeId) -> bool {
+        let Some(scope) = self.index().scope(id.scope).filter(|_| id.scope == 0) else { return false };
+        let effect = matches!(self.op(id), b"NoOp" | b"Assert" | b"Const" | b"Placeholder" | b"PlaceholderWithDefault");
+        self.named_outputs().contains(&id) || (scope.consumers(id.node).is_empty() && !effect)
+    }
+
+    fn port(&self, id: NodeId) -> Result<Port, Error> {
+        let dtype = crate::sites::element_type(self, id)?;
+        let dtype = dtype.and_then(|n| i32::try_from(n).ok()).map(|n| dtype_name(n).into_owned());
+        Ok(Port { name: self.full_name(id), dtype, shape: self.placeholder_shape(id)? })
+    }
+
+    /// Attribute `shape` (TensorShapeProto: dim = 2 { size = 1 }, unknown_rank = 3).
+    fn placeholder_shape(&self, id: NodeId) -> Result<Option<Vec<i64>>, Error> {
+        let bytes = self.bytes();
+        let Some(node) = self.index().node(id) else { return Ok(None) };
+        let Some(shape) = node.attr_shape(bytes, "shape")? else { return Ok(None) };
+        let mut dims = Vec::new();
+        let mut walk = fields(bytes, shape, "TensorShapeProto");
+        while let Some(field) = walk.next()? {
+            match (field.number, &field.value) {
+                (2, _) => {
+                    let mut size = 0;
+                    let mut dim = fields(bytes, payload(&field, "TensorShapeProto.dim")?, "TensorShapeProto.Dim");
+                    while let Some(part) = dim.next()? {
+                        if let (1, Value::Varint(n)) = (part.number, &part.value) {
+                            size = n.cast_signed();
+                        }
+                    }
+                    dims.push(size);
+                }
+                (3, Value::Varint(1..)) => return Ok(None),
+                _ => {}
+            }
+        }
+        Ok(Some(dims))
+    }
+
+    fn weight_info(&self, op: NodeId, weight: &Weight, is_default: bool) -> Result<WeightInfo, Error> {
+        let view = self.constant(weight.source)?;
+        let data = view.map(|view| view.float_data()).transpose()?;
+        let range = data.and_then(|data| {
+            let stored = data.stored();
+            observe_ranges(ChannelLayout::per_tensor(stored.len()), stored).ok()?.first().copied()
+        });
+        Ok(WeightInfo {
+            op: self.full_name(op),
+            op_type: String::from_utf8_lossy(self.op(op)).into_owned(),
+            tensor: format!("{}:0", self.full_name(weight.source)),
+            dtype: weight.dtype,
+            shape: weight.shape.clone(),
+            bytes: weight.stored_bytes(),
+            range,
+            is_default,
+        })
+    }
+
+    fn quantized_info(&self, id: NodeId) -> Result<QuantizedInfo, Error> {
+        let end = |position| -> Result<Option<f32>, Error> {
+            let Some(Target::Data { node, .. }) = self.input(id, position).map(|i| i.target) else { return Ok(None) };
+            let folded = fold(self, NodeId { scope: id.scope, node })?;
+            Ok(folded.filter(|f| f.values.len() == 1).and_then(|f| f.values.first().copied()))
+        };
+        let range = end(1)?.zip(end(2)?).and_then(|(min, max)| Range::new(min, max).ok());
+        let bits = match self.index().node(id) {
+            Some(node) => node.attr_int(self.bytes(), "num_bits")?,
+            None => None,
+        };
+        let op_type = String::from_utf8_lossy(self.op(id)).into_owned();
+        Ok(QuantizedInfo { op: self.full_name(id), op_type, bits: bits.and_then(|b| u32::try_from(b).ok()), range })
+    }
+}

@@ -1,0 +1,5 @@
+//! Surveys: what is in a graph, and what differs between two.
+
+mod diff;
+mod fold;
+mod inspect;
