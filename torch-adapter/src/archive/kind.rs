@@ -6,6 +6,8 @@ use super::Archive;
 use super::fault::ArchiveFault;
 use crate::error::Error;
 
+/// The record with the file version; torch writes versions below 6 to the second, others to the first, and reads in this order.
+const VERSION: [&str; 2] = [".data/version", "version"];
 const OLDEST: u32 = 1;
 const NEWEST: u32 = 10;
 
@@ -14,7 +16,7 @@ pub(super) fn check(archive: &Archive) -> Result<(), Error> {
         let (found, help) = (Cow::Borrowed(found), Cow::Borrowed(help));
         return Err(ArchiveFault::NotAnArchive { found, help }.at(0));
     }
-    for name in ["data.pkl", "constants.pkl", "version"] {
+    for name in ["data.pkl", "constants.pkl"] {
         if !archive.has(name) {
             return Err(ArchiveFault::Missing { name: name.to_owned() }.at(0));
         }
@@ -42,7 +44,7 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
         || any(|name| name.contains("/models/model.json"))
     {
         ("a torch.export archive (.pt2)", script)
-    } else if has(".data/version") && !has("version") {
+    } else if any(|name| name.ends_with("/.data/extern_modules")) {
         ("a torch.package archive", script)
     } else if has("data.pkl") && !has("constants.pkl") && !any(|name| name.contains("/code/")) {
         ("a torch.save file (a state_dict or a pickled module): it holds no code", script)
@@ -50,7 +52,7 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
         ("a NumPy archive (.npz)", script)
     } else if any(|name| name.ends_with(".weights.h5")) {
         ("a Keras model", "use `tf-rewriter` for it")
-    } else if !has("data.pkl") && !has("version") {
+    } else if !has("data.pkl") && !VERSION.into_iter().any(has) {
         ("a zip archive of another kind", script)
     } else {
         return None;
@@ -58,12 +60,15 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
 }
 
 fn version(archive: &Archive) -> Result<(), Error> {
-    let text = archive.read("version")?;
+    let Some(record) = VERSION.into_iter().find(|record| archive.has(record)) else {
+        return Err(ArchiveFault::Missing { name: "version".to_owned() }.at(0));
+    };
+    let text = archive.read(record)?;
     let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
     if number.is_some_and(|number| (OLDEST..=NEWEST).contains(&number)) {
         return Ok(());
     }
-    Err(ArchiveFault::Version { found: shown(&text) }.in_record("version"))
+    Err(ArchiveFault::Version { found: shown(&text) }.in_record(record))
 }
 
 fn byte_order(archive: &Archive) -> Result<(), Error> {

@@ -9,45 +9,45 @@ fn view(offset: u64, sizes: &[u64], strides: &[u64]) -> Tensor {
     Tensor { storage: 0, kind, offset, sizes: sizes.to_vec(), strides: strides.to_vec(), requires_grad: false }
 }
 
-fn layout(outer: usize, channels: usize, inner: usize) -> Option<ChannelLayout> {
-    Some(ChannelLayout { outer, channels, inner })
+fn layout(outer: usize, channels: usize, inner: usize) -> ChannelLayout {
+    ChannelLayout { outer, channels, inner }
 }
 
 #[test]
 fn a_row_major_tensor_has_channels_where_its_shape_says() {
     let dense = view(7, &[8, 3, 2, 5], &[30, 10, 5, 1]).dense().unwrap();
     assert_eq!((dense.span.clone(), dense.is_row_major()), (7..247, true));
-    assert_eq!(dense.per_channel(0), layout(1, 8, 30));
-    assert_eq!(dense.per_channel(1), layout(8, 3, 10));
-    assert_eq!(dense.per_channel(3), layout(48, 5, 1));
+    assert_eq!(dense.per_channel(0), Some(layout(1, 8, 30)));
+    assert_eq!(dense.per_channel(1), Some(layout(8, 3, 10)));
+    assert_eq!(dense.per_channel(3), Some(layout(48, 5, 1)));
     assert_eq!(dense.per_channel(4), None);
-    assert_eq!(dense.per_tensor(), layout(1, 1, 240));
+    assert_eq!(dense.per_tensor(), Some(layout(1, 1, 240)));
 }
 
 #[test]
 fn a_channels_last_weight_lies_in_the_order_o_h_w_i() {
     let dense = view(0, &[8, 3, 2, 5], &[30, 1, 15, 3]).dense().unwrap();
     assert_eq!((dense.order.as_slice(), dense.is_row_major()), (&[0, 2, 3, 1][..], false));
-    assert_eq!(dense.per_channel(0), layout(1, 8, 30));
-    assert_eq!(dense.per_channel(1), layout(80, 3, 1));
-    assert_eq!(dense.per_channel(2), layout(8, 2, 15));
+    assert_eq!(dense.per_channel(0), Some(layout(1, 8, 30)));
+    assert_eq!(dense.per_channel(1), Some(layout(80, 3, 1)));
+    assert_eq!(dense.per_channel(2), Some(layout(8, 2, 15)));
 }
 
 #[test]
 fn a_transposed_matrix_is_dense_and_its_channels_turn_with_it() {
     let dense = view(0, &[4, 6], &[1, 4]).dense().unwrap();
-    assert_eq!(dense.per_channel(0), layout(6, 4, 1));
-    assert_eq!(dense.per_channel(1), layout(1, 6, 4));
+    assert_eq!(dense.per_channel(0), Some(layout(6, 4, 1)));
+    assert_eq!(dense.per_channel(1), Some(layout(1, 6, 4)));
 }
 
 #[test]
 fn dimensions_of_size_1_have_any_stride() {
     // torch writes such strides for depthwise weights in channels-last order.
     let dense = view(0, &[8, 1, 3, 3], &[9, 1, 3, 1]).dense().unwrap();
-    assert_eq!(dense.per_channel(0), layout(1, 8, 9));
-    assert_eq!(dense.per_channel(1), layout(1, 1, 72));
+    assert_eq!(dense.per_channel(0), Some(layout(1, 8, 9)));
+    assert_eq!(dense.per_channel(1), Some(layout(1, 1, 72)));
     let scalar = view(5, &[], &[]).dense().unwrap();
-    assert_eq!((scalar.span.clone(), scalar.per_tensor()), (5..6, layout(1, 1, 1)));
+    assert_eq!((scalar.span.clone(), scalar.per_tensor()), (5..6, Some(layout(1, 1, 1))));
     assert!(view(0, &[1, 1], &[100, 0]).dense().is_ok());
 }
 
