@@ -1,5 +1,5 @@
 //! Graphs in text form: TensorFlow's text as we read it, and our text as TensorFlow reads it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
