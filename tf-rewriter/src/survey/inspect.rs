@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use quant_math::Range;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
 use quant_math::weights::{ChannelLayout, observe_ranges};
-use quant_math::Range;
 
 use super::fold::fold;
 use crate::Error;
