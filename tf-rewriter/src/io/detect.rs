@@ -231,7 +231,7 @@ fn cut_off(bytes: &[u8]) -> Option<Head<'_>> {
     let number = u32::try_from(tag >> 3).ok().filter(|_| tag & 7 == 2)?;
     let rest = bytes.get(after_tag..)?;
     let text = match varint(rest) {
-        Some((length, after)) if length > rest.len() as u64 => rest.get(after..)?,
+        Some((length, after)) => rest.get(after..).filter(|rest| length > rest.len() as u64)?,
         None if rest.len() < 10 => &[],
         _ => return None,
     };
