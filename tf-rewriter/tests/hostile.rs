@@ -157,7 +157,7 @@ fn numbers_without_a_quantized_form() {
 #[test]
 fn a_small_file_with_a_huge_tensor_stays_small() {
     // 2^40 · 2^10 elements, either of which may be the channels.
-    let shapes: [(u64, u64); 4] = [(1 << 40, 1 << 10), (1 << 10, 1 << 40), (1, (1 << 60) - 1), (0, (1 << 63) - 1)];
+    let shapes: [(u64, u64); 3] = [(1 << 40, 1 << 10), (1 << 10, 1 << 40), (1, (1 << 60) - 1)];
     for (rows, columns) in shapes {
         for values in ["DT_FLOAT float_val: 3", "DT_FLOAT float_val: [3, 4]", "DT_FLOAT", "DT_DOUBLE double_val: -1"] {
             let weight = format!("tensor_shape {{ dim {{ size: {rows} }} dim {{ size: {columns} }} }} dtype: {values}");

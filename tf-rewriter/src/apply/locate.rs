@@ -10,7 +10,7 @@ use crate::emit::ActivationWork;
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::ops;
-use crate::plan::channel_axes;
+use crate::plan::{channel_axes, too_large_to_spread};
 use crate::sites::{Traced, tensor_name, weight_of};
 
 /// The weight sites that are to be quantized.
@@ -33,6 +33,9 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
                 Some(found.ok_or_else(|| mismatch(site, "has no such channel axis"))?)
             }
         };
+        if too_large_to_spread(&weight, axes.is_some(), plan.emit) {
+            return Err(mismatch(site, "has a constant in short form that is too large for this form of output"));
+        }
         found.push(Located { site: position, op, input, weight: *weight, settings: *settings, axes });
     }
     Ok(found)

@@ -4,7 +4,7 @@ mod activation;
 mod weight;
 
 pub(crate) use activation::edge_text;
-pub(crate) use weight::{channel_axes, pb_type};
+pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
 use quant_math::plan::{Decision, PLAN_VERSION, Reason, Settings, Site};

@@ -72,7 +72,7 @@ impl Planner<'_> {
             if self.emit == Emit::Packed {
                 return Ok(skip("already-small", "the constant is stored in short form: codes would make it larger"));
             }
-            if weight.splat > Some(1) && weight.elements() > MAX_SPREAD {
+            if too_large_to_spread(weight, self.wants_channels(settings), self.emit) {
                 let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
                 return Ok(skip("splat-too-large", text));
             }
@@ -120,6 +120,13 @@ impl Planner<'_> {
     fn tensor(&self, id: NodeId) -> String {
         format!("{}:0", self.graph.full_name(id))
     }
+}
+
+/// Whether quantizing a short-form constant would make far more of it than the file holds: its elements where the stored ones differ,
+/// or a range for each of its channels.
+pub(crate) fn too_large_to_spread(weight: &Weight, per_channel: bool, emit: Emit) -> bool {
+    let spreads = weight.splat > Some(1) || weight.splat.is_some() && per_channel && emit == Emit::Inference;
+    spreads && weight.elements() > MAX_SPREAD
 }
 
 /// The channel axes at the op's edge and in the constant.
