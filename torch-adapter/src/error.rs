@@ -93,6 +93,65 @@ pub enum Error {
         /// Where it is described.
         at: At,
     },
+    /// Class text that is not what torch.jit.save writes, or that contradicts the pickle.
+    #[error("{message}")]
+    Code {
+        /// What was found and expected.
+        message: String,
+        /// Where.
+        at: At,
+    },
+    /// A form of output that does not exist for this request.
+    #[error("`--emit {emit}` {why}")]
+    Emit {
+        /// The form.
+        emit: quant_math::Emit,
+        /// What stands against it.
+        why: String,
+        /// What can be had instead.
+        help: String,
+    },
+    /// `gradient` among the `quant_types`.
+    #[error("TorchScript cannot hold quantized gradients: its code has no backward pass of its own")]
+    Gradient,
+    /// Activations without a range.
+    #[error("{} activation site(s) have no range: {}", .sites.len(), first_names(.sites))]
+    MissingRanges {
+        /// The sites, as `op (kind)`.
+        sites: Vec<String>,
+    },
+    /// A ranges file that was made for something else.
+    #[error("ranges file: {message}")]
+    Ranges {
+        /// What is wrong.
+        message: String,
+    },
+    /// Parts of a config that match nothing, where that is forbidden.
+    #[error("{}", .reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("\n"))]
+    Unmatched {
+        /// One reason per part.
+        reasons: Vec<quant_math::plan::Reason>,
+    },
+    /// A config of one quantizer given to another.
+    #[error("the config is for the {found} quantizer, expected one for the {expected} quantizer")]
+    Quantizer {
+        /// The config's.
+        found: quant_math::Quantizer,
+        /// The caller's.
+        expected: quant_math::Quantizer,
+    },
+    /// A plan that does not fit the model.
+    #[error("the plan does not fit this model: {message}")]
+    Plan {
+        /// Where they differ.
+        message: String,
+    },
+    /// The written archive failed its check; it was not put in place.
+    #[error("the written archive failed its check and was discarded: {message}")]
+    Verify {
+        /// What was found.
+        message: String,
+    },
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -101,6 +160,13 @@ pub enum Error {
         /// What is wrong with it.
         source: MathError,
     },
+}
+
+fn first_names(sites: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = sites.iter().take(SHOWN).map(String::as_str).collect();
+    let more = sites.len().saturating_sub(SHOWN);
+    if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
 }
 
 impl Error {
@@ -112,6 +178,15 @@ impl Error {
             Self::Archive { fault, .. } => fault.code(),
             Self::Pickle { fault, .. } => fault.code(),
             Self::Tensor { fault, .. } => fault.code(),
+            Self::Code { .. } => "T0401",
+            Self::Emit { .. } => "T0501",
+            Self::MissingRanges { .. } => "T0502",
+            Self::Ranges { .. } => "T0503",
+            Self::Plan { .. } => "T0504",
+            Self::Gradient => "T0505",
+            Self::Quantizer { .. } => "T0506",
+            Self::Unmatched { .. } => "C0107",
+            Self::Verify { .. } => "T0601",
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -125,6 +200,24 @@ impl Error {
             Self::Pickle { fault, .. } => fault.help(),
             Self::Tensor { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
+            Self::Emit { help, .. } => Some(help.clone().into()),
+            Self::Gradient => Some(
+                "autograd derives it from the ops of the forward pass, and no op rounds a gradient with noise; quantize weights, inputs and \
+                 outputs here, and gradients in Python with a hook or `autograd.Function` around the loaded model"
+                    .into(),
+            ),
+            Self::MissingRanges { .. } => Some(
+                "measure them and pass `--ranges ranges.json`, or use `--emit training` and `freeze` the trained model; \
+                 `--emit baked` and `--emit packed` quantize the weights alone and need none"
+                    .into(),
+            ),
+            Self::Ranges { .. } => Some("ranges belong to one model: measure them on this one".into()),
+            Self::Plan { .. } => Some("make the plan again from this file".into()),
+            Self::Code { .. } => Some("the code was not written by torch.jit.save; save the model again".into()),
+            Self::Verify { .. } => {
+                Some("this is a defect of torch-adapter: please report it with the command and, if you may, the model".into())
+            }
+            Self::Quantizer { .. } | Self::Unmatched { .. } => None,
         }
     }
 
@@ -139,6 +232,9 @@ impl Error {
                 Some(at.to_string()).filter(|at| !at.is_empty())
             }
             Self::Io { .. } | Self::Math { .. } => None,
+            Self::Archive { at, .. } | Self::Pickle { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
+            Self::Code { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
+            _ => None,
         }
     }
 

@@ -9,11 +9,17 @@
 
 pub mod archive;
 pub mod code;
+mod emit;
 pub mod error;
 pub mod limits;
+mod mark;
+mod model;
 pub mod pickle;
+mod plan;
 pub mod sites;
 pub mod tensors;
 
 pub use error::{At, Error};
 pub use limits::Limits;
+pub use model::Model;
+pub use plan::PlanOptions;

@@ -51,17 +51,22 @@ impl Splice {
     }
 
     /// The text with all changes made; `None` where two of them overlap or one leaves the text.
-    pub fn apply(mut self, source: &str) -> Option<String> {
+    pub fn apply(self, source: &str) -> Option<String> {
+        self.apply_to(source, &(0..source.len()))
+    }
+
+    /// The part `window` of the text with all changes made; `None` where two of them overlap or one leaves the window.
+    pub fn apply_to(mut self, source: &str, window: &Span) -> Option<String> {
         self.edits.sort_by_key(|edit| (edit.span.start, edit.rank));
         let added: usize = self.edits.iter().map(|edit| edit.text.len()).sum();
-        let mut out = String::with_capacity(source.len() + added);
-        let mut done = 0;
+        let mut out = String::with_capacity(window.len() + added);
+        let mut done = window.start;
         for edit in &self.edits {
             out.push_str(source.get(done..edit.span.start)?);
             out.push_str(&edit.text);
             done = edit.span.end;
         }
-        out.push_str(source.get(done..)?);
+        out.push_str(source.get(done..window.end)?);
         Some(out)
     }
 }

@@ -9,7 +9,7 @@ pub struct Fresh {
     bytes: Vec<u8>,
 }
 
-/// A tensor that fills a storage of its own, row-major.
+/// A tensor that fills a storage of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreshTensor {
     /// The element type.
@@ -18,6 +18,8 @@ pub struct FreshTensor {
     pub key: String,
     /// The shape.
     pub sizes: Vec<u64>,
+    /// Elements from one index to the next, per dimension; `None`: row-major.
+    pub strides: Option<Vec<u64>>,
     /// Whether training changes it.
     pub requires_grad: bool,
 }
@@ -105,15 +107,21 @@ impl Fresh {
         self.global("torch._utils", "_rebuild_tensor_v2").op(code::MARK).op(code::MARK);
         self.str("storage").global("torch", tensor.kind.name()).str(&tensor.key).str("cpu");
         self.int(i64::try_from(tensor.numel()).unwrap_or(i64::MAX)).op(code::TUPLE).op(code::BINPERSID);
-        self.int(0).ints(tensor.sizes.iter().copied()).ints(row_major(&tensor.sizes)).bool(tensor.requires_grad);
+        let strides = tensor.strides.clone().unwrap_or_else(|| row_major(&tensor.sizes));
+        self.int(0).ints(tensor.sizes.iter().copied()).ints(strides).bool(tensor.requires_grad);
         self.global("collections", "OrderedDict").op(code::EMPTY_TUPLE).op(code::REDUCE);
         self.op(code::TUPLE).op(code::REDUCE)
     }
 
+    /// A class of the archive, `__torch__.folder.Name`.
+    pub(super) fn class(&mut self, class: &str) -> &mut Self {
+        let (module, name) = class.rsplit_once('.').unwrap_or(("__torch__", class));
+        self.global(module, name)
+    }
+
     /// An instance of `class` (`__torch__.folder.Name`), its attributes written by `attributes` as text and value in turn.
     pub fn object(&mut self, class: &str, attributes: impl FnOnce(&mut Self)) -> &mut Self {
-        let (module, name) = class.rsplit_once('.').unwrap_or(("__torch__", class));
-        self.global(module, name).op(code::EMPTY_TUPLE).op(code::NEWOBJ).op(code::EMPTY_DICT).op(code::MARK);
+        self.class(class).op(code::EMPTY_TUPLE).op(code::NEWOBJ).op(code::EMPTY_DICT).op(code::MARK);
         attributes(self);
         self.op(code::SETITEMS).op(code::BUILD)
     }

@@ -253,6 +253,13 @@ impl<'p> Object<'p> {
         self.attributes().find(|(key, _)| *key == name).map(|(_, slot)| slot)
     }
 
+    /// Key and value of the attribute `name`.
+    fn entry(&self, name: &str) -> Option<(Slot, Slot)> {
+        let pairs = if self.has_attributes() { self.pairs()? } else { &[] };
+        let found = pairs.as_chunks::<2>().0.iter().find(|[key, _]| self.pickle.str(*key) == Some(name));
+        found.map(|[key, value]| (*key, *value))
+    }
+
     /// Where the object stands that defines it.
     pub fn span(&self) -> Range<usize> {
         self.instance.start as usize..self.instance.end as usize

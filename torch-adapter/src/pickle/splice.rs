@@ -72,13 +72,43 @@ impl<'p> Splice<'p> {
         Ok(())
     }
 
+    /// Make `object` an instance of `class`; other objects keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`PickleFault::Edit`] when the object's class was changed already.
+    pub fn set_class(&mut self, object: Object<'p>, class: &str) -> Result<(), Error> {
+        let start = object.span().start;
+        let mut ops = Ops::new(&self.pickle.bytes, start);
+        ops.next().map_err(|fault| fault.at(&self.pickle.record, start))?;
+        let mut value = Fresh::new();
+        value.class(class);
+        self.replace_span(start..ops.at(), value)
+    }
+
+    /// Leave the attribute `name` of `object` out.
+    ///
+    /// # Errors
+    ///
+    /// [`PickleFault::Edit`] when there is no such attribute, or it was changed already.
+    pub fn remove_attribute(&mut self, object: Object<'p>, name: &str) -> Result<(), Error> {
+        let Some((key, value)) = object.entry(name) else {
+            return Err(self.fault(object.span().start, format!("the object has no attribute `{name}`")));
+        };
+        self.replace_span(key.span().start..value.span().end, Fresh::new())
+    }
+
     /// Put `value` in the place of what `slot` holds there; other references to the old value keep it.
     ///
     /// # Errors
     ///
     /// [`PickleFault::Edit`] when the value, or one that overlaps it, was replaced already.
     pub fn replace(&mut self, slot: Slot, value: Fresh) -> Result<(), Error> {
-        let Range { start, end } = slot.span();
+        self.replace_span(slot.span(), value)
+    }
+
+    fn replace_span(&mut self, span: Range<usize>, value: Fresh) -> Result<(), Error> {
+        let Range { start, end } = span;
         let end = end + self.memo_len(end);
         let before = self.replaced.range(..end).next_back();
         if before.is_some_and(|(_, (other, _))| *other > start) {

@@ -25,6 +25,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
             _ => Value::Unknown,
         },
         "fork" => return Err(Special::Fork(argument(0).clone(), arguments.get(1..).unwrap_or_default().to_vec())),
+        "uninitialized" => Value::Never,
         "unchecked_cast" | "annotate" => argument(1).clone(),
         "ops.prim.unchecked_unwrap_optional"
         | "torch.detach"

@@ -59,6 +59,8 @@ pub(super) enum Value {
     Str(Rc<str>),
     /// `None`.
     None,
+    /// What no way leads to: `uninitialized(…)`, which stands where an exception was raised.
+    Never,
 }
 
 impl Value {
@@ -98,7 +100,12 @@ impl Value {
 
     /// The value where two ways meet.
     pub(super) fn meet(self, other: &Self) -> Self {
-        if self == *other { self } else { Self::Unknown }
+        match (self, other) {
+            (Self::Never, other) => other.clone(),
+            (value, Self::Never) => value,
+            (value, other) if value == *other => value,
+            _ => Self::Unknown,
+        }
     }
 
     /// The element `index` of a list, or a part of a tensor.

@@ -1,0 +1,45 @@
+//! DoReFa-Net in TorchScript. It has no state: `training` and `inference` compute the same.
+
+use quant_math::plan::Settings;
+
+use super::editor::Wrap;
+use super::library::{Class, Function};
+use super::value::NewValue;
+
+/// `training`, weights.
+pub(super) fn training_weight(settings: &Settings) -> Wrap {
+    if settings.bits == 1 {
+        return Wrap::Module { class: Class::DoReFaSign, settings: Vec::new() };
+    }
+    Wrap::Module { class: Class::DoReFaWeight, settings: vec![NewValue::Int(levels(settings.bits))] }
+}
+
+/// `training`, activations.
+pub(super) fn training_activation(settings: &Settings) -> Wrap {
+    Wrap::Module { class: Class::DoReFaActivation, settings: vec![NewValue::Int(levels(settings.bits))] }
+}
+
+/// `inference`, weights.
+pub(super) fn inference_weight(settings: &Settings) -> (Wrap, Function) {
+    if settings.bits == 1 { call(Function::DoReFaSign, None) } else { call(Function::DoReFaWeight, Some(settings.bits)) }
+}
+
+/// `inference`, activations.
+pub(super) fn inference_activation(settings: &Settings) -> (Wrap, Function) {
+    call(Function::DoReFaActivation, Some(settings.bits))
+}
+
+fn call(function: Function, bits: Option<u32>) -> (Wrap, Function) {
+    let levels = bits.map_or_else(String::new, |bits| format!("{}, ", levels(bits)));
+    let wrap = Wrap::Call {
+        before: format!("{}(", function.qualified()),
+        after: format!(", {levels})"),
+        tensors: Vec::new(),
+    };
+    (wrap, function)
+}
+
+/// `n = 2^k − 1`.
+fn levels(bits: u32) -> i64 {
+    (1 << bits.min(8)) - 1
+}

@@ -1,0 +1,194 @@
+//! Collects what changes: text per object, new attributes, new records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::code::{Function, text_of};
+use crate::emit::class_edit::{ClassEdit, Declaration, Listed, TextEdit};
+use crate::emit::library::{self, Used};
+use crate::emit::value::{NewTensor, NewValue};
+use crate::error::{At, Error};
+use crate::model::Model;
+use crate::sites::heap::ObjectId;
+use crate::sites::{Spot, WeightSpot};
+
+/// What is put around a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Wrap {
+    /// A call with constants.
+    Call {
+        /// The callee and `(`.
+        before: String,
+        /// Arguments that are constants, and `)`; `{name}` stands for the tensor `name` of `tensors`.
+        after: String,
+        /// Tensors among the arguments.
+        tensors: Vec<(&'static str, NewTensor)>,
+    },
+    /// A module with a state of its own.
+    Module {
+        /// Its class.
+        class: library::Class,
+        /// Its settings, in the order of [`library::Class::settings`].
+        settings: Vec<NewValue>,
+    },
+}
+
+/// All changes to a model's code and objects.
+#[derive(Debug)]
+pub(crate) struct Editor<'m> {
+    pub(crate) model: &'m Model,
+    pub(crate) edits: BTreeMap<ObjectId, ClassEdit>,
+    /// New attributes, in order.
+    pub(crate) attributes: BTreeMap<ObjectId, Vec<(String, NewValue)>>,
+    pub(crate) used: Used,
+    /// Lists of tensors of which some elements are wrapped: where, and element → text around it.
+    lists: BTreeMap<(Spot, usize), BTreeMap<usize, (String, String)>>,
+    taken: BTreeMap<ObjectId, BTreeSet<String>>,
+}
+
+impl<'m> Editor<'m> {
+    pub(crate) fn new(model: &'m Model) -> Self {
+        Self {
+            model,
+            edits: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            used: Used::default(),
+            lists: BTreeMap::new(),
+            taken: BTreeMap::new(),
+        }
+    }
+
+    /// Put `wrap` around every one of `spots`; `stem` begins the names of what it adds to the first spot's object.
+    ///
+    /// Returns the spots whose module cannot reach the object that holds the state.
+    pub(crate) fn wrap(&mut self, spots: &[WeightSpot], stem: &str, wrap: &Wrap) -> Result<Vec<Spot>, Error> {
+        let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(Vec::new()) };
+        let names = self.declare(home, stem, wrap);
+        let mut unreachable = Vec::new();
+        for spot in spots {
+            let Some(way) = self.model.heap().way(spot.spot.object, home) else {
+                unreachable.push(spot.spot);
+                continue;
+            };
+            let function = self.function(spot.spot)?;
+            let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
+            let holder = way.iter().fold(own.to_owned(), |base, name| attribute(&base, name));
+            let (before, after) = text_around(wrap, &holder, &names);
+            self.around(*spot, before, after)?;
+        }
+        Ok(unreachable)
+    }
+
+    fn function(&self, spot: Spot) -> Result<&'m Function, Error> {
+        let function = self.model.program().function(spot.function);
+        function.ok_or_else(|| Error::Code { message: "a method is gone".to_owned(), at: At::default() })
+    }
+
+    /// Add what `wrap` needs to the object `home`; the names that it got.
+    fn declare(&mut self, home: ObjectId, stem: &str, wrap: &Wrap) -> Vec<String> {
+        match wrap {
+            Wrap::Call { tensors, .. } => {
+                let named = tensors.iter().map(|(suffix, tensor)| {
+                    let name = self.unique(home, &format!("{stem}_{suffix}"));
+                    self.add(home, &name, "Tensor".to_owned(), Listed::Buffer, NewValue::Tensor(tensor.clone()));
+                    name
+                });
+                named.collect()
+            }
+            Wrap::Module { class, settings } => {
+                let name = self.unique(home, &format!("{stem}_quantizer"));
+                let training = self.model.is_training(home);
+                self.used.classes.insert(*class);
+                let value = NewValue::quantizer(*class, training, settings);
+                self.add(home, &name, class.qualified(), Listed::No, value);
+                vec![name]
+            }
+        }
+    }
+
+    /// Add an attribute to an object and its class.
+    pub(crate) fn add(&mut self, object: ObjectId, name: &str, ty: String, listed: Listed, value: NewValue) {
+        let edit = self.edits.entry(object).or_default();
+        edit.declarations.push(Declaration { name: name.to_owned(), ty, listed });
+        self.attributes.entry(object).or_default().push((name.to_owned(), value));
+    }
+
+    /// A name that nothing of the object has.
+    pub(crate) fn unique(&mut self, object: ObjectId, name: &str) -> String {
+        let model = self.model;
+        let taken = self.taken.entry(object).or_insert_with(|| names_of(model, object));
+        let mut candidate = name.to_owned();
+        let mut count = 0_usize;
+        while !taken.insert(candidate.clone()) {
+            count += 1;
+            candidate = format!("{name}_{count}");
+        }
+        candidate
+    }
+
+    fn around(&mut self, spot: WeightSpot, before: String, after: String) -> Result<(), Error> {
+        if let Some((index, len)) = spot.element {
+            self.lists.entry((spot.spot, len)).or_default().insert(index, (before, after));
+            return Ok(());
+        }
+        let function = self.function(spot.spot)?;
+        let Some(expr) = function.expr(spot.spot.expr) else { return Ok(()) };
+        let (start, end) = (expr.span.start, expr.span.end);
+        self.edits.entry(spot.spot.object).or_default().edits.push(TextEdit::Wrap { start, end, before, after });
+        Ok(())
+    }
+
+    /// Write lists with wrapped elements out.
+    pub(crate) fn close_lists(&mut self) -> Result<(), Error> {
+        for ((spot, len), wrapped) in std::mem::take(&mut self.lists) {
+            let function = self.function(spot)?;
+            let Some(expr) = function.expr(spot.expr) else { continue };
+            let list = text_of(self.model.program().text(spot.function.file), &expr.span);
+            let elements: Vec<String> = (0..len)
+                .map(|index| match wrapped.get(&index) {
+                    Some((before, after)) => format!("{before}({list})[{index}]{after}"),
+                    None => format!("({list})[{index}]"),
+                })
+                .collect();
+            let text = format!("[{}]", elements.join(", "));
+            let (start, end) = (expr.span.start, expr.span.end);
+            self.edits.entry(spot.object).or_default().edits.push(TextEdit::Replace { start, end, text });
+        }
+        Ok(())
+    }
+}
+
+/// Names of attributes and methods.
+fn names_of(model: &Model, object: ObjectId) -> BTreeSet<String> {
+    let Some(found) = model.heap().object(object) else { return BTreeSet::new() };
+    let mut names: BTreeSet<String> = found.attributes.iter().map(|(name, _)| name.clone()).collect();
+    let program = model.program();
+    if let Some(class) = program.find_class(&found.class).and_then(|place| program.class(place)) {
+        names.extend(class.attributes.iter().map(|attribute| attribute.name.clone()));
+        names.extend(class.methods.iter().map(|method| method.name.clone()));
+    }
+    names
+}
+
+fn text_around(wrap: &Wrap, holder: &str, names: &[String]) -> (String, String) {
+    match wrap {
+        Wrap::Call { before, after, tensors } => {
+            let mut after = after.clone();
+            for ((suffix, _), name) in tensors.iter().zip(names) {
+                after = after.replace(&format!("{{{suffix}}}"), &attribute(holder, name));
+            }
+            (before.clone(), after)
+        }
+        Wrap::Module { .. } => {
+            let name = names.first().map_or("", String::as_str);
+            (format!("({}).forward(", attribute(holder, name)), ", )".to_owned())
+        }
+    }
+}
+
+/// `base.name`, or `getattr(base, "name")` where the name is no identifier.
+fn attribute(base: &str, name: &str) -> String {
+    let mut chars = name.chars();
+    let identifier = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if identifier { format!("{base}.{name}") } else { format!("getattr({base}, \"{name}\")") }
+}

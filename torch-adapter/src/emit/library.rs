@@ -1,0 +1,369 @@
+//! The classes that `training` puts into an archive, as TorchScript source.
+//!
+//! They call nothing but `aten` ops that PyTorch 1.13 and 2.x both have, and none that raises the archive's version. Ranges
+//! and scales are those of torch's observers (1.13, `MovingAverageMinMaxObserver`), their floor of 2^−23 included. Everything that the text does not
+//! say stands in attributes, so that one class serves every number of bits.
+//!
+//! A step counter counts the training passes of its site. The site is quantized in the pass with number `n`, from 0, if
+//! `n ≥ start`; in evaluation, if the next training pass would be. There is no branch on a tensor, so nothing waits for a device.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// What the qualified names of the classes begin with.
+pub const MODULE: &str = "__torch__.torch_adapter";
+/// The record that holds them.
+pub const RECORD: &str = "code/__torch__/torch_adapter.py";
+
+/// A class of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// QAT, weights, zero point 0, one scale.
+    WeightSymmetric,
+    /// QAT, weights, zero point 0, one scale per channel.
+    WeightSymmetricPerChannel,
+    /// QAT, weights, one scale and zero point.
+    WeightAffine,
+    /// QAT, weights, scale and zero point per channel.
+    WeightAffinePerChannel,
+    /// QAT, activations, scale and zero point.
+    RangeAffine,
+    /// QAT, activations, zero point 0.
+    RangeSymmetric,
+    /// DoReFa, weights, 2 to 8 bits.
+    DoReFaWeight,
+    /// DoReFa, weights, 1 bit.
+    DoReFaSign,
+    /// DoReFa, activations.
+    DoReFaActivation,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::WeightSymmetric,
+        Self::WeightSymmetricPerChannel,
+        Self::WeightAffine,
+        Self::WeightAffinePerChannel,
+        Self::RangeAffine,
+        Self::RangeSymmetric,
+        Self::DoReFaWeight,
+        Self::DoReFaSign,
+        Self::DoReFaActivation,
+    ];
+
+    /// The last part of the name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WeightSymmetric => "WeightSymmetric",
+            Self::WeightSymmetricPerChannel => "WeightSymmetricPerChannel",
+            Self::WeightAffine => "WeightAffine",
+            Self::WeightAffinePerChannel => "WeightAffinePerChannel",
+            Self::RangeAffine => "RangeAffine",
+            Self::RangeSymmetric => "RangeSymmetric",
+            Self::DoReFaWeight => "DoReFaWeight",
+            Self::DoReFaSign => "DoReFaSign",
+            Self::DoReFaActivation => "DoReFaActivation",
+        }
+    }
+
+    /// The qualified name.
+    pub fn qualified(self) -> String {
+        format!("{MODULE}.{}", self.name())
+    }
+
+    /// The class of a qualified name from which `___torch_mangle_N` was taken out.
+    pub fn of(qualified: &str) -> Option<Self> {
+        let name = qualified.strip_prefix(MODULE)?.strip_prefix('.')?;
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Whether it is for weights.
+    pub fn is_weight(self) -> bool {
+        !matches!(self, Self::RangeAffine | Self::RangeSymmetric | Self::DoReFaActivation)
+    }
+
+    /// The function that its `forward` calls.
+    fn calls(self) -> Option<Function> {
+        match self {
+            Self::DoReFaWeight => Some(Function::DoReFaWeight),
+            Self::DoReFaSign => Some(Function::DoReFaSign),
+            Self::DoReFaActivation => Some(Function::DoReFaActivation),
+            _ => None,
+        }
+    }
+
+    /// The names of its buffers.
+    pub fn buffers(self) -> &'static [&'static str] {
+        match self {
+            Self::WeightSymmetric
+            | Self::WeightSymmetricPerChannel
+            | Self::WeightAffine
+            | Self::WeightAffinePerChannel => &["step"],
+            Self::RangeAffine | Self::RangeSymmetric => &["min", "max", "step"],
+            Self::DoReFaWeight | Self::DoReFaSign | Self::DoReFaActivation => &[],
+        }
+    }
+
+    /// Names and types of its settings.
+    pub fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::WeightSymmetric => &[("start", "int"), ("quant_min", "int"), ("quant_max", "int")],
+            Self::WeightSymmetricPerChannel => {
+                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("axis", "int")]
+            }
+            Self::WeightAffine => &[("start", "int"), ("quant_max", "int")],
+            Self::WeightAffinePerChannel => &[("start", "int"), ("quant_max", "int"), ("axis", "int")],
+            Self::RangeAffine => &[("start", "int"), ("quant_max", "int"), ("rate", "float")],
+            Self::RangeSymmetric => {
+                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float")]
+            }
+            Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
+            Self::DoReFaSign => &[],
+        }
+    }
+
+    fn body(self) -> String {
+        match self {
+            Self::WeightSymmetric => format!("{COUNT}{TENSOR_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_TENSOR}"),
+            Self::WeightSymmetricPerChannel => format!("{COUNT}{CHANNEL_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_CHANNEL}"),
+            Self::WeightAffine => format!("{COUNT}{TENSOR_RANGE}{AFFINE}{AFFINE_PER_TENSOR}"),
+            Self::WeightAffinePerChannel => format!("{COUNT}{CHANNEL_RANGE}{AFFINE}{AFFINE_PER_CHANNEL}"),
+            Self::RangeAffine => format!("{OBSERVE}{OBSERVED_RANGE}{AFFINE}{RANGE_AFFINE}"),
+            Self::RangeSymmetric => format!("{OBSERVE}{OBSERVED_RANGE}{OBSERVED_MAX_ABS}{SYMMETRIC}{RANGE_SYMMETRIC}"),
+            Self::DoReFaWeight | Self::DoReFaActivation | Self::DoReFaSign => {
+                let name = self.calls().map_or_else(String::new, Function::qualified);
+                let levels = if self == Self::DoReFaSign { "" } else { "self.levels, " };
+                format!("    return {name}(x, {levels})\n")
+            }
+        }
+    }
+
+    /// The class's source.
+    pub fn text(self) -> String {
+        let mut text = format!("class {}(Module):\n  __parameters__ = []\n  __buffers__ = [", self.name());
+        // Writing to a `String` does not fail.
+        for buffer in self.buffers() {
+            drop(write!(text, "\"{buffer}\", "));
+        }
+        text.push_str("]\n");
+        for buffer in self.buffers() {
+            drop(writeln!(text, "  {buffer} : Tensor"));
+        }
+        text.push_str("  training : bool\n");
+        for (name, ty) in self.settings() {
+            drop(writeln!(text, "  {name} : {ty}"));
+        }
+        let qualified = self.qualified();
+        drop(writeln!(text, "  def forward(self: {qualified},\n    x: Tensor) -> Tensor:\n{}", self.body().trim_end()));
+        text
+    }
+}
+
+/// Weights: whether the site has begun, and one step further.
+const COUNT: &str = "    begun = torch.ge(self.step, self.start)
+    if self.training:
+      _0 = torch.add_(self.step, 1)
+    else:
+      pass
+    real = torch.to(x, 6)
+";
+
+const TENSOR_MAX_ABS: &str = "    most = torch.max(torch.abs(torch.detach(real)))
+";
+
+const CHANNEL_MAX_ABS: &str = "    rows = torch.flatten(torch.transpose(torch.detach(real), 0, self.axis), 1)
+    most, _1 = torch.max(torch.abs(rows), 1)
+";
+
+const SYMMETRIC: &str = "    scale = torch.clamp_min(torch.true_divide(most, self.quant_max), 1.1920928955078125e-07)
+    zero_point = torch.to(torch.zeros_like(scale), 3)
+";
+
+const TENSOR_RANGE: &str = "    low = torch.clamp_max(torch.min(torch.detach(real)), 0)
+    high = torch.clamp_min(torch.max(torch.detach(real)), 0)
+";
+
+const CHANNEL_RANGE: &str = "    rows = torch.flatten(torch.transpose(torch.detach(real), 0, self.axis), 1)
+    least, _1 = torch.min(rows, 1)
+    most, _2 = torch.max(rows, 1)
+    low = torch.clamp_max(least, 0)
+    high = torch.clamp_min(most, 0)
+";
+
+const AFFINE: &str = "    scale = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
+    steps = torch.neg(torch.round(torch.true_divide(low, scale)))
+    zero_point = torch.to(torch.clamp(steps, 0, self.quant_max), 3)
+";
+
+const WEIGHT_PER_TENSOR: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, self.quant_min, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const WEIGHT_PER_CHANNEL: &str =
+    "    quantized = torch.fake_quantize_per_channel_affine(real, scale, zero_point, self.axis, self.quant_min, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const AFFINE_PER_TENSOR: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, 0, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const AFFINE_PER_CHANNEL: &str =
+    "    quantized = torch.fake_quantize_per_channel_affine(real, scale, zero_point, self.axis, 0, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+/// Activations: the first pass sets the range, later ones move it.
+const OBSERVE: &str = "    begun = torch.ge(self.step, self.start)
+    real = torch.to(x, 6)
+    if self.training:
+      seen = torch.detach(real)
+      least = torch.min(seen)
+      most = torch.max(seen)
+      first = torch.eq(self.step, 0)
+      lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
+      upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
+      _0 = torch.copy_(self.min, torch.where(first, least, lower))
+      _1 = torch.copy_(self.max, torch.where(first, most, upper))
+      _2 = torch.add_(self.step, 1)
+    else:
+      pass
+    on = torch.logical_and(begun, torch.gt(self.step, 0))
+";
+
+const OBSERVED_RANGE: &str = "    low = torch.clamp_max(torch.to(self.min, 6), 0)
+    high = torch.clamp_min(torch.to(self.max, 6), 0)
+";
+
+const OBSERVED_MAX_ABS: &str = "    most = torch.maximum(torch.neg(low), high)
+";
+
+const RANGE_AFFINE: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, 0, self.quant_max)
+    return torch.where(on, torch.type_as(quantized, x), x)
+";
+
+const RANGE_SYMMETRIC: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, self.quant_min, self.quant_max)
+    return torch.where(on, torch.type_as(quantized, x), x)
+";
+
+/// A function that calls need beside classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Function {
+    /// DoReFa, weights, 2 to 8 bits.
+    DoReFaWeight,
+    /// DoReFa, weights, 1 bit.
+    DoReFaSign,
+    /// DoReFa, activations.
+    DoReFaActivation,
+}
+
+impl Function {
+    /// The last part of the name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DoReFaWeight => "dorefa_weight",
+            Self::DoReFaSign => "dorefa_sign",
+            Self::DoReFaActivation => "dorefa_activation",
+        }
+    }
+
+    /// The qualified name.
+    pub fn qualified(self) -> String {
+        format!("{MODULE}.{}", self.name())
+    }
+
+    /// The function's source.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::DoReFaWeight => DOREFA_WEIGHT,
+            Self::DoReFaSign => DOREFA_SIGN,
+            Self::DoReFaActivation => DOREFA_ACTIVATION,
+        }
+    }
+}
+
+/// Equation 9 of DoReFa-Net; rounding is straight-through, everything else is differentiated. All-zero weights stay.
+const DOREFA_WEIGHT: &str = "def dorefa_weight(x: Tensor,
+    levels: int) -> Tensor:
+  real = torch.to(x, 6)
+  squashed = torch.tanh(real)
+  most = torch.max(torch.abs(squashed))
+  some = torch.gt(most, 0)
+  divisor = torch.mul(torch.where(some, most, torch.ones_like(most)), 2)
+  level = torch.mul(torch.add(torch.true_divide(squashed, divisor), 0.5), levels)
+  code = torch.add(level, torch.detach(torch.sub(torch.round(level), level)))
+  quantized = torch.sub(torch.mul(torch.true_divide(code, levels), 2), 1)
+  return torch.where(some, torch.type_as(quantized, x), x)
+";
+
+/// Section 2.3 of DoReFa-Net, one bit: `sign(w)·E|w|` with sign(0) = 1; the gradient passes unchanged.
+const DOREFA_SIGN: &str = "def dorefa_sign(x: Tensor) -> Tensor:
+  real = torch.to(x, 6)
+  fixed = torch.detach(real)
+  size = torch.mean(torch.abs(fixed))
+  signed = torch.where(torch.lt(fixed, 0), torch.neg(size), size)
+  quantized = torch.add(signed, torch.sub(real, fixed))
+  return torch.type_as(quantized, x)
+";
+
+/// `quantize_k(clip(x, 0, 1))` (equation 11 and section 2.4 of DoReFa-Net).
+const DOREFA_ACTIVATION: &str = "def dorefa_activation(x: Tensor,
+    levels: int) -> Tensor:
+  level = torch.mul(torch.clamp(torch.to(x, 6), 0, 1), levels)
+  code = torch.add(level, torch.detach(torch.sub(torch.round(level), level)))
+  return torch.type_as(torch.true_divide(code, levels), x)
+";
+
+/// What a model's code uses of the library.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Classes.
+    pub classes: BTreeSet<Class>,
+    /// Functions, besides those that the classes call.
+    pub functions: BTreeSet<Function>,
+}
+
+impl Used {
+    /// Whether nothing is used.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty() && self.functions.is_empty()
+    }
+
+    /// The source of a file with everything that is used.
+    pub fn source(&self) -> String {
+        let called = self.classes.iter().filter_map(|class| class.calls());
+        let functions: BTreeSet<Function> = self.functions.iter().copied().chain(called).collect();
+        let functions = functions.into_iter().map(|function| function.text().to_owned());
+        self.classes.iter().map(|class| class.text()).chain(functions).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::parse;
+
+    #[test]
+    fn every_class_is_source_that_this_crate_reads() {
+        let used = Used { classes: Class::ALL.into_iter().collect(), functions: BTreeSet::new() };
+        let text = used.source();
+        let file = parse(&text).unwrap();
+        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len(), 3));
+        for class in &file.classes {
+            let declared: Vec<_> = class.attributes.iter().map(|a| a.name.as_str()).collect();
+            for buffer in &class.buffers.as_ref().unwrap().names {
+                assert!(declared.contains(&buffer.as_str()), "{buffer} of {}", class.name);
+            }
+            assert_eq!(Class::of(&format!("{MODULE}.{}", class.name)).unwrap().name(), class.name);
+        }
+        // What raises the archive's version, and what reaches outside.
+        for forbidden in ["torch.div(", "torch.full(", "linspace", "logspace", "gelu", "torch.save", "from_file", "ops."] {
+            assert!(!text.contains(forbidden), "{forbidden}");
+        }
+    }
+}

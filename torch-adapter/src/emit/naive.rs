@@ -1,0 +1,15 @@
+//! The Naive quantizer in TorchScript: weights through the fake-quantization op with constants.
+
+use quant_math::weights::WeightMap;
+
+use super::editor::Wrap;
+use super::fake_quant;
+use quant_math::DType;
+
+/// `inference`: the op of the framework with the scales that the reference codes have.
+pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<Wrap> {
+    match map {
+        WeightMap::Affine(map) => Some(fake_quant::weight(map, dtype, axis)),
+        WeightMap::DoReFa { .. } | WeightMap::Sign { .. } | WeightMap::Unchanged => None,
+    }
+}

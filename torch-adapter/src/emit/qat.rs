@@ -1,0 +1,64 @@
+//! Quantization-aware training in TorchScript: modules with live ranges, or ops with constants.
+
+use quant_math::plan::Settings;
+use quant_math::weights::WeightMap;
+use quant_math::{Affine, DType, Grid, MathError, Range};
+
+use super::editor::Wrap;
+use super::fake_quant;
+use super::library::Class;
+use super::value::NewValue;
+
+/// `inference`, weights: as for Naive.
+pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<Wrap> {
+    super::naive::inference_weight(map, dtype, axis)
+}
+
+/// `inference`, activations: scale and zero point of a measured range.
+pub(super) fn inference_activation(settings: &Settings, range: Range) -> Result<(Wrap, f32), MathError> {
+    let affine = if settings.symmetric {
+        Affine::symmetric(range, Grid::signed_narrow(settings.bits)?)?
+    } else {
+        Affine::asymmetric(range, Grid::unsigned(settings.bits)?)?
+    };
+    Ok((fake_quant::per_tensor(affine, None), affine.scale()))
+}
+
+/// `training`, weights.
+pub(super) fn training_weight(settings: &Settings) -> Result<Wrap, MathError> {
+    let start = start(settings);
+    let axis = settings.channel_axis.map(|axis| NewValue::Int(i64::try_from(axis).unwrap_or(0)));
+    let class = match (settings.symmetric, axis.is_some()) {
+        (true, false) => Class::WeightSymmetric,
+        (true, true) => Class::WeightSymmetricPerChannel,
+        (false, false) => Class::WeightAffine,
+        (false, true) => Class::WeightAffinePerChannel,
+    };
+    let mut values = vec![start];
+    values.extend(grid_values(settings)?);
+    values.extend(axis);
+    Ok(Wrap::Module { class, settings: values })
+}
+
+/// `training`, activations.
+pub(super) fn training_activation(settings: &Settings) -> Result<Wrap, MathError> {
+    const DEFAULT_DECAY: f64 = 0.99;
+    let class = if settings.symmetric { Class::RangeSymmetric } else { Class::RangeAffine };
+    let mut values = vec![start(settings)];
+    values.extend(grid_values(settings)?);
+    values.push(NewValue::Float(1.0 - settings.ema_decay.unwrap_or(DEFAULT_DECAY)));
+    Ok(Wrap::Module { class, settings: values })
+}
+
+/// `quant_min`, where the grid does not start at 0, and `quant_max`.
+fn grid_values(settings: &Settings) -> Result<Vec<NewValue>, MathError> {
+    if !settings.symmetric {
+        return Ok(vec![NewValue::Int(Grid::unsigned(settings.bits)?.quant_max().into())]);
+    }
+    let (low, high) = fake_quant::ends(Grid::signed_narrow(settings.bits)?);
+    Ok(vec![NewValue::Int(low.into()), NewValue::Int(high.into())])
+}
+
+fn start(settings: &Settings) -> NewValue {
+    NewValue::Int(i64::try_from(settings.quant_start_step).unwrap_or(i64::MAX))
+}

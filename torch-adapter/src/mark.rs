@@ -1,0 +1,69 @@
+//! The record that says what was done, so that a second run knows.
+
+use quant_math::plan::{Emit, Plan, QuantType, Quantizer, Settings};
+use serde::{Deserialize, Serialize};
+
+/// Where it lies; PyTorch hands records below `extra/` to `_extra_files`.
+pub(crate) const RECORD: &str = "extra/quantization.json";
+const VERSION: u32 = 1;
+
+/// What was done to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    version: u32,
+    /// Every run, in order.
+    runs: Vec<Run>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Run {
+    quantizer: Quantizer,
+    emit: Emit,
+    sites: Vec<Done>,
+}
+
+/// A site that was quantized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    op: String,
+    kind: QuantType,
+    tensor: String,
+    settings: Settings,
+}
+
+impl Mark {
+    /// Read the record; `None` where it is not one of this version.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().filter(|mark: &Self| mark.version == VERSION)
+    }
+
+    /// The record after `plan` was carried out on a model with the record `before`.
+    pub(crate) fn after(before: Option<&Self>, plan: &Plan) -> Self {
+        let mut runs = before.map_or_else(Vec::new, |mark| mark.runs.clone());
+        let sites = plan.quantized().filter_map(|site| {
+            let settings = *site.settings()?;
+            Some(Done { op: site.op.clone(), kind: site.kind, tensor: site.tensor.clone(), settings })
+        });
+        runs.push(Run { quantizer: plan.quantizer, emit: plan.emit, sites: sites.collect() });
+        Self { version: VERSION, runs }
+    }
+
+    /// As JSON, with a line end.
+    pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The site, if it was quantized; a weight that was changed where it is stored, also for another op that reads it.
+    pub(crate) fn find(&self, op: &str, kind: QuantType, tensor: &str) -> Option<&Settings> {
+        let stored = |run: &Run| matches!(run.emit, Emit::Baked | Emit::Packed);
+        let all = self.runs.iter().flat_map(|run| run.sites.iter().map(move |done| (stored(run), done)));
+        let found = all.filter(|(_, done)| done.kind == kind && done.tensor == tensor);
+        found.filter(|(stored, done)| *stored || done.op == op).map(|(_, done)| &done.settings).next()
+    }
+}
+
+/// What was done, in the words of the `config_list`.
+pub(crate) fn text(settings: &Settings) -> String {
+    let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
+    format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
+}

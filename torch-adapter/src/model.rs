@@ -1,0 +1,338 @@
+//! A TorchScript model, read and followed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use quant_math::plan::{Emit, QuantType, Reason, Settings};
+use quant_math::{DType, ranges};
+
+use crate::archive::Archive;
+use crate::emit::library;
+use crate::error::{At, Error};
+use crate::limits::Limits;
+use crate::mark::{self, Mark};
+use crate::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
+use crate::sites::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId, last_atom, unmangle};
+use crate::sites::{self, Program, Sites};
+
+/// Which pickle a tensor stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Folder {
+    /// `data.pkl` and `data/`.
+    Data,
+    /// `constants.pkl` and `constants/`.
+    Constants,
+}
+
+impl Folder {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Constants => "constants",
+        }
+    }
+}
+
+/// A tensor: where it is defined.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TensorPlace {
+    pub(crate) folder: Folder,
+    pub(crate) raw: RawTensor,
+    pub(crate) kind: StorageType,
+    pub(crate) key: String,
+    /// A slot that holds it.
+    pub(crate) slot: Slot,
+}
+
+/// A TorchScript archive, read: its objects, its code and where it could be quantized.
+///
+/// ```no_run
+/// let model = torch_adapter::Model::open("model.pt")?;
+/// for op in &model.sites().ops {
+///     println!("{} {}", op.op_type, op.name);
+/// }
+/// # Ok::<(), torch_adapter::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    path: Option<PathBuf>,
+    archive: Archive,
+    data: Pickle,
+    constants: Option<Pickle>,
+    heap: Heap,
+    /// By [`ObjectId`].
+    slots: Vec<Slot>,
+    /// By [`TensorId`].
+    places: Vec<TensorPlace>,
+    program: Program,
+    sites: Sites,
+    mark: Option<Mark>,
+    warnings: Vec<Reason>,
+}
+
+impl Model {
+    /// Open a file that `torch.jit.save` wrote, mapped into memory.
+    ///
+    /// # Errors
+    ///
+    /// Damaged or hostile archives, pickles and code, with the place; what is no TorchScript archive at all.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &Limits::default())
+    }
+
+    /// Open a file with limits of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let archive = Archive::open(path, limits)?;
+        Self::read(archive, Some(path.to_owned()), limits).map_err(|error| error.in_file(path))
+    }
+
+    /// Read an archive from memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        let limits = Limits::default();
+        Self::read(Archive::from_bytes(bytes, &limits)?, None, &limits)
+    }
+
+    fn read(archive: Archive, path: Option<PathBuf>, limits: &Limits) -> Result<Self, Error> {
+        let data = Pickle::read("data.pkl", archive.read("data.pkl")?.into_owned(), limits)?;
+        let constants = if archive.has("constants.pkl") {
+            Some(Pickle::read("constants.pkl", archive.read("constants.pkl")?.into_owned(), limits)?)
+        } else {
+            None
+        };
+        let mut reader = HeapReader::default();
+        reader.read(&data, constants.as_ref());
+        let HeapReader { mut heap, slots, places, .. } = reader;
+        heap.name_paths();
+        let program = program(&archive)?;
+        let sites = sites::find(&program, &heap, &|class| library::Class::of(class).is_some());
+        let (mark, warnings) = read_mark(&archive)?;
+        let mut model =
+            Self { path, archive, data, constants, heap, slots, places, program, sites, mark, warnings };
+        model.look_at_code();
+        Ok(model)
+    }
+
+    /// The file it was opened from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Objects and tensors.
+    pub fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
+    /// The source files.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What following the code has shown.
+    pub fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    /// `crc32c:<8 hex digits>:<bytes>` of the file.
+    pub fn fingerprint(&self) -> String {
+        let bytes = self.archive.bytes();
+        ranges::fingerprint(crc32c::crc32c(bytes), bytes.len() as u64)
+    }
+
+    pub(crate) fn data(&self) -> &Pickle {
+        &self.data
+    }
+
+    pub(crate) fn constants(&self) -> Option<&Pickle> {
+        self.constants.as_ref()
+    }
+
+    pub(crate) fn slot(&self, object: ObjectId) -> Option<Slot> {
+        self.slots.get(object.0).copied()
+    }
+
+    pub(crate) fn place(&self, tensor: TensorId) -> Option<&TensorPlace> {
+        self.places.get(tensor.0)
+    }
+
+    pub(crate) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// How a site was quantized by an earlier run.
+    pub(crate) fn marked(&self, op: &str, kind: QuantType, tensor: &str) -> Option<&Settings> {
+        self.mark.as_ref()?.find(op, kind, tensor)
+    }
+
+    pub(crate) fn in_file<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match &self.path {
+            Some(path) => result.map_err(|error| error.in_file(path)),
+            None => result,
+        }
+    }
+
+    /// Whether an object, or else the root, was saved in training mode.
+    pub(crate) fn is_training(&self, object: ObjectId) -> bool {
+        let flag = |object: ObjectId| match self.heap.object(object)?.attribute("training")? {
+            Item::Bool(flag) => Some(*flag),
+            _ => None,
+        };
+        flag(object).or_else(|| flag(self.heap.root?)).unwrap_or(false)
+    }
+
+    /// Why a tensor cannot be changed where it is stored.
+    pub(crate) fn unstorable(&self, _tensor: TensorId, _emit: Emit) -> Option<Reason> {
+        None
+    }
+
+    /// What a user should know about the model, whatever is done with it.
+    pub(crate) fn warnings(&self, _emit: Emit) -> Vec<Reason> {
+        self.warnings.clone()
+    }
+
+    fn look_at_code(&mut self) {
+        if self.sites.cut {
+            let text = "the code calls deeper than is followed; what lies beyond is left in float";
+            self.warnings.push(Reason::new("code-cut", text));
+        }
+        for name in &self.sites.called {
+            let outside = matches!(name.as_str(), "torch.save" | "torch.from_file" | "torch.load");
+            let custom = name.strip_prefix("ops.").is_some_and(|rest| !rest.starts_with("prim.") && !rest.starts_with("aten."));
+            if outside || custom || name.starts_with("__torch__.torch.classes.") {
+                let text = format!("the model's code calls `{name}`, which reaches outside of the model");
+                self.warnings.push(Reason::new("reaches-outside", text));
+            }
+        }
+    }
+}
+
+fn read_mark(archive: &Archive) -> Result<(Option<Mark>, Vec<Reason>), Error> {
+    if !archive.has(mark::RECORD) {
+        return Ok((None, Vec::new()));
+    }
+    let mark = Mark::parse(&archive.text(mark::RECORD)?);
+    let text = format!("record `{}` is not one of this version and is not looked at", mark::RECORD);
+    let warnings = if mark.is_none() { vec![Reason::new("mark-unknown", text)] } else { Vec::new() };
+    Ok((mark, warnings))
+}
+
+fn program(archive: &Archive) -> Result<Program, Error> {
+    let names = archive.records().filter(|name| name.starts_with("code/") && name.ends_with(".py"));
+    let texts = names.map(|name| Ok((name.to_owned(), archive.text(name)?.into_owned())));
+    let texts = texts.collect::<Result<Vec<_>, Error>>()?;
+    Program::new(texts).map_err(|(record, error)| Error::Code {
+        message: format!("found {}, expected {}", error.found, error.expected),
+        at: At::within(record, error.offset),
+    })
+}
+
+/// Turns pickles into a heap.
+#[derive(Default)]
+struct HeapReader {
+    heap: Heap,
+    slots: Vec<Slot>,
+    places: Vec<TensorPlace>,
+    objects: BTreeMap<Identity, ObjectId>,
+    tensors: BTreeMap<(Folder, Identity), TensorId>,
+    /// Objects whose attributes were not read yet.
+    open: Vec<(ObjectId, Slot)>,
+}
+
+impl HeapReader {
+    fn read(&mut self, data: &Pickle, constants: Option<&Pickle>) {
+        if let Item::Object(root) = self.item(data, Folder::Data, data.root(), 0) {
+            self.heap.root = Some(root);
+        }
+        while let Some((id, slot)) = self.open.pop() {
+            let Some(object) = data.object(slot) else { continue };
+            let attributes: Vec<(String, Item)> =
+                object.attributes().map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0))).collect();
+            if let Some(found) = self.heap.objects.get_mut(id.0) {
+                found.attributes = attributes;
+            }
+        }
+        if let Some(constants) = constants {
+            let items = constants.items(constants.root()).unwrap_or_default();
+            self.heap.constants =
+                items.iter().map(|slot| self.item(constants, Folder::Constants, *slot, 0)).collect();
+        }
+    }
+
+    fn item(&mut self, pickle: &Pickle, folder: Folder, slot: Slot, depth: usize) -> Item {
+        match pickle.value(slot) {
+            Value::None => Item::None,
+            Value::Bool(value) => Item::Bool(value),
+            Value::Int(value) => Item::Int(value),
+            Value::Float(value) => Item::Float(value),
+            Value::Str(_) => pickle.str(slot).map_or(Item::Opaque, |text| Item::Str(text.to_owned())),
+            // Lists of lists take part in no call that can be quantized.
+            Value::Tuple(items) | Value::List(items) if depth == 0 => {
+                Item::List(items.iter().map(|slot| self.item(pickle, folder, *slot, 1)).collect())
+            }
+            Value::Object(_) if folder == Folder::Data => self.object(pickle, slot),
+            Value::Tensor(raw) => self.tensor(pickle, folder, slot, raw),
+            _ => Item::Opaque,
+        }
+    }
+
+    fn object(&mut self, pickle: &Pickle, slot: Slot) -> Item {
+        let (Some(object), Some(identity)) = (pickle.object(slot), slot.identity()) else { return Item::Opaque };
+        if let Some(known) = self.objects.get(&identity) {
+            return Item::Object(*known);
+        }
+        let id = ObjectId(self.heap.objects.len());
+        self.objects.insert(identity, id);
+        let class = object.class().to_owned();
+        self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new() });
+        self.slots.push(slot);
+        self.open.push((id, slot));
+        Item::Object(id)
+    }
+
+    fn tensor(&mut self, pickle: &Pickle, folder: Folder, slot: Slot, raw: &RawTensor) -> Item {
+        let Some(identity) = slot.identity() else { return Item::Opaque };
+        if let Some(known) = self.tensors.get(&(folder, identity)) {
+            return Item::Tensor(*known);
+        }
+        let Some(storage) = pickle.storages().get(raw.storage) else { return Item::Opaque };
+        let id = TensorId(self.places.len());
+        self.tensors.insert((folder, identity), id);
+        let name = storage.kind.name();
+        self.heap.tensors.push(TensorFacts {
+            scalar: name.strip_suffix("Storage").unwrap_or(name).to_owned(),
+            dtype: dtype(storage.kind),
+            shape: raw.sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).collect(),
+        });
+        let key = storage.key.clone();
+        self.places.push(TensorPlace { folder, raw: raw.clone(), kind: storage.kind, key, slot });
+        Item::Tensor(id)
+    }
+}
+
+fn dtype(kind: StorageType) -> Option<DType> {
+    match kind {
+        StorageType::Float => Some(DType::F32),
+        StorageType::Double => Some(DType::F64),
+        StorageType::Half => Some(DType::F16),
+        StorageType::BFloat16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+/// The last name of an object's class, without what tells same-named classes apart.
+pub(crate) fn class_name(object: &Object) -> String {
+    last_atom(&unmangle(&object.class)).to_owned()
+}

@@ -1,0 +1,177 @@
+//! Plan: every site of the model, chosen or skipped, and why. Nothing is changed and no weight is read here.
+
+mod activation;
+mod weight;
+
+use std::collections::BTreeMap;
+
+use quant_math::config::{ConfigList, OpFacts, Selection};
+use quant_math::plan::{Decision, PLAN_VERSION, Reason, Settings, Site};
+use quant_math::ranges::Ranges;
+use quant_math::{Emit, Plan, QuantType, Quantizer};
+
+use crate::error::Error;
+use crate::model::Model;
+use crate::sites::Op;
+use crate::sites::heap::TensorId;
+
+/// What `plan` needs besides the config.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions<'a> {
+    /// The form of the output; `None` picks the quantizer's default.
+    pub emit: Option<Emit>,
+    /// Measured activation ranges.
+    pub ranges: Option<&'a Ranges>,
+    /// Make it an error when an entry of the config matches nothing.
+    pub strict: bool,
+}
+
+impl Model {
+    /// Find all sites and decide about each of them.
+    ///
+    /// # Errors
+    ///
+    /// A form of output that does not exist for this request; `gradient`, which TorchScript cannot hold; activation sites
+    /// without ranges; ranges of another model; with [`PlanOptions::strict`], config entries that match nothing.
+    pub fn plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        self.in_file(self.make_plan(config, options))
+    }
+
+    fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        if let Some(ranges) = options.ranges {
+            self.check_ranges(ranges)?;
+        }
+        let emit = options.emit.unwrap_or_else(|| default_emit(config, options.ranges.is_some()));
+        check_emit(config, emit)?;
+        let mut planner =
+            Planner { model: self, config, emit, ranges: options.ranges, chosen: BTreeMap::new(), missing: Vec::new() };
+        let ops = &self.sites().ops;
+        let sites: Vec<Site> = ops.iter().flat_map(|op| planner.op(op)).collect();
+        if !planner.missing.is_empty() {
+            return Err(Error::MissingRanges { sites: planner.missing });
+        }
+        let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
+        let mut warnings = config.warnings();
+        let unmatched = config.unmatched(&facts);
+        if options.strict && !unmatched.is_empty() {
+            return Err(Error::Unmatched { reasons: unmatched });
+        }
+        warnings.extend(unmatched);
+        warnings.extend(self.warnings(emit));
+        if config.quantizer == Quantizer::DoReFa && emit != Emit::Training && sites.iter().any(|s| s.settings().is_some())
+        {
+            warnings.push(Reason::new(
+                "dorefa-rescales",
+                "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
+            ));
+        }
+        Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites, warnings })
+    }
+
+    fn check_ranges(&self, ranges: &Ranges) -> Result<(), Error> {
+        let own = self.fingerprint();
+        if ranges.model.fingerprint == own {
+            return Ok(());
+        }
+        Err(Error::Ranges {
+            message: format!("made for `{}` ({}), but this model is {own}", ranges.model.file, ranges.model.fingerprint),
+        })
+    }
+}
+
+fn facts(op: &Op) -> OpFacts<'_> {
+    OpFacts { name: &op.name, op_type: &op.op_type, is_default: op.is_default }
+}
+
+fn default_emit(config: &ConfigList, has_ranges: bool) -> Emit {
+    let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
+    match config.quantizer {
+        Quantizer::Naive => Emit::Baked,
+        Quantizer::Qat if has_ranges || !activations => Emit::Inference,
+        Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
+    }
+}
+
+fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
+    if config.uses(QuantType::Gradient) {
+        return Err(Error::Gradient);
+    }
+    if emit == Emit::Training && config.quantizer == Quantizer::Naive {
+        return Err(Error::Emit {
+            emit,
+            why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
+            help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
+        });
+    }
+    if emit == Emit::Packed {
+        let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
+            let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
+            (settings.bits > 8 && settings.bits != 32).then_some((index, settings.bits))
+        });
+        if let Some((index, bits)) = wide {
+            return Err(Error::Emit {
+                emit,
+                why: format!("stores codes of at most 8 bits, but config_list[{index}] asks for {bits}-bit weights"),
+                help: "use at most 8 bits, or `baked`, `inference` or `training`".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Planner<'a> {
+    model: &'a Model,
+    config: &'a ConfigList,
+    emit: Emit,
+    ranges: Option<&'a Ranges>,
+    /// Tensors that a weight site was decided for, with the op and its settings.
+    chosen: BTreeMap<TensorId, (String, Settings)>,
+    /// Activation sites without a range.
+    missing: Vec<String>,
+}
+
+impl Planner<'_> {
+    fn op(&mut self, op: &Op) -> Vec<Site> {
+        let config = self.config;
+        let selection = config.select(&facts(op));
+        let wanted = |kind| match selection {
+            Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
+            _ => None,
+        };
+        let mut sites = Vec::new();
+        if op.is_default || wanted(QuantType::Weight).is_some() {
+            for weight in &op.weights {
+                sites.push(self.weight(op, weight, selection, wanted(QuantType::Weight)));
+            }
+            if op.weights.is_empty() {
+                let reason = Reason::new("no-weight", format!("ops of type `{}` have no weight", op.op_type));
+                sites.push(site(op, QuantType::Weight, String::new(), Decision::Skip(reason)));
+            }
+        }
+        for kind in [QuantType::Input, QuantType::Output] {
+            if let Some(settings) = wanted(kind) {
+                sites.push(self.activation(op, kind, settings));
+            }
+        }
+        sites
+    }
+}
+
+fn site(op: &Op, kind: QuantType, tensor: String, decision: Decision) -> Site {
+    Site { op: op.name.clone(), op_type: op.op_type.clone(), kind, tensor, dtype: None, shape: None, decision }
+}
+
+fn skip(code: &str, text: impl Into<String>) -> Decision {
+    Decision::Skip(Reason::new(code, text))
+}
+
+/// The reason for an op that the config does not choose.
+fn not_chosen(selection: Selection<'_>) -> Decision {
+    match selection {
+        Selection::NotSelected => skip("not-selected", "no entry of the config matches this op"),
+        Selection::Excluded { entry } => skip("excluded", format!("config_list[{entry}] excludes this op")),
+        Selection::Selected { entry, .. } => {
+            skip("not-selected", format!("config_list[{entry}] decides about this op and does not name `weight`"))
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Decisions about weights.
+
+use quant_math::config::Selection;
+use quant_math::plan::{Decision, Settings, Site};
+use quant_math::{Emit, QuantType, Quantizer, Rounding};
+
+use super::{Planner, not_chosen, site, skip};
+use crate::mark;
+use crate::sites::heap::TensorId;
+use crate::sites::{Op, OpWeight};
+
+impl Planner<'_> {
+    pub(super) fn weight(
+        &mut self,
+        op: &Op,
+        weight: &OpWeight,
+        selection: Selection<'_>,
+        wanted: Option<Settings>,
+    ) -> Site {
+        let decision = self.decide_weight(op, weight, selection, wanted);
+        let mut found = site(op, QuantType::Weight, weight.name.clone(), decision);
+        if let Some(facts) = weight.tensor.and_then(|tensor| self.model.heap().tensor(tensor)) {
+            found.dtype = facts.dtype;
+            found.shape = Some(facts.shape.clone());
+        }
+        found
+    }
+
+    fn decide_weight(
+        &mut self,
+        op: &Op,
+        weight: &OpWeight,
+        selection: Selection<'_>,
+        wanted: Option<Settings>,
+    ) -> Decision {
+        if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
+            return Decision::Skip(reason.clone());
+        }
+        if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
+            return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
+        }
+        let Some(settings) = wanted else { return not_chosen(selection) };
+        if let Some(reason) = &weight.blocked {
+            return Decision::Skip(reason.clone());
+        }
+        if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
+            return skip("bits-32", "32 bits leave the weight as it is");
+        }
+        let Some(tensor) = weight.tensor else { return skip("computed-weight", "the weight is computed in the code") };
+        let mut settings = settings;
+        if self.config.entries.get(settings.entry).is_some_and(|entry| entry.per_channel) {
+            match weight.axis {
+                Some(axis) => settings.channel_axis = Some(axis),
+                None => {
+                    return skip(
+                        "channel-axis-unknown",
+                        "the channel axis is lost in a reshape between parameter and call; per-tensor is possible",
+                    );
+                }
+            }
+        }
+        if self.emit == Emit::Inference && settings.rounding == Rounding::Truncate {
+            return skip(
+                "rounding-needs-values",
+                "no op of torch truncates; `--emit baked` and `--emit packed` hold truncated values",
+            );
+        }
+        match self.emit {
+            Emit::Baked | Emit::Packed => self.stored(op, tensor, settings),
+            Emit::Inference | Emit::Training => Decision::Quantize(settings),
+        }
+    }
+
+    /// A weight that is quantized where it is stored has one value for all who read it.
+    fn stored(&mut self, op: &Op, tensor: TensorId, settings: Settings) -> Decision {
+        if let Some((first, other)) = self.chosen.get(&tensor) {
+            let same = Settings { entry: settings.entry, ..*other } == settings;
+            return if same {
+                Decision::Quantize(settings)
+            } else {
+                skip("tied", format!("the weight is also `{first}`'s, which quantizes it in another way"))
+            };
+        }
+        if let Some(reason) = self.model.unstorable(tensor, self.emit) {
+            return Decision::Skip(reason);
+        }
+        self.chosen.insert(tensor, (op.name.clone(), settings));
+        Decision::Quantize(settings)
+    }
+}
