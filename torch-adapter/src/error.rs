@@ -152,6 +152,9 @@ pub enum Error {
         /// What was found.
         message: String,
     },
+    /// The output could not be written.
+    #[error(transparent)]
+    Output(#[from] quant_cli::AtomicError),
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -178,6 +181,7 @@ impl Error {
             Self::Archive { fault, .. } => fault.code(),
             Self::Pickle { fault, .. } => fault.code(),
             Self::Tensor { fault, .. } => fault.code(),
+            Self::Output(source) => source.code(),
             Self::Code { .. } => "T0401",
             Self::Emit { .. } => "T0501",
             Self::MissingRanges { .. } => "T0502",
@@ -195,11 +199,11 @@ impl Error {
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::InFile { source, .. } => source.help(),
-            Self::Io { .. } => None,
             Self::Archive { fault, .. } => fault.help(),
             Self::Pickle { fault, .. } => fault.help(),
             Self::Tensor { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
+            Self::Output(source) => source.help().map(Cow::Borrowed),
             Self::Emit { help, .. } => Some(help.clone().into()),
             Self::Gradient => Some(
                 "autograd derives it from the ops of the forward pass, and no op rounds a gradient with noise; quantize weights, inputs and \
@@ -217,7 +221,7 @@ impl Error {
             Self::Verify { .. } => {
                 Some("this is a defect of torch-adapter: please report it with the command and, if you may, the model".into())
             }
-            Self::Quantizer { .. } | Self::Unmatched { .. } => None,
+            Self::Io { .. } | Self::Quantizer { .. } | Self::Unmatched { .. } => None,
         }
     }
 
@@ -228,12 +232,9 @@ impl Error {
                 let path = path.display();
                 Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
             }
-            Self::Archive { at, .. } | Self::Pickle { at, .. } | Self::Tensor { at, .. } => {
+            Self::Archive { at, .. } | Self::Pickle { at, .. } | Self::Tensor { at, .. } | Self::Code { at, .. } => {
                 Some(at.to_string()).filter(|at| !at.is_empty())
             }
-            Self::Io { .. } | Self::Math { .. } => None,
-            Self::Archive { at, .. } | Self::Pickle { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
-            Self::Code { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
             _ => None,
         }
     }

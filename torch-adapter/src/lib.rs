@@ -19,6 +19,7 @@ mod plan;
 pub mod sites;
 pub mod tensors;
 
+pub use emit::Compressed;
 pub use error::{At, Error};
 pub use limits::Limits;
 pub use model::Model;

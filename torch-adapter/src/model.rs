@@ -12,8 +12,9 @@ use crate::error::{At, Error};
 use crate::limits::Limits;
 use crate::mark::{self, Mark};
 use crate::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
-use crate::sites::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId, last_atom, unmangle};
-use crate::sites::{self, Program, Sites};
+use crate::sites::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId, join};
+use crate::sites::{self, Origin, Program, Sites};
+use crate::tensors::{Dense, Irregular, Storage, Tensor, Tensors};
 
 /// Which pickle a tensor stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,15 +35,29 @@ impl Folder {
 }
 
 /// A tensor: where it is defined.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TensorPlace {
     pub(crate) folder: Folder,
-    pub(crate) raw: RawTensor,
-    pub(crate) kind: StorageType,
-    pub(crate) key: String,
-    /// A slot that holds it.
+    /// Position in the pickle's tensors.
+    pub(crate) position: usize,
+    /// The first slot that holds it.
     pub(crate) slot: Slot,
 }
+
+/// The bytes of a tensor that fills a stretch of its storage.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stored {
+    /// The record.
+    pub(crate) record: String,
+    /// The element type.
+    pub(crate) dtype: DType,
+    /// Bytes of the record.
+    pub(crate) span: std::ops::Range<u64>,
+    pub(crate) dense: Dense,
+}
+
+/// Tensors with the same key are the same bytes.
+pub(crate) type StoreKey = (Folder, usize, u64, u64);
 
 /// A TorchScript archive, read: its objects, its code and where it could be quantized.
 ///
@@ -59,6 +74,8 @@ pub struct Model {
     archive: Archive,
     data: Pickle,
     constants: Option<Pickle>,
+    data_tensors: Tensors,
+    constant_tensors: Tensors,
     heap: Heap,
     /// By [`ObjectId`].
     slots: Vec<Slot>,
@@ -108,6 +125,11 @@ impl Model {
         } else {
             None
         };
+        let data_tensors = Tensors::read(&archive, &data, Folder::Data.name())?;
+        let constant_tensors = match &constants {
+            Some(constants) => Tensors::read(&archive, constants, Folder::Constants.name())?,
+            None => Tensors::default(),
+        };
         let mut reader = HeapReader::default();
         reader.read(&data, constants.as_ref());
         let HeapReader { mut heap, slots, places, .. } = reader;
@@ -115,8 +137,21 @@ impl Model {
         let program = program(&archive)?;
         let sites = sites::find(&program, &heap, &|class| library::Class::of(class).is_some());
         let (mark, warnings) = read_mark(&archive)?;
-        let mut model =
-            Self { path, archive, data, constants, heap, slots, places, program, sites, mark, warnings };
+        let mut model = Self {
+            path,
+            archive,
+            data,
+            constants,
+            data_tensors,
+            constant_tensors,
+            heap,
+            slots,
+            places,
+            program,
+            sites,
+            mark,
+            warnings,
+        };
         model.look_at_code();
         Ok(model)
     }
@@ -193,9 +228,83 @@ impl Model {
         flag(object).or_else(|| flag(self.heap.root?)).unwrap_or(false)
     }
 
+    pub(crate) fn tensors(&self, folder: Folder) -> &Tensors {
+        match folder {
+            Folder::Data => &self.data_tensors,
+            Folder::Constants => &self.constant_tensors,
+        }
+    }
+
+    /// The tensor with its storage.
+    pub(crate) fn tensor(&self, tensor: TensorId) -> Option<(TensorPlace, &Tensor, &Storage)> {
+        let place = *self.place(tensor)?;
+        let tensors = self.tensors(place.folder);
+        let found = tensors.tensors().get(place.position)?;
+        Some((place, found, tensors.storage(found)?))
+    }
+
+    /// Where a tensor's bytes are, or why they are no list of its elements.
+    pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
+        let gone = || Reason::new("dtype", "it is no float tensor");
+        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
+        let dtype = found.dtype().ok_or_else(gone)?;
+        let dense = found.dense().map_err(Irregular::reason)?;
+        let size = dtype.size() as u64;
+        let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
+        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
+    }
+
+    pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {
+        let (place, found, _) = self.tensor(tensor)?;
+        let span = found.dense().ok()?.span;
+        Some((place.folder, found.storage, span.start, span.end))
+    }
+
     /// Why a tensor cannot be changed where it is stored.
-    pub(crate) fn unstorable(&self, _tensor: TensorId, _emit: Emit) -> Option<Reason> {
-        None
+    pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
+        if let Err(reason) = self.stored(tensor) {
+            return Some(reason);
+        }
+        let (place, ..) = self.tensor(tensor)?;
+        let sharing = self.tensors(place.folder).sharing(place.position);
+        if !sharing.partial.is_empty() {
+            return Some(Reason::new("tensor-shared", "another tensor is a view of a part of its memory"));
+        }
+        if emit != Emit::Packed {
+            return None;
+        }
+        if !sharing.same.is_empty() {
+            return Some(Reason::new("tensor-shared", "another tensor is a view of its memory and would stay float"));
+        }
+        self.unpackable(tensor)
+    }
+
+    /// Why the code cannot be told to decode a tensor wherever it reads it.
+    fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
+        let wanted = Item::Tensor(tensor);
+        for object in &self.heap.objects {
+            for (name, item) in &object.attributes {
+                if matches!(item, Item::List(items) if items.contains(&wanted)) {
+                    let text = format!("the list `{}` holds it too", join(&object.path, name));
+                    return Some(Reason::new("tensor-in-list", text));
+                }
+            }
+        }
+        let reads = |origin: &Origin| match origin {
+            Origin::Attribute(object, name) => {
+                self.heap.object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+            }
+            Origin::Constant(number) => self.heap.constants.get(*number) == Some(&wanted),
+            Origin::Element(..) => false,
+        };
+        if self.sites.reads.iter().any(|read| read.holder.is_none() && reads(&read.origin)) {
+            return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
+        }
+        let held = |(object, name): &&(ObjectId, String)| {
+            self.heap.object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+        };
+        let written = self.sites.writes.iter().find(held);
+        written.map(|(_, name)| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
     }
 
     /// What a user should know about the model, whatever is done with it.
@@ -210,7 +319,8 @@ impl Model {
         }
         for name in &self.sites.called {
             let outside = matches!(name.as_str(), "torch.save" | "torch.from_file" | "torch.load");
-            let custom = name.strip_prefix("ops.").is_some_and(|rest| !rest.starts_with("prim.") && !rest.starts_with("aten."));
+            let custom =
+                name.strip_prefix("ops.").is_some_and(|rest| !rest.starts_with("prim.") && !rest.starts_with("aten."));
             if outside || custom || name.starts_with("__torch__.torch.classes.") {
                 let text = format!("the model's code calls `{name}`, which reaches outside of the model");
                 self.warnings.push(Reason::new("reaches-outside", text));
@@ -230,7 +340,7 @@ fn read_mark(archive: &Archive) -> Result<(Option<Mark>, Vec<Reason>), Error> {
 }
 
 fn program(archive: &Archive) -> Result<Program, Error> {
-    let names = archive.records().filter(|name| name.starts_with("code/") && name.ends_with(".py"));
+    let names = archive.records().filter(|name| Program::is_source(name));
     let texts = names.map(|name| Ok((name.to_owned(), archive.text(name)?.into_owned())));
     let texts = texts.collect::<Result<Vec<_>, Error>>()?;
     Program::new(texts).map_err(|(record, error)| Error::Code {
@@ -258,16 +368,17 @@ impl HeapReader {
         }
         while let Some((id, slot)) = self.open.pop() {
             let Some(object) = data.object(slot) else { continue };
-            let attributes: Vec<(String, Item)> =
-                object.attributes().map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0))).collect();
+            let attributes: Vec<(String, Item)> = object
+                .attributes()
+                .map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0)))
+                .collect();
             if let Some(found) = self.heap.objects.get_mut(id.0) {
                 found.attributes = attributes;
             }
         }
         if let Some(constants) = constants {
             let items = constants.items(constants.root()).unwrap_or_default();
-            self.heap.constants =
-                items.iter().map(|slot| self.item(constants, Folder::Constants, *slot, 0)).collect();
+            self.heap.constants = items.iter().map(|slot| self.item(constants, Folder::Constants, *slot, 0)).collect();
         }
     }
 
@@ -308,6 +419,9 @@ impl HeapReader {
             return Item::Tensor(*known);
         }
         let Some(storage) = pickle.storages().get(raw.storage) else { return Item::Opaque };
+        let Some(position) = pickle.tensors().iter().position(|other| other.span == raw.span) else {
+            return Item::Opaque;
+        };
         let id = TensorId(self.places.len());
         self.tensors.insert((folder, identity), id);
         let name = storage.kind.name();
@@ -316,8 +430,7 @@ impl HeapReader {
             dtype: dtype(storage.kind),
             shape: raw.sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).collect(),
         });
-        let key = storage.key.clone();
-        self.places.push(TensorPlace { folder, raw: raw.clone(), kind: storage.kind, key, slot });
+        self.places.push(TensorPlace { folder, position, slot });
         Item::Tensor(id)
     }
 }
@@ -330,9 +443,4 @@ fn dtype(kind: StorageType) -> Option<DType> {
         StorageType::BFloat16 => Some(DType::BF16),
         _ => None,
     }
-}
-
-/// The last name of an object's class, without what tells same-named classes apart.
-pub(crate) fn class_name(object: &Object) -> String {
-    last_atom(&unmangle(&object.class)).to_owned()
 }

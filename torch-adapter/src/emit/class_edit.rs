@@ -125,7 +125,7 @@ fn list(
     if names.is_empty() {
         return String::new();
     }
-    let items: String = names.iter().map(|name| format!("\"{name}\", ")).collect();
+    let items: String = names.iter().flat_map(|name| ["\"", name, "\", "]).collect();
     match found {
         Some(list) => {
             splice.insert(list.span.end.saturating_sub(1), items);
@@ -141,7 +141,7 @@ fn unlist(class: &Class, source: &str, name: &str, splice: &mut Splice) {
         for (found, span) in list.names.iter().zip(&list.spans) {
             if found == name {
                 let rest = source.get(span.end..).unwrap_or_default();
-                let comma = rest.len() - rest.trim_start_matches(|c: char| c == ',' || c == ' ').len();
+                let comma = rest.len() - rest.trim_start_matches([',', ' ']).len();
                 splice.replace(span.start..span.end + comma, "");
             }
         }

@@ -21,21 +21,18 @@ pub(super) fn training_activation(settings: &Settings) -> Wrap {
 
 /// `inference`, weights.
 pub(super) fn inference_weight(settings: &Settings) -> (Wrap, Function) {
-    if settings.bits == 1 { call(Function::DoReFaSign, None) } else { call(Function::DoReFaWeight, Some(settings.bits)) }
+    if settings.bits == 1 { call(Function::Sign, None) } else { call(Function::Weight, Some(settings.bits)) }
 }
 
 /// `inference`, activations.
 pub(super) fn inference_activation(settings: &Settings) -> (Wrap, Function) {
-    call(Function::DoReFaActivation, Some(settings.bits))
+    call(Function::Activation, Some(settings.bits))
 }
 
 fn call(function: Function, bits: Option<u32>) -> (Wrap, Function) {
     let levels = bits.map_or_else(String::new, |bits| format!("{}, ", levels(bits)));
-    let wrap = Wrap::Call {
-        before: format!("{}(", function.qualified()),
-        after: format!(", {levels})"),
-        tensors: Vec::new(),
-    };
+    let wrap =
+        Wrap::Call { before: format!("{}(", function.qualified()), after: format!(", {levels})"), tensors: Vec::new() };
     (wrap, function)
 }
 

@@ -32,6 +32,16 @@ pub(crate) enum Wrap {
     },
 }
 
+impl Wrap {
+    /// Bytes of the tensors that it adds.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Call { tensors, .. } => tensors.iter().map(|(_, tensor)| tensor.len()).sum(),
+            Self::Module { class, .. } => class.buffers().iter().map(|name| if *name == "step" { 8 } else { 4 }).sum(),
+        }
+    }
+}
+
 /// All changes to a model's code and objects.
 #[derive(Debug)]
 pub(crate) struct Editor<'m> {
@@ -97,7 +107,7 @@ impl<'m> Editor<'m> {
             Wrap::Module { class, settings } => {
                 let name = self.unique(home, &format!("{stem}_quantizer"));
                 let training = self.model.is_training(home);
-                self.used.classes.insert(*class);
+                self.used.class(*class);
                 let value = NewValue::quantizer(*class, training, settings);
                 self.add(home, &name, class.qualified(), Listed::No, value);
                 vec![name]
@@ -186,7 +196,7 @@ fn text_around(wrap: &Wrap, holder: &str, names: &[String]) -> (String, String) 
 }
 
 /// `base.name`, or `getattr(base, "name")` where the name is no identifier.
-fn attribute(base: &str, name: &str) -> String {
+pub(crate) fn attribute(base: &str, name: &str) -> String {
     let mut chars = name.chars();
     let identifier = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');

@@ -8,16 +8,17 @@
 //! `n ≥ start`; in evaluation, if the next training pass would be. There is no branch on a tensor, so nothing waits for a device.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+
+use crate::code::SourceFile;
 
 /// What the qualified names of the classes begin with.
-pub const MODULE: &str = "__torch__.torch_adapter";
+pub(crate) const MODULE: &str = "__torch__.torch_adapter";
 /// The record that holds them.
-pub const RECORD: &str = "code/__torch__/torch_adapter.py";
+pub(crate) const RECORD: &str = "code/__torch__/torch_adapter.py";
 
 /// A class of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// QAT, weights, zero point 0, one scale.
     WeightSymmetric,
     /// QAT, weights, zero point 0, one scale per channel.
@@ -40,7 +41,7 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::WeightSymmetric,
         Self::WeightSymmetricPerChannel,
         Self::WeightAffine,
@@ -53,7 +54,7 @@ impl Class {
     ];
 
     /// The last part of the name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::WeightSymmetric => "WeightSymmetric",
             Self::WeightSymmetricPerChannel => "WeightSymmetricPerChannel",
@@ -68,33 +69,28 @@ impl Class {
     }
 
     /// The qualified name.
-    pub fn qualified(self) -> String {
+    pub(crate) fn qualified(self) -> String {
         format!("{MODULE}.{}", self.name())
     }
 
     /// The class of a qualified name from which `___torch_mangle_N` was taken out.
-    pub fn of(qualified: &str) -> Option<Self> {
+    pub(crate) fn of(qualified: &str) -> Option<Self> {
         let name = qualified.strip_prefix(MODULE)?.strip_prefix('.')?;
         Self::ALL.into_iter().find(|class| class.name() == name)
-    }
-
-    /// Whether it is for weights.
-    pub fn is_weight(self) -> bool {
-        !matches!(self, Self::RangeAffine | Self::RangeSymmetric | Self::DoReFaActivation)
     }
 
     /// The function that its `forward` calls.
     fn calls(self) -> Option<Function> {
         match self {
-            Self::DoReFaWeight => Some(Function::DoReFaWeight),
-            Self::DoReFaSign => Some(Function::DoReFaSign),
-            Self::DoReFaActivation => Some(Function::DoReFaActivation),
+            Self::DoReFaWeight => Some(Function::Weight),
+            Self::DoReFaSign => Some(Function::Sign),
+            Self::DoReFaActivation => Some(Function::Activation),
             _ => None,
         }
     }
 
     /// The names of its buffers.
-    pub fn buffers(self) -> &'static [&'static str] {
+    pub(crate) fn buffers(self) -> &'static [&'static str] {
         match self {
             Self::WeightSymmetric
             | Self::WeightSymmetricPerChannel
@@ -106,7 +102,7 @@ impl Class {
     }
 
     /// Names and types of its settings.
-    pub fn settings(self) -> &'static [(&'static str, &'static str)] {
+    pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::WeightSymmetric => &[("start", "int"), ("quant_min", "int"), ("quant_max", "int")],
             Self::WeightSymmetricPerChannel => {
@@ -115,9 +111,7 @@ impl Class {
             Self::WeightAffine => &[("start", "int"), ("quant_max", "int")],
             Self::WeightAffinePerChannel => &[("start", "int"), ("quant_max", "int"), ("axis", "int")],
             Self::RangeAffine => &[("start", "int"), ("quant_max", "int"), ("rate", "float")],
-            Self::RangeSymmetric => {
-                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float")]
-            }
+            Self::RangeSymmetric => &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float")],
             Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
             Self::DoReFaSign => &[],
         }
@@ -140,23 +134,17 @@ impl Class {
     }
 
     /// The class's source.
-    pub fn text(self) -> String {
-        let mut text = format!("class {}(Module):\n  __parameters__ = []\n  __buffers__ = [", self.name());
-        // Writing to a `String` does not fail.
-        for buffer in self.buffers() {
-            drop(write!(text, "\"{buffer}\", "));
-        }
-        text.push_str("]\n");
-        for buffer in self.buffers() {
-            drop(writeln!(text, "  {buffer} : Tensor"));
-        }
-        text.push_str("  training : bool\n");
-        for (name, ty) in self.settings() {
-            drop(writeln!(text, "  {name} : {ty}"));
-        }
-        let qualified = self.qualified();
-        drop(writeln!(text, "  def forward(self: {qualified},\n    x: Tensor) -> Tensor:\n{}", self.body().trim_end()));
-        text
+    pub(crate) fn text(self) -> String {
+        let lists: String = self.buffers().iter().flat_map(|name| ["\"", name, "\", "]).collect();
+        let buffers: String = self.buffers().iter().flat_map(|name| ["  ", name, " : Tensor\n"]).collect();
+        let settings: String = self.settings().iter().flat_map(|(name, ty)| ["  ", name, " : ", ty, "\n"]).collect();
+        format!(
+            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}  \
+             def forward(self: {},\n    x: Tensor) -> Tensor:\n{}",
+            self.name(),
+            self.qualified(),
+            self.body()
+        )
     }
 }
 
@@ -191,7 +179,8 @@ const CHANNEL_RANGE: &str = "    rows = torch.flatten(torch.transpose(torch.deta
     high = torch.clamp_min(most, 0)
 ";
 
-const AFFINE: &str = "    scale = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
+const AFFINE: &str =
+    "    scale = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
     steps = torch.neg(torch.round(torch.true_divide(low, scale)))
     zero_point = torch.to(torch.clamp(steps, 0, self.quant_max), 3)
 ";
@@ -251,38 +240,38 @@ const RANGE_SYMMETRIC: &str =
     return torch.where(on, torch.type_as(quantized, x), x)
 ";
 
-/// A function that calls need beside classes.
+/// A function of DoReFa, which has no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Function {
+pub(crate) enum Function {
     /// DoReFa, weights, 2 to 8 bits.
-    DoReFaWeight,
+    Weight,
     /// DoReFa, weights, 1 bit.
-    DoReFaSign,
+    Sign,
     /// DoReFa, activations.
-    DoReFaActivation,
+    Activation,
 }
 
 impl Function {
     /// The last part of the name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::DoReFaWeight => "dorefa_weight",
-            Self::DoReFaSign => "dorefa_sign",
-            Self::DoReFaActivation => "dorefa_activation",
+            Self::Weight => "dorefa_weight",
+            Self::Sign => "dorefa_sign",
+            Self::Activation => "dorefa_activation",
         }
     }
 
     /// The qualified name.
-    pub fn qualified(self) -> String {
+    pub(crate) fn qualified(self) -> String {
         format!("{MODULE}.{}", self.name())
     }
 
     /// The function's source.
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::DoReFaWeight => DOREFA_WEIGHT,
-            Self::DoReFaSign => DOREFA_SIGN,
-            Self::DoReFaActivation => DOREFA_ACTIVATION,
+            Self::Weight => DOREFA_WEIGHT,
+            Self::Sign => DOREFA_SIGN,
+            Self::Activation => DOREFA_ACTIVATION,
         }
     }
 }
@@ -321,24 +310,34 @@ const DOREFA_ACTIVATION: &str = "def dorefa_activation(x: Tensor,
 
 /// What a model's code uses of the library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Used {
+pub(crate) struct Used {
     /// Classes.
-    pub classes: BTreeSet<Class>,
-    /// Functions, besides those that the classes call.
-    pub functions: BTreeSet<Function>,
+    pub(crate) classes: BTreeSet<Class>,
+    /// Functions.
+    pub(crate) functions: BTreeSet<Function>,
 }
 
 impl Used {
+    /// Use a class, and what it calls.
+    pub(crate) fn class(&mut self, class: Class) {
+        self.classes.insert(class);
+        self.functions.extend(class.calls());
+    }
+
     /// Whether nothing is used.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.classes.is_empty() && self.functions.is_empty()
     }
 
+    /// Take out what a file holds already.
+    pub(crate) fn without(&mut self, file: &SourceFile) {
+        self.classes.retain(|class| file.classes.iter().all(|known| known.name != class.name()));
+        self.functions.retain(|function| file.functions.iter().all(|known| known.name != function.name()));
+    }
+
     /// The source of a file with everything that is used.
-    pub fn source(&self) -> String {
-        let called = self.classes.iter().filter_map(|class| class.calls());
-        let functions: BTreeSet<Function> = self.functions.iter().copied().chain(called).collect();
-        let functions = functions.into_iter().map(|function| function.text().to_owned());
+    pub(crate) fn source(&self) -> String {
+        let functions = self.functions.iter().map(|function| function.text().to_owned());
         self.classes.iter().map(|class| class.text()).chain(functions).collect()
     }
 }
@@ -350,7 +349,10 @@ mod tests {
 
     #[test]
     fn every_class_is_source_that_this_crate_reads() {
-        let used = Used { classes: Class::ALL.into_iter().collect(), functions: BTreeSet::new() };
+        let mut used = Used::default();
+        for class in Class::ALL {
+            used.class(class);
+        }
         let text = used.source();
         let file = parse(&text).unwrap();
         assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len(), 3));
@@ -362,7 +364,9 @@ mod tests {
             assert_eq!(Class::of(&format!("{MODULE}.{}", class.name)).unwrap().name(), class.name);
         }
         // What raises the archive's version, and what reaches outside.
-        for forbidden in ["torch.div(", "torch.full(", "linspace", "logspace", "gelu", "torch.save", "from_file", "ops."] {
+        for forbidden in
+            ["torch.div(", "torch.full(", "linspace", "logspace", "gelu", "torch.save", "from_file", "ops."]
+        {
             assert!(!text.contains(forbidden), "{forbidden}");
         }
     }

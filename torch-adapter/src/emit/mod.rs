@@ -5,12 +5,21 @@
 //!                                                     └──────▶ new attributes ──────────────▶ pickle splices, records
 //! ```
 
+mod apply;
 mod class_edit;
+mod compressed;
 mod dorefa;
 mod editor;
 mod fake_quant;
-pub mod library;
+pub(crate) mod library;
 mod naive;
+mod output;
+mod packed;
 mod qat;
 mod rewrite;
+mod stem;
 mod value;
+mod verify;
+mod weights;
+
+pub use compressed::Compressed;

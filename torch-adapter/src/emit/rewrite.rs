@@ -50,16 +50,12 @@ pub(crate) fn rewrite(
                 continue;
             }
             let Some(place) = found else { return Err(no_class(&class)) };
-            let name = match groups.get(&edit) {
-                Some(name) => name.clone(),
-                None => {
-                    let name = names.fresh(&class);
-                    let text = copy(program, place, &edit, &name)?;
-                    out.records.insert(record_of(&name), text);
-                    groups.insert(edit, name.clone());
-                    name
-                }
-            };
+            let known = groups.get(&edit).cloned();
+            let name = known.clone().unwrap_or_else(|| names.fresh(&class));
+            if known.is_none() {
+                out.records.insert(record_of(&name), copy(program, place, &edit, &name)?);
+                groups.insert(edit, name.clone());
+            }
             out.classes.insert(*member, name);
         }
     }
@@ -76,10 +72,11 @@ fn children_first(heap: &Heap) -> Vec<String> {
     let mut order = Vec::new();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut open: BTreeSet<&str> = BTreeSet::new();
-    let by_class = heap.objects.iter().enumerate().fold(BTreeMap::<&str, Vec<usize>>::new(), |mut map, (id, object)| {
-        map.entry(&object.class).or_default().push(id);
-        map
-    });
+    let by_class =
+        heap.objects.iter().enumerate().fold(BTreeMap::<&str, Vec<usize>>::new(), |mut map, (id, object)| {
+            map.entry(&object.class).or_default().push(id);
+            map
+        });
     let children = |class: &str| -> Vec<&str> {
         let members = by_class.get(class).into_iter().flatten().filter_map(|id| heap.objects.get(*id));
         let items = members.flat_map(|object| object.attributes.iter().map(|(_, item)| item));
@@ -167,9 +164,11 @@ struct Names {
 
 impl Names {
     fn new(program: &Program) -> Self {
-        let numbers = program.files().iter().flat_map(|file| file.module.split('.')).filter_map(|part| {
-            part.strip_prefix("___torch_mangle_").and_then(|digits| digits.parse::<u64>().ok())
-        });
+        let numbers = program
+            .files()
+            .iter()
+            .flat_map(|file| file.module.split('.'))
+            .filter_map(|part| part.strip_prefix("___torch_mangle_").and_then(|digits| digits.parse::<u64>().ok()));
         Self { next: numbers.max().map_or(0, |last| last.saturating_add(1)) }
     }
 
@@ -183,10 +182,7 @@ impl Names {
 }
 
 fn no_class(class: &str) -> Error {
-    Error::Code {
-        message: format!("class `{class}` is not in the archive's code"),
-        at: At::record(record_of(class)),
-    }
+    Error::Code { message: format!("class `{class}` is not in the archive's code"), at: At::record(record_of(class)) }
 }
 
 fn clash(record: &str) -> Error {

@@ -7,31 +7,54 @@ use quant_math::DType;
 use crate::emit::library::Class;
 use crate::pickle::{Fresh, FreshTensor, StorageType};
 
+/// Where the data of a new tensor is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    /// Bytes that get a record.
+    Bytes(Vec<u8>),
+    /// A record that is made elsewhere, by its key.
+    Record(String),
+}
+
 /// A tensor that is not in the archive yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NewTensor {
     pub(crate) kind: StorageType,
     pub(crate) shape: Vec<u64>,
-    pub(crate) bytes: Vec<u8>,
+    /// Elements from one index to the next; `None`: row-major.
+    pub(crate) strides: Option<Vec<u64>>,
+    pub(crate) content: Content,
+    /// The memo position under which [`NewValue::Again`] finds it.
+    pub(crate) memo: Option<u32>,
 }
 
 impl NewTensor {
+    fn new(kind: StorageType, shape: Vec<u64>, bytes: Vec<u8>) -> Self {
+        Self { kind, shape, strides: None, content: Content::Bytes(bytes), memo: None }
+    }
+
+    /// Bytes that are known here.
+    pub(crate) fn len(&self) -> u64 {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Record(_) => 0,
+        }
+    }
+
     pub(crate) fn scalar_f32(value: f32) -> Self {
-        Self { kind: StorageType::Float, shape: Vec::new(), bytes: value.to_le_bytes().to_vec() }
+        Self::new(StorageType::Float, Vec::new(), value.to_le_bytes().to_vec())
     }
 
     pub(crate) fn scalar_i64(value: i64) -> Self {
-        Self { kind: StorageType::Long, shape: Vec::new(), bytes: value.to_le_bytes().to_vec() }
+        Self::new(StorageType::Long, Vec::new(), value.to_le_bytes().to_vec())
     }
 
     pub(crate) fn f32s(shape: Vec<u64>, values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { kind: StorageType::Float, shape, bytes }
+        Self::new(StorageType::Float, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
     pub(crate) fn i32s(shape: Vec<u64>, values: &[i32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { kind: StorageType::Int, shape, bytes }
+        Self::new(StorageType::Int, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 }
 
@@ -42,7 +65,12 @@ pub(crate) enum NewValue {
     Int(i64),
     Float(f64),
     Tensor(NewTensor),
-    Object { class: String, attributes: Vec<(&'static str, NewValue)> },
+    /// The tensor that was written with this memo position.
+    Again(u32),
+    Object {
+        class: String,
+        attributes: Vec<(&'static str, NewValue)>,
+    },
 }
 
 impl NewValue {
@@ -65,10 +93,17 @@ impl NewValue {
             Self::Int(value) => drop(out.int(value)),
             Self::Float(value) => drop(out.float(value)),
             Self::Tensor(tensor) => {
-                let NewTensor { kind, shape, bytes } = tensor;
-                let key = records.add(bytes);
-                out.tensor(&FreshTensor { kind, key, sizes: shape, requires_grad: false });
+                let NewTensor { kind, shape, strides, content, memo } = tensor;
+                let key = match content {
+                    Content::Bytes(bytes) => records.add(bytes),
+                    Content::Record(key) => key,
+                };
+                out.tensor(&FreshTensor { kind, key, sizes: shape, strides, requires_grad: false });
+                if let Some(memo) = memo {
+                    out.put(memo);
+                }
             }
+            Self::Again(memo) => drop(out.get(memo)),
             Self::Object { class, attributes } => {
                 out.object(&class, |out| {
                     for (name, value) in attributes {
@@ -96,9 +131,15 @@ impl Records {
     }
 
     pub(crate) fn add(&mut self, bytes: Vec<u8>) -> String {
+        let key = self.reserve();
+        self.added.insert(key.clone(), bytes);
+        key
+    }
+
+    /// A key for a record that is made elsewhere.
+    pub(crate) fn reserve(&mut self) -> String {
         let key = self.next.to_string();
         self.next = self.next.saturating_add(1);
-        self.added.insert(key.clone(), bytes);
         key
     }
 }

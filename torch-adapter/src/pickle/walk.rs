@@ -21,7 +21,15 @@ fn run(record: &str, bytes: &[u8], limits: &Limits) -> Result<(Pickle, Slot), Er
     if u32::try_from(bytes.len()).is_err() {
         return Err(PickleFault::Length { found: bytes.len() as u64 }.at(record, 0));
     }
-    let mut walker = Walker { limits, bytes, out: Pickle::empty(record), stack: Vec::new(), marks: Vec::new(), ops: 0 };
+    let mut walker = Walker {
+        limits,
+        bytes,
+        out: Pickle::empty(record),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        ops: 0,
+        most_memos: bytes.len() / 2,
+    };
     let mut ops = Ops::new(bytes, 0);
     let root = loop {
         let at = ops.at();
@@ -55,6 +63,8 @@ struct Walker<'l> {
     stack: Vec<Slot>,
     marks: Vec<Mark>,
     ops: usize,
+    /// The highest memo position there can be.
+    most_memos: usize,
 }
 
 impl Walker<'_> {
@@ -157,9 +167,9 @@ impl Walker<'_> {
     fn put(&mut self, memo: u32) -> Result<(), PickleFault> {
         let wrong = |why| Err(PickleFault::Memo { found: memo.into(), why });
         let position = memo as usize;
-        // torch counts up; no writer can have filled more positions than there were instructions.
-        if position > self.ops {
-            return wrong("is far beyond the number of values so far");
+        // Setting one takes two bytes, so no pickle has more of them; torch counts up, our own additions continue its count.
+        if position > self.most_memos {
+            return wrong("is beyond what a pickle of this length can have");
         }
         let slot = self.pop()?;
         self.stack.push(slot);

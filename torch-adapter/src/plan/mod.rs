@@ -11,9 +11,8 @@ use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Model, StoreKey};
 use crate::sites::Op;
-use crate::sites::heap::TensorId;
 
 /// What `plan` needs besides the config.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +57,9 @@ impl Model {
         }
         warnings.extend(unmatched);
         warnings.extend(self.warnings(emit));
-        if config.quantizer == Quantizer::DoReFa && emit != Emit::Training && sites.iter().any(|s| s.settings().is_some())
+        if config.quantizer == Quantizer::DoReFa
+            && emit != Emit::Training
+            && sites.iter().any(|s| s.settings().is_some())
         {
             warnings.push(Reason::new(
                 "dorefa-rescales",
@@ -74,7 +75,10 @@ impl Model {
             return Ok(());
         }
         Err(Error::Ranges {
-            message: format!("made for `{}` ({}), but this model is {own}", ranges.model.file, ranges.model.fingerprint),
+            message: format!(
+                "made for `{}` ({}), but this model is {own}",
+                ranges.model.file, ranges.model.fingerprint
+            ),
         })
     }
 }
@@ -125,7 +129,7 @@ struct Planner<'a> {
     emit: Emit,
     ranges: Option<&'a Ranges>,
     /// Tensors that a weight site was decided for, with the op and its settings.
-    chosen: BTreeMap<TensorId, (String, Settings)>,
+    chosen: BTreeMap<StoreKey, (String, Settings)>,
     /// Activation sites without a range.
     missing: Vec<String>,
 }

@@ -67,13 +67,19 @@ impl Planner<'_> {
         }
         match self.emit {
             Emit::Baked | Emit::Packed => self.stored(op, tensor, settings),
-            Emit::Inference | Emit::Training => Decision::Quantize(settings),
+            // The scale comes from the values.
+            Emit::Inference => match self.model.stored(tensor) {
+                Ok(_) => Decision::Quantize(settings),
+                Err(reason) => Decision::Skip(reason),
+            },
+            Emit::Training => Decision::Quantize(settings),
         }
     }
 
     /// A weight that is quantized where it is stored has one value for all who read it.
     fn stored(&mut self, op: &Op, tensor: TensorId, settings: Settings) -> Decision {
-        if let Some((first, other)) = self.chosen.get(&tensor) {
+        let Some(key) = self.model.store_key(tensor) else { return skip("dtype", "it is no float tensor") };
+        if let Some((first, other)) = self.chosen.get(&key) {
             let same = Settings { entry: settings.entry, ..*other } == settings;
             return if same {
                 Decision::Quantize(settings)
@@ -84,7 +90,7 @@ impl Planner<'_> {
         if let Some(reason) = self.model.unstorable(tensor, self.emit) {
             return Decision::Skip(reason);
         }
-        self.chosen.insert(tensor, (op.name.clone(), settings));
+        self.chosen.insert(key, (op.name.clone(), settings));
         Decision::Quantize(settings)
     }
 }

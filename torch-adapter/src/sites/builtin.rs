@@ -1,6 +1,6 @@
 //! Functions of the language and of `torch` that hand a tensor or an object on.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::heap::ObjectId;
 use super::value::{Axes, Value};
@@ -9,7 +9,7 @@ use crate::code::ExprId;
 /// A builtin that needs the walker.
 pub(super) enum Special {
     /// `getattr(object, "name")`.
-    GetAttribute(ObjectId, Rc<str>),
+    GetAttribute(ObjectId, Arc<str>),
     /// `fork(callee, …)`.
     Fork(Value, Vec<(ExprId, Value)>),
     /// A fake-quantization op of the framework.
@@ -21,7 +21,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
     let argument = |index: usize| arguments.get(index).map_or(&Value::Unknown, |(_, value)| value);
     Ok(match path {
         "getattr" => match (argument(0), argument(1)) {
-            (Value::Object(object), Value::Str(name)) => return Err(Special::GetAttribute(*object, Rc::clone(name))),
+            (Value::Object(object), Value::Str(name)) => return Err(Special::GetAttribute(*object, Arc::clone(name))),
             _ => Value::Unknown,
         },
         "fork" => return Err(Special::Fork(argument(0).clone(), arguments.get(1..).unwrap_or_default().to_vec())),

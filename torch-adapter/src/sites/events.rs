@@ -1,7 +1,7 @@
 //! What following the code yields.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::heap::{ObjectId, TensorId};
 use super::program::FunctionRef;
@@ -34,7 +34,7 @@ pub(super) struct CallEvent {
     /// The call, or, in a free function, the call that led there.
     pub(super) spot: Spot,
     /// Set where the call stands in a free function.
-    pub(super) anchor: Option<Rc<Anchor>>,
+    pub(super) anchor: Option<Arc<Anchor>>,
     /// Positional arguments: expression, value, text.
     pub(super) arguments: Vec<(ExprId, Value, String)>,
     /// Whether a quantizer takes the value.
@@ -76,7 +76,7 @@ pub(super) struct Walk {
     /// Objects of which some method runs.
     pub(super) visited: BTreeSet<ObjectId>,
     /// Dotted names that are called: `torch.save`, `ops.….…`.
-    pub(super) called: BTreeSet<Rc<str>>,
+    pub(super) called: BTreeSet<Arc<str>>,
     /// Whether calls nest deeper than is followed, or there are more of them.
     pub(super) cut: bool,
 }

@@ -1,7 +1,7 @@
 //! One function while it is followed: its names and the values of its expressions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::events::Anchor;
 use super::heap::ObjectId;
@@ -15,7 +15,7 @@ pub(super) struct Frame<'a> {
     pub(super) function: &'a Function,
     pub(super) text: &'a str,
     pub(super) object: Option<ObjectId>,
-    pub(super) anchor: Option<Rc<Anchor>>,
+    pub(super) anchor: Option<Arc<Anchor>>,
     pub(super) depth: usize,
     pub(super) locals: BTreeMap<&'a str, Value>,
     /// Names that are assigned in a loop and elsewhere too.

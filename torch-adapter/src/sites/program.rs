@@ -69,6 +69,11 @@ impl Program {
         Ok(program)
     }
 
+    /// Whether a record of this name holds source.
+    pub fn is_source(record: &str) -> bool {
+        module_of(record).is_some()
+    }
+
     /// All files.
     pub fn files(&self) -> &[CodeFile] {
         &self.files

@@ -106,14 +106,8 @@ pub const CALLS: &[CallRule] = &[
         output: false,
         ..weighted("torch.embedding_bag", "EmbeddingBag", 0)
     },
-    CallRule {
-        inputs: &[],
-        ..weighted("__torch__.torch.nn.functional.embedding", "Embedding", 0)
-    },
-    CallRule {
-        inputs: &[],
-        ..weighted("__torch__.torch.nn.functional.embedding_bag", "EmbeddingBag", 0)
-    },
+    CallRule { inputs: &[], ..weighted("__torch__.torch.nn.functional.embedding", "Embedding", 0) },
+    CallRule { inputs: &[], ..weighted("__torch__.torch.nn.functional.embedding_bag", "EmbeddingBag", 0) },
     recurrent("torch.lstm", "LSTM"),
     recurrent("torch.gru", "GRU"),
     recurrent("torch.rnn_tanh", "RNN"),

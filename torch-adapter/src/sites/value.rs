@@ -1,6 +1,6 @@
 //! What an expression can stand for while the code is followed without running it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::heap::{Item, ObjectId, TensorId};
 
@@ -19,9 +19,9 @@ pub(super) enum Axes {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// An attribute of an object.
-    Attribute(ObjectId, Rc<str>),
+    Attribute(ObjectId, Arc<str>),
     /// An element of a list that is an attribute.
-    Element(ObjectId, Rc<str>, usize),
+    Element(ObjectId, Arc<str>, usize),
     /// `CONSTANTS.cN`, or an element of it.
     Constant(usize),
 }
@@ -48,15 +48,15 @@ pub(super) enum Value {
     /// A list of parts of a tensor along one axis.
     Parts(Weight),
     /// A list or tuple.
-    List(Rc<[Value]>),
+    List(Arc<[Value]>),
     /// A tensor that a quantizer made; from a tensor of the model where that is known.
     Quantized(Option<TensorId>),
     /// A dotted name that is no local: `torch.conv2d`, `__torch__.….relu`.
-    Path(Rc<str>),
+    Path(Arc<str>),
     /// A method of a module.
-    Method(ObjectId, Rc<str>),
+    Method(ObjectId, Arc<str>),
     /// A string literal.
-    Str(Rc<str>),
+    Str(Arc<str>),
     /// `None`.
     None,
     /// What no way leads to: `uninitialized(…)`, which stands where an exception was raised.
@@ -71,7 +71,7 @@ impl Value {
             Item::Tensor(tensor) => Self::Weight(Weight { tensor: *tensor, origin: origin.clone(), axes: Axes::Same }),
             Item::List(items) => {
                 let element = |index: usize| match origin {
-                    Origin::Attribute(object, name) => Origin::Element(*object, Rc::clone(name), index),
+                    Origin::Attribute(object, name) => Origin::Element(*object, Arc::clone(name), index),
                     Origin::Element(..) | Origin::Constant(_) => origin.clone(),
                 };
                 // One level: lists of lists of tensors take part in no call of the table.

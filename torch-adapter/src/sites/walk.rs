@@ -4,7 +4,7 @@
 //! activations are unknown. Where two ways meet with different values, the value is unknown.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::events::{Anchor, CallEvent, QuantizerCall, Read, Spot, Walk};
 use super::frame::{Frame, vague_names};
@@ -65,7 +65,7 @@ impl<'a> Walker<'a> {
         place: FunctionRef,
         object: Option<ObjectId>,
         arguments: Vec<Value>,
-        anchor: Option<Rc<Anchor>>,
+        anchor: Option<Arc<Anchor>>,
         depth: usize,
     ) -> Value {
         if depth > MAX_DEPTH || self.memo.len() > MAX_CONTEXTS {
@@ -221,7 +221,7 @@ impl<'a> Walker<'a> {
         let Some(expr) = frame.id(index) else { return Value::Unknown };
         match frame.value(callee) {
             Value::Method(object, name) => self.method(frame, *object, name, &positional, expr),
-            Value::Path(path) => self.function(frame, &Rc::clone(path), positional, expr),
+            Value::Path(path) => self.function(frame, &Arc::clone(path), positional, expr),
             _ => Value::Unknown,
         }
     }
@@ -269,15 +269,15 @@ impl<'a> Walker<'a> {
         Value::Quantized(tensor)
     }
 
-    fn function(&mut self, frame: &Frame<'a>, path: &Rc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
-        self.walk.called.insert(Rc::clone(path));
+    fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
+        self.walk.called.insert(Arc::clone(path));
         if let Some(rule) = table::find(&unmangle(path)) {
             return self.event(frame, rule, arguments, expr);
         }
         if let Some(place) = self.program.find_function(path) {
             let anchor = frame.anchor.clone().or_else(|| {
                 let spot = Spot { object: frame.object?, function: frame.place, expr };
-                Some(Rc::new(Anchor { spot, arguments: arguments.clone() }))
+                Some(Arc::new(Anchor { spot, arguments: arguments.clone() }))
             });
             let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
             return self.run(place, None, arguments, anchor, frame.depth + 1);

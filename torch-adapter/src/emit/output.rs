@@ -1,0 +1,215 @@
+//! The changes to an archive: texts, pickles, weights.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quant_math::DType;
+use quant_math::plan::Plan;
+use quant_math::weights::WeightMap;
+
+use super::editor::Editor;
+use super::library;
+use super::rewrite::{Rewritten, rewrite};
+use super::value::{NewValue, Records};
+use super::weights::Observed;
+use crate::error::{At, Error};
+use crate::mark::{self, Mark};
+use crate::model::{Folder, Model, StoreKey, Stored};
+use crate::pickle::{Fresh, Slot, Splice};
+
+/// A weight whose values or codes are made while the archive is written.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) stored: Stored,
+    pub(super) map: Arc<WeightMap>,
+}
+
+impl Pending {
+    pub(super) fn dtype(&self) -> DType {
+        self.stored.dtype
+    }
+}
+
+/// Everything that differs from the input archive.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Records with new content; some are new.
+    pub(super) replaced: BTreeMap<String, Vec<u8>>,
+    /// Records that go.
+    pub(super) removed: BTreeSet<String>,
+    /// Storages whose values are quantized in place.
+    pub(super) baked: BTreeMap<StoreKey, Pending>,
+    /// New records of codes.
+    pub(super) codes: BTreeMap<String, Pending>,
+    /// New values for slots of a pickle.
+    pub(super) slots: Vec<(Folder, Slot, NewValue)>,
+    /// New constants, in order.
+    pub(super) constants: Vec<NewValue>,
+    pub(super) data_records: Records,
+    pub(super) constant_records: Records,
+    /// The next free memo position of each pickle.
+    data_memo: u32,
+    constant_memo: u32,
+}
+
+impl Output {
+    pub(super) fn new(model: &Model) -> Self {
+        let keys = |folder: Folder| {
+            let prefix = format!("{}/", folder.name());
+            let names = model.archive().records();
+            Records::after(names.filter_map(|name| name.strip_prefix(prefix.as_str())))
+        };
+        Self {
+            replaced: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            baked: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            slots: Vec::new(),
+            constants: Vec::new(),
+            data_records: keys(Folder::Data),
+            constant_records: keys(Folder::Constants),
+            data_memo: Splice::new(model.data()).new_memo(),
+            constant_memo: model.constants().map_or(0, |pickle| Splice::new(pickle).new_memo()),
+        }
+    }
+
+    /// Quantize a weight where it is stored; once, however many sites share it.
+    pub(super) fn bake(&mut self, observed: &Observed) {
+        let pending = || Pending { stored: observed.stored.clone(), map: Arc::clone(&observed.map) };
+        self.baked.entry(observed.key).or_insert_with(pending);
+    }
+
+    /// A memo position that nothing uses.
+    pub(super) fn new_memo(&mut self, folder: Folder) -> u32 {
+        let next = match folder {
+            Folder::Data => &mut self.data_memo,
+            Folder::Constants => &mut self.constant_memo,
+        };
+        let memo = *next;
+        *next = next.saturating_add(1);
+        memo
+    }
+
+    pub(super) fn records(&mut self, folder: Folder) -> &mut Records {
+        match folder {
+            Folder::Data => &mut self.data_records,
+            Folder::Constants => &mut self.constant_records,
+        }
+    }
+
+    /// Say in the archive what was done.
+    pub(super) fn mark(&mut self, before: Option<&Mark>, plan: &Plan) -> Result<(), Error> {
+        let text = Mark::after(before, plan).text().map_err(|error| Error::Plan { message: error.to_string() })?;
+        self.replaced.insert(mark::RECORD.to_owned(), text.into_bytes());
+        Ok(())
+    }
+
+    /// Turn what the editor collected into records.
+    pub(super) fn finish(&mut self, editor: Editor<'_>) -> Result<(), Error> {
+        let model = editor.model;
+        let rewritten = rewrite(model.program(), model.heap(), editor.edits)?;
+        if !editor.used.is_empty() {
+            self.library(model, &editor.used)?;
+        }
+        self.data(model, &rewritten, editor.attributes)?;
+        self.constants(model)?;
+        for (record, text) in rewritten.records {
+            // Its positions are those of the old text.
+            let debug = format!("{record}.debug_pkl");
+            if model.archive().has(&debug) {
+                self.removed.insert(debug);
+            }
+            self.replaced.insert(record, text.into_bytes());
+        }
+        Ok(())
+    }
+
+    /// The library's record, with what an earlier run put there.
+    fn library(&mut self, model: &Model, used: &library::Used) -> Result<(), Error> {
+        let mut used = used.clone();
+        let found = model.program().files().iter().find(|file| file.record == library::RECORD);
+        let Some(found) = found else {
+            self.replaced.insert(library::RECORD.to_owned(), used.source().into_bytes());
+            return Ok(());
+        };
+        used.without(&found.source);
+        if !used.is_empty() {
+            let text = format!("{}{}", found.text, used.source());
+            crate::code::parse(&text).map_err(|error| Error::Code {
+                message: format!("found {}, expected {}", error.found, error.expected),
+                at: At::within(library::RECORD, error.offset),
+            })?;
+            self.replaced.insert(library::RECORD.to_owned(), text.into_bytes());
+        }
+        Ok(())
+    }
+
+    fn data(
+        &mut self,
+        model: &Model,
+        rewritten: &Rewritten,
+        attributes: BTreeMap<crate::sites::heap::ObjectId, Vec<(String, NewValue)>>,
+    ) -> Result<(), Error> {
+        let pickle = model.data();
+        let mut splice = Splice::new(pickle);
+        let object = |id| {
+            let found = model.slot(id).and_then(|slot| pickle.object(slot));
+            found.ok_or_else(|| Error::Plan { message: "an object is gone".to_owned() })
+        };
+        for (id, class) in &rewritten.classes {
+            splice.set_class(object(*id)?, class)?;
+        }
+        for (id, values) in attributes {
+            let object = object(id)?;
+            for (name, value) in values {
+                let mut fresh = Fresh::new();
+                value.write(&mut fresh, &mut self.data_records);
+                splice.add_attribute(object, &name, fresh)?;
+            }
+        }
+        self.replace_slots(Folder::Data, &mut splice)?;
+        if !splice.is_empty() {
+            self.replaced.insert(pickle.record().to_owned(), splice.finish()?);
+        }
+        self.add_records(Folder::Data);
+        Ok(())
+    }
+
+    fn constants(&mut self, model: &Model) -> Result<(), Error> {
+        let Some(pickle) = model.constants() else { return Ok(()) };
+        let mut splice = Splice::new(pickle);
+        self.replace_slots(Folder::Constants, &mut splice)?;
+        if !self.constants.is_empty() {
+            let mut fresh = Fresh::new();
+            for value in std::mem::take(&mut self.constants) {
+                value.write(&mut fresh, &mut self.constant_records);
+            }
+            splice.extend_root(fresh)?;
+        }
+        if !splice.is_empty() {
+            self.replaced.insert(pickle.record().to_owned(), splice.finish()?);
+        }
+        self.add_records(Folder::Constants);
+        Ok(())
+    }
+
+    fn replace_slots(&mut self, folder: Folder, splice: &mut Splice<'_>) -> Result<(), Error> {
+        for (of, slot, value) in std::mem::take(&mut self.slots) {
+            if of == folder {
+                let mut fresh = Fresh::new();
+                value.write(&mut fresh, self.records(folder));
+                splice.replace(slot, fresh)?;
+            } else {
+                self.slots.push((of, slot, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_records(&mut self, folder: Folder) {
+        let added = std::mem::take(&mut self.records(folder).added);
+        for (key, bytes) in added {
+            self.replaced.insert(format!("{}/{key}", folder.name()), bytes);
+        }
+    }
+}

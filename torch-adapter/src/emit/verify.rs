@@ -1,0 +1,46 @@
+//! Reading what was written, before it takes its name.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use quant_math::plan::Plan;
+
+use crate::error::Error;
+use crate::model::Model;
+
+/// Read the written archive: every record's checksum, the pickles, the code; every attribute that a class declares must be in its
+/// objects; and a second run must find the plan's sites quantized.
+pub(super) fn verify(path: &Path, before: &Model, plan: &Plan) -> Result<(), Error> {
+    let failed = |message: String| Error::Verify { message };
+    let model = Model::open(path).map_err(|error| failed(error.to_string()))?;
+    model.archive().check_all().map_err(|error| failed(error.to_string()))?;
+    let known: BTreeSet<String> = missing(before).into_iter().collect();
+    if let Some(found) = missing(&model).into_iter().find(|found| !known.contains(found)) {
+        return Err(failed(found));
+    }
+    for site in plan.quantized() {
+        if model.marked(&site.op, site.kind, &site.tensor).is_none() {
+            return Err(failed(format!("the record of what was done does not name {} of `{}`", site.kind, site.op)));
+        }
+    }
+    Ok(())
+}
+
+/// Attributes that a class declares and an object of it does not have.
+fn missing(model: &Model) -> Vec<String> {
+    let mut missing = Vec::new();
+    for object in &model.heap().objects {
+        let class = model.program().find_class(&object.class).and_then(|place| model.program().class(place));
+        let Some(class) = class else {
+            missing.push(format!("class `{}` is not in the code", object.class));
+            continue;
+        };
+        for attribute in class.attributes.iter().filter(|attribute| !attribute.constant) {
+            if object.attribute(&attribute.name).is_none() {
+                missing
+                    .push(format!("`{}` has no attribute `{}`, which its class declares", object.path, attribute.name));
+            }
+        }
+    }
+    missing
+}
