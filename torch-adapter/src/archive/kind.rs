@@ -17,7 +17,6 @@ pub(super) fn check(archive: &Archive) -> Result<(), Error> {
         return Err(ArchiveFault::NotAnArchive { found, help }.at(0));
     }
     for name in ["data.pkl", "constants.pkl"] {
-    for name in ["data.pkl", "constants.pkl", version_record(archive)] {
         if !archive.has(name) {
             return Err(ArchiveFault::Missing { name: name.to_owned() }.at(0));
         }
@@ -46,7 +45,6 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
     {
         ("a torch.export archive (.pt2)", script)
     } else if any(|name| name.ends_with("/.data/extern_modules")) {
-    } else if has(".data/extern_modules") || has(".data/version") && !has("constants.pkl") && !has("data.pkl") {
         ("a torch.package archive", script)
     } else if has("data.pkl") && !has("constants.pkl") && !any(|name| name.contains("/code/")) {
         ("a torch.save file (a state_dict or a pickled module): it holds no code", script)
@@ -55,23 +53,16 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
     } else if any(|name| name.ends_with(".weights.h5")) {
         ("a Keras model", "use `tf-rewriter` for it")
     } else if !has("data.pkl") && !VERSION.into_iter().any(has) {
-    } else if !has("data.pkl") && !has(version_record(archive)) {
         ("a zip archive of another kind", script)
     } else {
         return None;
     })
 }
 
-/// From version 6 on, which a model with `gelu` or `linspace` has, torch writes the version below `.data/`, and reads it there first.
-fn version_record(archive: &Archive) -> &'static str {
-    if archive.has(".data/version") { ".data/version" } else { "version" }
-}
-
 fn version(archive: &Archive) -> Result<(), Error> {
     let Some(record) = VERSION.into_iter().find(|record| archive.has(record)) else {
         return Err(ArchiveFault::Missing { name: "version".to_owned() }.at(0));
     };
-    let record = version_record(archive);
     let text = archive.read(record)?;
     let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
     if number.is_some_and(|number| (OLDEST..=NEWEST).contains(&number)) {
