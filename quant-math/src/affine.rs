@@ -1,5 +1,6 @@
 //! Scale, zero point and grid: the reference codes and values.
 
+use crate::columns::Parameters;
 use crate::{Grid, MathError, Range, Rounding, simd};
 
 /// An affine map between real numbers and codes: `real = (q − zero_point) · scale`.
@@ -135,6 +136,19 @@ pub(crate) struct Steps {
     /// `quant_max − zero_point`.
     pub(crate) high: f32,
     pub(crate) zero_point: f32,
+}
+
+impl From<Steps> for Parameters {
+    fn from(steps: Steps) -> Self {
+        [steps.scale, steps.low, steps.high, steps.zero_point, 0.0]
+    }
+}
+
+impl From<Parameters> for Steps {
+    #[inline(always)]
+    fn from([scale, low, high, zero_point, _]: Parameters) -> Self {
+        Self { scale, low, high, zero_point }
+    }
 }
 
 impl Steps {

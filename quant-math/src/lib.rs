@@ -16,6 +16,7 @@
 )]
 
 pub mod affine;
+mod columns;
 pub mod config;
 pub mod data;
 pub mod difference;
@@ -23,6 +24,7 @@ mod error;
 pub mod grid;
 pub mod inspection;
 pub mod kernels;
+mod layout;
 pub mod metrics;
 mod ordered;
 pub mod plan;

@@ -1,8 +1,8 @@
 //! Scale and zero point for each channel of a tensor.
 
 use crate::affine::Steps;
-use crate::simd;
-use crate::weights::ChannelLayout;
+use crate::columns::{Columns, Parameters};
+use crate::layout::ChannelLayout;
 use crate::{Affine, Grid, MathError, Rounding};
 
 /// One affine map per channel, all on one grid.
@@ -12,17 +12,7 @@ pub struct AffineMap {
     grid: Grid,
     rounding: Rounding,
     channels: Vec<Affine>,
-    /// What the loops read, per channel or, where the layout has a tile, per position in it.
-    slots: Slots,
-}
-
-/// Columns of [`Steps`], so that neighbouring elements read neighbouring numbers.
-#[derive(Debug, Clone, PartialEq)]
-struct Slots {
-    scale: Vec<f32>,
-    low: Vec<f32>,
-    high: Vec<f32>,
-    zero_point: Vec<f32>,
+    columns: Columns,
 }
 
 impl AffineMap {
@@ -45,11 +35,8 @@ impl AffineMap {
         if found != layout.channels || channels.len() != found {
             return Err(MathError::Layout { expected: layout.channels, found });
         }
-        let slots = match layout.tile() {
-            Some(tile) => Slots::new((0..tile).filter_map(|i| channels.get(layout.channel(i)))),
-            None => Slots::new(channels.iter()),
-        };
-        Ok(Self { layout, grid, rounding, channels, slots })
+        let steps: Vec<Parameters> = channels.iter().map(|affine| affine.steps().into()).collect();
+        Ok(Self { layout, grid, rounding, channels, columns: Columns::new(layout, &steps) })
     }
 
     /// Where the channels lie.
@@ -88,26 +75,13 @@ impl AffineMap {
     }
 
     pub(crate) fn values_into(&self, offset: usize, src: &[f32], dst: &mut [f32]) {
-        match self.rounding {
-            Rounding::Nearest => {
-                self.map(
-                    offset,
-                    src,
-                    dst,
-                    #[inline(always)]
-                    |steps, x| steps.value(steps.nearest(x)),
-                );
-            }
-            Rounding::Truncate => {
-                self.map(
-                    offset,
-                    src,
-                    dst,
-                    #[inline(always)]
-                    |steps, x| steps.value(steps.truncate(x)),
-                );
-            }
-        }
+        self.map(
+            offset,
+            src,
+            dst,
+            #[inline(always)]
+            |parameters, steps| parameters.value(steps),
+        );
     }
 
     #[inline(always)]
@@ -118,84 +92,40 @@ impl AffineMap {
         dst: &mut [C],
         code: impl Fn(i32) -> C + Copy + Sync,
     ) {
+        self.map(
+            offset,
+            src,
+            dst,
+            #[inline(always)]
+            |parameters, steps| code(parameters.code(steps)),
+        );
+    }
+
+    /// `dst[i] = finish(parameters of element offset + i, its rounded and saturated steps)`.
+    #[inline(always)]
+    fn map<B: Send>(&self, offset: usize, src: &[f32], dst: &mut [B], finish: impl Fn(Steps, f32) -> B + Copy + Sync) {
+        // One loop for each rounding, so that neither has a branch in it.
         match self.rounding {
-            Rounding::Nearest => {
-                self.map(
-                    offset,
-                    src,
-                    dst,
-                    #[inline(always)]
-                    |steps, x| code(steps.code(steps.nearest(x))),
-                );
-            }
-            Rounding::Truncate => {
-                self.map(
-                    offset,
-                    src,
-                    dst,
-                    #[inline(always)]
-                    |steps, x| code(steps.code(steps.truncate(x))),
-                );
-            }
-        }
-    }
-
-    /// `dst[i] = map(parameters of element offset + i, src[i])`.
-    #[inline(always)]
-    fn map<B: Send>(&self, offset: usize, src: &[f32], dst: &mut [B], map: impl Fn(Steps, f32) -> B + Copy + Sync) {
-        simd::zip(src, dst, |position, src, dst| {
-            let offset = offset + position;
-            simd::run(
+            Rounding::Nearest => self.columns.update(
+                offset,
+                src,
+                dst,
                 #[inline(always)]
-                || match self.layout.tile() {
-                    Some(tile) => self.map_tiled(tile, offset, src, dst, map),
-                    None => self.map_runs(offset, src, dst, map),
+                |columns, x, y| {
+                    let steps = Steps::from(columns);
+                    *y = finish(steps, steps.nearest(x));
                 },
-            );
-        });
-    }
-
-    #[inline(always)]
-    fn map_tiled<B>(&self, tile: usize, offset: usize, src: &[f32], dst: &mut [B], map: impl Fn(Steps, f32) -> B) {
-        let Slots { scale, low, high, zero_point } = &self.slots;
-        let (mut src, mut dst, mut position) = (src, dst, offset % tile);
-        while !src.is_empty() {
-            let (piece, rest) = src.split_at((tile - position).min(src.len()));
-            let (out, tail) = dst.split_at_mut(piece.len());
-            let columns = [scale, low, high, zero_point].map(|column| column.get(position..).unwrap_or_default());
-            let [scale, low, high, zero_point] = columns;
-            let parameters = scale.iter().zip(low).zip(high).zip(zero_point);
-            for ((x, y), (((scale, low), high), zero_point)) in piece.iter().zip(out).zip(parameters) {
-                *y = map(Steps { scale: *scale, low: *low, high: *high, zero_point: *zero_point }, *x);
-            }
-            (src, dst, position) = (rest, tail, 0);
-        }
-    }
-
-    #[inline(always)]
-    fn map_runs<B>(&self, offset: usize, src: &[f32], dst: &mut [B], map: impl Fn(Steps, f32) -> B) {
-        let inner = self.layout.inner;
-        let (mut src, mut dst, mut offset) = (src, dst, offset);
-        while !src.is_empty() {
-            let Some(affine) = self.channels.get(self.layout.channel(offset)) else { return };
-            let steps = affine.steps();
-            let (run, rest) = src.split_at((inner - offset % inner).min(src.len()));
-            let (out, tail) = dst.split_at_mut(run.len());
-            run.iter().zip(out).for_each(|(x, y)| *y = map(steps, *x));
-            offset += run.len();
-            (src, dst) = (rest, tail);
-        }
-    }
-}
-
-impl Slots {
-    fn new<'a>(channels: impl Iterator<Item = &'a Affine>) -> Self {
-        let steps: Vec<Steps> = channels.map(|affine| affine.steps()).collect();
-        Self {
-            scale: steps.iter().map(|s| s.scale).collect(),
-            low: steps.iter().map(|s| s.low).collect(),
-            high: steps.iter().map(|s| s.high).collect(),
-            zero_point: steps.iter().map(|s| s.zero_point).collect(),
+            ),
+            Rounding::Truncate => self.columns.update(
+                offset,
+                src,
+                dst,
+                #[inline(always)]
+                |columns, x, y| {
+                    let steps = Steps::from(columns);
+                    *y = finish(steps, steps.truncate(x));
+                },
+            ),
         }
     }
 }

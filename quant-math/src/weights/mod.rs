@@ -7,7 +7,6 @@
 mod abs_sum;
 mod affine_map;
 mod dequant;
-mod layout;
 mod map;
 mod measure;
 mod observe;
@@ -15,7 +14,6 @@ mod view;
 
 pub use affine_map::AffineMap;
 pub use dequant::Dequant;
-pub use layout::ChannelLayout;
 pub use map::WeightMap;
 pub use measure::measure;
 pub use observe::{observe, observe_ranges};
@@ -23,6 +21,7 @@ pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
 use abs_sum::AbsSum;
 
+pub use crate::layout::ChannelLayout;
 pub use crate::simd::CHUNK;
 
 #[cfg(test)]

@@ -39,12 +39,12 @@ impl ChannelLayout {
     }
 
     /// Elements after which the parameters repeat, where a loop should read them side by side instead of run by run: short
-    /// runs that come again and again. At least 64, a multiple of `channels · inner`.
+    /// runs that come again and again. At least 512, a multiple of `channels · inner`.
     pub(crate) fn tile(self) -> Option<usize> {
         let short = self.channels > 1 && self.inner < 32 && self.outer >= 4 && !self.is_empty();
         short.then(|| {
             let period = self.channels * self.inner;
-            period * 64_usize.div_ceil(period)
+            period * 512_usize.div_ceil(period)
         })
     }
 

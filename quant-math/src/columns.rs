@@ -1,0 +1,95 @@
+//! Loops whose parameters change from channel to channel.
+
+use crate::layout::ChannelLayout;
+use crate::simd;
+
+/// The parameters of one channel; a kernel that has fewer leaves the rest 0.
+pub(crate) type Parameters = [f32; 5];
+
+/// The parameters of each channel of a layout, kept as the loops read them: one column per parameter, with an entry per
+/// channel or, where channels alternate quickly, per position of the layout's tile.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Columns {
+    layout: ChannelLayout,
+    // Zipped slices are what the compiler turns into vector loads; an array of arrays it does not.
+    columns: [Vec<f32>; 5],
+}
+
+impl Columns {
+    /// From the parameters of each channel; channels without any have zeros.
+    pub(crate) fn new(layout: ChannelLayout, channels: &[Parameters]) -> Self {
+        let column = |parameter: fn(&Parameters) -> f32| {
+            let of = |channel: usize| channels.get(channel).map(parameter).unwrap_or_default();
+            match layout.tile() {
+                Some(tile) => (0..tile).map(|position| of(layout.channel(position))).collect(),
+                None => (0..layout.channels).map(of).collect(),
+            }
+        };
+        let columns = [
+            column(|[a, ..]| *a),
+            column(|[_, b, ..]| *b),
+            column(|[_, _, c, ..]| *c),
+            column(|[.., d, _]| *d),
+            column(|[.., e]| *e),
+        ];
+        Self { layout, columns }
+    }
+
+    /// `update(parameters of element offset + i, src[i], &mut dst[i])`, as far as both reach; parallel where they are long.
+    #[inline(always)]
+    pub(crate) fn update<A: Copy + Sync, B: Send>(
+        &self,
+        offset: usize,
+        src: &[A],
+        dst: &mut [B],
+        update: impl Fn(Parameters, A, &mut B) + Copy + Sync,
+    ) {
+        simd::zip(src, dst, |position, src, dst| {
+            let offset = offset + position;
+            simd::run(
+                #[inline(always)]
+                || match self.layout.tile() {
+                    Some(tile) => self.update_tiled(tile, offset, src, dst, update),
+                    None => self.update_runs(offset, src, dst, update),
+                },
+            );
+        });
+    }
+
+    #[inline(always)]
+    fn update_tiled<A: Copy, B>(
+        &self,
+        tile: usize,
+        offset: usize,
+        src: &[A],
+        dst: &mut [B],
+        update: impl Fn(Parameters, A, &mut B),
+    ) {
+        let (mut src, mut dst, mut position) = (src, dst, offset % tile);
+        while !src.is_empty() {
+            let (piece, rest) = src.split_at((tile - position).min(src.len()));
+            let (out, tail) = dst.split_at_mut(piece.len());
+            let [a, b, c, d, e] = self.columns.each_ref().map(|column| column.get(position..).unwrap_or_default());
+            let parameters = a.iter().zip(b).zip(c).zip(d).zip(e);
+            for ((x, y), ((((a, b), c), d), e)) in piece.iter().zip(out).zip(parameters) {
+                update([*a, *b, *c, *d, *e], *x, y);
+            }
+            (src, dst, position) = (rest, tail, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn update_runs<A: Copy, B>(&self, offset: usize, src: &[A], dst: &mut [B], update: impl Fn(Parameters, A, &mut B)) {
+        let inner = self.layout.inner.max(1);
+        let (mut src, mut dst, mut offset) = (src, dst, offset);
+        while !src.is_empty() {
+            let channel = self.layout.channel(offset);
+            let parameters = self.columns.each_ref().map(|column| column.get(channel).copied().unwrap_or_default());
+            let (run, rest) = src.split_at((inner - offset % inner).min(src.len()));
+            let (out, tail) = dst.split_at_mut(run.len());
+            run.iter().zip(out).for_each(|(x, y)| update(parameters, *x, y));
+            offset += run.len();
+            (src, dst) = (rest, tail);
+        }
+    }
+}
