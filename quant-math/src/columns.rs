@@ -69,10 +69,10 @@ impl Columns {
         while !src.is_empty() {
             let (piece, rest) = src.split_at((tile - position).min(src.len()));
             let (out, tail) = dst.split_at_mut(piece.len());
-            let [a, b, c, d, e] = self.columns.each_ref().map(|column| column.get(position..).unwrap_or_default());
-            let parameters = a.iter().zip(b).zip(c).zip(d).zip(e);
-            for ((x, y), ((((a, b), c), d), e)) in piece.iter().zip(out).zip(parameters) {
-                update([*a, *b, *c, *d, *e], *x, y);
+            let [p0, p1, p2, p3, p4] = self.columns.each_ref().map(|column| column.get(position..).unwrap_or_default());
+            let parameters = p0.iter().zip(p1).zip(p2).zip(p3).zip(p4);
+            for ((x, y), ((((p0, p1), p2), p3), p4)) in piece.iter().zip(out).zip(parameters) {
+                update([*p0, *p1, *p2, *p3, *p4], *x, y);
             }
             (src, dst, position) = (rest, tail, 0);
         }

@@ -32,8 +32,16 @@ pub enum MathError {
         /// Upper end, 0 included.
         max: f32,
     },
-    /// `min > max`.
-    #[error("range [{min}, {max}] is empty: min is greater than max")]
+    /// The grid's step does not fit into float32.
+    #[error("range [{min:e}, {max:e}] is too narrow: its step would be below the smallest normal float32")]
+    RangeUnderflow {
+        /// Lower end.
+        min: f32,
+        /// Upper end.
+        max: f32,
+    },
+    /// `min > max`, or `min = max ≠ 0` where that has no step.
+    #[error("range [{min:e}, {max:e}] is empty, expected min to be less than max")]
     EmptyRange {
         /// Lower end.
         min: f32,
@@ -67,6 +75,24 @@ pub enum MathError {
         /// Channels of the layout.
         channels: usize,
     },
+    /// Scale, zero point and codes that do not belong together.
+    #[error("scale {scale:e} with zero point {zero_point} does not fit the codes {quant_min} to {quant_max}")]
+    Parameters {
+        /// Positive, finite, with a finite inverse.
+        scale: f32,
+        /// One of the codes.
+        zero_point: i32,
+        /// The lowest code.
+        quant_min: i32,
+        /// The highest code.
+        quant_max: i32,
+    },
+    /// A decay without a moving average.
+    #[error("a decay of {decay} is out of range, expected more than 0 and less than 1")]
+    Decay {
+        /// The decay.
+        decay: f64,
+    },
     /// No integer codes of the asked size exist.
     #[error("values of {bits} bits have no integer codes of at most {expected} bits")]
     NoCodes {
@@ -85,11 +111,14 @@ impl MathError {
             Self::Bits { .. } => "M0102",
             Self::RangeOverflow { .. } => "M0103",
             Self::EmptyRange { .. } => "M0104",
+            Self::RangeUnderflow { .. } => "M0110",
             Self::Layout { .. } => "M0105",
             Self::Axis { .. } => "M0106",
             Self::Empty => "M0107",
             Self::Granularity { .. } => "M0108",
             Self::NoCodes { .. } => "M0109",
+            Self::Parameters { .. } => "M0111",
+            Self::Decay { .. } => "M0112",
         }
     }
 
@@ -105,7 +134,7 @@ impl MathError {
             }
             Self::Granularity { .. } => Some("leave `per_channel` out for this quantizer".into()),
             Self::NoCodes { .. } => Some("use `--emit baked`, or a width of at most 8 bits".into()),
-            Self::Bits { .. } | Self::EmptyRange { .. } | Self::Layout { .. } | Self::Axis { .. } | Self::Empty => None,
+            _ => None,
         }
     }
 }

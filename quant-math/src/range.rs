@@ -55,6 +55,20 @@ impl Range {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 
+    /// Both ends moved by `rate·(to − end)`, in float32.
+    ///
+    /// # Errors
+    ///
+    /// [`MathError::RangeOverflow`] where `to − end` is infinite.
+    pub fn towards(self, to: Self, rate: f32) -> Result<Self, MathError> {
+        let moved = Self { min: self.min + rate * (to.min - self.min), max: self.max + rate * (to.max - self.max) };
+        if moved.min.is_finite() && moved.max.is_finite() {
+            Ok(moved)
+        } else {
+            Err(MathError::RangeOverflow { min: self.min.min(to.min), max: self.max.max(to.max) })
+        }
+    }
+
     /// The range widened so that it includes 0: `[min(min, 0), max(max, 0)]`.
     #[must_use]
     pub fn with_zero(self) -> Self {

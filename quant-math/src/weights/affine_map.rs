@@ -75,13 +75,7 @@ impl AffineMap {
     }
 
     pub(crate) fn values_into(&self, offset: usize, src: &[f32], dst: &mut [f32]) {
-        self.map(
-            offset,
-            src,
-            dst,
-            #[inline(always)]
-            |parameters, steps| parameters.value(steps),
-        );
+        self.map(offset, src, dst, Steps::value);
     }
 
     #[inline(always)]
