@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::run::{note, probe, run};
+use crate::run::{note, probe, run_aside};
 
 /// Whether `apt-get` is there and would be allowed to install.
 pub(crate) fn may_install() -> bool {
@@ -15,8 +15,8 @@ pub(crate) fn may_install() -> bool {
 /// Installs the packages.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     note(&format!("installing {} with apt-get", packages.join(" ")));
-    run(apt_get().arg("update"))?;
-    run(apt_get().args(["install", "-y", "--no-install-recommends"]).args(packages))
+    run_aside(apt_get().arg("update"))?;
+    run_aside(apt_get().args(["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
 fn apt_get() -> Command {

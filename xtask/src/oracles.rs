@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::apt;
-use crate::run::{note, probe, python, root, run, say};
+use crate::run::{note, probe, python, root, run_aside, say};
 
 /// Names the interpreter whose `import tensorflow` the tests use.
 pub(crate) const TENSORFLOW_VAR: &str = "QUANT_TF_PYTHON";
@@ -90,7 +90,7 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     }
     let base = base_interpreter()?;
     note(&format!("installing {} into {ENVIRONMENT} with {}", REQUIREMENTS.join(" "), base.display()));
-    run(python(&base).args(["-m", "venv"]).arg(&folder))?;
+    run_aside(python(&base).args(["-m", "venv"]).arg(&folder))?;
     pip_install(&interpreter, &REQUIREMENTS)?;
     let Some(version) = probe(python(&interpreter).args(["-c", IMPORT_TENSORFLOW])) else {
         bail!("TensorFlow was installed into {ENVIRONMENT}, but `import tensorflow, sklearn` fails there");
@@ -187,5 +187,5 @@ fn base_interpreter() -> Result<PathBuf> {
 
 fn pip_install(interpreter: &Path, requirements: &[&str]) -> Result<()> {
     let options = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"];
-    run(python(interpreter).args(options).args(requirements))
+    run_aside(python(interpreter).args(options).args(requirements))
 }

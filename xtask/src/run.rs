@@ -37,6 +37,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// As [`run`], but what the command prints goes to stderr: our stdout is for results.
+pub(crate) fn run_aside(command: &mut Command) -> Result<()> {
+    run(command.stdout(std::io::stderr()))
+}
+
 /// Runs to the end and gives its stdout; stderr is ours.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let text = text_of(command);
