@@ -6,9 +6,15 @@
     tf_oracle.py accuracy --data DATA.npz MODEL.pb...
     tf_oracle.py tflite --data DATA.npz --route v1|v2 [--out WEIGHTS.npz] MODEL.pb
 
-`run` takes a list of jobs {"model": path, "inputs": path or null, "fetch": [tensor], "grappler": bool, "out": path}: it feeds every
-array of `inputs` to the placeholder of that name, fetches the tensors and saves them under their names. With grappler off, constant
-folding and every other rewrite before execution is off, so that each op's own kernel makes its value.
+`run` takes a list of jobs, objects with
+    model      path of a .pb or .pbtxt
+    inputs     path of an .npz: every array is fed to the placeholder of its name; or absent
+    fetch      tensors whose values are saved in the .npz `out` under these names
+    digest     tensors of which only the shape and the CRC-32 of the little-endian bytes are printed
+    grappler   false: no constant folding and no other rewrite before execution, so that each op's own kernel makes its value
+    noise      {op: mean square}: before execution, uniform noise of that mean square is added to the constant weight of the op
+    seed       of the noise
+A tensor is a name (`conv1:0`), or `conv1@1`: whatever the op `conv1` reads as its input 1.
 """
 
 import argparse
@@ -17,6 +23,8 @@ import os
 import pathlib
 import sys
 import tempfile
+import zipfile
+import zlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -60,17 +68,63 @@ def command_versions(_):
     return {"tensorflow": tf.__version__, "numpy": np.__version__}
 
 
+def weight_constant(nodes, op):
+    """The Const behind the weight of an op, through the Identity that freezing leaves."""
+    node = nodes[op]
+    node = nodes[node.input[1]]
+    while node.op == "Identity":
+        node = nodes[node.input[0]]
+    assert node.op == "Const", (op, node.op)
+    return node
+
+
+def add_noise(graph, noise, seed):
+    nodes = {node.name: node for node in graph.node}
+    rng = np.random.default_rng(seed)
+    for op, mean_square in noise.items():
+        tensor = weight_constant(nodes, op).attr["value"].tensor
+        # Uniform on [-a, a] has the mean square a * a / 3.
+        end = np.sqrt(3.0 * mean_square)
+        weight = tf.make_ndarray(tensor)
+        tensor.CopyFrom(tf.make_tensor_proto((weight + rng.uniform(-end, end, weight.shape)).astype(weight.dtype)))
+
+
+def resolve(nodes, text):
+    """The tensor that `conv1:0` or `conv1@1` names."""
+    op, at, position = text.partition("@")
+    if not at:
+        return text
+    source = nodes[op].input[int(position)]
+    return source if ":" in source else f"{source}:0"
+
+
 def command_run(args):
     results = []
     for job in json.loads(args.jobs.read_text()):
         graph = load(job["model"])
+        if "noise" in job:
+            add_noise(graph, job["noise"], job["seed"])
+        nodes = {node.name: node for node in graph.node}
         feeds = dict(np.load(job["inputs"])) if job.get("inputs") else {}
-        values = execute(graph, feeds, job["fetch"], job.get("grappler", True))
-        # np.savez would take a name such as `file` for its own argument.
+        fetch, digest = job.get("fetch", []), job.get("digest", [])
+        tensors = [resolve(nodes, text) for text in fetch + digest]
+        values = execute(graph, feeds, tensors, job.get("grappler", True))
         with open(job["out"], "wb") as out:
-            np.savez(out, **dict(zip(job["fetch"], values)))
-        results.append({"nodes": len(graph.node), "fetched": len(values)})
+            save(out, dict(zip(fetch, values)))
+        digests = {
+            text: {"shape": value.shape, "dtype": value.dtype.name, "crc32": zlib.crc32(np.ascontiguousarray(value))}
+            for text, value in zip(digest, values[len(fetch) :])
+        }
+        results.append({"nodes": len(graph.node), "digests": digests})
     return results
+
+
+def save(out, arrays):
+    """An .npz. Not np.savez, whose own arguments take some names."""
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(value), allow_pickle=False)
 
 
 def percent(logits, labels):
@@ -138,7 +192,7 @@ def command_tflite(args):
             weights[f"{tensor['name']}/scale"] = tensor["quantization_parameters"]["scales"]
     if args.out:
         with open(args.out, "wb") as out:
-            np.savez(out, **weights)
+            save(out, weights)
     return {
         "bytes": len(flat),
         "ops": ops,
