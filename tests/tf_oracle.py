@@ -2,7 +2,7 @@
 """What the parity tests ask TensorFlow. Every subcommand prints one JSON value on stdout; arrays go to .npz files.
 
     tf_oracle.py versions
-    tf_oracle.py run JOBS.json
+    tf_oracle.py run < JOBS.json
     tf_oracle.py accuracy --data DATA.npz MODEL.pb...
     tf_oracle.py tflite --data DATA.npz --route v1|v2 [--out WEIGHTS.npz] MODEL.pb
 
@@ -98,11 +98,11 @@ def resolve(nodes, text):
     return source if ":" in source else f"{source}:0"
 
 
-def command_run(args):
+def command_run(_):
     results = []
-    for job in json.loads(args.jobs.read_text()):
+    for job in json.load(sys.stdin):
         graph = load(job["model"])
-        if "noise" in job:
+        if job.get("noise"):
             add_noise(graph, job["noise"], job["seed"])
         nodes = {node.name: node for node in graph.node}
         feeds = dict(np.load(job["inputs"])) if job.get("inputs") else {}
@@ -215,7 +215,6 @@ def main():
     command = commands.add_parser("versions")
     command.set_defaults(call=command_versions)
     command = commands.add_parser("run")
-    command.add_argument("jobs", type=pathlib.Path)
     command.set_defaults(call=command_run)
     command = commands.add_parser("accuracy")
     command.add_argument("models", type=pathlib.Path, nargs="+")

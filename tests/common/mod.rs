@@ -9,9 +9,12 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking and tells its story on stderr"
 )]
 #![allow(dead_code, reason = "no test uses all of it")]
+
+pub(crate) mod tf;
 
 use std::ffi::OsStr;
 use std::io::Write;

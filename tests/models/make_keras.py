@@ -3,13 +3,15 @@
 
     python make_keras.py [--only mobilenet_v2] [--out target/models]
 
-Writes NAME.pb (placeholder `image` in, class probabilities out) and NAME_input.npz (array `image`). Nothing is downloaded: weights
+Writes NAME.pb (placeholder `image` in, class probabilities out), NAME_input.npz (array `image`) and NAME.json (the names of the
+tensors before and after the softmax). Nothing is downloaded: weights
 are seeded, batch norm has seeded scales and offsets and the statistics of a seeded batch, so that the activations of every layer
 have a sensible size, as in a trained model. The graph is frozen the way Keras 3 writes it: batch norm stays unfolded, decomposed
 into Rsqrt, Mul, Sub and AddV2.
 """
 
 import argparse
+import json
 import os
 import pathlib
 
@@ -61,6 +63,9 @@ def main():
         graph = freeze(model)
         # The graph goes last and takes its name in one step: who sees it, sees all of it.
         np.savez(args.out / f"{name}_input.npz", image=batch)
+        (softmax,) = [node for node in graph.node if node.op == "Softmax"]
+        names = {"logits": f"{softmax.input[0]}:0", "probabilities": f"{softmax.name}:0"}
+        (args.out / f"{name}.json").write_text(json.dumps(names) + "\n")
         partial = args.out / f"{name}.pb.{os.getpid()}"
         partial.write_bytes(graph.SerializeToString(deterministic=True))
         os.replace(partial, args.out / f"{name}.pb")

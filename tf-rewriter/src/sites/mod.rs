@@ -8,7 +8,7 @@ pub(crate) use weight::{Axes, Traced, Weight, is_quantizer, trace};
 
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::NodeId;
+use crate::index::{NodeId, Target};
 use crate::ops::OpInfo;
 
 /// The input of `op` that is its weight, and what stands behind it. `None`: no input leads to a constant or variable.
@@ -26,17 +26,46 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
     }
     // A quantized activation is no sign of a weight; a quantizer that reads a constant is.
     Ok(match quantized {
-        Some((input, Traced::Quantized(id))) if !reads_constant(graph, id)? => {
+        Some((input, Traced::Quantized(id))) if !reads_constant(graph, id) => {
             info.weights.len().eq(&1).then_some((input, Traced::Quantized(id)))
         }
         other => other,
     })
 }
 
-/// Whether a quantizer node (or our own dequantizing node) has a constant at its end.
-fn reads_constant(graph: &Graph, id: NodeId) -> Result<bool, Error> {
-    let constant = |traced: &Traced| !matches!(traced, Traced::Computed | Traced::Argument);
-    Ok(graph.op(id) == b"Const" || constant(&trace(graph, id, 0)?))
+/// Whether everything that a quantizer node (or our own last dequantizing node) makes its value from is constant or a variable.
+fn reads_constant(graph: &Graph, id: NodeId) -> bool {
+    // Our longest chain, DoReFa's, has a dozen nodes; what is larger is no weight's.
+    const CHAIN: usize = 64;
+    let Some(scope) = graph.index().scope(id.scope) else { return false };
+    let mut open = vec![id];
+    let mut seen = Vec::new();
+    while let Some(next) = open.pop() {
+        if seen.contains(&next) {
+            continue;
+        }
+        seen.push(next);
+        if seen.len() > CHAIN {
+            return false;
+        }
+        if matches!(graph.op(next), b"Const" | b"Variable" | b"VariableV2" | b"VarHandleOp") {
+            continue;
+        }
+        let Some(node) = graph.index().node(next) else { return false };
+        let known = open.len();
+        for input in scope.inputs(node) {
+            match input.target {
+                Target::Data { node, .. } => open.push(NodeId { scope: id.scope, node }),
+                Target::Argument => return false,
+                Target::Control { .. } => {}
+            }
+        }
+        // A placeholder, a random number.
+        if open.len() == known {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether op inputs `adj_y`, `transpose_b` and the like swap the last two axes of the weight at `input`.
