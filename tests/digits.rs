@@ -1,11 +1,5 @@
 //! The digits model in TensorFlow and in TFLite: the forms run, the full-integer conversion holds our codes, accuracy stays.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells its story on stderr"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
 
