@@ -14,8 +14,12 @@ use crate::Error;
 use crate::index::Span;
 use crate::tensor::{FloatData, TensorView};
 
-/// Elements that are computed before they are written: large enough to keep all threads busy, small against the memory budget.
-const BATCH: usize = 32 * CHUNK;
+/// Elements that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
+const BATCH: usize = 16 * CHUNK;
+
+/// Bytes of one write. Larger writes make the kernel fill its page cache in large pieces of memory that it must first find, which
+/// took up to ten times as long here; `cp` writes 128 KiB too.
+const WRITE: usize = 128 << 10;
 
 /// A weight of the input: its TensorProto, read again when it is needed.
 #[derive(Debug, Clone)]
@@ -78,11 +82,11 @@ pub(crate) fn write(
 ) -> Result<Vec<Option<MetricsAccumulator>>, Error> {
     let mut metrics: Vec<Option<MetricsAccumulator>> = vec![None; slots];
     // Small pieces are gathered, large ones go straight through.
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
+    let mut out = std::io::BufWriter::with_capacity(WRITE, out);
     for segment in segments {
         match segment {
             Segment::Copy(span) => {
-                for piece in span.of(bytes).chunks(4 << 20) {
+                for piece in span.of(bytes).chunks(WRITE) {
                     out.write_all(piece).map_err(Error::writing)?;
                     progress(piece.len() as u64);
                 }
@@ -117,7 +121,7 @@ fn write_weights(
     let starts = (0..stream.elements).step_by(BATCH).map(Some).chain([None]);
     for start in starts {
         let (written, computed) = rayon::join(
-            || out.write_all(&ready),
+            || ready.chunks(WRITE).try_for_each(|piece| out.write_all(piece)),
             || start.map(|start| compute(stream, &data, start, &mut next)).transpose(),
         );
         written.map_err(Error::writing)?;

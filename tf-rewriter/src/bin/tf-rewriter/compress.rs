@@ -1,9 +1,10 @@
 //! `compress`: plan, apply, write, report.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use clap::Args;
 use quant_cli::{Destination, Failure, GlobalArgs, OutputArgs, Progress, ReportArgs, summary};
+use tf_rewriter::Error;
 
 use crate::coded::failure;
 use crate::plan::PlanArgs;
@@ -29,7 +30,11 @@ impl CompressArgs {
                 let progress = Progress::new(global, "writing", compressed.len());
                 compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)?
             }
-            Destination::Stdout => compressed.write(&mut std::io::stdout()).map_err(failure)?,
+            Destination::Stdout => match compressed.write(&mut std::io::stdout()) {
+                // Whoever reads has enough.
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                written => written.map_err(failure)?,
+            },
         };
         self.report.write(&report)?;
         let mut out = global.out_beside(&destination);

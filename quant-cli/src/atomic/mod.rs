@@ -7,11 +7,15 @@
 //! Until [`AtomicFile::persist`] the target is untouched, so it may be the very file that is being read, even through a memory map.
 //! Nothing here knows of command lines or terminals.
 
+mod writeback;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+
+use writeback::Writeback;
 
 /// Why an output file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,7 @@ pub struct AtomicFile {
     target: PathBuf,
     /// Those of the file that is replaced.
     permissions: Option<Permissions>,
+    writeback: Writeback,
 }
 
 impl AtomicFile {
@@ -117,7 +122,7 @@ impl AtomicFile {
             builder.permissions(Permissions::from_mode(0o666));
         }
         match builder.tempfile_in(folder) {
-            Ok(temp) => Ok(Self { temp, target, permissions }),
+            Ok(temp) => Ok(Self { temp, target, permissions, writeback: Writeback::default() }),
             // The crate adds the folder to the message; ours has it already.
             Err(source) => Err(AtomicError::Folder { folder: folder.to_owned(), source: plain(source) }),
         }
@@ -145,6 +150,7 @@ impl AtomicFile {
         if let Some(permissions) = self.permissions.take() {
             self.temp.as_file().set_permissions(permissions).map_err(failed)?;
         }
+        self.writeback.finish().map_err(failed)?;
         self.temp.as_file().sync_all().map_err(failed)?;
         self.temp.persist(&self.target).map_err(|error| failed(error.error))?;
         // The rename itself reaches the disk with the folder. Not every file system can do that on demand, and the file is complete
@@ -162,11 +168,15 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.temp.as_file_mut().write(bytes).map_err(|error| self.named(error))
+        let written = self.temp.as_file_mut().write(bytes).map_err(|error| self.named(error))?;
+        self.writeback.wrote(self.temp.as_file(), written);
+        Ok(written)
     }
 
     fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.temp.as_file_mut().write_vectored(bytes).map_err(|error| self.named(error))
+        let written = self.temp.as_file_mut().write_vectored(bytes).map_err(|error| self.named(error))?;
+        self.writeback.wrote(self.temp.as_file(), written);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
