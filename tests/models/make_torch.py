@@ -380,6 +380,13 @@ def make(name, form):
     return torch.jit.freeze(scripted) if form == "freeze" else scripted
 
 
+def write_others(out):
+    """Files of torch that are no TorchScript archives, as negative examples."""
+    module = build("tied")
+    torch.save(module.state_dict(), out / "state_dict.pth")
+    torch.jit.script(module)._save_for_lite_interpreter(str(out / "mobile.ptl"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path, nargs="?")
@@ -397,6 +404,8 @@ def main():
     for name in only:
         for form in MODELS[name][2]:
             make(name, form).save(str(args.out / f"{name}.{form}.pt"))
+    if not args.only:
+        write_others(args.out)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 //! [`Pickle::read`] walks a pickle over a closed list of instructions and globals. Every value keeps the span of its bytes, so that
 //! [`Splice`] can insert and replace values without touching the rest.
 
+mod build;
 mod encode;
 mod fault;
 mod global;
@@ -131,6 +132,19 @@ impl Pickle {
         self.root
     }
 
+    /// The items of the tuple that it holds, as `constants.pkl` does.
+    ///
+    /// # Errors
+    ///
+    /// [`PickleFault::Root`] when it holds something else.
+    pub fn root_items(&self) -> Result<&[Slot], Error> {
+        if let Value::Tuple(items) = self.value(self.root) {
+            return Ok(items);
+        }
+        let found = self.root.item.kind();
+        Err(PickleFault::Root { found, expected: "a tuple of constants" }.at(&self.record, 0))
+    }
+
     /// Every tensor that is defined in it, in order.
     pub fn tensors(&self) -> &[RawTensor] {
         &self.tensors
@@ -147,8 +161,8 @@ impl Pickle {
         match slot.item {
             Item::None => Value::None,
             Item::Bool(value) => Value::Bool(value),
-            Item::Int(value) => Value::Int(value),
-            Item::Float(value) => Value::Float(value),
+            Item::Int(at) => Value::Int(op::int_at(&self.bytes, at)),
+            Item::Float(at) => Value::Float(op::float_at(&self.bytes, at)),
             Item::Str(start, len) => Value::Str(self.text(start, len)),
             Item::Tuple(first, len) => Value::Tuple(self.pooled(first, len)),
             Item::List(id) => Value::List(self.container(&self.lists, id)),
@@ -204,7 +218,7 @@ impl Pickle {
     }
 
     fn container(&self, containers: &[Container], id: u32) -> &[Slot] {
-        containers.get(id as usize).map_or(&[], |container| self.pooled(container.first, container.len))
+        containers.get(id as usize).map_or(&[], |container| self.pooled(container.items.first, container.items.len))
     }
 
     /// No object has an attribute twice: readers would differ in which one counts.

@@ -91,6 +91,22 @@ impl<'a> Ops<'a> {
     }
 }
 
+/// The number that the instruction at `at` holds, which was found to be one.
+pub(super) fn int_at(bytes: &[u8], at: u32) -> i64 {
+    match Ops::new(bytes, at as usize).next() {
+        Ok(Op::Int(value)) => value,
+        _ => 0,
+    }
+}
+
+/// The float that the instruction at `at` holds, which was found to be one.
+pub(super) fn float_at(bytes: &[u8], at: u32) -> f64 {
+    match Ops::new(bytes, at as usize).next() {
+        Ok(Op::Float(value)) => value,
+        _ => 0.0,
+    }
+}
+
 struct Args<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -172,6 +172,7 @@ impl<'p> Splice<'p> {
             splice: self,
             bytes: Vec::with_capacity(self.pickle.bytes.len() + room),
             set: vec![false; self.pickle.memo.len()],
+            definitions: if self.replaced.is_empty() { BTreeMap::new() } else { definitions(self.pickle) },
         };
         out.copy(0..self.pickle.bytes.len(), None, 0)?;
         Ok(out.bytes)
@@ -183,6 +184,8 @@ struct Output<'s, 'p> {
     bytes: Vec<u8>,
     /// By memo position: it is set in what was written so far.
     set: Vec<bool>,
+    /// Start of a value with a memo position → its end and the position, longest first.
+    definitions: BTreeMap<usize, Vec<(usize, u32)>>,
 }
 
 impl Output<'_, '_> {
@@ -203,6 +206,14 @@ impl Output<'_, '_> {
                 ops = Ops::new(&pickle.bytes, *end);
                 continue;
             }
+            // A part of a value that is written out late may have been written out on its own before; it must stay one value.
+            if let Some((end, memo)) = self.known(at, span.end, original) {
+                let mut get = Fresh::new();
+                get.get(memo);
+                self.bytes.append(&mut get.into_bytes());
+                ops = Ops::new(&pickle.bytes, end + self.splice.memo_len(end));
+                continue;
+            }
             let op = ops.next().map_err(|fault| fault.at(&pickle.record, at))?;
             match op {
                 Op::Get(memo) if !self.is_set(memo) => {
@@ -215,6 +226,13 @@ impl Output<'_, '_> {
             self.bytes.extend_from_slice(pickle.bytes.get(at..ops.at()).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// The longest value at `at` that has a memo position which is set already: its end and the position.
+    fn known(&self, at: usize, end: usize, original: Option<usize>) -> Option<(usize, u32)> {
+        let whole = |found: usize| original == Some(at) && found == end;
+        let found = self.definitions.get(&at)?.iter();
+        found.copied().find(|(found, memo)| *found <= end && !whole(*found) && self.is_set(*memo))
     }
 
     fn is_set(&self, memo: u32) -> bool {
@@ -243,6 +261,20 @@ impl Output<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn definitions(pickle: &Pickle) -> BTreeMap<usize, Vec<(usize, u32)>> {
+    let mut found: BTreeMap<usize, Vec<(usize, u32)>> = BTreeMap::new();
+    for (memo, slot) in (0_u32..).zip(&pickle.memo) {
+        if let Some(Memo { slot }) = slot {
+            let span = definition(pickle, *slot);
+            found.entry(span.start).or_default().push((span.end, memo));
+        }
+    }
+    for ends in found.values_mut() {
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    found
 }
 
 /// All bytes of a value; a container may have been given its position before its items.

@@ -152,6 +152,27 @@ fn what_a_replaced_value_defined_is_written_out_where_it_is_needed() {
 }
 
 #[test]
+fn parts_of_a_value_that_is_written_out_late_stay_one_value() {
+    // `c` needs the storage, and behind it `d` needs the tensor that lies in it: both are written out, in this order.
+    let mut bytes = with_memo();
+    bytes.truncate(bytes.len() - 3);
+    bytes.extend(b"X\x01\x00\x00\x00dh\x03ub.");
+    let pickle = read(&bytes).unwrap();
+    let root = pickle.object(pickle.root()).unwrap();
+    let mut splice = Splice::new(&pickle);
+    for name in ["a", "b"] {
+        let mut value = Fresh::new();
+        value.none();
+        splice.replace(root.get(name).unwrap(), value).unwrap();
+    }
+    let changed = read(&splice.finish().unwrap()).unwrap();
+    let root = changed.object(changed.root()).unwrap();
+    let [c, d] = ["c", "d"].map(|name| changed.tensor(root.get(name).unwrap()).unwrap());
+    assert_eq!((changed.storages().len(), c.storage, d.storage), (1, 0, 0));
+    assert_eq!((c.offset, d.offset, d.sizes.as_slice()), (2, 0, &[6][..]));
+}
+
+#[test]
 fn replacing_a_reference_leaves_the_definition() {
     let pickle = read(&with_memo()).unwrap();
     let root = pickle.object(pickle.root()).unwrap();

@@ -48,8 +48,10 @@ pub struct Identity(u8, u32);
 pub(super) enum Item {
     None,
     Bool(bool),
-    Int(i64),
-    Float(f64),
+    /// Position of the instruction that holds the number.
+    Int(u32),
+    /// Position of the instruction that holds the number.
+    Float(u32),
     /// Position of the text and its length.
     Str(u32, u32),
     /// Position of the first item in the pool and number of items.
@@ -62,8 +64,19 @@ pub(super) enum Item {
     /// The global and, for a class, its position in the names.
     Global(Global, u32),
     /// A value that is kept as it is.
-    Opaque(&'static str),
+    Opaque(Opaque),
 }
+
+/// Kinds of values that are kept as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opaque {
+    Tensor,
+    Scalar,
+    Enum,
+}
+
+// A hostile pickle makes one of these from every byte.
+const _: () = assert!(size_of::<Slot>() == 24);
 
 impl Item {
     /// For messages.
@@ -81,19 +94,28 @@ impl Item {
             Self::Tensor(_) => "a tensor",
             Self::Storage(_) => "a storage",
             Self::Global(..) => "a class or function",
-            Self::Opaque(kind) => kind,
+            Self::Opaque(Opaque::Tensor) => "a tensor of another kind",
+            Self::Opaque(Opaque::Scalar) => "a device or number",
+            Self::Opaque(Opaque::Enum) => "an enum value",
         }
     }
+}
+
+/// Values that stand side by side in the pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Items {
+    pub(super) first: u32,
+    pub(super) len: u32,
+    /// Depth of a value that holds them.
+    pub(super) depth: u32,
 }
 
 /// A list or dictionary: its items in the pool (a dictionary's as key, value, key, value, …).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Container {
-    pub(super) first: u32,
-    pub(super) len: u32,
+    pub(super) items: Items,
     pub(super) start: u32,
     pub(super) end: u32,
-    pub(super) depth: u32,
     /// Where its SETITEMS or APPENDS stands; `None`: it has none.
     pub(super) fill: Option<u32>,
     pub(super) shared: bool,

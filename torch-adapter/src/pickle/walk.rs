@@ -3,14 +3,10 @@
 use super::fault::PickleFault;
 use super::global::Global;
 use super::op::{Op, Ops};
-use super::value::{Container, Instance, Item, RawStorage, RawTensor, Slot};
+use super::value::{Container, Instance, Item, Items, Slot};
 use super::{Memo, Pickle};
 use crate::error::Error;
 use crate::limits::Limits;
-
-/// The arguments of `_rebuild_tensor_v2`; a seventh, if there, holds bits that torch sets for views of complex tensors.
-const TENSOR_ARGS: std::ops::RangeInclusive<usize> = 6..=7;
-const STORAGE_PARTS: usize = 5;
 
 pub(super) fn walk(record: &str, bytes: Vec<u8>, limits: &Limits) -> Result<Pickle, Error> {
     let (out, root) = run(record, &bytes, limits)?;
@@ -21,15 +17,7 @@ fn run(record: &str, bytes: &[u8], limits: &Limits) -> Result<(Pickle, Slot), Er
     if u32::try_from(bytes.len()).is_err() {
         return Err(PickleFault::Length { found: bytes.len() as u64 }.at(record, 0));
     }
-    let mut walker = Walker {
-        limits,
-        bytes,
-        out: Pickle::empty(record),
-        stack: Vec::new(),
-        marks: Vec::new(),
-        ops: 0,
-        most_memos: bytes.len() / 2,
-    };
+    let mut walker = Walker { limits, bytes, out: Pickle::empty(record), stack: Vec::new(), marks: Vec::new(), ops: 0 };
     let mut ops = Ops::new(bytes, 0);
     let root = loop {
         let at = ops.at();
@@ -45,8 +33,11 @@ fn run(record: &str, bytes: &[u8], limits: &Limits) -> Result<(Pickle, Slot), Er
     Ok((walker.out, root))
 }
 
+/// Memo positions that a pickle may have beyond the number of its bytes.
+const SPARE_POSITIONS: usize = 1 << 16;
+
 /// A position in a pickle; its length was checked.
-fn position(at: usize) -> u32 {
+pub(super) fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
@@ -56,15 +47,13 @@ struct Mark {
     at: u32,
 }
 
-struct Walker<'l> {
+pub(super) struct Walker<'l> {
     limits: &'l Limits,
-    bytes: &'l [u8],
-    out: Pickle,
+    pub(super) bytes: &'l [u8],
+    pub(super) out: Pickle,
     stack: Vec<Slot>,
     marks: Vec<Mark>,
     ops: usize,
-    /// The highest memo position there can be.
-    most_memos: usize,
 }
 
 impl Walker<'_> {
@@ -85,35 +74,34 @@ impl Walker<'_> {
             Op::Proto(_) => {}
             Op::None => self.push(plain(Item::None))?,
             Op::Bool(value) => self.push(plain(Item::Bool(value)))?,
-            Op::Int(value) => self.push(plain(Item::Int(value)))?,
-            Op::Float(value) => self.push(plain(Item::Float(value)))?,
+            Op::Int(_) => self.push(plain(Item::Int(start)))?,
+            Op::Float(_) => self.push(plain(Item::Float(start)))?,
             Op::Str(text) => {
                 let len = position(text.len());
                 self.push(plain(Item::Str(end - len, len)))?;
             }
             Op::EmptyTuple => self.push(plain(Item::Tuple(0, 0)))?,
-            Op::EmptyList => self.new_list(start, end, &[])?,
-            Op::EmptyDict => self.new_dict(start, end, &[])?,
+            Op::EmptyList => self.new_list(start, end, Items::default())?,
+            Op::EmptyDict => self.new_dict(start, end, Items::default())?,
             Op::Mark => self.marks.push(Mark { height: self.stack.len(), at: start }),
             Op::Put(memo) => self.put(memo)?,
             Op::Get(memo) => self.get(memo, start, end)?,
             Op::Global { module, name } => self.global(module, name, start, end)?,
             Op::TupleOf(len) => {
-                let items = self.pop_many(len.into())?;
-                let first = items.first().map_or(start, |slot| slot.start);
-                self.tuple(&items, first, end)?;
+                let (first, items) = self.pop_many(len.into())?;
+                self.tuple(items, first, end)?;
             }
             Op::Tuple => {
                 let (at, items) = self.pop_mark()?;
-                self.tuple(&items, at, end)?;
+                self.tuple(items, at, end)?;
             }
             Op::List => {
                 let (at, items) = self.pop_mark()?;
-                self.new_list(at, end, &items)?;
+                self.new_list(at, end, items)?;
             }
             Op::Dict => {
                 let (at, items) = self.pop_mark()?;
-                self.new_dict(at, end, &items)?;
+                self.new_dict(at, end, items)?;
             }
             Op::Appends => self.appends(start, end)?,
             Op::SetItems => self.set_items(start, end)?,
@@ -138,7 +126,7 @@ impl Walker<'_> {
         Ok(root)
     }
 
-    fn push(&mut self, slot: Slot) -> Result<(), PickleFault> {
+    pub(super) fn push(&mut self, slot: Slot) -> Result<(), PickleFault> {
         if slot.depth as usize > self.limits.depth {
             return Err(PickleFault::Depth { limit: self.limits.depth });
         }
@@ -147,29 +135,41 @@ impl Walker<'_> {
     }
 
     /// The top value, which must lie above the last mark.
-    fn pop(&mut self) -> Result<Slot, PickleFault> {
+    pub(super) fn pop(&mut self) -> Result<Slot, PickleFault> {
         let floor = self.marks.last().map_or(0, |mark| mark.height);
         let underflow = || operand("the stack", "no value", "one more value");
         if self.stack.len() <= floor { Err(underflow()) } else { self.stack.pop().ok_or_else(underflow) }
     }
 
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Slot>, PickleFault> {
-        let mut items = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
-        items.reverse();
-        Ok(items)
+    /// The top values, which must lie above the last mark, and where the first of them starts.
+    fn pop_many(&mut self, count: usize) -> Result<(u32, Items), PickleFault> {
+        let floor = self.marks.last().map_or(0, |mark| mark.height);
+        let height = self.stack.len().checked_sub(count).filter(|height| *height >= floor);
+        let height = height.ok_or_else(|| operand("the stack", "too few values", "one for every item"))?;
+        let start = self.stack.get(height).map_or(0, |slot| slot.start);
+        Ok((start, self.pool(height)))
     }
 
-    fn pop_mark(&mut self) -> Result<(u32, Vec<Slot>), PickleFault> {
+    /// Where the last mark stands, and the values above it.
+    fn pop_mark(&mut self) -> Result<(u32, Items), PickleFault> {
         let mark = self.marks.pop().ok_or_else(|| operand("the stack", "no mark", "a mark"))?;
-        Ok((mark.at, self.stack.split_off(mark.height)))
+        Ok((mark.at, self.pool(mark.height)))
+    }
+
+    /// The values above `height` go from the stack to the pool.
+    fn pool(&mut self, height: usize) -> Items {
+        let depth = self.stack.get(height..).map_or(0, nest);
+        let first = position(self.out.pool.len());
+        self.out.pool.extend(self.stack.drain(height.min(self.stack.len())..));
+        Items { first, len: position(self.out.pool.len()) - first, depth }
     }
 
     fn put(&mut self, memo: u32) -> Result<(), PickleFault> {
         let wrong = |why| Err(PickleFault::Memo { found: memo.into(), why });
         let position = memo as usize;
-        // Setting one takes two bytes, so no pickle has more of them; torch counts up, our own additions continue its count.
-        if position > self.most_memos {
-            return wrong("is beyond what a pickle of this length can have");
+        // torch counts up, so there are never more positions than bytes; a spliced pickle may have lost some of the lower ones.
+        if position > self.bytes.len() + SPARE_POSITIONS {
+            return wrong("is far beyond the number of values");
         }
         let slot = self.pop()?;
         self.stack.push(slot);
@@ -213,50 +213,38 @@ impl Walker<'_> {
         self.push(Slot { start, end, depth: 0, item: Item::Global(global, class) })
     }
 
-    /// Items go to the pool; their position there.
-    fn pool(&mut self, items: &[Slot]) -> (u32, u32, u32) {
-        let first = position(self.out.pool.len());
-        self.out.pool.extend_from_slice(items);
-        (first, position(items.len()), nest(items))
+    fn tuple(&mut self, items: Items, start: u32, end: u32) -> Result<(), PickleFault> {
+        self.push(Slot { start, end, depth: items.depth, item: Item::Tuple(items.first, items.len) })
     }
 
-    fn tuple(&mut self, items: &[Slot], start: u32, end: u32) -> Result<(), PickleFault> {
-        let (first, len, depth) = self.pool(items);
-        self.push(Slot { start, end, depth, item: Item::Tuple(first, len) })
-    }
-
-    fn new_list(&mut self, start: u32, end: u32, items: &[Slot]) -> Result<(), PickleFault> {
-        let (first, len, depth) = self.pool(items);
+    fn new_list(&mut self, start: u32, end: u32, items: Items) -> Result<(), PickleFault> {
         let id = position(self.out.lists.len());
-        self.out.lists.push(Container { first, len, start, end, depth, fill: None, shared: false });
-        self.push(Slot { start, end, depth, item: Item::List(id) })
+        self.out.lists.push(Container { items, start, end, fill: None, shared: false });
+        self.push(Slot { start, end, depth: items.depth, item: Item::List(id) })
     }
 
-    fn new_dict(&mut self, start: u32, end: u32, items: &[Slot]) -> Result<(), PickleFault> {
-        even(items)?;
-        let (first, len, depth) = self.pool(items);
+    pub(super) fn new_dict(&mut self, start: u32, end: u32, items: Items) -> Result<(), PickleFault> {
+        items.even()?;
         let id = position(self.out.dicts.len());
-        self.out.dicts.push(Container { first, len, start, end, depth, fill: None, shared: false });
-        self.push(Slot { start, end, depth, item: Item::Dict(id) })
+        self.out.dicts.push(Container { items, start, end, fill: None, shared: false });
+        self.push(Slot { start, end, depth: items.depth, item: Item::Dict(id) })
     }
 
     fn appends(&mut self, start: u32, end: u32) -> Result<(), PickleFault> {
         let (_, items) = self.pop_mark()?;
         let list = self.pop()?;
         let Item::List(id) = list.item else { return Err(operand("APPENDS", list.item.kind(), "a list")) };
-        let (first, len, depth) = self.pool(&items);
-        fill(&mut self.out.lists, id, (first, len, depth), (start, end))?;
-        self.push(Slot { end, depth, ..list })
+        fill(&mut self.out.lists, id, items, (start, end))?;
+        self.push(Slot { end, depth: items.depth, ..list })
     }
 
     fn set_items(&mut self, start: u32, end: u32) -> Result<(), PickleFault> {
         let (_, items) = self.pop_mark()?;
-        even(&items)?;
+        items.even()?;
         let dict = self.pop()?;
         let Item::Dict(id) = dict.item else { return Err(operand("SETITEMS", dict.item.kind(), "a dictionary")) };
-        let (first, len, depth) = self.pool(&items);
-        fill(&mut self.out.dicts, id, (first, len, depth), (start, end))?;
-        self.push(Slot { end, depth, ..dict })
+        fill(&mut self.out.dicts, id, items, (start, end))?;
+        self.push(Slot { end, depth: items.depth, ..dict })
     }
 
     fn new_object(&mut self, end: u32) -> Result<(), PickleFault> {
@@ -289,114 +277,10 @@ impl Walker<'_> {
         instance.end = end;
         self.push(Slot { end, depth: state.depth + 1, ..object })
     }
-
-    /// BINPERSID: `("storage", class, key, device, number of elements)`.
-    fn storage(&mut self, end: u32) -> Result<(), PickleFault> {
-        const WHAT: &str = "storage reference";
-        let parts = self.pop()?;
-        let Item::Tuple(first, len) = parts.item else { return Err(operand(WHAT, parts.item.kind(), "a tuple")) };
-        let items = self.out.pooled(first, len);
-        let [tag, kind, key, device, numel] = items else {
-            let (found, expected) = (format!("{len} parts").into(), format!("{STORAGE_PARTS} parts").into());
-            return Err(PickleFault::Operand { what: WHAT, found, expected });
-        };
-        if self.text(tag) != Some(b"storage") {
-            return Err(operand(WHAT, tag.item.kind(), "the text `storage`"));
-        }
-        let Item::Global(Global::Storage(kind), _) = kind.item else {
-            return Err(operand(WHAT, kind.item.kind(), "a storage class"));
-        };
-        let key = self.text(key).ok_or_else(|| operand(WHAT, key.item.kind(), "a record key"))?;
-        let key = str::from_utf8(key).map_err(|_| PickleFault::Utf8 { what: "a record key" })?.to_owned();
-        if !matches!(device.item, Item::Str(..)) {
-            return Err(operand(WHAT, device.item.kind(), "a device name"));
-        }
-        let numel = int(WHAT, numel)?;
-        let id = position(self.out.storages.len());
-        self.out.storages.push(RawStorage { kind, key, numel, span: parts.start as usize..end as usize });
-        self.push(Slot { start: parts.start, end, depth: parts.depth, item: Item::Storage(id) })
-    }
-
-    fn reduce(&mut self, end: u32) -> Result<(), PickleFault> {
-        let args = self.pop()?;
-        let call = self.pop()?;
-        let Item::Global(global, _) = call.item else {
-            return Err(operand("REDUCE", call.item.kind(), "a function or class"));
-        };
-        let Item::Tuple(first, len) = args.item else {
-            return Err(operand("REDUCE", args.item.kind(), "a tuple of arguments"));
-        };
-        let start = call.start;
-        let args_depth = args.depth;
-        let (depth, item) = match (global, self.out.pooled(first, len)) {
-            (Global::Tensor, args) if TENSOR_ARGS.contains(&args.len()) => {
-                let tensor = self.tensor(args, start as usize..end as usize)?;
-                let id = position(self.out.tensors.len());
-                self.out.tensors.push(tensor);
-                (args_depth, Item::Tensor(id))
-            }
-            (Global::Tensor, args) => {
-                let (found, expected) = (format!("{} arguments", args.len()).into(), "6 or 7 arguments".into());
-                return Err(PickleFault::Operand { what: "_rebuild_tensor_v2", found, expected });
-            }
-            (Global::TypeTag, [value, tag]) if matches!(tag.item, Item::Str(..)) => (value.depth, value.item),
-            (Global::TypeTag, _) => {
-                return Err(operand("restore_type_tag", "other arguments", "a value and the name of its type"));
-            }
-            (Global::BuildList, [list]) if matches!(list.item, Item::List(_)) => (list.depth, list.item),
-            (Global::BuildList, _) => return Err(operand("a list builder", "other arguments", "one list")),
-            (Global::OrderedDict, []) => return self.new_dict(start, end, &[]),
-            (Global::OrderedDict, _) => return Err(operand("OrderedDict", "arguments", "none")),
-            (Global::OtherTensor, _) => (args_depth + 1, Item::Opaque("a tensor of another kind")),
-            (Global::Scalar, _) => (args_depth + 1, Item::Opaque("a device or number")),
-            (Global::Class, _) => (args_depth + 1, Item::Opaque("an enum value")),
-            (Global::Storage(_), _) => return Err(operand("REDUCE", "a storage class", "a function")),
-        };
-        self.push(Slot { start, end, depth, item })
-    }
-
-    fn tensor(&self, args: &[Slot], span: std::ops::Range<usize>) -> Result<RawTensor, PickleFault> {
-        const WHAT: &str = "_rebuild_tensor_v2";
-        let [storage, offset, sizes, strides, requires_grad, hooks, ..] = args else {
-            return Err(operand(WHAT, "fewer arguments", "6 or 7 arguments"));
-        };
-        let Item::Storage(storage) = storage.item else {
-            return Err(operand(WHAT, storage.item.kind(), "a storage"));
-        };
-        let Item::Bool(requires_grad) = requires_grad.item else {
-            return Err(operand(WHAT, requires_grad.item.kind(), "a bool (requires_grad)"));
-        };
-        if !matches!(hooks.item, Item::Dict(_)) {
-            return Err(operand(WHAT, hooks.item.kind(), "an OrderedDict (hooks)"));
-        }
-        let ints = |slot: &Slot| match slot.item {
-            Item::Tuple(first, len) => self.out.pooled(first, len).iter().map(|slot| int(WHAT, slot)).collect(),
-            _ => Err(operand(WHAT, slot.item.kind(), "a tuple of integers")),
-        };
-        let (sizes, strides): (Vec<i64>, Vec<i64>) = (ints(sizes)?, ints(strides)?);
-        if sizes.len() != strides.len() {
-            let (found, expected) = (format!("{} strides", strides.len()).into(), format!("{}", sizes.len()).into());
-            return Err(PickleFault::Operand { what: WHAT, found, expected });
-        }
-        let offset = int(WHAT, offset)?;
-        Ok(RawTensor { storage: storage as usize, offset, sizes, strides, requires_grad, span })
-    }
-
-    fn text(&self, slot: &Slot) -> Option<&[u8]> {
-        let Item::Str(start, len) = slot.item else { return None };
-        self.bytes.get(start as usize..)?.get(..len as usize)
-    }
 }
 
-fn operand(what: &'static str, found: &'static str, expected: &'static str) -> PickleFault {
+pub(super) fn operand(what: &'static str, found: &'static str, expected: &'static str) -> PickleFault {
     PickleFault::Operand { what, found: found.into(), expected: expected.into() }
-}
-
-fn int(what: &'static str, slot: &Slot) -> Result<i64, PickleFault> {
-    match slot.item {
-        Item::Int(value) => Ok(value),
-        other => Err(operand(what, other.kind(), "an integer")),
-    }
 }
 
 /// Depth of a value that holds `items`.
@@ -404,32 +288,29 @@ fn nest(items: &[Slot]) -> u32 {
     items.iter().map(|slot| slot.depth + 1).max().unwrap_or(0)
 }
 
-fn even(items: &[Slot]) -> Result<(), PickleFault> {
-    if items.len().is_multiple_of(2) { Ok(()) } else { Err(operand("a dictionary", "a key without a value", "pairs")) }
+impl Items {
+    fn even(self) -> Result<(), PickleFault> {
+        if self.len.is_multiple_of(2) { Ok(()) } else { Err(operand("a dictionary", "a key without a value", "pairs")) }
+    }
 }
 
 /// From now on the container may not change; its depth.
 fn share(containers: &mut [Container], id: u32) -> u32 {
     containers.get_mut(id as usize).map_or(0, |container| {
         container.shared = true;
-        container.depth
+        container.items.depth
     })
 }
 
 /// Give a container its items: once, and before it is shared.
-fn fill(
-    containers: &mut [Container],
-    id: u32,
-    (first, len, depth): (u32, u32, u32),
-    (start, end): (u32, u32),
-) -> Result<(), PickleFault> {
+fn fill(containers: &mut [Container], id: u32, items: Items, (start, end): (u32, u32)) -> Result<(), PickleFault> {
     let Some(container) = containers.get_mut(id as usize) else { return Ok(()) };
     if container.shared {
         return Err(PickleFault::Shared { what: "a list or dictionary" });
     }
-    if container.fill.is_some() || container.len != 0 {
+    if container.fill.is_some() || container.items.len != 0 {
         return Err(operand("APPENDS or SETITEMS", "a container with items", "an empty one"));
     }
-    *container = Container { first, len, end, depth, fill: Some(start), ..*container };
+    *container = Container { items, end, fill: Some(start), ..*container };
     Ok(())
 }

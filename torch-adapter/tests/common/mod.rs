@@ -1,12 +1,16 @@
 //! What the tests of archives share.
 
 #![allow(dead_code, reason = "no test uses all of it")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+pub(crate) mod forge;
 
 use std::path::{Path, PathBuf};
 
-use torch_adapter::Limits;
 use torch_adapter::archive::Archive;
+use torch_adapter::pickle::{ModuleTree, Pickle};
+use torch_adapter::tensors::Tensors;
+use torch_adapter::{Error, Limits};
 
 /// The folder of small archives that `tests/models/make_torch.py` wrote.
 pub(crate) fn models() -> PathBuf {
@@ -30,4 +34,21 @@ pub(crate) fn model(name: &str) -> Vec<u8> {
 
 pub(crate) fn open(bytes: Vec<u8>) -> Archive {
     Archive::from_bytes(bytes, &Limits::default()).unwrap()
+}
+
+/// Read all layers of an archive, and check every record.
+pub(crate) fn load(bytes: Vec<u8>) -> Result<(), Error> {
+    let limits = Limits::default();
+    let archive = Archive::from_bytes(bytes, &limits)?;
+    for folder in ["data", "constants"] {
+        let record = format!("{folder}.pkl");
+        let pickle = Pickle::read(&record, archive.read(&record)?.into_owned(), &limits)?;
+        if folder == "data" {
+            ModuleTree::new(&pickle)?;
+        } else {
+            pickle.root_items()?;
+        }
+        Tensors::read(&archive, &pickle, folder)?;
+    }
+    archive.check_all()
 }
