@@ -1,4 +1,4 @@
-//! Quantize TensorFlow graphs.
+#![doc = include_str!("../README.md")]
 
 mod apply;
 mod emit;

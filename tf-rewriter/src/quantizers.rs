@@ -62,12 +62,15 @@ macro_rules! quantizer {
 quantizer! {
     /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
     ///
-    /// ```no_run
+    /// ```
     /// use tf_rewriter::{Graph, NaiveQuantizer};
     ///
-    /// # fn main() -> Result<(), tf_rewriter::Error> {
-    /// let report = NaiveQuantizer::new(Graph::open("model.pb")?).compress()?.write_to("quantized.pb")?;
-    /// println!("{} bytes", report.bytes_after);
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/digits.pb");
+    /// # let folder = tempfile::tempdir()?;
+    /// # let output = folder.path().join("quantized.pb");
+    /// let report = NaiveQuantizer::new(Graph::open(model)?).compress()?.write_to(&output)?;
+    /// assert!(report.sites.iter().all(|site| site.site.settings().is_some()));
     /// # Ok(())
     /// # }
     /// ```
