@@ -109,6 +109,18 @@ where
     })
 }
 
+/// The form of what comes out of a trained model.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FreezeFormArgs {
+    /// The form of the output [default: inference]
+    #[arg(long, value_name = "FORM", value_parser = frozen_parser())]
+    pub emit: Option<Emit>,
+}
+
+fn frozen_parser() -> impl TypedValueParser<Value = Emit> {
+    words([("inference", Emit::Inference), ("baked", Emit::Baked), ("packed", Emit::Packed)])
+}
+
 impl QuantizeArgs {
     /// Read the config, or take the default one. What is wrong with it is a [`Failure::usage`] with every error.
     pub fn config_list(&self) -> Result<ConfigList, Failure> {

@@ -37,7 +37,7 @@ mod size;
 mod summary;
 mod table;
 
-pub use args::{Destination, GlobalArgs, OutputArgs, QuantizeArgs, ReportArgs};
+pub use args::{Destination, FreezeFormArgs, GlobalArgs, OutputArgs, QuantizeArgs, ReportArgs};
 pub use atomic::{AtomicError, AtomicFile};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};

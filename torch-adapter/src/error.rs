@@ -114,6 +114,9 @@ pub enum Error {
     /// `gradient` among the `quant_types`.
     #[error("TorchScript cannot hold quantized gradients: its code has no backward pass of its own")]
     Gradient,
+    /// A model without quantizers where one that was trained is needed.
+    #[error("the model has no quantizers to freeze, expected an archive that `--emit training` made")]
+    NotTraining,
     /// Activations without a range.
     #[error("{} activation site(s) have no range: {}", .sites.len(), first_names(.sites))]
     MissingRanges {
@@ -188,6 +191,7 @@ impl Error {
             Self::Ranges { .. } => "T0503",
             Self::Plan { .. } => "T0504",
             Self::Gradient => "T0505",
+            Self::NotTraining => "T0507",
             Self::Quantizer { .. } => "T0506",
             Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "T0601",
@@ -210,6 +214,7 @@ impl Error {
                  outputs here, and gradients in Python with a hook or `autograd.Function` around the loaded model"
                     .into(),
             ),
+            Self::NotTraining => Some("make one with `compress --emit training`, train it, and save it with `torch.jit.save`".into()),
             Self::MissingRanges { .. } => Some(
                 "measure them and pass `--ranges ranges.json`, or use `--emit training` and `freeze` the trained model; \
                  `--emit baked` and `--emit packed` quantize the weights alone and need none"

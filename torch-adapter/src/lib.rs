@@ -16,7 +16,9 @@ mod mark;
 mod model;
 pub mod pickle;
 mod plan;
+mod quantizers;
 pub mod sites;
+mod survey;
 pub mod tensors;
 
 pub use emit::Compressed;
@@ -24,3 +26,4 @@ pub use error::{At, Error};
 pub use limits::Limits;
 pub use model::Model;
 pub use plan::PlanOptions;
+pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};

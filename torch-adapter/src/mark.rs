@@ -50,7 +50,7 @@ impl Mark {
 
     /// As JSON, with a line end.
     pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+        Ok(serde_json::to_string(self)? + "\n")
     }
 
     /// The site, if it was quantized; a weight that was changed where it is stored, also for another op that reads it.

@@ -1,6 +1,6 @@
 //! A TorchScript model, read and followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
@@ -203,6 +203,14 @@ impl Model {
         self.places.get(tensor.0)
     }
 
+    /// Every attribute that is the object.
+    pub(crate) fn holders(&self, object: ObjectId) -> Vec<(ObjectId, &str)> {
+        let wanted = Item::Object(object);
+        let objects = self.heap.objects.iter().enumerate();
+        let attributes = objects.flat_map(|(id, holder)| holder.attributes.iter().map(move |a| (ObjectId(id), a)));
+        attributes.filter(|(_, (_, item))| *item == wanted).map(|(id, (name, _))| (id, name.as_str())).collect()
+    }
+
     pub(crate) fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
@@ -358,7 +366,7 @@ struct HeapReader {
     objects: BTreeMap<Identity, ObjectId>,
     tensors: BTreeMap<(Folder, Identity), TensorId>,
     /// Objects whose attributes were not read yet.
-    open: Vec<(ObjectId, Slot)>,
+    open: VecDeque<(ObjectId, Slot)>,
 }
 
 impl HeapReader {
@@ -366,7 +374,7 @@ impl HeapReader {
         if let Item::Object(root) = self.item(data, Folder::Data, data.root(), 0) {
             self.heap.root = Some(root);
         }
-        while let Some((id, slot)) = self.open.pop() {
+        while let Some((id, slot)) = self.open.pop_front() {
             let Some(object) = data.object(slot) else { continue };
             let attributes: Vec<(String, Item)> = object
                 .attributes()
@@ -409,7 +417,7 @@ impl HeapReader {
         let class = object.class().to_owned();
         self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new() });
         self.slots.push(slot);
-        self.open.push((id, slot));
+        self.open.push_back((id, slot));
         Item::Object(id)
     }
 

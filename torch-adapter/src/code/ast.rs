@@ -85,6 +85,8 @@ pub struct Function {
     pub span: Span,
     /// The closing parenthesis of the parameter list.
     pub parameters_end: usize,
+    /// The type of the value as written, where there is one.
+    pub returns: Option<Span>,
     /// The body, flat, in text order; [`Statement::depth`] says what is nested in what.
     pub body: Vec<Statement>,
     /// The expressions of the body; children come before their parents.

@@ -218,8 +218,10 @@ impl<'a> Parser<'a> {
         let name = self.owned(&name);
         self.reader.expect("(")?;
         let (parameters, parameters_end) = self.parameters()?;
+        let mut returns = None;
         if self.reader.take("->") {
-            self.reader.expr()?;
+            let ty = self.reader.expr()?;
+            returns = Some(self.reader.span_of(ty));
         }
         self.reader.expect(":")?;
         self.reader.exprs.clear();
@@ -230,7 +232,7 @@ impl<'a> Parser<'a> {
             vec![self.statement(0)?]
         };
         let exprs = std::mem::take(&mut self.reader.exprs);
-        Ok(Function { name, parameters, span: start..self.last_text_end(), parameters_end, body, exprs })
+        Ok(Function { name, parameters, span: start..self.last_text_end(), parameters_end, returns, body, exprs })
     }
 
     fn parameters(&mut self) -> Result<(Vec<Parameter>, usize), ParseError> {

@@ -149,7 +149,7 @@ fn unlist(class: &Class, source: &str, name: &str, splice: &mut Splice) {
 }
 
 /// The line of a declaration, its end included.
-fn whole_line(source: &str, span: &Span) -> Span {
+pub(crate) fn whole_line(source: &str, span: &Span) -> Span {
     let start = source.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let end = source.get(span.end..).and_then(|after| after.find('\n')).map_or(source.len(), |at| span.end + at + 1);
     start..end

@@ -68,6 +68,11 @@ impl Compressed {
         &self.plan
     }
 
+    /// Bytes of the input; the result has about as many or fewer.
+    pub fn input_len(&self) -> u64 {
+        self.model.archive().len() as u64
+    }
+
     /// What came up while the plan was carried out.
     pub fn warnings(&self) -> &[Reason] {
         &self.warnings

@@ -75,17 +75,28 @@ impl<'m> Editor<'m> {
         let names = self.declare(home, stem, wrap);
         let mut unreachable = Vec::new();
         for spot in spots {
-            let Some(way) = self.model.heap().way(spot.spot.object, home) else {
-                unreachable.push(spot.spot);
-                continue;
-            };
-            let function = self.function(spot.spot)?;
-            let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
-            let holder = way.iter().fold(own.to_owned(), |base, name| attribute(&base, name));
-            let (before, after) = text_around(wrap, &holder, &names);
-            self.around(*spot, before, after)?;
+            match self.text_at(spot.spot, home, wrap, &names)? {
+                Some((before, after)) => self.around(*spot, before, after)?,
+                None => unreachable.push(spot.spot),
+            }
         }
         Ok(unreachable)
+    }
+
+    /// The text around an expression at `spot`, for additions that `home` has under `names`; `None` where the spot's module cannot
+    /// reach `home`.
+    pub(crate) fn text_at(
+        &self,
+        spot: Spot,
+        home: ObjectId,
+        wrap: &Wrap,
+        names: &[String],
+    ) -> Result<Option<(String, String)>, Error> {
+        let Some(way) = self.model.heap().way(spot.object, home) else { return Ok(None) };
+        let function = self.function(spot)?;
+        let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
+        let holder = way.iter().fold(own.to_owned(), |base, name| attribute(&base, name));
+        Ok(Some(text_around(wrap, &holder, names)))
     }
 
     fn function(&self, spot: Spot) -> Result<&'m Function, Error> {
@@ -94,7 +105,7 @@ impl<'m> Editor<'m> {
     }
 
     /// Add what `wrap` needs to the object `home`; the names that it got.
-    fn declare(&mut self, home: ObjectId, stem: &str, wrap: &Wrap) -> Vec<String> {
+    pub(crate) fn declare(&mut self, home: ObjectId, stem: &str, wrap: &Wrap) -> Vec<String> {
         match wrap {
             Wrap::Call { tensors, .. } => {
                 let named = tensors.iter().map(|(suffix, tensor)| {

@@ -11,8 +11,11 @@ mod compressed;
 mod dorefa;
 mod editor;
 mod fake_quant;
+mod freeze;
+mod freeze_plan;
 pub(crate) mod library;
 mod naive;
+mod observer;
 mod output;
 mod packed;
 mod qat;
@@ -23,3 +26,5 @@ mod verify;
 mod weights;
 
 pub use compressed::Compressed;
+pub(crate) use observer::Observer;
+pub(crate) use weights::bytes;

@@ -16,6 +16,7 @@ use crate::error::{At, Error};
 use crate::mark::{self, Mark};
 use crate::model::{Folder, Model, StoreKey, Stored};
 use crate::pickle::{Fresh, Slot, Splice};
+use crate::sites::heap::{Item, ObjectId, unmangle};
 
 /// A weight whose values or codes are made while the archive is written.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(super) struct Output {
     pub(super) slots: Vec<(Folder, Slot, NewValue)>,
     /// New constants, in order.
     pub(super) constants: Vec<NewValue>,
+    /// Attributes that go.
+    pub(super) removed_attributes: Vec<(ObjectId, String)>,
     pub(super) data_records: Records,
     pub(super) constant_records: Records,
     /// The next free memo position of each pickle.
@@ -66,6 +69,7 @@ impl Output {
             codes: BTreeMap::new(),
             slots: Vec::new(),
             constants: Vec::new(),
+            removed_attributes: Vec::new(),
             data_records: keys(Folder::Data),
             constant_records: keys(Folder::Constants),
             data_memo: Splice::new(model.data()).new_memo(),
@@ -124,10 +128,46 @@ impl Output {
         Ok(())
     }
 
+    /// Leave out the storages of objects that go, and the classes that no object has any more.
+    pub(super) fn drop_objects(&mut self, model: &Model, gone: &BTreeSet<ObjectId>) {
+        let heap = model.heap();
+        let is_gone = |id: &usize| gone.contains(&ObjectId(*id));
+        let tensors = |wanted: bool| {
+            let objects = heap.objects.iter().enumerate().filter(move |(id, _)| is_gone(id) == wanted);
+            objects.flat_map(|(_, object)| &object.attributes).flat_map(|(_, item)| match item {
+                Item::List(items) => items.as_slice(),
+                item => std::slice::from_ref(item),
+            })
+        };
+        let place = |item: &Item| match item {
+            Item::Tensor(tensor) => model.place(*tensor).map(|place| place.position),
+            _ => None,
+        };
+        let kept: BTreeSet<usize> = tensors(false).filter_map(place).collect();
+        let left: BTreeSet<usize> = tensors(true).filter_map(place).filter(|tensor| !kept.contains(tensor)).collect();
+        for storage in model.tensors(Folder::Data).storages() {
+            if !storage.tensors.is_empty() && storage.tensors.iter().all(|tensor| left.contains(tensor)) {
+                self.removed.insert(storage.record.clone());
+            }
+        }
+        let classes = heap.objects.iter().enumerate().filter(|(id, _)| !is_gone(id));
+        let used: BTreeSet<&str> = classes.map(|(_, object)| object.class.as_str()).collect();
+        for file in model.program().files() {
+            let ours = |name: &str| library::Class::of(&unmangle(&format!("{}.{name}", file.module))).is_some();
+            let classes = &file.source.classes;
+            let unused = |name: &str| !used.contains(format!("{}.{name}", file.module).as_str());
+            if !classes.is_empty() && classes.iter().all(|class| ours(&class.name) && unused(&class.name)) {
+                self.removed.insert(file.record.clone());
+                self.removed.insert(format!("{}.debug_pkl", file.record));
+            }
+        }
+    }
+
     /// The library's record, with what an earlier run put there.
     fn library(&mut self, model: &Model, used: &library::Used) -> Result<(), Error> {
         let mut used = used.clone();
         let found = model.program().files().iter().find(|file| file.record == library::RECORD);
+        let found = found.filter(|_| !self.removed.remove(library::RECORD));
         let Some(found) = found else {
             self.replaced.insert(library::RECORD.to_owned(), used.source().into_bytes());
             return Ok(());
@@ -148,7 +188,7 @@ impl Output {
         &mut self,
         model: &Model,
         rewritten: &Rewritten,
-        attributes: BTreeMap<crate::sites::heap::ObjectId, Vec<(String, NewValue)>>,
+        attributes: BTreeMap<ObjectId, Vec<(String, NewValue)>>,
     ) -> Result<(), Error> {
         let pickle = model.data();
         let mut splice = Splice::new(pickle);
@@ -166,6 +206,9 @@ impl Output {
                 value.write(&mut fresh, &mut self.data_records);
                 splice.add_attribute(object, &name, fresh)?;
             }
+        }
+        for (id, name) in &self.removed_attributes {
+            splice.remove_attribute(object(*id)?, name)?;
         }
         self.replace_slots(Folder::Data, &mut splice)?;
         if !splice.is_empty() {

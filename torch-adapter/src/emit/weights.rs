@@ -70,7 +70,8 @@ fn observe_one(archive: &Archive, site: &WeightSite, stored: &Stored) -> Result<
     observe(&site.settings, layout, &data).map_err(|source| Error::Math { tensor: site.name.clone(), source })
 }
 
-fn layout(stored: &Stored, axis: Option<usize>) -> Option<ChannelLayout> {
+/// Which elements share a scale.
+pub(super) fn layout(stored: &Stored, axis: Option<usize>) -> Option<ChannelLayout> {
     match axis {
         Some(axis) => stored.dense.per_channel(axis),
         None => stored.dense.per_tensor(),
@@ -78,7 +79,7 @@ fn layout(stored: &Stored, axis: Option<usize>) -> Option<ChannelLayout> {
 }
 
 /// The tensor's bytes.
-pub(super) fn bytes<'a>(archive: &'a Archive, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
+pub(crate) fn bytes<'a>(archive: &'a Archive, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
     let short = || Error::Plan { message: format!("record `{}` is too short", stored.record) };
     let span = usize::try_from(stored.span.start).ok().zip(usize::try_from(stored.span.end).ok());
     let (start, end) = span.ok_or_else(short)?;

@@ -65,6 +65,15 @@ pub struct QuantizerCall {
     pub tensor: Option<TensorId>,
 }
 
+/// An expression whose value is a quantizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuantizerRead {
+    /// The quantizer.
+    pub quantizer: ObjectId,
+    /// The expression.
+    pub spot: Spot,
+}
+
 /// Everything that following the code has shown.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -73,6 +82,7 @@ pub(super) struct Walk {
     /// Attributes that code assigns.
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,
+    pub(super) quantizer_reads: BTreeSet<QuantizerRead>,
     /// Objects of which some method runs.
     pub(super) visited: BTreeSet<ObjectId>,
     /// Dotted names that are called: `torch.save`, `ops.….…`.

@@ -22,7 +22,7 @@ mod walk;
 
 use std::collections::BTreeSet;
 
-pub use events::{QuantizerCall, Read, Spot};
+pub use events::{QuantizerCall, QuantizerRead, Read, Spot};
 pub use op::{Edge, Op, OpWeight, WeightSpot};
 pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
@@ -40,6 +40,8 @@ pub struct Sites {
     pub writes: BTreeSet<(ObjectId, String)>,
     /// Calls of quantizers that are there already.
     pub quantizers: BTreeSet<QuantizerCall>,
+    /// Expressions whose value is one of them.
+    pub quantizer_reads: BTreeSet<QuantizerRead>,
     /// Dotted names that the code calls.
     pub called: BTreeSet<String>,
     /// Whether there is more code than is followed.
@@ -57,6 +59,7 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
         reads: walk.reads,
         writes: walk.writes,
         quantizers: walk.quantizers,
+        quantizer_reads: walk.quantizer_reads,
         cut: walk.cut,
     }
 }

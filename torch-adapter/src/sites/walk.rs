@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::events::{Anchor, CallEvent, QuantizerCall, Read, Spot, Walk};
+use super::events::{Anchor, CallEvent, QuantizerCall, QuantizerRead, Read, Spot, Walk};
 use super::frame::{Frame, vague_names};
 use super::heap::{Heap, Item, ObjectId, unmangle};
 use super::program::{FunctionRef, Program};
@@ -204,6 +204,12 @@ impl<'a> Walker<'a> {
 
     fn read(&mut self, frame: &Frame<'a>, index: usize, item: &Item, origin: Origin) -> Value {
         let value = Value::of_item(item, &origin);
+        if let (Value::Object(quantizer), Some(object), Some(expr)) = (&value, frame.object, frame.id(index))
+            && self.heap.object(*quantizer).is_some_and(|found| (self.is_quantizer)(&unmangle(&found.class)))
+        {
+            let spot = Spot { object, function: frame.place, expr };
+            self.walk.quantizer_reads.insert(QuantizerRead { quantizer: *quantizer, spot });
+        }
         if matches!(value, Value::Weight(_) | Value::List(_))
             && let Some(expr) = frame.id(index)
         {

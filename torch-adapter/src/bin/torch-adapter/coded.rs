@@ -1,0 +1,34 @@
+//! The library's errors as the command line tells them.
+
+use quant_cli::{Diagnostic, Failure};
+use torch_adapter::Error;
+
+/// An error of the library: exit code 1; requests that cannot be met by any model are usage errors.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
+pub(crate) fn failure(error: Error) -> Failure {
+    let mut diagnostic = Diagnostic::error(error.code(), error.to_string());
+    if let Some(location) = error.location() {
+        diagnostic = diagnostic.at(location);
+    }
+    if let Some(help) = error.help() {
+        diagnostic = diagnostic.help(help);
+    }
+    if matches!(innermost(&error), Error::Io { .. } | Error::Output(_)) {
+        diagnostic = diagnostic.with_causes_of(innermost(&error));
+    }
+    match innermost(&error) {
+        Error::Emit { .. }
+        | Error::Gradient
+        | Error::MissingRanges { .. }
+        | Error::Unmatched { .. }
+        | Error::Quantizer { .. } => Failure::usage(diagnostic),
+        _ => Failure::failed(diagnostic),
+    }
+}
+
+fn innermost(error: &Error) -> &Error {
+    match error {
+        Error::InFile { source, .. } => innermost(source),
+        other => other,
+    }
+}

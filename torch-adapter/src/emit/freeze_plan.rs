@@ -1,0 +1,96 @@
+//! What `freeze` does with every quantizer of a trained archive.
+
+use quant_math::plan::{Decision, PLAN_VERSION, Plan, Reason, Site};
+use quant_math::{Emit, QuantType, Quantizer};
+
+use super::observer::Observer;
+use crate::model::Model;
+use crate::sites::heap::{ObjectId, TensorId, join};
+
+impl Model {
+    /// One site per quantizer, in their order.
+    pub(super) fn freeze_plan(&self, observers: &[Observer], emit: Emit) -> Plan {
+        let sites: Vec<Site> = observers.iter().map(|observer| self.freeze_site(observer, emit)).collect();
+        let quantizer = observers.first().map_or(Quantizer::Qat, Observer::quantizer);
+        let floats = sites.iter().any(|site| matches!(&site.decision, Decision::Skip(r) if r.code == "not-begun"));
+        let warnings = if floats {
+            vec![Reason::new(
+                "not-begun",
+                "some quantizers had not begun when the model was saved; their sites are float now",
+            )]
+        } else {
+            Vec::new()
+        };
+        Plan { version: PLAN_VERSION, quantizer, emit, sites, warnings }
+    }
+
+    fn freeze_site(&self, observer: &Observer, emit: Emit) -> Site {
+        let tensor = self.quantized_tensor(observer.object);
+        let kind = observer.kind();
+        let named = tensor.and_then(|tensor| self.op_of(tensor));
+        let home = observer.path.rsplit_once('.').map_or("", |(home, _)| home);
+        let (op, op_type, name) = match named {
+            Some((op, op_type, name)) if kind == QuantType::Weight => (op, op_type, name),
+            _ => {
+                let op = self.activation_op(observer.object).unwrap_or_else(|| home.to_owned());
+                let op_type = self.sites().ops.iter().find(|found| found.name == op).map(|found| found.op_type.clone());
+                (op.clone(), op_type.unwrap_or_default(), format!("{op}:{kind}"))
+            }
+        };
+        let facts = tensor.and_then(|tensor| self.heap().tensor(tensor)).filter(|_| kind == QuantType::Weight);
+        Site {
+            op,
+            op_type,
+            kind,
+            tensor: name,
+            dtype: facts.and_then(|facts| facts.dtype),
+            shape: facts.map(|facts| facts.shape.clone()),
+            decision: self.freeze_decision(observer, tensor, emit),
+        }
+    }
+
+    fn freeze_decision(&self, observer: &Observer, tensor: Option<TensorId>, emit: Emit) -> Decision {
+        let skip = |code: &str, text: &str| Decision::Skip(Reason::new(code, text));
+        if !observer.has_begun() {
+            return skip("not-begun", "the step counter had not reached the start step, or no range was seen");
+        }
+        let Some(settings) = observer.settings() else {
+            return skip("settings-unknown", "the quantizer's settings are none that torch-adapter writes");
+        };
+        if !observer.is_weight() {
+            return match emit {
+                Emit::Baked | Emit::Packed => skip("weights-only", &format!("`--emit {emit}` quantizes weights only")),
+                Emit::Inference | Emit::Training => Decision::Quantize(settings),
+            };
+        }
+        let Some(tensor) = tensor else { return skip("computed-weight", "what it quantizes is no parameter") };
+        if emit == Emit::Packed && settings.bits > 8 {
+            return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now");
+        }
+        let reason = match emit {
+            Emit::Inference => self.stored(tensor).err(),
+            _ => self.unstorable(tensor, emit),
+        };
+        reason.map_or(Decision::Quantize(settings), Decision::Skip)
+    }
+
+    /// The model's tensor that a quantizer gets.
+    pub(super) fn quantized_tensor(&self, quantizer: ObjectId) -> Option<TensorId> {
+        self.sites().quantizers.iter().find(|call| call.quantizer == quantizer).and_then(|call| call.tensor)
+    }
+
+    fn op_of(&self, tensor: TensorId) -> Option<(String, String, String)> {
+        let mut weights = self.sites().ops.iter().flat_map(|op| op.weights.iter().map(move |weight| (op, weight)));
+        let (op, weight) = weights.find(|(_, weight)| weight.tensor == Some(tensor))?;
+        Some((op.name.clone(), op.op_type.clone(), weight.name.clone()))
+    }
+
+    /// The op whose input or output a quantizer takes: that of its module, or of the name that its own begins with.
+    fn activation_op(&self, quantizer: ObjectId) -> Option<String> {
+        let path = &self.heap().object(quantizer)?.path;
+        let (home, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let stem = name.split("_quantizer").next()?;
+        let stem = stem.strip_suffix("output").or_else(|| stem.strip_suffix("input"))?.trim_end_matches('_');
+        if stem.is_empty() { Some(home.to_owned()) } else { Some(join(home, stem)) }
+    }
+}

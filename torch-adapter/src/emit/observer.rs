@@ -1,0 +1,163 @@
+//! Quantizers of the library that are in a model, with what they have seen.
+
+use std::collections::BTreeMap;
+
+use quant_math::data::LittleEndian;
+use quant_math::plan::{Observer as Statistic, Rounding, Settings};
+use quant_math::{QuantType, Quantizer, Range, WeightData};
+
+use super::library::Class;
+use crate::error::Error;
+use crate::model::Model;
+use crate::sites::heap::{Item, Object, ObjectId, TensorId, unmangle};
+
+/// A quantizer module of an archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Observer {
+    /// Its module path.
+    pub(crate) path: String,
+    pub(crate) object: ObjectId,
+    pub(crate) class: Class,
+    /// Training passes so far.
+    step: i64,
+    /// Lower and upper end of what was seen.
+    ends: Option<(f32, f32)>,
+    numbers: BTreeMap<String, i64>,
+    rate: f64,
+}
+
+impl Observer {
+    /// Every quantizer of `model`, in the order of its objects.
+    pub(crate) fn all(model: &Model) -> Result<Vec<Self>, Error> {
+        let mut found = Vec::new();
+        for (index, object) in model.heap().objects.iter().enumerate() {
+            if let Some(class) = Class::of(&unmangle(&object.class)) {
+                found.push(Self::read(model, ObjectId(index), object, class)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(model: &Model, id: ObjectId, object: &Object, class: Class) -> Result<Self, Error> {
+        let tensor = |name: &str| match object.attribute(name) {
+            Some(Item::Tensor(tensor)) => Some(*tensor),
+            _ => None,
+        };
+        let step = tensor("step").map(|tensor| whole(model, tensor)).transpose()?.flatten().unwrap_or(0);
+        let end = |name| tensor(name).map(|tensor| real(model, tensor)).transpose().map(Option::flatten);
+        let ends = end("min")?.zip(end("max")?);
+        let numbers = object.attributes.iter().filter_map(|(name, item)| match item {
+            Item::Int(value) => Some((name.clone(), *value)),
+            _ => None,
+        });
+        let rate = match object.attribute("rate") {
+            Some(Item::Float(rate)) => *rate,
+            _ => 0.0,
+        };
+        let path = object.path.clone();
+        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), rate })
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.numbers.get(name).copied().unwrap_or(0)
+    }
+
+    /// The last part of the class's name.
+    pub(crate) fn class_name(&self) -> &'static str {
+        self.class.name()
+    }
+
+    pub(crate) fn is_weight(&self) -> bool {
+        !matches!(self.class, Class::RangeAffine | Class::RangeSymmetric | Class::DoReFaActivation)
+    }
+
+    fn is_symmetric(&self) -> bool {
+        matches!(self.class, Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric)
+    }
+
+    pub(crate) fn quantizer(&self) -> Quantizer {
+        match self.class {
+            Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => Quantizer::DoReFa,
+            _ => Quantizer::Qat,
+        }
+    }
+
+    /// Bits of a code; `None` where its settings are none that this crate writes.
+    pub(crate) fn bits(&self) -> Option<u32> {
+        let top = match self.class {
+            Class::DoReFaSign => return Some(1),
+            Class::DoReFaWeight | Class::DoReFaActivation => self.number("levels"),
+            _ => self.number("quant_max"),
+        };
+        let codes = u64::try_from(top).ok()?.checked_add(1)?;
+        let bits = codes.checked_ilog2().filter(|_| codes.is_power_of_two())? + u32::from(self.is_symmetric());
+        (1..=16).contains(&bits).then_some(bits)
+    }
+
+    /// What it has seen; `None` for weights, and before the first training pass.
+    pub(crate) fn range(&self) -> Option<Range> {
+        let (min, max) = self.ends.filter(|_| self.step > 0)?;
+        Range::new(min, max).ok()
+    }
+
+    /// Whether it quantizes in evaluation: the step counter has reached the start step, and a range was seen where one is needed.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self.class {
+            Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => true,
+            Class::RangeAffine | Class::RangeSymmetric => self.step >= self.number("start") && self.step > 0,
+            _ => self.step >= self.number("start"),
+        }
+    }
+
+    /// How it quantizes, in the words of a plan.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let per_channel = matches!(self.class, Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel);
+        let channel_axis = if per_channel { Some(usize::try_from(self.number("axis")).ok()?) } else { None };
+        let ranged = matches!(self.class, Class::RangeAffine | Class::RangeSymmetric);
+        Some(Settings {
+            quantizer: self.quantizer(),
+            bits: self.bits()?,
+            symmetric: self.is_symmetric() || self.quantizer() == Quantizer::DoReFa && self.is_weight(),
+            channel_axis,
+            rounding: Rounding::Nearest,
+            quant_start_step: u64::try_from(self.number("start")).unwrap_or(0),
+            ema_decay: ranged.then_some(1.0 - self.rate),
+            observer: Statistic::default(),
+            seed: 0,
+            entry: 0,
+        })
+    }
+
+    /// Which tensor of its op it quantizes, by the name that the editor gave it.
+    pub(crate) fn kind(&self) -> QuantType {
+        let name = self.path.rsplit('.').next().unwrap_or_default();
+        if self.is_weight() {
+            QuantType::Weight
+        } else if name.contains("input_quantizer") {
+            QuantType::Input
+        } else {
+            QuantType::Output
+        }
+    }
+}
+
+/// The first element of an integer tensor.
+fn whole(model: &Model, tensor: TensorId) -> Result<Option<i64>, Error> {
+    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let record = model.archive().read(&storage.record)?;
+    let size = usize::try_from(found.kind.size()).unwrap_or(usize::MAX);
+    let start = usize::try_from(found.offset).ok().and_then(|offset| offset.checked_mul(size));
+    let bytes = start.and_then(|start| record.get(start..start.checked_add(size)?));
+    let wide = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes));
+    let narrow = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i32::from_le_bytes(*bytes).into());
+    Ok(if size == 8 { wide } else { narrow })
+}
+
+/// The first element of a float tensor.
+fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
+    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let (Some(dtype), Ok(offset)) = (found.dtype(), usize::try_from(found.offset)) else { return Ok(None) };
+    let record = model.archive().read(&storage.record)?;
+    let data = LittleEndian::new(dtype, &record);
+    Ok(data.chunk(offset..offset.saturating_add(1)).first().copied())
+}

@@ -1,0 +1,119 @@
+//! What is in a model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quant_math::Range;
+use quant_math::data::LittleEndian;
+use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
+use quant_math::weights::{ChannelLayout, observe_ranges};
+
+use crate::code::{Function, text_of};
+use crate::emit::{Observer, bytes};
+use crate::error::Error;
+use crate::model::Model;
+
+impl Model {
+    /// Inputs, outputs, ops and weights with their ranges, and quantizers that are there already.
+    ///
+    /// # Errors
+    ///
+    /// Damaged records.
+    pub fn inspect(&self) -> Result<Inspection, Error> {
+        self.in_file(self.look())
+    }
+
+    fn look(&self) -> Result<Inspection, Error> {
+        let (inputs, outputs) = self.ports();
+        let weights = self.weight_infos()?;
+        let mut seen = BTreeSet::new();
+        let weight_bytes = weights.iter().filter(|weight| seen.insert(&weight.tensor)).map(|weight| weight.bytes).sum();
+        let observers = Observer::all(self)?;
+        Ok(Inspection {
+            format: self.format().to_owned(),
+            bytes: self.archive().len() as u64,
+            fingerprint: self.fingerprint(),
+            inputs,
+            outputs,
+            op_types: self.op_types(),
+            ranges: observers.iter().map(quantized).collect(),
+            weight_bytes,
+            weights,
+        })
+    }
+
+    fn format(&self) -> &'static str {
+        let frozen = self
+            .heap()
+            .root
+            .and_then(|root| self.heap().object(root))
+            .is_some_and(|root| root.attribute("training").is_none());
+        if frozen { "TorchScript archive (frozen)" } else { "TorchScript archive" }
+    }
+
+    fn ports(&self) -> (Vec<Port>, Vec<Port>) {
+        let program = self.program();
+        let class = self.heap().root.and_then(|root| program.find_class(&self.heap().object(root)?.class));
+        let Some((place, class)) = class.and_then(|place| Some((place, program.class(place)?))) else {
+            return (Vec::new(), Vec::new());
+        };
+        let text = program.text(place.file);
+        let Some(forward) = class.methods.iter().find(|method| method.name.starts_with("forward")) else {
+            return (Vec::new(), Vec::new());
+        };
+        let port = |name: &str, ty: Option<&crate::code::Span>| Port {
+            name: name.to_owned(),
+            dtype: ty.map(|ty| text_of(text, ty).to_owned()),
+            shape: None,
+        };
+        let inputs = forward.parameters.iter().skip(1).map(|parameter| port(&parameter.name, parameter.ty.as_ref()));
+        let Function { name, returns, .. } = forward;
+        (inputs.collect(), vec![port(name, returns.as_ref())])
+    }
+
+    fn op_types(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for op in &self.sites().ops {
+            *counts.entry(&op.op_type).or_insert(0) += 1;
+        }
+        let mut counts: Vec<(String, usize)> =
+            counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    fn weight_infos(&self) -> Result<Vec<WeightInfo>, Error> {
+        let mut infos = Vec::new();
+        for op in &self.sites().ops {
+            for weight in &op.weights {
+                let Some(facts) = weight.tensor.and_then(|tensor| self.heap().tensor(tensor)) else { continue };
+                let (Some(tensor), Some(dtype)) = (weight.tensor, facts.dtype) else { continue };
+                let elements = facts.shape.iter().fold(1, |n: u64, size| n.saturating_mul(*size));
+                let range = match self.stored(tensor) {
+                    Ok(stored) => {
+                        let bytes = bytes(self.archive(), &stored)?;
+                        let data = LittleEndian::new(dtype, &bytes);
+                        let layout = ChannelLayout::per_tensor(quant_math::WeightData::len(&data));
+                        observe_ranges(layout, &data).ok().and_then(|ranges| ranges.first().copied())
+                    }
+                    Err(_) => None,
+                };
+                infos.push(WeightInfo {
+                    op: op.name.clone(),
+                    op_type: op.op_type.clone(),
+                    tensor: weight.name.clone(),
+                    dtype,
+                    shape: facts.shape.clone(),
+                    bytes: elements.saturating_mul(dtype.size() as u64),
+                    range,
+                    is_default: op.is_default,
+                });
+            }
+        }
+        Ok(infos)
+    }
+}
+
+fn quantized(observer: &Observer) -> QuantizedInfo {
+    let range = observer.range().filter(|range: &Range| range.min <= range.max);
+    QuantizedInfo { op: observer.path.clone(), op_type: observer.class_name().to_owned(), bits: observer.bits(), range }
+}

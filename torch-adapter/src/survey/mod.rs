@@ -1,0 +1,5 @@
+//! Looking at models: what is in one, what differs between two.
+
+mod diff;
+mod inspect;
+mod values;
