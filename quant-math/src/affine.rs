@@ -113,6 +113,29 @@ impl Affine {
         );
     }
 
+    /// The real numbers between the lowest and the highest code, ends included.
+    pub fn nudged_range(self) -> Range {
+        let steps = self.steps();
+        Range { min: steps.value(steps.low), max: steps.value(steps.high) }
+    }
+
+    /// The clipped straight-through gradient of [`fake_quant_into`](Self::fake_quant_into): `dx[i] = g[i]` where
+    /// [`nudged_range`](Self::nudged_range) holds `x[i]`, else 0. As far as all reach.
+    pub fn gradient_into(self, g: &[f32], x: &[f32], dx: &mut [f32]) {
+        let Range { min, max } = self.nudged_range();
+        simd::zip(g, dx, |at, g, dx| {
+            let x = x.get(at..).unwrap_or_default();
+            simd::run(
+                #[inline(always)]
+                || {
+                    for ((g, x), dx) in g.iter().zip(x).zip(dx) {
+                        *dx = if min <= *x && *x <= max { *g } else { 0.0 };
+                    }
+                },
+            );
+        });
+    }
+
     pub(crate) fn steps(self) -> Steps {
         #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535, differences at most twice that")]
         let [low, high, zero_point] = [

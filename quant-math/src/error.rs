@@ -87,6 +87,9 @@ pub enum MathError {
         /// The highest code.
         quant_max: i32,
     },
+    /// Weights with scales where DoReFa's are meant.
+    #[error("the weights have a scale and a zero point, expected a map of the DoReFa quantizer")]
+    NotDoReFa,
     /// A decay without a moving average.
     #[error("a decay of {decay} is out of range, expected more than 0 and less than 1")]
     Decay {
@@ -119,6 +122,7 @@ impl MathError {
             Self::NoCodes { .. } => "M0109",
             Self::Parameters { .. } => "M0111",
             Self::Decay { .. } => "M0112",
+            Self::NotDoReFa => "M0113",
         }
     }
 

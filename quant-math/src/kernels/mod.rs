@@ -5,3 +5,6 @@
 
 pub mod tensorflow;
 pub mod torch;
+
+#[cfg(test)]
+mod width_tests;

@@ -69,6 +69,24 @@ impl AffineMap {
         self.channels.iter().map(|affine| affine.zero_point()).collect()
     }
 
+    /// The clipped straight-through gradient: `dx[i] = g[i]` where the grid of its channel reaches `x[i]`, else 0
+    /// ([`Affine::nudged_range`]). `offset` is the position of the first element in storage order; as far as all reach.
+    pub fn gradient_into(&self, offset: usize, g: &[f32], x: &[f32], dx: &mut [f32]) {
+        dx.iter_mut().zip(g).for_each(|(dx, g)| *dx = *g);
+        self.columns.update(
+            offset,
+            x.get(..x.len().min(g.len())).unwrap_or_default(),
+            dx,
+            #[inline(always)]
+            |columns, x, dx| {
+                let steps = Steps::from(columns);
+                if !(steps.value(steps.low) <= x && x <= steps.value(steps.high)) {
+                    *dx = 0.0;
+                }
+            },
+        );
+    }
+
     /// What is subtracted from a code before it is stored in 8 bits: 128 for the unsigned grid of 8 bits, else 0.
     pub(crate) fn stored_offset(&self) -> i32 {
         (self.grid.quant_max() - i32::from(i8::MAX)).max(0)
