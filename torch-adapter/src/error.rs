@@ -93,7 +93,15 @@ pub enum Error {
         /// Where it is described.
         at: At,
     },
-    /// Class text that is not what torch.jit.save writes, or that contradicts the pickle.
+    /// Class text and pickle contradict each other.
+    #[error("{message}")]
+    Disagree {
+        /// What one of them has and the other has not.
+        message: String,
+        /// Where.
+        at: At,
+    },
+    /// Class text that is not what torch.jit.save writes.
     #[error("{message}")]
     Code {
         /// What was found and expected.
@@ -186,6 +194,7 @@ impl Error {
             Self::Tensor { fault, .. } => fault.code(),
             Self::Output(source) => source.code(),
             Self::Code { .. } => "T0401",
+            Self::Disagree { .. } => "T0402",
             Self::Emit { .. } => "T0501",
             Self::MissingRanges { .. } => "T0502",
             Self::Ranges { .. } => "T0503",
@@ -222,6 +231,7 @@ impl Error {
             ),
             Self::Ranges { .. } => Some("ranges belong to one model: measure them on this one".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
+            Self::Disagree { .. } => Some("torch could not load the archive either; save the model again".into()),
             Self::Code { .. } => Some("the code was not written by torch.jit.save; save the model again".into()),
             Self::Verify { .. } => {
                 Some("this is a defect of torch-adapter: please report it with the command and, if you may, the model".into())
@@ -237,9 +247,11 @@ impl Error {
                 let path = path.display();
                 Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
             }
-            Self::Archive { at, .. } | Self::Pickle { at, .. } | Self::Tensor { at, .. } | Self::Code { at, .. } => {
-                Some(at.to_string()).filter(|at| !at.is_empty())
-            }
+            Self::Archive { at, .. }
+            | Self::Pickle { at, .. }
+            | Self::Tensor { at, .. }
+            | Self::Code { at, .. }
+            | Self::Disagree { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
             _ => None,
         }
     }

@@ -7,10 +7,12 @@
 //!
 //! Nothing of a model is executed: pickles are walked as data and class text is read as text.
 
+mod agree;
 pub mod archive;
 pub mod code;
 mod emit;
 pub mod error;
+mod expand;
 pub mod limits;
 mod mark;
 mod model;

@@ -8,10 +8,12 @@ pub struct Limits {
     pub inflated_bytes: u64,
     /// The highest ratio of inflated to deflated length, for records that inflate to more than 1 MiB.
     pub inflate_ratio: u64,
-    /// The most bytes that all deflated records together may inflate to; sixteen times the file's length is always allowed.
+    /// The most bytes that all deflated records together may inflate to, those that are never read (`.debug_pkl`) left out; sixteen times the file's length is always allowed.
     pub inflated_total_bytes: u64,
     /// The most instructions in one pickle.
     pub pickle_ops: usize,
+    /// The most bytes that all objects, their names and their paths take; sixteen times the pickle's length is always allowed.
+    pub object_bytes: u64,
     /// The deepest nesting of values in a pickle.
     pub depth: usize,
 }
@@ -19,10 +21,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            inflated_bytes: 64 << 20,
+            inflated_bytes: 16 << 20,
             inflate_ratio: 1000,
-            inflated_total_bytes: 256 << 20,
+            inflated_total_bytes: 64 << 20,
             pickle_ops: 16 << 20,
+            object_bytes: 64 << 20,
             depth: 512,
         }
     }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
 use quant_math::{DType, ranges};
 
+use crate::agree;
 use crate::archive::Archive;
 use crate::emit::library;
 use crate::error::{At, Error};
+use crate::expand;
 use crate::limits::Limits;
 use crate::mark::{self, Mark};
 use crate::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
@@ -125,6 +127,12 @@ impl Model {
         } else {
             None
         };
+        data.root_object()?;
+        expand::check(&data, limits)?;
+        if let Some(constants) = &constants {
+            constants.root_items()?;
+            expand::check(constants, limits)?;
+        }
         let data_tensors = Tensors::read(&archive, &data, Folder::Data.name())?;
         let constant_tensors = match &constants {
             Some(constants) => Tensors::read(&archive, constants, Folder::Constants.name())?,
@@ -135,6 +143,7 @@ impl Model {
         let HeapReader { mut heap, slots, places, .. } = reader;
         heap.name_paths();
         let program = program(&archive)?;
+        agree::check(&heap, &program)?;
         let sites = sites::find(&program, &heap, &|class| library::Class::of(class).is_some());
         let (mark, warnings) = read_mark(&archive)?;
         let mut model = Self {

@@ -8,11 +8,13 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::forge::{Forge, stored};
 use common::{load, model};
-use torch_adapter::archive::{Body, Edits};
+use torch_adapter::Limits;
+use torch_adapter::archive::{Archive, Body, Edits, Method};
 use torch_adapter::pickle::Fresh;
 
 /// Counts bytes in use, and the most there were.
@@ -51,9 +53,16 @@ const ROOM: usize = 4 << 20;
 /// up to three times.
 const FACTOR: usize = 3 * (24 + 24 + 32);
 
+/// What the deflated records hold, which the limits bound.
+fn inflated(bytes: &[u8]) -> usize {
+    let Ok(archive) = Archive::from_bytes(bytes.to_vec(), &Limits::default()) else { return 0 };
+    let deflated = archive.entries().iter().filter(|entry| entry.method() == Method::Deflated);
+    deflated.map(|entry| usize::try_from(entry.size()).unwrap()).sum()
+}
+
 /// The code of the error that reading `bytes` gives, `ok` where there is none.
 fn code(bytes: Vec<u8>) -> &'static str {
-    let len = bytes.len();
+    let len = bytes.len() + inflated(&bytes);
     let before = IN_USE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let code = match load(bytes) {
@@ -76,6 +85,14 @@ fn base() -> Forge {
 fn with(record: &str, bytes: &[u8]) -> Vec<u8> {
     let mut edits = Edits::new();
     edits.replace(record, Body::Bytes(Cow::Borrowed(bytes)));
+    base().edited(&edits)
+}
+
+/// The base archive with other bytes in `data.pkl`, and with class text that declares nothing but `w`.
+fn with_pickle(bytes: &[u8]) -> Vec<u8> {
+    let mut edits = Edits::new();
+    edits.replace("data.pkl", Body::Bytes(Cow::Borrowed(bytes)));
+    edits.replace("code/__torch__.py", Body::Bytes(Cow::Borrowed(b"class Tied(Module):\n  w : Tensor\n")));
     base().edited(&edits)
 }
 
@@ -123,13 +140,13 @@ fn tensor(offset: &[u8], sizes: &[u8], strides: &[u8]) -> Vec<u8> {
         b"\x88ccollections\nOrderedDict\n)RtR",
         b"ub.",
     ];
-    with("data.pkl", &parts.concat())
+    with_pickle(&parts.concat())
 }
 
 /// `data.pkl` with `bytes` as the value of the root's only attribute.
 fn value(bytes: &[u8]) -> Vec<u8> {
     let parts: [&[u8]; 4] = [b"\x80\x02c__torch__\nTied\n)\x81}(", &text("w"), bytes, b"ub."];
-    with("data.pkl", &parts.concat())
+    with_pickle(&parts.concat())
 }
 
 /// `data/9` lies inside the data of `extra/outer`.
@@ -355,6 +372,8 @@ fn pickles() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("many tuples", value(&joined(&[b"(", &b"(t".repeat(1 << 19), b"t"])), "ok"),
         ("many memo positions", value(&joined(&[b"N", &many_positions()])), "ok"),
         ("many marks", value(&vec![b'('; 1 << 20]), "T0205"),
+        ("long names used again and again", names(), "T0217"),
+        ("long texts used again and again", texts(), "T0217"),
         ("doubling tuples", value(&doubling), "ok"),
         ("object in itself", value(b"c__torch__\nA\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00ub"), "T0213"),
         (
@@ -362,6 +381,56 @@ fn pickles() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             with("data.pkl", b"\x80\x02c__torch__\nTied\n)\x81}(X\x01\x00\x00\x00aNX\x01\x00\x00\x00aNub."),
             "T0214",
         ),
+    ]
+}
+
+/// 200 modules inside each other, each under a name of 60,000 letters that is written once: paths of 1.2 GB.
+fn names() -> Vec<u8> {
+    let key = text(&"n".repeat(60_000));
+    let open = b"c__torch__\nTied\n)\x81}(".to_vec();
+    let inner = [&b"h\x00"[..], &open].concat().repeat(200);
+    let close = b"ub".repeat(200);
+    with_pickle(&joined(&[b"\x80\x02", &open, &text("w"), &key, b"q\x00", &inner, &close, b"ub."]))
+}
+
+/// A list that holds one text of 60,000 letters 20,000 times.
+fn texts() -> Vec<u8> {
+    let key = text(&"t".repeat(60_000));
+    value(&joined(&[b"](", &key, b"q\x00", &b"h\x00".repeat(20_000), b"e"]))
+}
+
+/// The base archive with other class text in its first file.
+fn code_file(lines: &str) -> Vec<u8> {
+    with("code/__torch__.py", lines.as_bytes())
+}
+
+/// Class text, and what contradicts the pickle.
+fn codes() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let sound = common::open(base().bytes).text("code/__torch__.py").unwrap().into_owned();
+    let deep = format!("{sound}  def deep(self) -> int:\n    return {}1{}\n", "(".repeat(100_000), ")".repeat(100_000));
+    // Every method calls the one before it twice.
+    let mut calls = String::new();
+    for n in 1..200 {
+        let before = n - 1;
+        writeln!(calls, "  def m{n}(self) -> int:\n    return add((self).m{before}(), (self).m{before}())").unwrap();
+    }
+    let calls = sound.replacen(
+        "  def forward(",
+        &format!("{calls}  def m0(self) -> int:\n    return (self).m199()\n  def forward("),
+        1,
+    );
+    let calls = calls.replacen("    return", "    y = (self).m199()\n    return", 1);
+    let undeclared = sound.replacen("  head : ", "  gone : Tensor\n  head : ", 1);
+    assert!(undeclared != sound && calls != sound);
+    vec![
+        ("sound text", code_file(&sound), "ok"),
+        ("an attribute that the pickle does not have", code_file(&undeclared), "T0402"),
+        ("a class that the code does not have", code_file("class Other(Module):\n  w : Tensor\n"), "T0402"),
+        ("text that is cut off", code_file(sound.split_once("Tensor) ->").unwrap().0), "T0401"),
+        ("text that is not UTF-8", with("code/__torch__.py", b"class \xff(Module):\n"), "T0119"),
+        ("deep brackets", code_file(&deep), "T0401"),
+        ("calls that double", code_file(&calls), "ok"),
+        ("a string without an end", code_file(&format!("{sound}  x : Final[str] = \"")), "T0401"),
     ]
 }
 
@@ -375,7 +444,7 @@ fn every_hostile_file_is_refused_with_its_code_and_within_memory() {
     // What is allocated once per process is not the file's.
     load(base().bytes).unwrap();
     let mut wrong = Vec::new();
-    for (name, bytes, expected) in archives().into_iter().chain(kinds()).chain(pickles()) {
+    for (name, bytes, expected) in archives().into_iter().chain(kinds()).chain(pickles()).chain(codes()) {
         let found = code(bytes);
         if found != expected {
             wrong.push(format!("{name}: {found}, expected {expected}"));

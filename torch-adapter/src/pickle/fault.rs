@@ -110,6 +110,12 @@ pub enum PickleFault {
         /// What it should hold.
         expected: &'static str,
     },
+    /// Objects that take much more memory than their pickle.
+    #[error("the objects take more than {limit} bytes when their names and texts are written out")]
+    Objects {
+        /// The most that is allowed.
+        limit: u64,
+    },
     /// A change that does not fit the pickle.
     #[error("cannot change the pickle: {why}")]
     Edit {
@@ -138,6 +144,7 @@ impl PickleFault {
             Self::Duplicate { .. } => "T0214",
             Self::Root { .. } => "T0215",
             Self::Edit { .. } => "T0216",
+            Self::Objects { .. } => "T0217",
         }
     }
 
@@ -145,6 +152,7 @@ impl PickleFault {
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Depth { .. } => Some("if the file is trusted, lift the limit with `Limits::depth`".into()),
+            Self::Objects { .. } => Some("if the file is trusted, lift the limit with `Limits::object_bytes`".into()),
             Self::Ops { .. } => Some("if the file is trusted, lift the limit with `Limits::pickle_ops`".into()),
             Self::Opcode { .. } | Self::Global { .. } | Self::Protocol { .. } => Some(
                 "torch.jit.save writes a small, closed set; a pickle with more may run code when Python loads it, \

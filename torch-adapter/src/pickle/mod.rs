@@ -132,6 +132,18 @@ impl Pickle {
         self.root
     }
 
+    /// The module that it holds, as `data.pkl` does.
+    ///
+    /// # Errors
+    ///
+    /// [`PickleFault::Root`] when it holds something else.
+    pub fn root_object(&self) -> Result<Object<'_>, Error> {
+        self.object(self.root).filter(Object::has_attributes).ok_or_else(|| {
+            let found = self.root.item.kind();
+            PickleFault::Root { found, expected: "a module with attributes" }.at(&self.record, 0)
+        })
+    }
+
     /// The items of the tuple that it holds, as `constants.pkl` does.
     ///
     /// # Errors

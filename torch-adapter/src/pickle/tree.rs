@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::PickleFault;
 use super::value::{Identity, Slot};
 use super::{Object, Pickle, Value};
 use crate::error::Error;
@@ -40,12 +39,9 @@ impl<'p> ModuleTree<'p> {
     ///
     /// # Errors
     ///
-    /// [`PickleFault::Root`] when the root is no object with attributes.
+    /// [`PickleFault::Root`](super::PickleFault::Root) when the root is no object with attributes.
     pub fn new(pickle: &'p Pickle) -> Result<Self, Error> {
-        let root = pickle.object(pickle.root()).filter(Object::has_attributes).ok_or_else(|| {
-            let found = pickle.root().item.kind();
-            PickleFault::Root { found, expected: "a module with attributes" }.at(pickle.record(), 0)
-        })?;
+        let root = pickle.root_object()?;
         let mut tree = Self { pickle, modules: Vec::new(), by_identity: BTreeMap::new() };
         // Depth first with the first child on top, so that modules come in the order in which they stand in the file.
         let mut open = vec![(root, None)];

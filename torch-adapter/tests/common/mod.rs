@@ -8,9 +8,7 @@ pub(crate) mod forge;
 use std::path::{Path, PathBuf};
 
 use torch_adapter::archive::Archive;
-use torch_adapter::pickle::{ModuleTree, Pickle};
-use torch_adapter::tensors::Tensors;
-use torch_adapter::{Error, Limits};
+use torch_adapter::{Error, Limits, Model};
 
 /// The folder of small archives that `tests/models/make_torch.py` wrote.
 pub(crate) fn models() -> PathBuf {
@@ -36,19 +34,7 @@ pub(crate) fn open(bytes: Vec<u8>) -> Archive {
     Archive::from_bytes(bytes, &Limits::default()).unwrap()
 }
 
-/// Read all layers of an archive, and check every record.
+/// Read all layers of an archive, follow its code, and check every record.
 pub(crate) fn load(bytes: Vec<u8>) -> Result<(), Error> {
-    let limits = Limits::default();
-    let archive = Archive::from_bytes(bytes, &limits)?;
-    for folder in ["data", "constants"] {
-        let record = format!("{folder}.pkl");
-        let pickle = Pickle::read(&record, archive.read(&record)?.into_owned(), &limits)?;
-        if folder == "data" {
-            ModuleTree::new(&pickle)?;
-        } else {
-            pickle.root_items()?;
-        }
-        Tensors::read(&archive, &pickle, folder)?;
-    }
-    archive.check_all()
+    Model::from_bytes(bytes)?.archive().check_all()
 }

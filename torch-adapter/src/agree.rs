@@ -1,0 +1,42 @@
+//! Class text and pickle must agree: torch reads every declared attribute from the object, and fails where there is none.
+
+use crate::error::{At, Error};
+use crate::sites::Program;
+use crate::sites::heap::{Heap, Object};
+
+/// Classes that torch has built in; their text is not in the archive.
+const BUILT_IN: &str = "__torch__.torch.classes.";
+
+/// Every object's class is in the code, and the object has every attribute that its class declares.
+pub(crate) fn check(heap: &Heap, program: &Program) -> Result<(), Error> {
+    heap.objects.iter().try_for_each(|object| check_one(object, program))
+}
+
+fn check_one(object: &Object, program: &Program) -> Result<(), Error> {
+    if object.class.starts_with(BUILT_IN) {
+        return Ok(());
+    }
+    let place = program.find_class(&object.class);
+    let Some((place, class)) = place.and_then(|place| Some((place, program.class(place)?))) else {
+        let message = format!("`{}` is of class `{}`, which is not in the code", named(object), object.class);
+        return Err(Error::Disagree { message, at: At::record("data.pkl") });
+    };
+    let declared = class.attributes.iter().filter(|attribute| !attribute.constant);
+    for attribute in declared {
+        if object.attribute(&attribute.name).is_none() {
+            let record = program.files().get(place.file).map(|file| file.record.clone()).unwrap_or_default();
+            let message = format!(
+                "class `{}` declares attribute `{}`, which `{}` does not have",
+                object.class,
+                attribute.name,
+                named(object)
+            );
+            return Err(Error::Disagree { message, at: At::within(record, attribute.span.start) });
+        }
+    }
+    Ok(())
+}
+
+fn named(object: &Object) -> &str {
+    if object.path.is_empty() { "the model" } else { &object.path }
+}

@@ -1,0 +1,59 @@
+//! How much memory the objects of a pickle take once names and texts are written out.
+//!
+//! In a pickle a long name or list costs two bytes each time it is used again. Objects own their names and paths, so that a small
+//! pickle could ask for any amount of memory; this is added up before anything is made.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::error::Error;
+use crate::limits::{Limits, for_file};
+use crate::pickle::{Object, Pickle, PickleFault, Slot, Value};
+
+/// Bytes of one value beside its text.
+const VALUE: u64 = 48;
+
+/// The bytes of all objects under the root, their paths included, are within the limits.
+pub(crate) fn check(pickle: &Pickle, limits: &Limits) -> Result<(), Error> {
+    let limit = for_file(limits.object_bytes, pickle.bytes().len());
+    let mut total = 0_u64;
+    let mut seen = BTreeSet::new();
+    let root = pickle.object(pickle.root());
+    let mut open: VecDeque<(Object<'_>, u64)> = root.into_iter().map(|root| (root, 0)).collect();
+    seen.extend(open.iter().map(|(object, _)| object.identity()));
+    while let Some((object, path)) = open.pop_front() {
+        let mut add = |bytes: u64| {
+            total = total.saturating_add(bytes);
+            if total <= limit {
+                return Ok(());
+            }
+            Err(PickleFault::Objects { limit }.at(pickle.record(), object.span().start))
+        };
+        add(path + object.class().len() as u64 + VALUE)?;
+        for (name, slot) in object.attributes() {
+            let name = name.len() as u64;
+            add(name + cost(pickle, slot))?;
+            if let Some(child) = pickle.object(slot).filter(|child| seen.insert(child.identity())) {
+                open.push_back((child, path + name + 1));
+            }
+        }
+    }
+    for slot in pickle.items(pickle.root()).unwrap_or_default() {
+        total = total.saturating_add(cost(pickle, *slot));
+        if total > limit {
+            return Err(PickleFault::Objects { limit }.at(pickle.record(), slot.span().start));
+        }
+    }
+    Ok(())
+}
+
+/// A value with its items; those of lists in lists are never written out.
+fn cost(pickle: &Pickle, slot: Slot) -> u64 {
+    match pickle.value(slot) {
+        Value::Str(text) => VALUE + text.len() as u64,
+        Value::Tuple(items) | Value::List(items) => items.iter().fold(VALUE, |sum, item| {
+            let text = if let Value::Str(text) = pickle.value(*item) { text.len() as u64 } else { 0 };
+            sum.saturating_add(VALUE + text)
+        }),
+        _ => VALUE,
+    }
+}
