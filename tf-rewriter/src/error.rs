@@ -55,7 +55,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The operating system refused.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}")]
     Io {
         /// What was tried, for example "read the graph".
         action: &'static str,
