@@ -44,6 +44,7 @@ impl Graph {
     /// # Errors
     /// As for [`Graph::open`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
         let bytes = match io::detect(&bytes)? {
             Form::Binary => bytes,
             Form::Text => crate::text::parse(&bytes)?,
@@ -107,6 +108,14 @@ impl Graph {
     /// The number of nodes, function bodies included.
     pub fn node_count(&self) -> usize {
         self.index.scopes.iter().map(|s| s.nodes.len()).sum()
+    }
+
+    /// The error, known to have happened in this graph's file.
+    pub(crate) fn in_own_file(&self, error: Error) -> Error {
+        match &self.path {
+            Some(path) => error.in_file(path),
+            None => error,
+        }
     }
 
     pub(crate) fn index(&self) -> &GraphIndex {

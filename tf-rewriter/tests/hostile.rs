@@ -134,6 +134,20 @@ fn tensors_that_contradict_themselves() {
         "tensor of `w`: found shape [4611686018427387904, 4], expected fewer than 2^63 bytes",
     );
     check(
+        &conv("dtype: DT_FLOAT tensor_shape { dim { size: 4611686018427387904 } dim { size: 4 } dim { size: 0 } }", ""),
+        "E0301",
+        "tensor of `w`: found shape [4611686018427387904, 4, 0], expected fewer than 2^63 bytes",
+    );
+    // Also where nothing is to be quantized: TensorFlow would refuse the graph.
+    check(
+        &conv(
+            WEIGHT,
+            "node { name: 'b' op: 'Const' attr { key: 'value' value { tensor { dtype: DT_INT32 tensor_content: '12' } } } }",
+        ),
+        "E0301",
+        "tensor of `b`: found 2 bytes of tensor_content, expected 4 for DT_INT32 of shape []",
+    );
+    check(
         &conv(&format!("{shape} float_val: 1"), ""),
         "E0301",
         "tensor of `w`: found no element type, expected the type of a value",
@@ -167,6 +181,60 @@ fn a_small_file_with_a_huge_tensor_stays_small() {
             }
         }
     }
+}
+
+/// Chains and crowds for which twice the file must not mean four times the work.
+#[test]
+fn long_chains_and_many_readers_end() {
+    let many = 5_000;
+    let chain = |name: &str, first: &str| -> String {
+        (0..many)
+            .map(|i| {
+                let input = if i == 0 { first.to_owned() } else { format!("{name}{}", i - 1) };
+                format!("node {{ name: '{name}{i}' op: 'Identity' input: '{input}' }}\n")
+            })
+            .collect()
+    };
+    let matmul = |name: &str, weight: &str| {
+        format!(
+            "node {{ name: '{name}' op: 'MatMul' input: 'x' input: '{weight}' attr {{ key: 'T' value {{ type: DT_FLOAT }} }} }}\n"
+        )
+    };
+    let readers = |weight: &str| (0..many).map(|i| matmul(&format!("m{i}"), weight)).collect::<String>();
+    let arguments: String = (0..many).map(|i| format!("input_arg {{ name: 'a{i}' }}\n")).collect();
+    let inputs = |name: &str| (0..many).map(|i| format!("input: '{name}{i}'\n")).collect::<String>();
+    let function = format!(
+        "library {{ function {{ signature {{ name: 'f' {arguments} }} node_def {{ name: 'n' op: 'AddN' {} }} }} }}",
+        inputs("a")
+    );
+    for rest in [
+        chain("i", "w") + &matmul("z", &format!("i{}", many - 1)),
+        readers("w"),
+        chain("i", "w") + &readers(&format!("i{}", many - 1)),
+        chain("i", "x") + &format!("node {{ name: 's' op: 'AddN' {} }}", inputs("i")),
+        function,
+    ] {
+        compress_all(&conv(WEIGHT, &rest)).unwrap();
+    }
+}
+
+#[test]
+fn a_chain_that_doubles_with_every_node_is_not_followed() {
+    // Each node reads the one before twice: following both edges would take 2^60 steps.
+    let mark = "attr { key: '_quantization' value { s: 'naive' } }";
+    let doubling: String = (1..60)
+        .map(|i| format!("node {{ name: 'd{i}' op: 'Mul' input: 'd{0}' input: 'd{0}' {mark} }}", i - 1))
+        .collect();
+    let first = format!("node {{ name: 'd0' op: 'Identity' input: 'w' {mark} }}");
+    let graph = Graph::from_bytes(conv(
+        WEIGHT,
+        &(first + &doubling + "node { name: 'm' op: 'MatMul' input: 'x' input: 'd59' }"),
+    ))
+    .unwrap();
+    graph.inspect().unwrap();
+    let other = Graph::from_bytes(conv(WEIGHT, "node { name: 'd59' op: 'Identity' input: 'w' }")).unwrap();
+    graph.diff(&other).unwrap();
+    other.diff(&graph).unwrap();
 }
 
 #[test]

@@ -57,17 +57,30 @@ impl Graph {
         Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
     }
 
+    /// Every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
+    fn check_constants(&self) -> Result<(), Error> {
+        let nodes: Vec<NodeId> = self.all_nodes().collect();
+        match nodes.par_iter().find_map_first(|id| self.constant(*id).err()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
     fn patch(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
+        self.check_constants()?;
         let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
         let located = locate::weights(self, plan)?;
         for (site, fate) in plan.sites.iter().zip(&mut fates) {
-            let elements = site.shape.as_ref().map_or(0, |shape| shape.iter().product::<u64>());
-            let bytes = elements * site.dtype.map_or(0, |dtype| dtype.size() as u64);
+            let size = site.dtype.map_or(0, |dtype| dtype.size() as u64);
+            let elements = |shape: &Vec<u64>| shape.iter().fold(1u64, |n, dim| n.saturating_mul(*dim));
+            let bytes = site.shape.as_ref().map_or(0, elements).saturating_mul(size);
             (fate.bytes_before, fate.bytes_after) = (bytes, bytes);
         }
         let (works, slots) = observe_all(self, located, plan.emit)?;
         let mut editor = Editor::new(self);
         let mut groups: Vec<Vec<&WeightWork>> = Vec::new();
+        // By slot: ops that quantize a constant in the same way.
+        let mut group_of: BTreeMap<usize, usize> = BTreeMap::new();
         for work in &works {
             if let Some(fate) = fates.get_mut(work.site) {
                 describe(fate, work);
@@ -75,9 +88,12 @@ impl Graph {
             if *work.map == WeightMap::Unchanged {
                 continue;
             }
-            match groups.iter_mut().find(|g| g.first().is_some_and(|first| first.same_result(work))) {
-                Some(group) if plan.emit != Emit::Inference => group.push(work),
-                _ => groups.push(vec![work]),
+            let known = group_of.get(&work.slot).filter(|_| plan.emit != Emit::Inference);
+            if let Some(group) = known.and_then(|position| groups.get_mut(*position)) {
+                group.push(work);
+            } else {
+                group_of.insert(work.slot, groups.len());
+                groups.push(vec![work]);
             }
         }
         for group in &groups {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::Error;
 use crate::graph::Graph;
+use crate::io::Mapped;
+use crate::{Error, text};
 
 /// Read the written file as any other graph: it must index, every edge must resolve, and all weights that were replaced must be
-/// whole. `nodes` is how many the editor meant to write.
+/// whole.
 pub(super) fn verify(path: &Path, expected_len: u64) -> Result<(), Error> {
     let wrong = |message: String| Error::Verify { message };
     let written = Graph::reopen(path).map_err(|error| wrong(error.to_string()))?;
@@ -14,6 +15,23 @@ pub(super) fn verify(path: &Path, expected_len: u64) -> Result<(), Error> {
     if len != expected_len {
         return Err(wrong(format!("it is {len} bytes long, expected {expected_len}")));
     }
+    check(&written)
+}
+
+/// The same for a graph in text form.
+pub(super) fn verify_text(path: &Path, expected_len: u64) -> Result<(), Error> {
+    let wrong = |message: String| Error::Verify { message };
+    let file = Mapped::open(path, u64::MAX).map_err(|error| wrong(error.to_string()))?;
+    let len = file.len() as u64;
+    if len != expected_len {
+        return Err(wrong(format!("it is {len} bytes long, expected {expected_len}")));
+    }
+    let binary = text::parse(&file).map_err(|error| wrong(error.to_string()))?;
+    check(&Graph::from_bytes(binary).map_err(|error| wrong(error.to_string()))?)
+}
+
+fn check(written: &Graph) -> Result<(), Error> {
+    let wrong = |message: String| Error::Verify { message };
     for (scope, nodes) in (0u32..).zip(&written.index().scopes) {
         for (node, _) in (0u32..).zip(&nodes.nodes) {
             let id = crate::index::NodeId { scope, node };

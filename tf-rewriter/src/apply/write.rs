@@ -47,6 +47,7 @@ impl Compressed {
     /// # Errors
     /// What the writer says.
     pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
+        crate::io::check_length(self.len())?;
         self.write_with(out, &|_| {})
     }
 
@@ -68,15 +69,18 @@ impl Compressed {
     }
 
     fn write_file(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        crate::io::check_length(self.len())?;
         let mut file = AtomicFile::create(path)?;
         let text = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pbtxt"));
         let report = if text {
             let mut binary = Vec::new();
             let mut report = self.write_with(&mut binary, progress)?;
-            let mut text = Vec::new();
+            let mut text = Counted { out: std::io::BufWriter::new(&mut file), bytes: 0 };
             crate::text::write(&binary, &mut text)?;
-            report.bytes_after = text.len() as u64;
-            file.write_all(&text).map_err(Error::writing)?;
+            text.flush().map_err(Error::writing)?;
+            report.bytes_after = text.bytes;
+            drop(text);
+            verify::verify_text(file.path(), report.bytes_after)?;
             report
         } else {
             let report = self.write_with(&mut file, progress)?;
@@ -106,5 +110,23 @@ impl Compressed {
             bytes_after: self.len(),
             warnings: self.plan.warnings.clone(),
         })
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }

@@ -44,15 +44,8 @@ pub(crate) struct WeightWork {
     pub(crate) map: Arc<WeightMap>,
     /// The observed range of each channel; for `inference` only.
     pub(crate) ranges: Arc<Vec<Range>>,
-    /// Where its error is reported.
+    /// Where its error is reported; ops that quantize one constant in the same way have the same.
     pub(crate) slot: usize,
-}
-
-impl WeightWork {
-    /// Whether two ops quantize a constant in the same way.
-    pub(crate) fn same_result(&self, other: &Self) -> bool {
-        self.weight.source == other.weight.source && Arc::ptr_eq(&self.map, &other.map)
-    }
 }
 
 /// An activation that is to be quantized.

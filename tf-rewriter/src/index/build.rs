@@ -161,6 +161,8 @@ impl Scope {
     }
 
     fn resolve(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        // Sorted, so that they can be searched.
+        self.arguments.sort_unstable_by(|a, b| a.of(bytes).cmp(b.of(bytes)));
         self.names.reserve(self.nodes.len(), |_| 0);
         for (id, node) in self.nodes.iter().enumerate() {
             let name = node.name.of(bytes);
@@ -221,7 +223,7 @@ impl Scope {
     }
 
     fn is_argument(&self, bytes: &[u8], name: &[u8]) -> bool {
-        self.arguments.iter().any(|a| a.of(bytes) == name)
+        self.arguments.binary_search_by(|argument| argument.of(bytes).cmp(name)).is_ok()
     }
 
     /// The place of a node, for errors.

@@ -11,6 +11,14 @@ use crate::error::Error;
 pub use detect::{Form, detect};
 pub use map::{MAX_GRAPH_BYTES, Mapped};
 
+/// Refuses what TensorFlow cannot load: a graph of 2 GiB or more.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub fn check_length(bytes: u64) -> Result<(), Error> {
+    if bytes > MAX_GRAPH_BYTES { Err(Error::TooLarge { bytes, limit: MAX_GRAPH_BYTES }) } else { Ok(()) }
+}
+
 /// Maps the graph at `path` and says in which form it is written.
 ///
 /// # Errors

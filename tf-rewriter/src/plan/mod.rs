@@ -46,7 +46,7 @@ impl Graph {
         for (scope_id, scope) in (0u32..).zip(&self.index().scopes) {
             for node in 0..scope.nodes.len() {
                 let id = NodeId { scope: scope_id, node: u32::try_from(node).unwrap_or(u32::MAX) };
-                facts.push(planner.op(id)?);
+                facts.push(planner.op(id).map_err(|error| self.in_own_file(error))?);
             }
         }
         if !planner.missing.is_empty() {

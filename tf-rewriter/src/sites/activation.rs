@@ -1,5 +1,7 @@
 //! Activations: the float tensors between ops.
 
+use std::collections::BTreeSet;
+
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
@@ -18,14 +20,12 @@ pub(crate) fn activation_inputs(graph: &Graph, op: NodeId, rule: Activations, we
         Activations::AllButLast => 0..data.saturating_sub(1),
         Activations::AllButFirst => 1..data,
     };
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     range
         .filter(|position| *position < data && Some(*position) != weight)
         .filter(|position| {
             let text = inputs.get(*position).map(|i| i.text.of(graph.bytes()));
-            let new = !seen.contains(&text);
-            seen.push(text);
-            new
+            seen.insert(text)
         })
         .collect()
 }

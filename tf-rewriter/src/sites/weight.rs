@@ -10,6 +10,10 @@ use crate::mark;
 use crate::ops::ChannelRule;
 use crate::tensor::TensorView;
 
+/// The most nodes between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
+/// take time and memory that grow with the square of the file.
+const MAX_PATH: usize = 64;
+
 /// Axes `first..first + count` of a tensor, taken together as its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axes {
@@ -100,6 +104,9 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
         }
         match kind {
             b"Identity" | b"ReadVariableOp" | b"Cast" | b"Reshape" | b"Transpose" | b"Enter" => {
+                if path.len() == MAX_PATH {
+                    return Ok(Traced::Computed);
+                }
                 path.push(next);
                 (at, position) = (next, 0);
             }

@@ -1,5 +1,7 @@
 //! What differs between two graphs.
 
+use std::collections::BTreeMap;
+
 use quant_math::WeightData;
 use quant_math::difference::{Difference, TensorDifference, compare};
 
@@ -48,14 +50,16 @@ impl Graph {
             bytes_first: self.file_len(),
             bytes_second: other.file_len(),
         };
+        let (own_scopes, other_scopes) = (self.scopes_by_name(), other.scopes_by_name());
         for id in self.all_nodes() {
-            let Some(twin) = other.twin(self, id) else {
+            let Some(twin) = other.twin(&other_scopes, self, id) else {
                 found.only_in_first.push(self.full_name(id));
                 continue;
             };
             let bodies = [(self, id), (other, twin)].map(|(g, id)| g.index().node(id).map(|n| n.body.of(g.bytes())));
             if bodies.first() == bodies.last() {
-                found.same += usize::from(self.constant(id)?.is_some_and(|view| view.float_dtype().is_some()));
+                let view = self.constant(id).map_err(|error| self.in_own_file(error))?;
+                found.same += usize::from(view.is_some_and(|view| view.float_dtype().is_some()));
                 continue;
             }
             match self.tensor_difference(id, other, twin)? {
@@ -64,20 +68,31 @@ impl Graph {
                 None => found.changed.push(self.full_name(id)),
             }
         }
-        let new = other.all_nodes().filter(|id| self.twin(other, *id).is_none());
+        let new = other.all_nodes().filter(|id| self.twin(&own_scopes, other, *id).is_none());
         found.only_in_second = new.map(|id| other.full_name(id)).collect();
         Ok(found)
     }
 
-    /// The node of `self` with the name and scope that `id` has in `other`.
-    fn twin(&self, other: &Self, id: NodeId) -> Option<NodeId> {
-        let scope_name = |graph: &Self, scope: u32| match graph.index().scope(scope)?.kind {
-            ScopeKind::Main => Some(None),
-            ScopeKind::Function { name, .. } => Some(Some(name.text(graph.bytes()).to_owned())),
-        };
-        let wanted = scope_name(other, id.scope)?;
-        let count = u32::try_from(self.index().scopes.len()).ok()?;
-        let scope = (0..count).find(|scope| scope_name(self, *scope).as_ref() == Some(&wanted))?;
+    /// The scopes by the names of their functions; the main graph has none.
+    fn scopes_by_name(&self) -> BTreeMap<Option<&[u8]>, u32> {
+        let mut found = BTreeMap::new();
+        for (id, scope) in (0u32..).zip(&self.index().scopes) {
+            found.entry(self.scope_name(scope.kind)).or_insert(id);
+        }
+        found
+    }
+
+    fn scope_name(&self, kind: ScopeKind) -> Option<&[u8]> {
+        match kind {
+            ScopeKind::Main => None,
+            ScopeKind::Function { name, .. } => Some(name.of(self.bytes())),
+        }
+    }
+
+    /// The node of `self`, whose scopes are `scopes`, with the name and scope that `id` has in `other`.
+    fn twin(&self, scopes: &BTreeMap<Option<&[u8]>, u32>, other: &Self, id: NodeId) -> Option<NodeId> {
+        let wanted = other.scope_name(other.index().scope(id.scope)?.kind);
+        let scope = *scopes.get(&wanted)?;
         let node = self.index().scope(scope)?.find(self.bytes(), other.name(id).as_bytes())?;
         Some(NodeId { scope, node })
     }
@@ -97,6 +112,10 @@ impl Graph {
     }
 
     fn values(&self, id: NodeId) -> Result<Option<Values<'_>>, Error> {
+        self.read_values(id).map_err(|error| self.in_own_file(error))
+    }
+
+    fn read_values(&self, id: NodeId) -> Result<Option<Values<'_>>, Error> {
         if let Some(view) = self.constant(id)? {
             // A short form that stands for more than the file is long is not spread out.
             if view.float_dtype().is_none() || view.elements() as u64 > self.file_len() {

@@ -8,8 +8,8 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
 
-/// Dequantizing chains are a handful of ops; a longer one is none of ours.
-const MAX_DEPTH: usize = 32;
+/// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
+const MAX_STEPS: usize = 32;
 
 /// A tensor in memory, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,16 +30,17 @@ impl WeightData for Folded {
 
 /// Compute `id` from constants through Identity, Cast, Add, Sub, Mul and RealDiv; `None` for anything else.
 pub(super) fn fold(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
-    fold_at(graph, id, 0)
+    fold_at(graph, id, &mut 0)
 }
 
-fn fold_at(graph: &Graph, id: NodeId, depth: usize) -> Result<Option<Folded>, Error> {
-    if depth > MAX_DEPTH {
+fn fold_at(graph: &Graph, id: NodeId, steps: &mut usize) -> Result<Option<Folded>, Error> {
+    *steps += 1;
+    if *steps > MAX_STEPS {
         return Ok(None);
     }
-    let input = |position| -> Result<Option<Folded>, Error> {
+    let mut input = |position| -> Result<Option<Folded>, Error> {
         match graph.input(id, position).map(|i| i.target) {
-            Some(Target::Data { node, .. }) => fold_at(graph, NodeId { scope: id.scope, node }, depth + 1),
+            Some(Target::Data { node, .. }) => fold_at(graph, NodeId { scope: id.scope, node }, steps),
             _ => Ok(None),
         }
     };
@@ -47,7 +48,8 @@ fn fold_at(graph: &Graph, id: NodeId, depth: usize) -> Result<Option<Folded>, Er
         b"Const" => constant(graph, id),
         b"Identity" | b"Cast" => input(0),
         op @ (b"Mul" | b"Sub" | b"Add" | b"AddV2" | b"RealDiv") => {
-            let (Some(a), Some(b)) = (input(0)?, input(1)?) else { return Ok(None) };
+            let Some(a) = input(0)? else { return Ok(None) };
+            let Some(b) = input(1)? else { return Ok(None) };
             Ok(broadcast(&a, &b, |x, y| match op {
                 b"Mul" => x * y,
                 b"Sub" => x - y,

@@ -184,15 +184,12 @@ impl<'a> TensorView<'a> {
     /// The product of the dimensions, as TensorFlow counts it: in 63 bits. Its bytes must be addressable too.
     fn count_elements(&self) -> Result<usize, Error> {
         let too_many = || self.error(format!("shape {:?}", self.shape), "fewer than 2^63 bytes", self.base);
-        // A 0 anywhere makes the tensor empty, however large the other sizes are.
-        let product = if self.shape.contains(&0) {
-            Some(0)
-        } else {
-            self.shape.iter().try_fold(1_u64, |product, size| product.checked_mul(*size))
-        };
-        let elements = product.ok_or_else(too_many)?;
         let size = self.layout().map_or(1, |layout| layout.size) as u64;
-        elements.checked_mul(size).filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(too_many)?;
+        // Without the zeros, so that the product of any of the sizes is small enough too, in an empty tensor as well.
+        let factors = self.shape.iter().filter(|size| **size > 0);
+        let bytes = factors.copied().try_fold(size, u64::checked_mul);
+        let bytes = bytes.filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(too_many)?;
+        let elements = if self.shape.contains(&0) { 0 } else { bytes / size };
         usize::try_from(elements).map_err(|_| too_many())
     }
 

@@ -6,7 +6,7 @@ use super::numbers::{decimal, integer, special, to_f32};
 use super::schema::{FieldSpec, Kind, MessageId, Schema};
 use super::strings::unquote;
 use crate::error::Error;
-use crate::io::MAX_GRAPH_BYTES;
+use crate::io::check_length;
 use crate::wire::MAX_DEPTH;
 
 /// The binary form of a GraphDef in text form.
@@ -21,9 +21,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<u8>, Error> {
     let mut reader = Reader { schema, lexer: Lexer::new(text)?, frame: root, outer: Vec::new() };
     while !reader.step()? {}
     let bytes = reader.frame.building.finish();
-    if bytes.len() as u64 > MAX_GRAPH_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len() as u64, limit: MAX_GRAPH_BYTES });
-    }
+    check_length(bytes.len() as u64)?;
     Ok(bytes)
 }
 

@@ -178,7 +178,7 @@ impl<W: Write> Writer<'_, W> {
         self.line.push(b'\n');
         let written = self.out.write_all(&self.line);
         self.line.clear();
-        written.map_err(|source| Error::Io { action: "write the graph as text", source })
+        written.map_err(Error::writing)
     }
 }
 
