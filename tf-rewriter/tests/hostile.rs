@@ -183,35 +183,39 @@ fn a_small_file_with_a_huge_tensor_stays_small() {
     }
 }
 
+fn each(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect::<Vec<_>>().join("\n")
+}
+
 /// Chains and crowds for which twice the file must not mean four times the work.
 #[test]
 fn long_chains_and_many_readers_end() {
-    let many = 5_000;
-    let chain = |name: &str, first: &str| -> String {
-        (0..many)
-            .map(|i| {
-                let input = if i == 0 { first.to_owned() } else { format!("{name}{}", i - 1) };
-                format!("node {{ name: '{name}{i}' op: 'Identity' input: '{input}' }}\n")
-            })
-            .collect()
+    const MANY: usize = 5_000;
+    let chain = |first: &str| {
+        each(MANY, |i| {
+            let input = if i == 0 { first.to_owned() } else { format!("i{}", i - 1) };
+            format!("node {{ name: 'i{i}' op: 'Identity' input: '{input}' }}")
+        })
     };
-    let matmul = |name: &str, weight: &str| {
-        format!(
-            "node {{ name: '{name}' op: 'MatMul' input: 'x' input: '{weight}' attr {{ key: 'T' value {{ type: DT_FLOAT }} }} }}\n"
-        )
+    let readers = |count: usize, weight: &str| {
+        each(count, |i| {
+            format!(
+                "node {{ name: 'm{i}' op: 'MatMul' input: 'x' input: '{weight}' attr {{ key: 'T' value {{ type: DT_FLOAT }} }} }}"
+            )
+        })
     };
-    let readers = |weight: &str| (0..many).map(|i| matmul(&format!("m{i}"), weight)).collect::<String>();
-    let arguments: String = (0..many).map(|i| format!("input_arg {{ name: 'a{i}' }}\n")).collect();
-    let inputs = |name: &str| (0..many).map(|i| format!("input: '{name}{i}'\n")).collect::<String>();
+    let inputs = |name: &str| each(MANY, |i| format!("input: '{name}{i}'"));
+    let arguments = each(MANY, |i| format!("input_arg {{ name: 'a{i}' }}"));
     let function = format!(
         "library {{ function {{ signature {{ name: 'f' {arguments} }} node_def {{ name: 'n' op: 'AddN' {} }} }} }}",
         inputs("a")
     );
+    let last = format!("i{}", MANY - 1);
     for rest in [
-        chain("i", "w") + &matmul("z", &format!("i{}", many - 1)),
-        readers("w"),
-        chain("i", "w") + &readers(&format!("i{}", many - 1)),
-        chain("i", "x") + &format!("node {{ name: 's' op: 'AddN' {} }}", inputs("i")),
+        chain("w") + &readers(1, &last),
+        readers(MANY, "w"),
+        chain("w") + &readers(MANY, &last),
+        chain("x") + &format!("node {{ name: 's' op: 'AddN' {} }}", inputs("i")),
         function,
     ] {
         compress_all(&conv(WEIGHT, &rest)).unwrap();
@@ -222,15 +226,12 @@ fn long_chains_and_many_readers_end() {
 fn a_chain_that_doubles_with_every_node_is_not_followed() {
     // Each node reads the one before twice: following both edges would take 2^60 steps.
     let mark = "attr { key: '_quantization' value { s: 'naive' } }";
-    let doubling: String = (1..60)
-        .map(|i| format!("node {{ name: 'd{i}' op: 'Mul' input: 'd{0}' input: 'd{0}' {mark} }}", i - 1))
-        .collect();
-    let first = format!("node {{ name: 'd0' op: 'Identity' input: 'w' {mark} }}");
-    let graph = Graph::from_bytes(conv(
-        WEIGHT,
-        &(first + &doubling + "node { name: 'm' op: 'MatMul' input: 'x' input: 'd59' }"),
-    ))
-    .unwrap();
+    let doubling = each(60, |i| match i {
+        0 => format!("node {{ name: 'd0' op: 'Identity' input: 'w' {mark} }}"),
+        _ => format!("node {{ name: 'd{i}' op: 'Mul' input: 'd{0}' input: 'd{0}' {mark} }}", i - 1),
+    });
+    let reader = "node { name: 'm' op: 'MatMul' input: 'x' input: 'd59' }";
+    let graph = Graph::from_bytes(conv(WEIGHT, &(doubling + reader))).unwrap();
     graph.inspect().unwrap();
     let other = Graph::from_bytes(conv(WEIGHT, "node { name: 'd59' op: 'Identity' input: 'w' }")).unwrap();
     graph.diff(&other).unwrap();
