@@ -114,7 +114,7 @@ fn bad_models() {
             "contradiction.pb",
             &weight(&format!("{shape} tensor_content: '1234567'")),
             "error[E0301]: tensor of `w`: found 7 bytes of tensor_content, expected 8 for DT_FLOAT of shape [1, 2]",
-            ", node `w`, offset 0x4c",
+            ", node `w`, offset 0x46",
         ),
         (
             "nan.pb",

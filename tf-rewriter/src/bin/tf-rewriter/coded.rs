@@ -13,8 +13,10 @@ pub(crate) fn failure(error: Error) -> Failure {
     if let Some(help) = error.help() {
         diagnostic = diagnostic.help(help);
     }
-    if let Error::Output(output) = innermost(&error) {
-        diagnostic = diagnostic.with_causes_of(output);
+    match innermost(&error) {
+        Error::Output(output) => diagnostic = diagnostic.with_causes_of(output),
+        io @ Error::Io { .. } => diagnostic = diagnostic.with_causes_of(io),
+        _ => {}
     }
     match innermost(&error) {
         Error::Emit { .. } | Error::MissingRanges { .. } | Error::Unmatched { .. } | Error::Quantizer { .. } => {
