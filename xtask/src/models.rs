@@ -23,6 +23,10 @@ enum Which {
     Big,
     /// `target/models`: a graph of 50,000 nodes
     Nodes,
+    /// `examples/models/digits_script.pt` and `digits_traced.pt`, and the small archives of `tests/models/torch`
+    Torch,
+    /// `target/models`: a TorchScript archive of 1.07 GB
+    BigTorch,
 }
 
 /// Makes the models.
@@ -30,8 +34,10 @@ pub(crate) fn make(args: &ModelsArgs) -> Result<()> {
     let all = Which::value_variants();
     let which = if args.which.is_empty() { all } else { &args.which };
     // The interpreter of TensorFlow serves the scripts that need none as well: it has NumPy.
-    let tensorflow = oracles::tensorflow()?;
-    let script = |path: &str| run(python(&tensorflow).arg(root().join(path)));
+    let script = |path: &str| run(python(&oracles::tensorflow()?).arg(root().join(path)));
+    let torch = |path: &str, arguments: &[&str]| {
+        run(python(&oracles::torch()?).arg(root().join(path)).args(arguments).current_dir(root()))
+    };
     for which in which {
         match which {
             Which::Digits => {
@@ -41,6 +47,11 @@ pub(crate) fn make(args: &ModelsArgs) -> Result<()> {
             Which::Keras => script("tests/models/make_keras.py")?,
             Which::Big => script("tests/models/make_big_graph.py")?,
             Which::Nodes => script("tests/models/make_many_nodes.py")?,
+            Which::Torch => {
+                torch("examples/models/make_digits_torch.py", &[])?;
+                torch("tests/models/make_torch.py", &["tests/models/torch"])?;
+            }
+            Which::BigTorch => torch("tests/models/make_big_torch.py", &[])?,
         }
     }
     Ok(())

@@ -102,7 +102,7 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
 }
 
 /// Finds or installs PyTorch, and says where it is.
-fn torch() -> Result<PathBuf> {
+pub(crate) fn torch() -> Result<PathBuf> {
     if let Some(given) = given(TORCH_VAR, IMPORT_TORCH)? {
         return Ok(found("PyTorch", given));
     }
