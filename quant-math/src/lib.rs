@@ -1,14 +1,4 @@
-//! Quantization arithmetic, `config_list` and plan types.
-//!
-//! This crate does no I/O and knows no graph format. Every formula carries the name of the paper and equation, or of the
-//! framework, op and version, whose bits it reproduces; results are the same bits on every CPU and at every thread count.
-//!
-//! The flow, which is also the order of the modules:
-//!
-//! ```text
-//! config ──▶ plan ──▶ data (float chunks) ──▶ weights (observe, then map) ──▶ metrics ──▶ report
-//!                          grid, range, affine, kernels, quantizers: the formulas underneath
-//! ```
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![expect(
     clippy::inline_always,

@@ -1,5 +1,4 @@
 //! Tensors at the edge of what numbers can be: empty, scalar, all zero, constant, subnormal, huge, not finite.
-#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a test fails by panicking; the numbers are exact")]
 
 use ndarray::{ArrayD, IxDyn, arr0};
 use quant_math::kernels::tensorflow::NudgedRange;
