@@ -236,6 +236,14 @@ impl Model {
         }
     }
 
+    /// The element type of all weights, where they have one: activations have it too.
+    pub(crate) fn float_type(&self) -> Option<DType> {
+        let weights = self.sites.ops.iter().flat_map(|op| &op.weights).filter_map(|weight| weight.tensor);
+        let mut types = weights.filter_map(|tensor| self.heap.tensor(tensor)?.dtype);
+        let first = types.next()?;
+        types.all(|dtype| dtype == first).then_some(first)
+    }
+
     /// Whether an object, or else the root, was saved in training mode.
     pub(crate) fn is_training(&self, object: ObjectId) -> bool {
         let flag = |object: ObjectId| match self.heap.object(object)?.attribute("training")? {

@@ -163,7 +163,8 @@ impl<'m> Applier<'m> {
             _ => {
                 let range = self.ranges.and_then(|ranges| ranges.find(&site.op, site.kind, &site.tensor));
                 let range = range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
-                let (wrap, scale) = qat::inference_activation(settings, range).map_err(math)?;
+                let (wrap, scale) =
+                    qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;
                 if let Some(fate) = self.fates.get_mut(position) {
                     fate.scale = Some((scale, scale));
                 }

@@ -148,7 +148,7 @@ impl Freezer<'_> {
             if let Some(fate) = self.fates.get_mut(position) {
                 fate.scale = Some((affine.scale(), affine.scale()));
             }
-            return Ok(fake_quant::per_tensor(affine, None));
+            return Ok(fake_quant::per_tensor(affine, self.model.float_type()));
         };
         let stored = &weight.stored;
         let axis = settings.channel_axis;

@@ -15,13 +15,17 @@ pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize
 }
 
 /// `inference`, activations: scale and zero point of a measured range.
-pub(super) fn inference_activation(settings: &Settings, range: Range) -> Result<(Wrap, f32), MathError> {
+pub(super) fn inference_activation(
+    settings: &Settings,
+    range: Range,
+    dtype: Option<DType>,
+) -> Result<(Wrap, f32), MathError> {
     let affine = if settings.symmetric {
         Affine::symmetric(range, Grid::signed_narrow(settings.bits)?)?
     } else {
         Affine::asymmetric(range, Grid::unsigned(settings.bits)?)?
     };
-    Ok((fake_quant::per_tensor(affine, None), affine.scale()))
+    Ok((fake_quant::per_tensor(affine, dtype), affine.scale()))
 }
 
 /// `training`, weights.

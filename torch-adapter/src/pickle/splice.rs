@@ -198,7 +198,8 @@ impl Output<'_, '_> {
         let mut ops = Ops::new(&pickle.bytes, span.start);
         while ops.at() < span.end {
             let at = ops.at();
-            if let Some(bytes) = inserted.get(&at) {
+            // What goes in front of a value belongs to its place, not to a copy of it elsewhere.
+            if let Some(bytes) = inserted.get(&at).filter(|_| original != Some(at)) {
                 self.bytes.extend_from_slice(bytes);
             }
             if let Some((end, bytes)) = replaced.get(&at).filter(|_| original != Some(at)) {
