@@ -36,6 +36,7 @@ mod run;
 mod size;
 mod summary;
 mod table;
+mod verbs;
 
 pub use args::{Destination, FreezeFormArgs, GlobalArgs, OutputArgs, QuantizeArgs, ReportArgs};
 pub use atomic::{AtomicError, AtomicFile};
@@ -51,3 +52,4 @@ pub use run::run;
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::terminal_width;
+pub use verbs::{Adapter, CompressArgs, DiffArgs, InspectArgs, PlanArgs, write_result};

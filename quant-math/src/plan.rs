@@ -7,7 +7,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::ConfigList;
 use crate::data::DType;
+use crate::ranges::Ranges;
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.
 pub const PLAN_VERSION: u32 = 1;
@@ -175,6 +177,30 @@ impl Reason {
     /// A reason from its code and text.
     pub fn new(code: &str, text: impl Into<String>) -> Self {
         Self { code: code.to_owned(), text: text.into() }
+    }
+}
+
+/// What making a plan needs besides the config.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions<'a> {
+    /// The form of the output; `None` picks the quantizer's default.
+    pub emit: Option<Emit>,
+    /// Measured activation ranges.
+    pub ranges: Option<&'a Ranges>,
+    /// Make it an error when an entry of the config matches nothing.
+    pub strict: bool,
+}
+
+impl PlanOptions<'_> {
+    /// The form that was asked for, or the default: Naive `baked`; QAT `inference` when the ranges of all activations it needs are
+    /// known, else `training`; DoReFa `training`.
+    pub fn emit_for(&self, config: &ConfigList) -> Emit {
+        let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
+        self.emit.unwrap_or(match config.quantizer {
+            Quantizer::Naive => Emit::Baked,
+            Quantizer::Qat if self.ranges.is_some() || !activations => Emit::Inference,
+            Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
+        })
     }
 }
 

@@ -70,6 +70,16 @@ pub enum RangesError {
         /// The version in the file.
         found: u32,
     },
+    /// Measured on another model.
+    #[error("made for `{file}` ({found}), but this model is {expected}")]
+    OtherModel {
+        /// The file it was made for.
+        file: String,
+        /// That model's fingerprint.
+        found: String,
+        /// This model's fingerprint.
+        expected: String,
+    },
     /// Ends that are no range.
     #[error("ranges[{index}] of `{site}`: {message}")]
     Range {
@@ -95,6 +105,18 @@ impl Ranges {
             }
         }
         Ok(ranges)
+    }
+
+    /// Refuse ranges that were measured on another model than the one with this fingerprint.
+    ///
+    /// # Errors
+    /// [`RangesError::OtherModel`].
+    pub fn check_model(&self, fingerprint: &str) -> Result<(), RangesError> {
+        if self.model.fingerprint == fingerprint {
+            return Ok(());
+        }
+        let ModelId { file, fingerprint: found } = self.model.clone();
+        Err(RangesError::OtherModel { file, found, expected: fingerprint.to_owned() })
     }
 
     /// The range of a tensor, by the site's op and kind, else by the tensor's name.

@@ -21,5 +21,5 @@ pub mod wire;
 pub use apply::Compressed;
 pub use error::{At, Error};
 pub use graph::Graph;
-pub use plan::PlanOptions;
+pub use quant_math::plan::PlanOptions;
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};

@@ -1,13 +1,13 @@
 //! NNI's own calls, over plan and apply.
 
 use quant_math::config::ConfigList;
+use quant_math::plan::PlanOptions;
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Quantizer};
 
 use crate::Error;
 use crate::apply::Compressed;
 use crate::graph::Graph;
-use crate::plan::PlanOptions;
 
 /// What all quantizers hold.
 #[derive(Debug)]

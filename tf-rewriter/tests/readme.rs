@@ -16,7 +16,8 @@ fn the_first_session_of_the_readme_is_real() {
 
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("quantized.pb");
-    let words = line.split_whitespace().map(|word| if word == "quantized.pb" { output.to_str().unwrap() } else { word });
+    let words =
+        line.split_whitespace().map(|word| if word == "quantized.pb" { output.to_str().unwrap() } else { word });
     let run = Command::new(env!("CARGO_BIN_EXE_tf-rewriter")).args(words).current_dir(root).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(String::from_utf8(run.stdout).unwrap(), session);

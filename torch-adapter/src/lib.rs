@@ -27,5 +27,5 @@ pub use emit::Compressed;
 pub use error::{At, Error};
 pub use limits::Limits;
 pub use model::Model;
-pub use plan::PlanOptions;
+pub use quant_math::plan::PlanOptions;
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};

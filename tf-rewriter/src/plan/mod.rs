@@ -7,7 +7,7 @@ pub(crate) use activation::edge_text;
 pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PLAN_VERSION, Reason, Settings, Site};
+use quant_math::plan::{Decision, PLAN_VERSION, PlanOptions, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
@@ -17,17 +17,6 @@ use crate::index::NodeId;
 use crate::ops;
 use crate::sites::{Traced, weight_of};
 
-/// What `plan` needs besides the config.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PlanOptions<'a> {
-    /// The form of the output; `None` picks the quantizer's default.
-    pub emit: Option<Emit>,
-    /// Measured activation ranges.
-    pub ranges: Option<&'a Ranges>,
-    /// Make it an error when an entry of the config matches nothing.
-    pub strict: bool,
-}
-
 impl Graph {
     /// Find all sites and decide about each of them.
     ///
@@ -36,9 +25,12 @@ impl Graph {
     /// [`PlanOptions::strict`], config entries that match nothing.
     pub fn plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
         if let Some(ranges) = options.ranges {
-            self.check_ranges(ranges)?;
+            ranges.check_model(&self.fingerprint()).map_err(|error| Error::Ranges {
+                message: error.to_string(),
+                help: "ranges belong to one model: calibrate this one".to_owned(),
+            })?;
         }
-        let emit = options.emit.unwrap_or_else(|| default_emit(config, options.ranges.is_some()));
+        let emit = options.emit_for(config);
         check_emit(config, emit, options.emit.is_none())?;
         let mut planner =
             Planner { graph: self, config, emit, ranges: options.ranges, sites: Vec::new(), missing: Vec::new() };
@@ -72,29 +64,6 @@ impl Graph {
             ));
         }
         Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites: planner.sites, warnings })
-    }
-
-    fn check_ranges(&self, ranges: &Ranges) -> Result<(), Error> {
-        let own = self.fingerprint();
-        if ranges.model.fingerprint == own {
-            return Ok(());
-        }
-        Err(Error::Ranges {
-            message: format!(
-                "made for `{}` ({}), but this model is {own}",
-                ranges.model.file, ranges.model.fingerprint
-            ),
-            help: "ranges belong to one model: calibrate this one".to_owned(),
-        })
-    }
-}
-
-fn default_emit(config: &ConfigList, has_ranges: bool) -> Emit {
-    let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
-    match config.quantizer {
-        Quantizer::Naive => Emit::Baked,
-        Quantizer::Qat if has_ranges || !activations => Emit::Inference,
-        Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
     }
 }
 

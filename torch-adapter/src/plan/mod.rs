@@ -6,24 +6,13 @@ mod weight;
 use std::collections::BTreeMap;
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PLAN_VERSION, Reason, Settings, Site};
+use quant_math::plan::{Decision, PLAN_VERSION, PlanOptions, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::error::Error;
 use crate::model::{Model, StoreKey};
 use crate::sites::Op;
-
-/// What `plan` needs besides the config.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PlanOptions<'a> {
-    /// The form of the output; `None` picks the quantizer's default.
-    pub emit: Option<Emit>,
-    /// Measured activation ranges.
-    pub ranges: Option<&'a Ranges>,
-    /// Make it an error when an entry of the config matches nothing.
-    pub strict: bool,
-}
 
 impl Model {
     /// Find all sites and decide about each of them.
@@ -38,9 +27,10 @@ impl Model {
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
         if let Some(ranges) = options.ranges {
-            self.check_ranges(ranges)?;
+            let checked = ranges.check_model(&self.fingerprint());
+            checked.map_err(|error| Error::Ranges { message: error.to_string() })?;
         }
-        let emit = options.emit.unwrap_or_else(|| default_emit(config, options.ranges.is_some()));
+        let emit = options.emit_for(config);
         check_emit(config, emit)?;
         let mut planner =
             Planner { model: self, config, emit, ranges: options.ranges, chosen: BTreeMap::new(), missing: Vec::new() };
@@ -68,32 +58,10 @@ impl Model {
         }
         Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites, warnings })
     }
-
-    fn check_ranges(&self, ranges: &Ranges) -> Result<(), Error> {
-        let own = self.fingerprint();
-        if ranges.model.fingerprint == own {
-            return Ok(());
-        }
-        Err(Error::Ranges {
-            message: format!(
-                "made for `{}` ({}), but this model is {own}",
-                ranges.model.file, ranges.model.fingerprint
-            ),
-        })
-    }
 }
 
 fn facts(op: &Op) -> OpFacts<'_> {
     OpFacts { name: &op.name, op_type: &op.op_type, is_default: op.is_default }
-}
-
-fn default_emit(config: &ConfigList, has_ranges: bool) -> Emit {
-    let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
-    match config.quantizer {
-        Quantizer::Naive => Emit::Baked,
-        Quantizer::Qat if has_ranges || !activations => Emit::Inference,
-        Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
-    }
 }
 
 fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {

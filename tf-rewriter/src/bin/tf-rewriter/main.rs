@@ -1,16 +1,14 @@
 //! Quantize TensorFlow graphs from the command line.
 
 mod coded;
-mod compress;
-mod diff;
-mod inspect;
 mod model;
-mod plan;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{CompletionsArgs, GlobalArgs, SchemaArgs};
+use quant_cli::{CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, PlanArgs, SchemaArgs};
+
+use crate::model::ModelArgs;
 
 /// Quantize TensorFlow graphs: no Python, no source of the model, no network
 #[derive(Debug, Parser)]
@@ -25,13 +23,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// What is in a graph: inputs, outputs, quantizable sites, weights, ranges, sizes
-    Inspect(inspect::InspectArgs),
+    Inspect(InspectArgs<ModelArgs>),
     /// Dry run: every site, chosen or skipped, and why
-    Plan(plan::PlanArgs),
+    Plan(PlanArgs<ModelArgs>),
     /// Quantize a graph
-    Compress(compress::CompressArgs),
+    Compress(CompressArgs<ModelArgs>),
     /// What changed between two graphs, per tensor, in codes and in error
-    Diff(diff::DiffArgs),
+    Diff(DiffArgs),
     /// The JSON Schema of a config, or the table of op types
     Schema(SchemaArgs),
     /// Completions for a shell
@@ -44,7 +42,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => args.run(&cli.global),
         Command::Plan(args) => args.run(&cli.global),
         Command::Compress(args) => args.run(&cli.global),
-        Command::Diff(args) => args.run(&cli.global),
+        Command::Diff(args) => args.run::<ModelArgs>(&cli.global),
         Command::Schema(args) => args.run(&cli.global),
         Command::Completions(args) => args.run(&cli.global, Cli::command()),
     })

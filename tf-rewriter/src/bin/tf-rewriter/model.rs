@@ -1,11 +1,18 @@
-//! The model argument and the ranges file, as every command takes them.
+//! The model argument, and what the shared commands need of the library.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Diagnostic, Failure};
+use quant_cli::{Adapter, Failure, Progress};
+use quant_math::Plan;
+use quant_math::config::ConfigList;
+use quant_math::difference::Difference;
+use quant_math::inspection::Inspection;
+use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
-use tf_rewriter::Graph;
+use quant_math::report::Report;
+use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
 
 use crate::coded::failure;
 
@@ -13,29 +20,57 @@ use crate::coded::failure;
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
     /// A frozen GraphDef, binary (.pb) or text (.pbtxt); told apart by content
-    pub(crate) model: PathBuf,
+    model: PathBuf,
 
     /// Nodes whose names must stay fetchable, besides those that nothing reads (comma-separated)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) outputs: Vec<String>,
+    outputs: Vec<String>,
 }
 
-impl ModelArgs {
-    pub(crate) fn open(&self) -> Result<Graph, Failure> {
-        Graph::open(&self.model).and_then(|graph| graph.with_outputs(&self.outputs)).map_err(failure)
+impl Adapter for ModelArgs {
+    type Model = Graph;
+    type Compressed = Compressed;
+
+    fn open(&self) -> Result<Graph, Failure> {
+        Self::open_path(&self.model)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(&self.model)))
     }
-}
 
-/// Read a ranges file.
-pub(crate) fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::failed(Diagnostic::error("E0503", "cannot read the ranges file").caused_by(&error)))
-        .map_err(|failure| failure.at(&shown))?;
-    Ranges::parse(&text).map_err(|error| {
-        let diagnostic = Diagnostic::error("E0503", format!("ranges file: {error}"));
-        Failure::failed(
-            diagnostic.at(shown).help("make it again with `calibrate`; docs/ranges.md describes the format"),
-        )
-    })
+    fn open_path(path: &Path) -> Result<Graph, Failure> {
+        Graph::open(path).map_err(failure)
+    }
+
+    fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
+        model.plan(config, options).map_err(failure)
+    }
+
+    fn apply(model: Graph, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Failure> {
+        model.apply(plan, ranges).map_err(failure)
+    }
+
+    fn warnings(_: &Compressed) -> &[Reason] {
+        &[]
+    }
+
+    fn bytes_to_write(compressed: &Compressed) -> u64 {
+        compressed.len()
+    }
+
+    fn write_to(compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
+        compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
+    }
+
+    fn write(compressed: &Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure> {
+        match compressed.write(out) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(None),
+            written => written.map(Some).map_err(failure),
+        }
+    }
+
+    fn inspect(model: &Graph) -> Result<Inspection, Failure> {
+        model.inspect().map_err(failure)
+    }
+
+    fn diff(first: &Graph, second: &Graph) -> Result<Difference, Failure> {
+        first.diff(second).map_err(failure)
+    }
 }

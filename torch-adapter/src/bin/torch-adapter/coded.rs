@@ -13,8 +13,8 @@ pub(crate) fn failure(error: Error) -> Failure {
     if let Some(help) = error.help() {
         diagnostic = diagnostic.help(help);
     }
-    if matches!(innermost(&error), Error::Io { .. } | Error::Output(_)) {
-        diagnostic = diagnostic.with_causes_of(innermost(&error));
+    if let Error::Output(output) = innermost(&error) {
+        diagnostic = diagnostic.with_causes_of(output);
     }
     match innermost(&error) {
         Error::Emit { .. }

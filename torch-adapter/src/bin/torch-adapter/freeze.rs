@@ -1,11 +1,10 @@
 //! `freeze`: what a trained archive has learnt, as constants.
 
 use clap::Args;
-use quant_cli::{Failure, FreezeFormArgs, GlobalArgs, OutputArgs, ReportArgs};
+use quant_cli::{Adapter, Failure, FreezeFormArgs, GlobalArgs, OutputArgs, ReportArgs, write_result};
 use quant_math::Emit;
 
 use crate::coded::failure;
-use crate::compress::{tell, write};
 use crate::model::ModelArgs;
 
 /// Arguments of `freeze`.
@@ -26,9 +25,6 @@ impl FreezeArgs {
         let destination = self.output.destination()?;
         let frozen = self.model.open()?.freeze(self.emit.emit.unwrap_or(Emit::Inference)).map_err(failure)?;
         global.warn(&frozen.plan().warnings);
-        global.warn(frozen.warnings());
-        let report = write(global, &destination, &frozen)?;
-        self.report.write(&report)?;
-        tell(global, &destination, &report)
+        write_result::<ModelArgs>(global, &destination, &self.report, &frozen)
     }
 }

@@ -1,17 +1,15 @@
 //! Quantize TorchScript archives from the command line.
 
 mod coded;
-mod compress;
-mod diff;
 mod freeze;
-mod inspect;
 mod model;
-mod plan;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{CompletionsArgs, GlobalArgs, SchemaArgs};
+use quant_cli::{CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, PlanArgs, SchemaArgs};
+
+use crate::model::ModelArgs;
 
 /// Quantize TorchScript archives: no Python, no source of the model, no network
 #[derive(Debug, Parser)]
@@ -26,15 +24,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// What is in a model: inputs, outputs, quantizable sites, weights, ranges, sizes
-    Inspect(inspect::InspectArgs),
+    Inspect(InspectArgs<ModelArgs>),
     /// Dry run: every site, chosen or skipped, and why
-    Plan(plan::PlanArgs),
+    Plan(PlanArgs<ModelArgs>),
     /// Quantize a model
-    Compress(compress::CompressArgs),
+    Compress(CompressArgs<ModelArgs>),
     /// Turn a trained archive into one for inference
     Freeze(freeze::FreezeArgs),
     /// What changed between two models, per tensor, in codes and in error
-    Diff(diff::DiffArgs),
+    Diff(DiffArgs),
     /// The JSON Schema of a config, or the table of op types
     Schema(SchemaArgs),
     /// Completions for a shell
@@ -48,7 +46,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => args.run(&cli.global),
         Command::Compress(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
-        Command::Diff(args) => args.run(&cli.global),
+        Command::Diff(args) => args.run::<ModelArgs>(&cli.global),
         Command::Schema(args) => args.run(&cli.global),
         Command::Completions(args) => args.run(&cli.global, Cli::command()),
     })

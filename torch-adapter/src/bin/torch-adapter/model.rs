@@ -1,11 +1,19 @@
-//! The model argument and the ranges file, as every command takes them.
+//! The model argument, and what the shared commands need of the library.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use quant_cli::{Diagnostic, Failure};
+use quant_cli::{Adapter, Failure, Progress};
+use quant_math::Plan;
+use quant_math::config::ConfigList;
+use quant_math::difference::Difference;
+use quant_math::inspection::Inspection;
+use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
-use torch_adapter::Model;
+use quant_math::report::Report;
+use torch_adapter::{Compressed, Error, Model, PlanOptions};
 
 use crate::coded::failure;
 
@@ -13,23 +21,58 @@ use crate::coded::failure;
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
     /// An archive that `torch.jit.save` wrote, scripted, traced or frozen
-    pub(crate) model: PathBuf,
+    model: PathBuf,
 }
 
-impl ModelArgs {
-    pub(crate) fn open(&self) -> Result<Model, Failure> {
-        Model::open(&self.model).map_err(failure)
+impl Adapter for ModelArgs {
+    type Model = Model;
+    type Compressed = Compressed;
+
+    fn open(&self) -> Result<Model, Failure> {
+        Self::open_path(&self.model)
     }
-}
 
-/// Read a ranges file.
-pub(crate) fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::failed(Diagnostic::error("T0503", "cannot read the ranges file").caused_by(&error)))
-        .map_err(|failure| failure.at(&shown))?;
-    Ranges::parse(&text).map_err(|error| {
-        let diagnostic = Diagnostic::error("T0503", format!("ranges file: {error}"));
-        Failure::failed(diagnostic.at(shown).help("docs/ranges.md describes the format"))
-    })
+    fn open_path(path: &Path) -> Result<Model, Failure> {
+        Model::open(path).map_err(failure)
+    }
+
+    fn plan(model: &Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
+        model.plan(config, options).map_err(failure)
+    }
+
+    fn apply(model: Model, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Failure> {
+        model.apply(plan, ranges).map_err(failure)
+    }
+
+    fn warnings(compressed: &Compressed) -> &[Reason] {
+        compressed.warnings()
+    }
+
+    fn bytes_to_write(compressed: &Compressed) -> u64 {
+        compressed.input_len()
+    }
+
+    fn write_to(compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
+        // The library tells how much is written so far.
+        let told = AtomicU64::new(0);
+        let report = compressed.write_to_with(path, &|written| {
+            progress.inc(written.saturating_sub(told.fetch_max(written, Ordering::Relaxed)));
+        });
+        report.map_err(failure)
+    }
+
+    fn write(compressed: &Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure> {
+        match compressed.write(out) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(None),
+            written => written.map(Some).map_err(failure),
+        }
+    }
+
+    fn inspect(model: &Model) -> Result<Inspection, Failure> {
+        model.inspect().map_err(failure)
+    }
+
+    fn diff(first: &Model, second: &Model) -> Result<Difference, Failure> {
+        first.diff(second).map_err(failure)
+    }
 }

@@ -1,0 +1,56 @@
+//! The commands that both binaries have, over what they need of an adapter.
+
+mod compress;
+mod diff;
+mod inspect;
+mod plan;
+
+use std::fmt::Debug;
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use quant_math::Plan;
+use quant_math::config::ConfigList;
+use quant_math::difference::Difference;
+use quant_math::inspection::Inspection;
+use quant_math::plan::{PlanOptions, Reason};
+use quant_math::ranges::Ranges;
+use quant_math::report::Report;
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+pub use compress::{CompressArgs, write_result};
+pub use diff::DiffArgs;
+pub use inspect::InspectArgs;
+pub use plan::PlanArgs;
+
+/// The model argument of a binary, and what its library does with such a model.
+pub trait Adapter: Args + Debug {
+    /// An opened model.
+    type Model;
+    /// A quantized model that is ready to be written.
+    type Compressed;
+
+    /// Open the model that the arguments name.
+    fn open(&self) -> Result<Self::Model, Failure>;
+    /// Open another model.
+    fn open_path(path: &Path) -> Result<Self::Model, Failure>;
+    /// Find all sites and decide about each.
+    fn plan(model: &Self::Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure>;
+    /// Carry out a plan.
+    fn apply(model: Self::Model, plan: &Plan, ranges: Option<&Ranges>) -> Result<Self::Compressed, Failure>;
+    /// What came up while the plan was carried out.
+    fn warnings(compressed: &Self::Compressed) -> &[Reason];
+    /// Bytes that writing will report as progress.
+    fn bytes_to_write(compressed: &Self::Compressed) -> u64;
+    /// Write a file that is complete or absent.
+    fn write_to(compressed: &Self::Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure>;
+    /// Write to a stream; `None` when its reader has enough.
+    fn write(compressed: &Self::Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure>;
+    /// What is in a model.
+    fn inspect(model: &Self::Model) -> Result<Inspection, Failure>;
+    /// What differs between two.
+    fn diff(first: &Self::Model, second: &Self::Model) -> Result<Difference, Failure>;
+}

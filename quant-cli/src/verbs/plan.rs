@@ -1,0 +1,78 @@
+//! `plan`: the dry run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use quant_math::Plan;
+use quant_math::plan::{PlanOptions, Reason};
+use quant_math::ranges::Ranges;
+
+use super::Adapter;
+use crate::args::{GlobalArgs, QuantizeArgs};
+use crate::diagnostic::Diagnostic;
+use crate::failure::Failure;
+use crate::summary::plan_table;
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs<M: Adapter> {
+    #[command(flatten)]
+    model: M,
+    #[command(flatten)]
+    quantize: QuantizeArgs,
+
+    /// Measured activation ranges, which `inference` needs for inputs and outputs
+    #[arg(long, value_name = "FILE")]
+    ranges: Option<PathBuf>,
+}
+
+/// A plan with everything that carrying it out needs.
+pub(super) struct Planned<M: Adapter> {
+    pub(super) model: M::Model,
+    pub(super) plan: Plan,
+    pub(super) ranges: Option<Ranges>,
+}
+
+impl<M: Adapter> PlanArgs<M> {
+    pub(super) fn plan(&self, global: &GlobalArgs) -> Result<Planned<M>, Failure> {
+        // The config first: what is wrong there needs no model.
+        let config = self.quantize.config_list()?;
+        let ranges = self.ranges.as_deref().map(read_ranges).transpose()?;
+        let model = self.model.open()?;
+        let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), strict: false };
+        let plan = M::plan(&model, &config, options)?;
+        let (about_config, others): (Vec<Reason>, Vec<Reason>) =
+            plan.warnings.iter().cloned().partition(|reason| reason.code.starts_with('C'));
+        self.quantize.check(global, &about_config)?;
+        global.warn(&others);
+        Ok(Planned { model, plan, ranges })
+    }
+
+    /// Print the plan.
+    ///
+    /// # Errors
+    /// A config, model or ranges file that is wrong.
+    pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        let planned = self.plan(global)?;
+        let mut out = global.out();
+        if global.json {
+            out.json(&planned.plan)?;
+        } else {
+            write!(out, "{}", plan_table(&planned.plan))?;
+        }
+        Ok(out.finish()?)
+    }
+}
+
+fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
+    const CODE: &str = "R0101";
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::failed(Diagnostic::error(CODE, "cannot read the ranges file").at(&shown).caused_by(&error))
+    })?;
+    Ranges::parse(&text).map_err(|error| {
+        let diagnostic = Diagnostic::error(CODE, format!("ranges file: {error}"));
+        Failure::failed(diagnostic.at(&shown).help("docs/ranges.md describes the format"))
+    })
+}
