@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the example model and freeze it: digits.pb, digits.pbtxt, digits.json and the test and calibration data.
+"""Train the example model and freeze it: digits.pb, digits.pbtxt, digits.json and the training, test and calibration data.
 
 A narrow net of convolutions, depthwise convolutions, ReLU6 and one dense layer on scikit-learn's bundled digits (8 x 8 grey
 images, 10 classes). Batch normalization is folded into the convolutions before freezing, because the TFLite converter keeps a
@@ -167,6 +167,7 @@ def main():
     (models / "digits.pb").write_bytes(graph.SerializeToString(deterministic=True))
     (models / "digits.pbtxt").write_text(text_format.MessageToString(graph))
     np.savez_compressed(data / "digits_test.npz", image=test_images, label=test_labels)
+    np.savez_compressed(data / "digits_train.npz", image=images, label=labels)
     np.savez_compressed(data / f"digits_train_{CALIBRATION}.npz", image=images[:CALIBRATION], label=labels[:CALIBRATION])
     record = {
         "made_by": pathlib.Path(__file__).name,
