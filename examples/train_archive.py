@@ -44,7 +44,7 @@ if __name__ == "__main__":
     parser.add_argument("archive", metavar="IN.pt")
     parser.add_argument("out", metavar="OUT.pt")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     model = train(args.archive, args.epochs, args.lr, args.seed)

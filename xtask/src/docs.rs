@@ -1,5 +1,7 @@
 //! The generated parts of the documentation, each between two markers of its file.
 
+mod training;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +27,9 @@ const RANGES: &str = "examples/ranges/digits.json";
 const TEST_DATA: &str = "examples/data/digits_test.npz";
 const WORK: &str = "target/docs";
 const PAGE: &str = "README.md";
-const BEGIN: &str = "<!-- accuracy: made by `cargo xtask docs --write` -->";
-const END: &str = "<!-- accuracy: end -->";
+/// The generated parts of [`PAGE`]: the name in their markers, and what makes them.
+const PARTS: [(&str, fn() -> Result<String>); 2] =
+    [("accuracy", accuracy_table), ("torch training", training::table)];
 
 /// One row of the table: what it says, and the models of its two columns.
 struct Row {
@@ -39,17 +42,24 @@ struct Row {
 
 /// Makes every generated part.
 pub(crate) fn make(args: &DocsArgs) -> Result<()> {
-    let table = accuracy_table()?;
+    fs::create_dir_all(root().join(WORK)).with_context(|| format!("cannot make {WORK}"))?;
+    let parts = PARTS.map(|(name, make)| make().map(|part| (name, part)));
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
     if !args.check && !args.write {
-        return say(table.trim_end());
+        return parts.iter().try_for_each(|(_, part)| say(part));
     }
     let path = root().join(PAGE);
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}"))?;
-    let new = replace(&old, &table)?;
+    let mut new = old.clone();
+    for (name, part) in &parts {
+        let page = replace(&new, name, part)?;
+        if args.check && page != new {
+            bail!("{PAGE} is not up to date: `cargo xtask docs --write` makes\n{part}");
+        }
+        new = page;
+    }
     if new == old {
         note(&format!("{PAGE} is up to date"));
-    } else if args.check {
-        bail!("{PAGE} is not up to date: `cargo xtask docs --write` makes\n{table}");
     } else {
         #[expect(clippy::disallowed_methods, reason = "nobody maps a page of text, and git has the old one")]
         fs::write(&path, new).with_context(|| format!("cannot write {PAGE}"))?;
@@ -58,18 +68,20 @@ pub(crate) fn make(args: &DocsArgs) -> Result<()> {
     Ok(())
 }
 
-fn replace(page: &str, part: &str) -> Result<String> {
-    let found = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+/// `page` with `part` between the markers of `name`.
+fn replace(page: &str, name: &str, part: &str) -> Result<String> {
+    let begin = format!("<!-- {name}: made by `cargo xtask docs --write` -->");
+    let end = format!("<!-- {name}: end -->");
+    let found = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let Some((before, after)) = found else {
-        bail!("{PAGE} has no `{BEGIN}` that a `{END}` follows");
+        bail!("{PAGE} has no `{begin}` that a `{end}` follows");
     };
-    Ok(format!("{before}{BEGIN}\n{part}{END}{after}"))
+    Ok(format!("{before}{begin}\n{part}{end}{after}"))
 }
 
 /// Quantizes the digits model in every way of the table and counts what TensorFlow gets right with each.
 fn accuracy_table() -> Result<String> {
     let tensorflow = oracles::tensorflow()?;
-    fs::create_dir_all(root().join(WORK)).with_context(|| format!("cannot make {WORK}"))?;
     let rows = rows()?;
     let models = rows.iter().flat_map(|row| std::iter::once(&row.per_tensor).chain(&row.per_channel));
     let mut oracle = python(tensorflow);
@@ -103,7 +115,7 @@ fn rows() -> Result<Vec<Row>> {
             label: "Naive",
             weights: "8 bits".into(),
             activations: float,
-            per_tensor: compress("naive_8", "naive", "baked", None)?,
+            per_tensor: quantize("naive_8", "naive", "baked", None)?,
             per_channel: None,
         },
     ];
@@ -115,7 +127,7 @@ fn rows() -> Result<Vec<Row>> {
                 { "quant_types": ["output"], "quant_bits": 8, "op_types": ["Placeholder", "Relu6"] },
                 { "quant_types": ["output"], "quant_bits": 8, "op_names": ["logits"] },
             ]);
-            compress(&name, "qat", "inference", Some(&config))
+            quantize(&name, "qat", "inference", Some(&config))
         };
         rows.push(Row {
             label: "QAT",
@@ -129,25 +141,34 @@ fn rows() -> Result<Vec<Row>> {
         label: "DoReFa",
         weights: "8 bits".into(),
         activations: float,
-        per_tensor: compress("dorefa_8", "dorefa", "baked", None)?,
+        per_tensor: quantize("dorefa_8", "dorefa", "baked", None)?,
         per_channel: None,
     });
     Ok(rows)
 }
 
-/// Runs `tf-rewriter compress` on the digits model; the output's path from the workspace's folder.
-fn compress(name: &str, quantizer: &str, emit: &str, config: Option<&Value>) -> Result<PathBuf> {
+/// Quantizes the digits model with `tf-rewriter`; the output's path from the workspace's folder.
+fn quantize(name: &str, quantizer: &str, emit: &str, config: Option<&Value>) -> Result<PathBuf> {
     let out = Path::new(WORK).join(format!("{name}.pb"));
+    let mut options = vec!["--quantizer", quantizer, "--emit", emit];
+    if config.is_some() {
+        options.extend(["--ranges", RANGES]);
+    }
+    compress("tf-rewriter", MODEL, &out, &options, config)?;
+    Ok(out)
+}
+
+/// Runs `compress` of one of the two binaries; all paths are from the workspace's folder.
+fn compress(binary: &str, model: &str, out: &Path, options: &[&str], config: Option<&Value>) -> Result<()> {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "tf-rewriter", "--bin", "tf-rewriter", "--", "compress", MODEL]);
-    command.arg("-o").arg(&out).args(["--quantizer", quantizer, "--emit", emit, "--quiet"]);
+    command.args(["run", "--quiet", "--package", binary, "--bin", binary, "--", "compress", model, "-o"]).arg(out);
+    command.arg("--quiet").args(options);
     if let Some(config) = config {
-        let path = Path::new(WORK).join(format!("{name}.json"));
+        let path = out.with_extension("json");
         #[expect(clippy::disallowed_methods, reason = "a scratch file that nobody else reads")]
         fs::write(root().join(&path), config.to_string())
             .with_context(|| format!("cannot write {}", path.display()))?;
-        command.arg("--config").arg(path).args(["--ranges", RANGES]);
+        command.arg("--config").arg(path);
     }
-    run(&mut command)?;
-    Ok(out)
+    run(&mut command)
 }

@@ -1,0 +1,115 @@
+//! The digits archives trained by stock PyTorch: accuracy against float and against the untrained archive, NNI's documented configuration
+//! from start to end, and what `freeze` makes of a trained archive.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Framework, oracle, repository, run_python};
+use quant_math::config::ConfigList;
+use quant_math::{Emit, Quantizer};
+use serde_json::Value;
+use torch_adapter::{Model, PlanOptions};
+
+fn quantizer(name: &str) -> Quantizer {
+    match name {
+        "qat" => Quantizer::Qat,
+        "dorefa" => Quantizer::DoReFa,
+        other => panic!("no quantizer {other:?} in the table"),
+    }
+}
+
+fn compress(archive: &Path, config: &ConfigList, emit: Emit, out: &Path) {
+    let model = Model::open(archive).unwrap();
+    let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
+    model.apply(&plan, None).unwrap().write_to(out).unwrap();
+}
+
+fn freeze(trained: &Path, folder: &Path) -> BTreeMap<&'static str, PathBuf> {
+    [("inference", Emit::Inference), ("baked", Emit::Baked), ("packed", Emit::Packed)]
+        .into_iter()
+        .map(|(name, emit)| {
+            let stem = trained.file_stem().unwrap().to_str().unwrap();
+            let out = folder.join(format!("{stem}.{name}.pt"));
+            Model::open(trained).unwrap().freeze(emit).unwrap().write_to(&out).unwrap();
+            (name, out)
+        })
+        .collect()
+}
+
+/// Compares the frozen forms with the trained archive in PyTorch; see the script.
+fn check_frozen(python: &Path, trained: &Path, frozen: &BTreeMap<&str, PathBuf>) {
+    let paths = [trained, &frozen["inference"], &frozen["baked"], &frozen["packed"]];
+    run_python(python, "tests/torch/check_frozen.py", &paths, b"");
+}
+
+/// The table of the README with a third of its budget, and the demands on each row; every trained archive is then frozen.
+#[test]
+fn training_brings_the_accuracy_back() {
+    let Some(python) = oracle(Framework::Torch) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let table = fs::read_to_string(repository("tests/torch/train_table.json")).unwrap();
+    let table: Value = serde_json::from_str(&table).unwrap();
+    let archive = repository(table["archive"].as_str().unwrap());
+    let rows = table["rows"].as_array().unwrap();
+    for row in rows {
+        let quantizer = quantizer(row["quantizer"].as_str().unwrap());
+        let config = ConfigList::parse(&row["config_list"].to_string(), Some(quantizer)).unwrap();
+        let name = row["name"].as_str().unwrap();
+        compress(&archive, &config, Emit::Training, &folder.join(format!("{name}.training.pt")));
+        compress(&archive, &config, Emit::Baked, &folder.join(format!("{name}.baked.pt")));
+    }
+
+    let arguments = [folder.to_str().unwrap(), "--epochs", "7"];
+    let scores = run_python(&python, "tests/torch/train_table.py", &arguments, b"");
+    let scores: Value = serde_json::from_slice(&scores).unwrap();
+    let scores = &scores["rows"];
+    let baked = |name: &str| scores[name]["baked"].as_f64().unwrap();
+    let trained = |name: &str| {
+        let seeds: Vec<f64> = scores[name]["trained"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+        assert_eq!(seeds.len(), table["seeds"].as_array().unwrap().len(), "{name}");
+        seeds.iter().sum::<f64>() / f64::from(u32::try_from(seeds.len()).unwrap())
+    };
+    // Float before and after the same training: the better one is the measure.
+    let float = trained("float").max(baked("float"));
+    for (name, least) in [
+        ("qat_w8a8", float - 1.0),
+        ("qat_w4a8", float - 1.0),
+        ("qat_w3a8_channel", baked("qat_w3a8_channel") + 1.0),
+        ("qat_w2a8_channel", baked("qat_w2a8_channel") + 10.0),
+        ("dorefa_w8a8", float - 3.0),
+        ("dorefa_w4a4", float - 3.0),
+    ] {
+        assert!(trained(name) >= least, "{name}: {:.2} %, expected at least {least:.2} %; {scores}", trained(name));
+    }
+
+    for row in rows {
+        let name = row["name"].as_str().unwrap();
+        let trained = folder.join(format!("{name}.trained.0.pt"));
+        check_frozen(&python, &trained, &freeze(&trained, folder));
+    }
+}
+
+/// The configuration of NNI's documentation as it stands, on the scripted and the traced archive: quantized, trained, frozen.
+#[test]
+fn the_documented_configuration_trains() {
+    let Some(python) = oracle(Framework::Torch) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(repository("examples/configs/nni_qat.py.txt")).unwrap();
+    let config = ConfigList::parse(&text, Some(Quantizer::Qat)).unwrap();
+    for form in ["script", "traced"] {
+        let quantized = folder.path().join(format!("{form}.pt"));
+        let trained = folder.path().join(format!("{form}_trained.pt"));
+        compress(&repository("examples/models").join(format!("digits_{form}.pt")), &config, Emit::Training, &quantized);
+        let arguments = [&quantized, &trained].map(|path| path.to_str().unwrap());
+        let arguments = [arguments[0], arguments[1], "--epochs", "1"];
+        let said = run_python(&python, "examples/train_archive.py", &arguments, b"");
+        assert!(!said.is_empty());
+        let frozen = freeze(&trained, folder.path());
+        check_frozen(&python, &trained, &frozen);
+    }
+}
