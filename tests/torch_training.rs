@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::{Framework, oracle, repository, run_python};
 use quant_math::config::ConfigList;
-use quant_math::{Emit, Quantizer};
-use serde_json::Value;
+use quant_math::{Emit, QuantType, Quantizer};
+use serde_json::{Value, json};
 use torch_adapter::{Model, PlanOptions};
 
 fn quantizer(name: &str) -> Quantizer {
@@ -28,22 +27,30 @@ fn compress(archive: &Path, config: &ConfigList, emit: Emit, out: &Path) {
     model.apply(&plan, None).unwrap().write_to(out).unwrap();
 }
 
-fn freeze(trained: &Path, folder: &Path) -> BTreeMap<&'static str, PathBuf> {
-    [("inference", Emit::Inference), ("baked", Emit::Baked), ("packed", Emit::Packed)]
-        .into_iter()
-        .map(|(name, emit)| {
-            let stem = trained.file_stem().unwrap().to_str().unwrap();
-            let out = folder.join(format!("{stem}.{name}.pt"));
-            Model::open(trained).unwrap().freeze(emit).unwrap().write_to(&out).unwrap();
-            (name, out)
-        })
-        .collect()
-}
-
-/// Compares the frozen forms with the trained archive in PyTorch; see the script.
-fn check_frozen(python: &Path, trained: &Path, frozen: &BTreeMap<&str, PathBuf>) {
-    let paths = [trained, &frozen["inference"], &frozen["baked"], &frozen["packed"]];
-    run_python(python, "tests/torch/check_frozen.py", &paths, b"");
+/// Freezes a trained archive in every way and compares the results with it in PyTorch; see the script.
+fn check_frozen(python: &Path, trained: &Path) {
+    let mut paths = vec![trained.to_owned()];
+    let mut weights = Value::Null;
+    for emit in [Emit::Inference, Emit::Baked, Emit::Packed] {
+        let frozen = Model::open(trained).unwrap().freeze(emit).unwrap();
+        let plan = frozen.plan();
+        let quantized: serde_json::Map<String, Value> = plan
+            .quantized()
+            .filter(|site| site.kind == QuantType::Weight)
+            .map(|site| {
+                let settings = site.settings().unwrap();
+                let value = json!({ "bits": settings.bits, "per_channel": settings.channel_axis.is_some() });
+                (format!("{}.weight", site.op), value)
+            })
+            .collect();
+        let said = json!({ "quantizer": plan.quantizer, "weights": quantized });
+        assert!(weights.is_null() || weights == said, "{emit}: {said}, before {weights}");
+        weights = said;
+        let out = trained.with_extension(format!("{emit}.pt"));
+        frozen.write_to(&out).unwrap();
+        paths.push(out);
+    }
+    run_python(python, "tests/torch/check_frozen.py", &paths, weights.to_string().as_bytes());
 }
 
 /// The table of the README with a third of its budget, and the demands on each row; every trained archive is then frozen.
@@ -90,7 +97,7 @@ fn training_brings_the_accuracy_back() {
     for row in rows {
         let name = row["name"].as_str().unwrap();
         let trained = folder.join(format!("{name}.trained.0.pt"));
-        check_frozen(&python, &trained, &freeze(&trained, folder));
+        check_frozen(&python, &trained);
     }
 }
 
@@ -109,7 +116,6 @@ fn the_documented_configuration_trains() {
         let arguments = [arguments[0], arguments[1], "--epochs", "1"];
         let said = run_python(&python, "examples/train_archive.py", &arguments, b"");
         assert!(!said.is_empty());
-        let frozen = freeze(&trained, folder.path());
-        check_frozen(&python, &trained, &frozen);
+        check_frozen(&python, &trained);
     }
 }
