@@ -1,6 +1,6 @@
 //! The digits archives trained by stock PyTorch: accuracy against float and against the untrained archive, NNI's documented configuration
 //! from start to end, and what `freeze` makes of a trained archive.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

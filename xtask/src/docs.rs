@@ -27,8 +27,10 @@ const RANGES: &str = "examples/ranges/digits.json";
 const TEST_DATA: &str = "examples/data/digits_test.npz";
 const WORK: &str = "target/docs";
 const PAGE: &str = "README.md";
-/// The generated parts of [`PAGE`]: the name in their markers, and what makes them.
-const PARTS: [(&str, fn() -> Result<String>); 2] = [("accuracy", accuracy_table), ("torch training", training::table)];
+/// The name in a generated part's markers, and what makes it.
+type Part = (&'static str, fn() -> Result<String>);
+/// The generated parts of [`PAGE`].
+const PARTS: [Part; 2] = [("accuracy", accuracy_table), ("torch training", training::table)];
 
 /// One row of the table: what it says, and the models of its two columns.
 struct Row {
