@@ -21,7 +21,7 @@ import train_archive  # noqa: E402
 
 
 def symmetric(weight, bits, per_channel):
-    """The README's symmetric grid in float32: scale = max|w| / quant_max, codes to the nearest even."""
+    """The symmetric narrow grid in float32: scale = max|w| / quant_max, codes to the nearest even."""
     most = np.float32(2 ** (bits - 1) - 1)
     axes = tuple(range(1, weight.ndim)) if per_channel else None
     scale = np.abs(weight).max(axis=axes, keepdims=True) / most
@@ -34,7 +34,7 @@ def check_weight(name, quantizer, trained, baked, bits, per_channel):
         assert np.array_equal(baked, expected), f"{name}: {np.abs(baked - expected).max()} from the reference"
         return
     # Zhou et al. 2016, equation 9. The tanh here is another one: it may be an ulp off, and a value within that of the middle between
-    # two levels goes to the other one. There are 13,502 weights, so not more than one may.
+    # two levels goes to the other one. That is allowed for one in 100,000; the largest tensor has 12,288 weights, so one at most.
     levels = np.float32(2**bits - 1)
     squashed = np.tanh(trained)
     unit = squashed / (2 * np.abs(squashed).max()) + np.float32(0.5)
