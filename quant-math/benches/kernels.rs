@@ -4,7 +4,6 @@
 //! nothing on another machine.
 #![expect(clippy::cast_precision_loss, reason = "times and sizes are printed with three digits")]
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::Instant;
@@ -20,6 +19,8 @@ use rayon::prelude::*;
 const LARGE: usize = 32 << 20;
 /// Elements of the small one: 64 KiB.
 const SMALL: usize = 16 << 10;
+/// Elements that are timed at once: 4 MiB, less than the time slice of an operating system.
+const WINDOW: usize = 1 << 20;
 /// Elements of a piece of the shared `memcpy` and read.
 const PIECE: usize = 1 << 16;
 
@@ -51,73 +52,112 @@ struct Row {
     budget: Option<f64>,
 }
 
+/// The parts of the buffers that are timed at once.
+struct Window<'a> {
+    /// Position of the first element in the tensor.
+    at: usize,
+    src: &'a [f32],
+    dst: &'a mut [f32],
+    codes: &'a mut [i8],
+}
+
+type Work<'a> = &'a dyn Fn(Window<'_>);
+
 fn rows(len: usize) -> Result<Vec<Row>, MathError> {
     let number = |i: usize| (i.wrapping_mul(2_654_435_761) % 1_000_003) as f32 / 5e5 - 1.0;
     let src: Vec<f32> = (0..len).map(number).collect();
-    let src = &src[..];
-    let (dst, codes) = (RefCell::new(vec![1.0_f32; len]), RefCell::new(vec![1_i8; len]));
+    let mut buffers = Buffers { src: &src, dst: vec![1.0; len], codes: vec![1; len] };
 
     let grid = Grid::signed_narrow(8)?;
-    let affine = Affine::symmetric(Range::observe(src)?, grid)?;
-    let layouts = [
-        ("64 channels, last axis", ChannelLayout { outer: len / 64, channels: 64, inner: 1 }),
-        ("4 channels, runs of 16", ChannelLayout { outer: len / 64, channels: 4, inner: 16 }),
-        ("64 channels, runs of 64", ChannelLayout { outer: len / 4096, channels: 64, inner: 64 }),
-        ("64 channels, first axis", ChannelLayout { outer: 1, channels: 64, inner: len / 64 }),
-    ];
+    let affine = Affine::symmetric(Range::observe(&src[..])?, grid)?;
+    // The same for the whole tensor and for each window of it.
+    let layouts = |len: usize| {
+        let first_axis = (LARGE / 64).min(len);
+        [
+            ("64 channels, last axis", ChannelLayout { outer: len / 64, channels: 64, inner: 1 }),
+            ("4 channels, runs of 16", ChannelLayout { outer: len / 64, channels: 4, inner: 16 }),
+            ("64 channels, runs of 64", ChannelLayout { outer: len / 4096, channels: 64, inner: 64 }),
+            ("64 channels, first axis", ChannelLayout { outer: 1, channels: len / first_axis, inner: first_axis }),
+        ]
+    };
     let whole = ChannelLayout::per_tensor(len);
-    let naive = observe(&Settings::new(Quantizer::Naive, 8), whole, src)?;
+    let naive = observe(&Settings::new(Quantizer::Naive, 8), whole, &src[..])?;
     let one_bit = Settings::new(Quantizer::DoReFa, 1);
-    let dorefa = observe(&Settings::new(Quantizer::DoReFa, 4), whole, src)?;
-    let bytes: &[u8] = bytemuck::cast_slice(src);
-    let unaligned = LittleEndian::new(DType::F32, bytes.get(1..).unwrap_or_default());
+    let dorefa = observe(&Settings::new(Quantizer::DoReFa, 4), whole, &src[..])?;
 
     let mut rows = Vec::new();
-    let budget = Some(1.15);
+    // A cache is no limit that a kernel could reach: its arithmetic shows.
+    let budget = (len == LARGE).then_some(1.15);
 
-    let mut against_copy = |name, budget, work: &dyn Fn(&mut [f32])| {
-        let limit = || copy(src, &mut dst.borrow_mut());
-        rows.push(compare(name, len, budget, &limit, &|| work(&mut dst.borrow_mut())));
-    };
-    against_copy("memcpy", None, &|dst| copy(src, dst));
-    against_copy("fake-quant, per tensor", budget, &|dst| affine.fake_quant_into(src, dst));
-    for (name, layout) in layouts {
+    let limit: Work<'_> = &|window| copy(window.src, window.dst);
+    let mut row = |name, budget, limit: Work<'_>, work: Work<'_>| rows.push(buffers.compare(name, budget, limit, work));
+    row("memcpy", None, limit, limit);
+    row("fake-quant, per tensor", budget, limit, &|w| affine.fake_quant_into(w.src, w.dst));
+    for (name, layout) in layouts(len) {
         let map = AffineMap::new(layout, grid, Rounding::Nearest, vec![affine; layout.channels])?;
         let map = WeightMap::Affine(map);
-        against_copy(name, budget, &|dst| map.values_into(0, src, dst));
+        row(name, budget, limit, &|w| map.values_into(w.at, w.src, w.dst));
     }
-    against_copy("codes, 8 bits", None, &|_| drop(naive.codes_into(0, src, &mut codes.borrow_mut())));
-    against_copy("DoReFa weights, 4 bits", None, &|dst| dorefa.values_into(0, src, dst));
+    row("codes, 8 bits", None, limit, &|w| drop(naive.codes_into(w.at, w.src, w.codes)));
+    row("DoReFa weights, 4 bits", None, limit, &|w| dorefa.values_into(w.at, w.src, w.dst));
 
-    let mut against_read = |name, budget, work: &dyn Fn()| {
-        rows.push(compare(name, len, budget, &|| _ = black_box(read(src)), work));
-    };
-    against_read("read", None, &|| _ = black_box(read(src)));
-    against_read("min/max, per tensor", budget, &|| _ = black_box(Range::observe(src)));
-    for (name, layout) in layouts {
-        against_read(name, budget, &|| drop(black_box(observe_ranges(layout, src))));
+    let limit: Work<'_> = &|window| _ = black_box(read(window.src));
+    row("read", None, limit, limit);
+    row("min/max, per tensor", budget, limit, &|w| _ = black_box(Range::observe(w.src)));
+    for (i, (name, _)) in layouts(len).into_iter().enumerate() {
+        row(name, budget, limit, &|w| {
+            let layout = layouts(w.src.len()).get(i).map_or(whole, |(_, layout)| *layout);
+            drop(black_box(observe_ranges(layout, w.src)));
+        });
     }
-    against_read("min/max of unaligned bytes", None, &|| _ = black_box(Range::observe(&unaligned)));
-    against_read("mean of |w|", None, &|| drop(black_box(observe(&one_bit, whole, src))));
-    against_read("metrics", None, &|| _ = black_box(Metrics::of(src, &dst.borrow())));
-    against_read("quantize and measure", None, &|| _ = black_box(measure(&naive, src)));
+    row("min/max of unaligned bytes", None, limit, &|w| {
+        let bytes: &[u8] = bytemuck::cast_slice(w.src);
+        _ = black_box(Range::observe(&LittleEndian::new(DType::F32, bytes.get(1..).unwrap_or_default())));
+    });
+    row("mean of |w|", None, limit, &|w| {
+        drop(black_box(observe(&one_bit, ChannelLayout::per_tensor(w.src.len()), w.src)));
+    });
+    row("metrics", None, limit, &|w| _ = black_box(Metrics::of(w.src, w.dst)));
+    row("quantize and measure", None, limit, &|w| _ = black_box(measure(&naive, w.src)));
     Ok(rows)
 }
 
-/// Limit and work in turns, so that whatever else slows the machine down slows both; the median of the ratios.
-fn compare(name: &'static str, len: usize, budget: Option<f64>, limit: &dyn Fn(), work: &dyn Fn()) -> Row {
-    let calls = if len == LARGE { 31 } else { 4001 };
-    let time = |work: &dyn Fn()| {
+struct Buffers<'a> {
+    src: &'a [f32],
+    dst: Vec<f32>,
+    codes: Vec<i8>,
+}
+
+impl Buffers<'_> {
+    /// Limit and work in turns on windows far apart, so that neither finds anything in the cache and whatever else the machine
+    /// does hits both; the ratio of the medians.
+    fn compare(&mut self, name: &'static str, budget: Option<f64>, limit: Work<'_>, work: Work<'_>) -> Row {
+        let len = self.src.len().min(WINDOW);
+        let windows = self.src.len() / len;
+        let calls = if windows > 1 { 8 * windows } else { 4001 };
+        let (mut limits, mut works) = (Vec::with_capacity(calls), Vec::with_capacity(calls));
+        for call in 0..calls {
+            limits.push(self.time(call % windows * len, len, limit));
+            works.push(self.time((call + windows / 2) % windows * len, len, work));
+        }
+        let (limit, work) = (median(limits), median(works));
+        Row { name, ratio: work / limit, speed: len as f64 * 4.0 / work / 1e9, budget }
+    }
+
+    fn time(&mut self, at: usize, len: usize, work: Work<'_>) -> f64 {
+        let span = at..at + len;
+        let src = self.src.get(span.clone()).unwrap_or_default();
+        let dst = self.dst.get_mut(span.clone()).unwrap_or_default();
+        let codes = self.codes.get_mut(span).unwrap_or_default();
         let start = Instant::now();
-        work();
+        work(Window { at, src, dst, codes });
         start.elapsed().as_secs_f64()
-    };
-    let mut pairs: Vec<(f64, f64)> = (0..calls).map(|_| (time(limit), time(work))).collect();
-    pairs.sort_unstable_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
-    let ratio = pairs.get(calls / 2).map_or(f64::NAN, |(limit, work)| work / limit);
-    pairs.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
-    let speed = pairs.get(calls / 2).map_or(f64::NAN, |(_, work)| len as f64 * 4.0 / work / 1e9);
-    Row { name, ratio, speed, budget }
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_unstable_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn copy(src: &[f32], dst: &mut [f32]) {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ordered::Extremes;
+use crate::extremes::Extremes;
 use crate::simd::{self, chunks};
 use crate::{MathError, WeightData};
 

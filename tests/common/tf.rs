@@ -62,6 +62,11 @@ impl TensorFlow {
         Some(Self { python, folder: TempDir::new().expect("a scratch folder") })
     }
 
+    /// The interpreter.
+    pub(crate) fn python(&self) -> &Path {
+        &self.python
+    }
+
     /// A path in the scratch folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -24,6 +24,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "models"))
 import make_torch  # noqa: E402
 import reader  # noqa: E402
 
+PASSES = 4
+
 
 def same(a, b):
     """Equal bit for bit."""
@@ -95,6 +97,14 @@ def gradients(module, name):
     return sum(p.grad is not None for p in module.parameters())
 
 
+def can_be_copied(source, name):
+    """Torch's own deep copy of a model whose weights are views of one buffer does not run, quantized or not."""
+    try:
+        return run(copy.deepcopy(source), name) is not None
+    except RuntimeError:
+        return False
+
+
 def check_training(case, module):
     name = case["model"]
     before = {key: value.clone() for key, value in module.state_dict().items()}
@@ -105,7 +115,7 @@ def check_training(case, module):
     run(module, name)
     for key, value in module.state_dict().items():
         assert same(value, before[key]), f"evaluation changed {key}"
-    found = [gradients(module, name) for _ in range(4)]
+    found = [gradients(module, name) for _ in range(PASSES)]
     source = torch.jit.load(case["source"])
     wanted = gradients(source, name)
     assert found[-1] == wanted, f"{found[-1]} parameters get a gradient, {wanted} do in float"
@@ -116,13 +126,16 @@ def check_training(case, module):
     again = reload(module)
     assert list(again.state_dict()) == list(module.state_dict())
     assert same(run(again, name), trained), "saved and loaded again it differs"
-    copied = copy.deepcopy(module)
-    assert same(run(copied, name), trained), "the deep copy differs"
-    frozen = torch.jit.freeze(module) if hasattr(module, "training") else module
-    assert same(run(frozen, name), trained), "frozen by torch it differs"
+    if can_be_copied(source, name):
+        assert same(run(copy.deepcopy(module), name), trained), "the deep copy differs"
+    # With its numeric optimizations torch folds batch norms into weights, which changes values; without them it keeps every bit.
+    exact = torch.jit.freeze(reload(module), optimize_numerics=False)
+    assert same(run(exact, name), trained), "frozen by torch it differs"
+    assert bool(torch.isfinite(run(torch.jit.freeze(module), name)).all()), "frozen by torch it is not finite"
     for key, value in module.state_dict().items():
         if key.endswith(".step"):
-            assert int(value) in range(0, 9), (key, value)
+            # Every pass counts once for each time that the code runs the site: never for one that nothing runs, thrice in a loop of three.
+            assert int(value) % PASSES == 0, (key, value)
 
 
 def check(case, outputs):

@@ -15,7 +15,7 @@ use torch_adapter::{Error, Limits};
 const LONG: u64 = 3 * (1 << 20) + 5;
 
 fn fill_with(byte: u8) -> Box<dyn Fill> {
-    Box::new(move |_: u64, out: &mut [u8]| -> Result<(), Error> {
+    Box::new(move |_: &[u8], _: u64, out: &mut [u8]| -> Result<(), Error> {
         out.fill(byte);
         Ok(())
     })
@@ -58,9 +58,9 @@ fn patches_with_the_same_bytes_change_nothing() {
             let data = archive.read(record).unwrap();
             // Everything but the first and last quarter.
             let (from, to) = (data.len() / 4, data.len() - data.len() / 4);
-            let fill = move |at: u64, out: &mut [u8]| -> Result<(), Error> {
-                let at = from + usize::try_from(at).unwrap();
-                out.copy_from_slice(&data[at..at + out.len()]);
+            let fill = move |source: &[u8], at: u64, out: &mut [u8]| -> Result<(), Error> {
+                let at = usize::try_from(at).unwrap();
+                out.copy_from_slice(&source[at..at + out.len()]);
                 Ok(())
             };
             edits.patch(record, Patch { span: from as u64..to as u64, fill: Box::new(fill) });
@@ -72,7 +72,7 @@ fn patches_with_the_same_bytes_change_nothing() {
 #[test]
 fn changed_records_are_read_back_and_the_others_stay() {
     let archive = open(model("mobile.script.pt"));
-    let made = |at: u64, out: &mut [u8]| -> Result<(), Error> {
+    let made = |_: &[u8], at: u64, out: &mut [u8]| -> Result<(), Error> {
         for (position, byte) in (at..).zip(out) {
             *byte = u8::try_from(position % 251).unwrap();
         }
@@ -83,7 +83,7 @@ fn changed_records_are_read_back_and_the_others_stay() {
     edits.patch("data/0", Patch { span: 0..4, fill: fill_with(0xcd) });
     edits.replace("code/__torch__.py", Body::Bytes(Cow::Borrowed(b"# nothing")));
     edits.remove("code/__torch__.py.debug_pkl");
-    edits.add("data/made", Body::Made { len: LONG, fill: Box::new(made) });
+    edits.add("data/made", Body::Made { len: LONG, source: None, fill: Box::new(made) });
     edits.add("code/__torch__/added.py", Body::Bytes(Cow::Owned(vec![b'#'; 1000])));
     edits.add("extra/note.json", Body::Bytes(Cow::Borrowed(b"{}")));
     let changed = open(written(&archive, &edits));
@@ -115,7 +115,7 @@ fn changed_records_are_read_back_and_the_others_stay() {
 fn edits_that_do_not_fit_are_refused() {
     let archive = open(model("tied.script.pt"));
     let nothing = || Body::Bytes(Cow::Borrowed(b""));
-    let fill = || Box::new(|_: u64, _: &mut [u8]| Ok(()));
+    let fill = || Box::new(|_: &[u8], _: u64, _: &mut [u8]| Ok(()));
     let code = |make: &dyn Fn(&mut Edits<'_>)| {
         let mut edits = Edits::new();
         make(&mut edits);

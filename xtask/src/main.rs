@@ -2,6 +2,7 @@
 
 mod apt;
 mod docs;
+mod golden;
 mod models;
 mod oracles;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Ci,
     /// Make the example model, its ranges, and the large models under `target/models`
     Models(models::ModelsArgs),
+    /// Record the golden vectors anew from the installed frameworks
+    Golden,
     /// Run the benches
     Bench {
         /// Arguments for `cargo bench`
@@ -70,6 +73,7 @@ impl Command {
             Self::Test(args) => test(&args),
             Self::Ci => run(std::process::Command::new("bash").arg(root().join(".ci/run"))),
             Self::Models(args) => models::make(&args),
+            Self::Golden => golden::record(),
             Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
             Self::Docs(args) => docs::make(&args),
         }

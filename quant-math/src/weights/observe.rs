@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::ordered::Extremes;
+use crate::extremes::Extremes;
 use crate::plan::{Quantizer, Settings};
 use crate::quantizers::{dorefa, naive, qat};
 use crate::range::first_non_finite;
@@ -78,60 +78,35 @@ pub fn observe_ranges<D: WeightData + ?Sized>(layout: ChannelLayout, data: &D) -
     seen.ranges(layout).ok_or_else(|| first_non_finite(data))
 }
 
-/// Smallest and largest of each slot: of each channel, or of each position of the layout's tile.
+/// [`Extremes`] of each slot, in columns: of each channel, or of each position of the layout's tile.
 struct Seen {
-    min: Vec<i32>,
-    max: Vec<i32>,
+    signed_max: Vec<i32>,
+    max: Vec<u32>,
+    min: Vec<u32>,
 }
 
 impl Seen {
     fn new(slots: usize) -> Self {
-        Self { min: vec![Extremes::NONE.min; slots], max: vec![Extremes::NONE.max; slots] }
+        let Extremes { signed_max, max, min } = Extremes::NONE;
+        Self { signed_max: vec![signed_max; slots], max: vec![max; slots], min: vec![min; slots] }
     }
 
     fn add(mut self, layout: ChannelLayout, offset: usize, chunk: &[f32]) -> Self {
+        let slots = Slots { signed_max: &mut self.signed_max, max: &mut self.max, min: &mut self.min };
         simd::run(
             #[inline(always)]
             || match layout.tile() {
-                Some(tile) => self.add_tiled(tile, offset, chunk),
-                None => self.add_runs(layout, offset, chunk),
+                Some(tile) => slots.add_tiled(tile, offset, chunk),
+                None => slots.add_runs(layout, offset, chunk),
             },
         );
         self
     }
 
-    #[inline(always)]
-    fn add_tiled(&mut self, tile: usize, offset: usize, chunk: &[f32]) {
-        let mut rest = chunk;
-        let mut position = offset % tile;
-        while !rest.is_empty() {
-            let (piece, tail) = rest.split_at((tile - position).min(rest.len()));
-            let min = self.min.get_mut(position..).unwrap_or_default();
-            let max = self.max.get_mut(position..).unwrap_or_default();
-            for ((x, min), max) in piece.iter().zip(min).zip(max) {
-                Extremes { min: *min, max: *max } = Extremes { min: *min, max: *max }.with(*x);
-            }
-            (rest, position) = (tail, 0);
-        }
-    }
-
-    #[inline(always)]
-    fn add_runs(&mut self, layout: ChannelLayout, offset: usize, chunk: &[f32]) {
-        let (mut rest, mut offset) = (chunk, offset);
-        while !rest.is_empty() {
-            let (run, tail) = rest.split_at((layout.inner - offset % layout.inner).min(rest.len()));
-            let slot = layout.channel(offset);
-            if let (Some(min), Some(max)) = (self.min.get_mut(slot), self.max.get_mut(slot)) {
-                Extremes { min: *min, max: *max } = Extremes { min: *min, max: *max }.merge(Extremes::of(run));
-            }
-            offset += run.len();
-            rest = tail;
-        }
-    }
-
     fn merge(mut self, other: &Self) -> Self {
-        self.min.iter_mut().zip(&other.min).for_each(|(a, b)| *a = (*a).min(*b));
+        self.signed_max.iter_mut().zip(&other.signed_max).for_each(|(a, b)| *a = (*a).max(*b));
         self.max.iter_mut().zip(&other.max).for_each(|(a, b)| *a = (*a).max(*b));
+        self.min.iter_mut().zip(&other.min).for_each(|(a, b)| *a = (*a).min(*b));
         self
     }
 
@@ -139,10 +114,57 @@ impl Seen {
     fn ranges(&self, layout: ChannelLayout) -> Option<Vec<Range>> {
         let mut channels = vec![Extremes::NONE; layout.channels];
         let tiled = layout.tile().is_some();
-        for (slot, (min, max)) in self.min.iter().zip(&self.max).enumerate() {
+        for (slot, ((signed_max, max), min)) in self.signed_max.iter().zip(&self.max).zip(&self.min).enumerate() {
             let channel = channels.get_mut(if tiled { layout.channel(slot) } else { slot })?;
-            *channel = channel.merge(Extremes { min: *min, max: *max });
+            *channel = channel.merge(Extremes { signed_max: *signed_max, max: *max, min: *min });
         }
         channels.into_iter().map(Range::from_extremes).collect()
+    }
+}
+
+/// The columns of [`Seen`] as slices of their own: behind a reference to vectors the compiler cannot tell that they do not
+/// overlap, and does not vectorize.
+struct Slots<'a> {
+    signed_max: &'a mut [i32],
+    max: &'a mut [u32],
+    min: &'a mut [u32],
+}
+
+impl Slots<'_> {
+    #[inline(always)]
+    fn add_tiled(self, tile: usize, offset: usize, chunk: &[f32]) {
+        let Self { signed_max, max, min } = self;
+        let (mut rest, mut position) = (chunk, offset % tile);
+        // Row after row: two at a time would halve the work on the columns, but the memory would no longer be read in order,
+        // which costs more than that.
+        while !rest.is_empty() {
+            let (row, tail) = rest.split_at((tile - position).min(rest.len()));
+            let columns = (signed_max.get_mut(position..), max.get_mut(position..), min.get_mut(position..));
+            let (Some(signed_max), Some(max), Some(min)) = columns else { return };
+            for (((x, signed_max), max), min) in row.iter().zip(signed_max).zip(max).zip(min) {
+                let bits = x.to_bits();
+                *signed_max = (*signed_max).max(bits.cast_signed());
+                *max = (*max).max(bits);
+                *min = (*min).min(bits);
+            }
+            (rest, position) = (tail, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn add_runs(self, layout: ChannelLayout, offset: usize, chunk: &[f32]) {
+        let Self { signed_max, max, min } = self;
+        let (mut rest, mut offset) = (chunk, offset);
+        while !rest.is_empty() {
+            let (run, tail) = rest.split_at((layout.inner - offset % layout.inner).min(rest.len()));
+            let slot = layout.channel(offset);
+            let columns = (signed_max.get_mut(slot), max.get_mut(slot), min.get_mut(slot));
+            if let (Some(signed_max), Some(max), Some(min)) = columns {
+                let seen = Extremes { signed_max: *signed_max, max: *max, min: *min };
+                Extremes { signed_max: *signed_max, max: *max, min: *min } = seen.merge(Extremes::of(run));
+            }
+            offset += run.len();
+            rest = tail;
+        }
     }
 }

@@ -100,14 +100,20 @@ impl Graph {
             let Some(first) = group.first() else { continue };
             let bytes = match plan.emit {
                 Emit::Baked => emit::baked(&mut editor, group)?,
+                // Codes would be larger than the one value that stands for all.
+                Emit::Packed if first.weight.is_one_value() => emit::baked(&mut editor, group)?,
                 Emit::Packed => emit::packed(&mut editor, group)?,
-                Emit::Inference => first.weight.stored_bytes() + emit::inference_weight(&mut editor, first),
+                Emit::Inference => {
+                    let added = emit::inference_weight(&mut editor, first)
+                        .map_err(|source| Error::Math { tensor: first.name.clone(), source })?;
+                    first.weight.stored_bytes() + added
+                }
                 Emit::Training => return Err(not_there(plan.emit)),
             };
             for work in group {
                 if let Some(fate) = fates.get_mut(work.site) {
                     fate.bytes_after = bytes;
-                    if plan.emit == Emit::Inference {
+                    if plan.emit == Emit::Inference || work.weight.is_one_value() {
                         let data = WeightSource { tensor: work.weight.tensor, node: work.name.clone() };
                         fate.metrics = Some(measured(&work.map, &data.data(self.bytes())?));
                     } else {
@@ -166,7 +172,7 @@ impl Located {
     fn layout(&self) -> ChannelLayout {
         let elements = usize::try_from(self.weight.elements()).unwrap_or(usize::MAX);
         // A constant in short form with one value is the same in every channel.
-        if self.weight.splat.is_some_and(|stored| stored <= 1) {
+        if self.weight.is_one_value() {
             return ChannelLayout::per_tensor(1);
         }
         match self.axes {
@@ -218,7 +224,7 @@ fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Er
     let layout = site.layout();
     let math = |source| Error::Math { tensor: node.clone(), source };
     let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
-    let one_value = site.weight.splat.is_some_and(|stored| stored <= 1);
+    let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
     let map = observe(&site.settings, layout, data).map_err(math)?;
     let mut ranges = Vec::new();

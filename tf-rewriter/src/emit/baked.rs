@@ -70,7 +70,7 @@ impl Content {
 /// The quantized TensorProto: a stream, or the short form of a constant that was in short form.
 fn content(graph: &Graph, work: &WeightWork) -> Result<Content, Error> {
     let weight = &work.weight;
-    if weight.splat.is_some_and(|stored| stored <= 1) {
+    if weight.is_one_value() {
         let view = view(graph, work)?;
         let data = view.float_data()?;
         let stored = data.stored().chunk(0..data.stored().len()).into_owned();

@@ -1,6 +1,7 @@
 //! DoReFa after Zhou et al. 2016, in stock ops. The constants that depend on the weight alone (`max|tanh w|`, `E|w|`) are the
 //! reference's; TensorFlow's own `Tanh` may differ from the reference by a level on few values.
 
+use quant_math::MathError;
 use quant_math::weights::WeightMap;
 
 use super::node::{NewNode, attr_text};
@@ -11,18 +12,25 @@ use crate::mark;
 use crate::pb::DataType;
 
 /// `2·quantize_k(tanh(w) / (2·max|tanh w|) + 1/2) − 1` (eq. 9), or `sign(w)·E|w|` (eq. 7) for one bit; returns the constants' bytes.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
+///
+/// # Errors
+/// Weights that TensorFlow takes for 0.
+pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
     let how = format!("dorefa {}", work.slot);
     let from = editor.reads(work.op, work.input);
     if let Some(made) = editor.already_made(work.op.scope, &from, &how) {
         editor.reroute(work.op, work.input, made);
-        return 0;
+        return Ok(0);
     }
     let base = editor.unique(work.op.scope, &format!("{}/weight_quant", editor.graph.name(work.op)));
     let mut ops = Ops::new(editor, work.op, &base, &from);
     match *work.map {
         WeightMap::DoReFa { bits, max_abs_tanh } => {
             let levels = levels(bits);
+            if max_abs_tanh < f32::MIN_POSITIVE {
+                // TensorFlow flushes such numbers to 0 and would divide 0 by 0.
+                return Err(MathError::RangeUnderflow { min: -max_abs_tanh, max: max_abs_tanh });
+            }
             let tanh = ops.unary(editor, "Tanh", "tanh", &from);
             let span = ops.float(editor, "span", 2.0 * max_abs_tanh);
             let unit = ops.binary(editor, "RealDiv", "unit", &tanh, &span);
@@ -41,13 +49,13 @@ pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
             let minus = ops.float(editor, "minus", -mean_abs);
             ops.select(&positive, &plus, &minus, &mark::text(&work.settings));
         }
-        WeightMap::Affine(_) | WeightMap::Unchanged => return 0,
+        WeightMap::Affine(_) | WeightMap::Unchanged => return Ok(0),
     }
     let (nodes, result, bytes) = ops.done();
     editor.insert(work.op, nodes);
     editor.remember(work.op.scope, &from, &how, &result);
     editor.reroute(work.op, work.input, result);
-    bytes
+    Ok(bytes)
 }
 
 /// `quantize_k(clip(x, 0, 1))` (§2.5 of the paper).
@@ -58,6 +66,8 @@ pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) {
         let zero = ops.float(editor, "zero", 0.0);
         let one = ops.float(editor, "one", 1.0);
         let positive = ops.binary(editor, "Maximum", "positive", from, &zero);
+        // The first node is marked too: it is the one that a second run finds behind the op.
+        ops.mark(&mark::text(&work.settings));
         let clipped = ops.binary(editor, "Minimum", "clipped", &positive, &one);
         let n = ops.float(editor, "n", levels(bits));
         let scaled = ops.binary(editor, "Mul", "scaled", &clipped, &n);
@@ -132,6 +142,13 @@ impl<'g> Ops<'g> {
         let scaled = self.binary(editor, "Mul", "scaled", x, &n);
         let rounded = self.unary(editor, "Round", "rounded", &scaled);
         self.binary(editor, "RealDiv", "quantized", &rounded, &n)
+    }
+
+    /// Leave our mark on the newest node.
+    fn mark(&mut self, mark: &str) {
+        if let Some(node) = self.nodes.pop() {
+            self.nodes.push(node.taking_over(attr_text(mark::ATTR, mark)));
+        }
     }
 
     /// The last node, which has the site's name.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::frames::frames;
 use super::node::{NewNode, attr_text};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
@@ -111,6 +112,7 @@ impl<'g> Editor<'g> {
 
     /// The node already made for `reference`, quantized as `how` says, or `reference` itself when it is quantized so.
     pub(crate) fn already_made(&self, scope: u32, reference: &str, how: &str) -> Option<String> {
+        let reference = self.plain(scope, reference);
         if self.quantized.get(&(scope, reference.to_owned())).is_some_and(|found| found == how) {
             return Some(reference.to_owned());
         }
@@ -118,8 +120,16 @@ impl<'g> Editor<'g> {
     }
 
     pub(crate) fn remember(&mut self, scope: u32, reference: &str, how: &str, made: &str) {
+        let reference = self.plain(scope, reference);
         self.made.insert((scope, reference.to_owned(), how.to_owned()), made.to_owned());
         self.quantized.insert((scope, made.to_owned()), how.to_owned());
+    }
+
+    /// One key for one tensor, however an edge writes its name.
+    fn plain<'t>(&self, scope: u32, reference: &'t str) -> &'t str {
+        let found = self.graph.index().scope(scope);
+        let plain = found.map_or(reference.as_bytes(), |scope| scope.plain(reference.as_bytes()));
+        reference.get(..plain.len()).unwrap_or(reference)
     }
 
     /// Give node `id` the name `<name>/float`, so that a new node can take its own; returns the new name.
@@ -175,23 +185,4 @@ impl<'g> Editor<'g> {
         }
         self.patches
     }
-}
-
-/// Which nodes of a scope run inside a `while` frame: everything reached from an Enter, up to the Exits.
-fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
-    let Some(found) = graph.index().scope(scope) else { return Vec::new() };
-    let mut inside = vec![false; found.nodes.len()];
-    let op = |node: u32| graph.op(NodeId { scope, node });
-    let all = 0..u32::try_from(found.nodes.len()).unwrap_or(u32::MAX);
-    let mut open: Vec<u32> = all.filter(|id| matches!(op(*id), b"Enter" | b"RefEnter")).collect();
-    while let Some(id) = open.pop() {
-        match inside.get_mut(id as usize) {
-            Some(seen) if !*seen => *seen = true,
-            _ => continue,
-        }
-        if !matches!(op(id), b"Exit" | b"RefExit") {
-            open.extend(found.consumers(id));
-        }
-    }
-    inside
 }

@@ -1,5 +1,7 @@
 //! TensorFlow's fake-quant ops with constant ranges.
 
+use quant_math::kernels::tensorflow::NudgedRange;
+use quant_math::plan::Settings;
 use quant_math::{Affine, Grid, MathError, Range};
 
 use super::node::{NewNode, attr_text};
@@ -18,14 +20,18 @@ struct Ends {
 /// `FakeQuantWithMinMaxVars` (or `…PerChannel`) between a weight and its op; returns the bytes of the ranges.
 ///
 /// Symmetric: range −m…m on the narrow grid, m = max|w|. Else the observed range with 0 on the full grid.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
-    let ends: Vec<(f32, f32)> = work.ranges.iter().map(|range| ends(*range, work.settings.symmetric)).collect();
+///
+/// # Errors
+/// A range from which the op makes no numbers.
+pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
+    let ends: Vec<(f32, f32)> =
+        work.ranges.iter().map(|range| Ok(ends(*range, &work.settings)?.0)).collect::<Result<_, MathError>>()?;
     let ends = Ends { min: ends.iter().map(|e| e.0).collect(), max: ends.iter().map(|e| e.1).collect() };
     let how = format!("weight {} {:?}", work.slot, work.axes);
     let from = editor.reads(work.op, work.input);
     if let Some(made) = editor.already_made(work.op.scope, &from, &how) {
         editor.reroute(work.op, work.input, made);
-        return 0;
+        return Ok(0);
     }
     let bytes = 8 * ends.min.len() as u64;
     let base = editor.unique(work.op.scope, &format!("{}/weight_quant", editor.graph.name(work.op)));
@@ -57,19 +63,14 @@ pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
     editor.insert(work.op, nodes);
     editor.remember(work.op.scope, &from, &how, &result);
     editor.reroute(work.op, work.input, result);
-    bytes
+    Ok(bytes)
 }
 
 /// `FakeQuantWithMinMaxVars` on an activation; returns its scale.
 pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork, range: Range) -> Result<f32, MathError> {
     let symmetric = work.settings.symmetric;
     let bits = work.settings.bits;
-    let affine = if symmetric {
-        Affine::symmetric(range, Grid::signed_narrow(bits)?)?
-    } else {
-        Affine::asymmetric(range, Grid::unsigned(bits)?)?
-    };
-    let (min, max) = ends(range, symmetric);
+    let ((min, max), affine) = ends(range, &work.settings)?;
     let how = format!("activation {bits} {symmetric} {:08x} {:08x}", min.to_bits(), max.to_bits());
     let fake_quant = FakeQuant {
         ends: Ends { min: vec![min], max: vec![max] },
@@ -85,14 +86,26 @@ pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork, range: 
     Ok(affine.scale())
 }
 
-fn ends(range: Range, symmetric: bool) -> (f32, f32) {
+/// The op's `min` and `max` for an observed range, and the reference's parameters.
+///
+/// Where those have the smallest scale there is, the op gets the ends of their grid: from the range itself it would compute a step that
+/// is flushed to 0, and NaN. A range whose width is infinite in float32 is an error for the same reason.
+fn ends(range: Range, settings: &Settings) -> Result<((f32, f32), Affine), MathError> {
     let Range { min, max } = range.with_zero();
-    if symmetric {
-        let m = (-min).max(max);
-        (-m, m)
+    let (affine, min, max) = if settings.symmetric {
+        let m = (0.0 - min).max(max);
+        (Affine::symmetric(range, Grid::signed_narrow(settings.bits)?)?, 0.0 - m, m)
+    } else {
+        (Affine::asymmetric(range, Grid::unsigned(settings.bits)?)?, min, max)
+    };
+    let grid = affine.grid();
+    let ends = if affine.scale() <= f32::MIN_POSITIVE {
+        (affine.dequantize(grid.quant_min()), affine.dequantize(grid.quant_max()))
     } else {
         (min, max)
-    }
+    };
+    NudgedRange::new(ends.0, ends.1, settings.bits, settings.symmetric)?;
+    Ok((ends, affine))
 }
 
 /// How to bring the channels to the last axis, where `…PerChannel` wants them.

@@ -7,6 +7,7 @@ mod baked;
 mod dorefa;
 mod editor;
 mod fake_quant;
+mod frames;
 mod naive;
 mod node;
 mod packed;
@@ -60,7 +61,7 @@ pub(crate) struct ActivationWork {
 }
 
 /// Insert the ops of `--emit inference` for a weight.
-pub(crate) fn inference_weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
+pub(crate) fn inference_weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
     match work.settings.quantizer {
         Quantizer::Naive => naive::weight(editor, work),
         Quantizer::Qat => qat::weight(editor, work),

@@ -12,7 +12,7 @@ use crate::wire::{put_bytes, put_tag, put_varint};
 fn output_name(op: &str) -> &'static str {
     match op {
         "Cast" | "Transpose" | "Tanh" | "Round" => "y",
-        "Mul" | "Sub" | "AddV2" | "RealDiv" | "GreaterEqual" => "z",
+        "Mul" | "Sub" | "AddV2" | "RealDiv" | "GreaterEqual" | "Maximum" | "Minimum" => "z",
         "FakeQuantWithMinMaxVars" | "FakeQuantWithMinMaxVarsPerChannel" => "outputs",
         _ => "output",
     }
@@ -87,10 +87,18 @@ impl NewNode {
 
     /// An int32 vector Const.
     pub(crate) fn ints(name: String, device: &str, values: &[i32]) -> Self {
+        Self::shaped_ints(name, device, &[values.len() as u64], values)
+    }
+
+    /// An int32 scalar Const.
+    pub(crate) fn scalar_int(name: String, device: &str, value: i32) -> Self {
+        Self::shaped_ints(name, device, &[], &[value])
+    }
+
+    fn shaped_ints(name: String, device: &str, shape: &[u64], values: &[i32]) -> Self {
         let content: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", DataType::DT_INT32);
-        let shape = [values.len() as u64];
-        node.tensor = Some(("value", vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, &shape, &content))]));
+        node.tensor = Some(("value", vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, shape, &content))]));
         node
     }
 

@@ -1,6 +1,6 @@
 //! `--emit packed`: int8 codes in place of the floats, dequantized by stock ops under the constant's old name.
 //!
-//! The ops follow [`quant_math::weights::Dequant`] step by step, so that the values are the reference's bit for bit.
+//! The ops follow [`quant_math::weights::Dequant`] step by step, or look its results up, so that the values are the reference's bit for bit.
 
 use std::collections::BTreeSet;
 
@@ -54,26 +54,26 @@ fn chain(
 ) -> (Vec<NewNode>, String, u64) {
     let weight = &work.weight;
     let (graph, scope) = (editor.graph, weight.source.scope);
-    let mut chain =
-        Chain { kind: editor.scope_kind(scope), device: editor.device(weight.source), nodes: Vec::new(), bytes: 0 };
     let part = |editor: &mut Editor<'_>, part: &str| editor.unique(scope, &format!("{name}/{part}"));
+    let codes_name = part(editor, "codes");
+    let mut chain = Chain {
+        kind: editor.scope_kind(scope),
+        device: editor.device(weight.source),
+        control: editor.frame_control(weight.source, &codes_name),
+        nodes: Vec::new(),
+        bytes: 0,
+    };
 
-    let codes = stream(work, Form::Codes);
+    let codes = stream(work, Form::Codes(weight.dtype));
     chain.bytes += codes.len() as u64;
-    let codes = NewNode::constant(
-        part(editor, "codes"),
-        chain.device,
-        DataType::DT_INT8,
-        &weight.shape,
-        Segment::Weights(codes),
-    )
-    .with_inputs(control_inputs(graph, weight.source));
+    let codes = NewNode::constant(codes_name, chain.device, DataType::DT_INT8, &weight.shape, Segment::Weights(codes))
+        .with_inputs(control_inputs(graph, weight.source));
     let codes = chain.push(codes);
-    let mut last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
 
     let shape = broadcast_shape(work);
-    match dequant {
+    let last = match dequant {
         Dequant::Affine { scale, zero_point, .. } => {
+            let mut last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
             if zero_point.iter().any(|z| *z != 0) {
                 #[expect(clippy::cast_precision_loss, reason = "zero points of stored codes are at most 255")]
                 let zero_point: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
@@ -81,26 +81,24 @@ fn chain(
                 last = chain.binary("Sub", part(editor, "centered"), last, zero_point);
             }
             let scale = chain.floats(part(editor, "scale"), &shape, scale);
-            last = chain.binary("Mul", part(editor, "scaled"), last, scale);
+            chain.binary("Mul", part(editor, "scaled"), last, scale)
         }
-        Dequant::DoReFa { levels, offset } => {
+        Dequant::DoReFa { offset, .. } => {
+            let mut index = chain.cast(part(editor, "index"), codes, DataType::DT_INT8, DataType::DT_INT32);
             if *offset != 0 {
-                #[expect(clippy::cast_precision_loss, reason = "0 or 128")]
-                let offset = chain.floats(part(editor, "offset"), &[], &[*offset as f32]);
-                last = chain.binary("AddV2", part(editor, "shifted"), last, offset);
+                let offset = chain.int(part(editor, "offset"), *offset);
+                index = chain.binary_of(DataType::DT_INT32, "AddV2", part(editor, "shifted"), index, offset);
             }
-            let levels = chain.floats(part(editor, "levels"), &[], &[*levels]);
-            last = chain.binary("RealDiv", part(editor, "unit"), last, levels);
-            let two = chain.floats(part(editor, "two"), &[], &[2.0]);
-            last = chain.binary("Mul", part(editor, "doubled"), last, two);
-            let one = chain.floats(part(editor, "one"), &[], &[1.0]);
-            last = chain.binary("Sub", part(editor, "centered"), last, one);
+            let values = chain.floats(part(editor, "values"), &[levels(dequant).len() as u64], &levels(dequant));
+            let axis = chain.int(part(editor, "axis"), 0);
+            chain.gather(part(editor, "looked_up"), values, index, axis)
         }
         Dequant::Sign { mean_abs } => {
+            let last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
             let mean = chain.floats(part(editor, "scale"), &[], &[*mean_abs]);
-            last = chain.binary("Mul", part(editor, "scaled"), last, mean);
+            chain.binary("Mul", part(editor, "scaled"), last, mean)
         }
-    }
+    };
     // The last node has the constant's name, type and output name, so that no reader changes.
     let mut end = if weight.dtype == DType::F32 {
         NewNode::new("Identity", name, vec![last], chain.device).typed("T", DataType::DT_FLOAT)
@@ -123,6 +121,8 @@ fn chain(
 struct Chain<'g> {
     kind: ScopeKind,
     device: &'g str,
+    /// What lets a constant run in the frame of the weight.
+    control: Option<String>,
     nodes: Vec<NewNode>,
     bytes: u64,
 }
@@ -136,7 +136,20 @@ impl Chain<'_> {
 
     fn floats(&mut self, name: String, shape: &[u64], values: &[f32]) -> String {
         self.bytes += 4 * values.len() as u64;
-        self.push(NewNode::floats(name, self.device, shape, values))
+        let node = NewNode::floats(name, self.device, shape, values).with_inputs(self.control.clone());
+        self.push(node)
+    }
+
+    fn int(&mut self, name: String, value: i32) -> String {
+        self.bytes += 4;
+        let node = NewNode::scalar_int(name, self.device, value).with_inputs(self.control.clone());
+        self.push(node)
+    }
+
+    fn gather(&mut self, name: String, params: String, indices: String, axis: String) -> String {
+        let node = NewNode::new("GatherV2", name, vec![params, indices, axis], self.device);
+        let node = node.typed("Tparams", DataType::DT_FLOAT).typed("Tindices", DataType::DT_INT32);
+        self.push(node.typed("Taxis", DataType::DT_INT32).int("batch_dims", 0))
     }
 
     fn cast(&mut self, name: String, input: String, from: DataType, to: DataType) -> String {
@@ -144,8 +157,27 @@ impl Chain<'_> {
     }
 
     fn binary(&mut self, op: &str, name: String, a: String, b: String) -> String {
-        self.push(NewNode::new(op, name, vec![a, b], self.device).typed("T", DataType::DT_FLOAT))
+        self.binary_of(DataType::DT_FLOAT, op, name, a, b)
     }
+
+    fn binary_of(&mut self, dtype: DataType, op: &str, name: String, a: String, b: String) -> String {
+        self.push(NewNode::new(op, name, vec![a, b], self.device).typed("T", dtype))
+    }
+}
+
+/// The value of every code of DoReFa's grid, in order.
+///
+/// A table, because before TensorFlow runs a graph it turns division by a constant into multiplication with the inverse, which rounds
+/// otherwise. No rewrite touches a look-up.
+fn levels(dequant: &Dequant) -> Vec<f32> {
+    let Dequant::DoReFa { levels, offset } = dequant else { return Vec::new() };
+    let stored = i8::MIN..=i8::MAX;
+    #[expect(clippy::cast_precision_loss, reason = "codes are at most 255")]
+    let on_grid = |code: &i8| (0.0..=*levels).contains(&((i32::from(*code) + offset) as f32));
+    let codes: Vec<i8> = stored.filter(on_grid).collect();
+    let mut values = vec![0.0; codes.len()];
+    dequant.values_into(0, &codes, &mut values);
+    values
 }
 
 /// The shape of scales and zero points that broadcasts over the constant: scalar, or 1 everywhere but on the channel axes.

@@ -7,17 +7,22 @@ use protobuf::Message;
 use super::{Editor, WeightWork};
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::NodeId;
+use crate::index::{NodeId, ScopeKind};
 use crate::pb::NodeDef;
 use crate::splice::{Segment, node_field};
 
 /// Whether every edge out of `source`, through Identity, Cast, Reshape, Transpose and Enter, ends at one of `chosen`.
 ///
-/// Then the constant itself may change; else the chosen ops get a quantized copy.
+/// Then the constant itself may change; else the chosen ops get a quantized copy. A node on the way that is an output of the graph
+/// is another reader.
 pub(super) fn owns(graph: &Graph, source: NodeId, chosen: &BTreeSet<(NodeId, usize)>) -> bool {
     let Some(scope) = graph.index().scope(source.scope) else { return false };
+    let in_main = matches!(scope.kind, ScopeKind::Main);
     let mut open = vec![source];
     while let Some(id) = open.pop() {
+        if graph.named_outputs().contains(&id) || (in_main && scope.consumers(id.node).is_empty()) {
+            return false;
+        }
         for (reader, input) in scope.data_edges(id.node) {
             let reader = NodeId { scope: source.scope, node: reader };
             let passes = matches!(graph.op(reader), b"Identity" | b"Cast" | b"Reshape" | b"Transpose" | b"Enter");

@@ -7,7 +7,7 @@ use super::{ActivationWork, Editor, WeightWork, fake_quant};
 use crate::index::ScopeKind;
 
 /// The ops between a weight and its op.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> u64 {
+pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
     fake_quant::weight(editor, work)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn on_edge<'g>(
     }
     let (edges, _) = crate::sites::output_edges(graph, work.op);
     let in_function = matches!(editor.scope_kind(scope), ScopeKind::Function { .. });
-    if !in_function && (edges.is_empty() || graph.named_outputs().contains(&work.op)) {
+    if crate::sites::leaves_graph(graph, work.op, &edges) {
         let from = editor.rename_to_float(work.op);
         let (nodes, result) = make(editor, &own, &from, &from);
         editor.insert(work.op, nodes);

@@ -136,6 +136,14 @@ impl Scope {
             .collect()
     }
 
+    /// A reference in its shortest text: outside of functions `x:0` is `x`.
+    pub(crate) fn plain<'t>(&self, reference: &'t [u8]) -> &'t [u8] {
+        match self.kind {
+            ScopeKind::Main => reference.strip_suffix(b":0").unwrap_or(reference),
+            ScopeKind::Function { .. } => reference,
+        }
+    }
+
     /// The node with this name.
     pub(crate) fn find(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
         let named = |&id: &u32| self.nodes.get(id as usize).is_some_and(|n| n.name.of(bytes) == name);

@@ -37,6 +37,9 @@ impl Planner<'_> {
                 Traced::Weight(_) | Traced::Variable(_) | Traced::OtherConstant => {
                     skip("constant-input", "a bias or another constant is never quantized as an activation")
                 }
+                Traced::Computed if self.is_parameter(op.id, position) => {
+                    skip("constant-input", "it is computed from constants alone: a parameter, no activation")
+                }
                 Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor, settings)?,
             };
             self.push_activation(op, QuantType::Input, tensor, decision);
@@ -47,28 +50,43 @@ impl Planner<'_> {
     pub(super) fn output(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
         let tensor = format!("{}:0", op.name);
         let (edges, other_outputs) = sites::output_edges(self.graph, op.id);
-        let quantized = edges.iter().find(|(reader, _)| sites::is_quantizer(self.graph.op(*reader)));
-        let marked = match self.graph.index().node(op.id) {
-            Some(node) => node.attr(self.graph.bytes(), mark::ATTR)?.is_some(),
-            None => false,
-        };
+        let leaves = sites::leaves_graph(self.graph, op.id, &edges);
+        let mut quantized = None;
+        for (reader, _) in &edges {
+            if sites::is_quantizer(self.graph.op(*reader)) || self.is_marked(*reader)? {
+                quantized = Some(*reader);
+                break;
+            }
+        }
+        let marked = self.is_marked(op.id)?;
         let in_function =
             matches!(self.graph.index().scope(op.id.scope).map(|s| s.kind), Some(ScopeKind::Function { .. }));
         let decision = if op.info.is_none() {
             skip("op-type-unknown", format!("whether `{}` makes one float tensor is not known", op.kind))
-        } else if let Some((reader, _)) = quantized {
-            self.already(*reader)?
+        } else if let Some(reader) = quantized {
+            self.already(reader)?
         } else if marked || sites::is_quantizer(self.graph.op(op.id)) {
             self.already(op.id)?
         } else if in_function && op.kind.starts_with("FusedBatchNorm") {
             skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
-        } else if other_outputs && self.is_output(op.id, &edges) {
+        } else if sites::reads_constant(self.graph, op.id) {
+            skip("constant-output", "it is computed from constants alone: a parameter, no activation")
+        } else if other_outputs && leaves {
             skip("many-outputs", "it is an output of the graph and has more than one output itself")
+        } else if edges.is_empty() && !leaves && edge_text(self.graph, op.id).is_none() {
+            skip("unused", "nothing reads it")
         } else {
             self.activation(op, QuantType::Output, &tensor, settings)?
         };
         self.push_activation(op, QuantType::Output, tensor, decision);
         Ok(())
+    }
+
+    fn is_marked(&self, id: NodeId) -> Result<bool, Error> {
+        match self.graph.index().node(id) {
+            Some(node) => Ok(node.attr(self.graph.bytes(), mark::ATTR)?.is_some()),
+            None => Ok(false),
+        }
     }
 
     fn push_activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) {
@@ -106,9 +124,12 @@ impl Planner<'_> {
         Ok(with_axis(settings, None))
     }
 
-    /// Whether a node's output leaves the graph: nothing reads it, or the user named it.
-    fn is_output(&self, id: NodeId, edges: &[(NodeId, usize)]) -> bool {
-        edges.is_empty() || self.graph.named_outputs().contains(&id)
+    /// Whether what `input` of `op` reads is made from constants.
+    fn is_parameter(&self, op: NodeId, input: usize) -> bool {
+        match self.graph.input(op, input).map(|i| i.target) {
+            Some(Target::Data { node, .. }) => sites::reads_constant(self.graph, NodeId { scope: op.scope, node }),
+            _ => false,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use quant_math::config::Selection;
 use quant_math::plan::{Decision, Reason, Settings, Site};
-use quant_math::{DType, Emit, QuantType, Quantizer};
+use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
 
 use super::{Op, Planner, not_chosen, site, skip, with_axis};
 use crate::Error;
@@ -68,16 +68,17 @@ impl Planner<'_> {
         if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
             return Ok(skip("bits-32", "32 bits leave the weight as it is"));
         }
-        if weight.splat.is_some() {
-            if self.emit == Emit::Packed {
-                return Ok(skip("already-small", "the constant is stored in short form: codes would make it larger"));
-            }
-            if too_large_to_spread(weight, self.wants_channels(settings), self.emit) {
-                let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
-                return Ok(skip("splat-too-large", text));
-            }
+        if too_large_to_spread(weight, self.wants_channels(settings), self.emit) {
+            let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
+            return Ok(skip("splat-too-large", text));
         }
         if self.emit == Emit::Inference {
+            if settings.quantizer == Quantizer::Naive && settings.rounding == Rounding::Truncate {
+                return Ok(skip(
+                    "truncates",
+                    "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
+                ));
+            }
             if weight.enters_loop {
                 return Ok(skip(
                     "weight-in-loop",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::{NodeId, Target};
+use crate::index::{NodeId, ScopeKind, Target};
 use crate::ops::Activations;
 
 /// Positions of the activation inputs of `op`, in order; each tensor once.
@@ -23,10 +23,7 @@ pub(crate) fn activation_inputs(graph: &Graph, op: NodeId, rule: Activations, we
     let mut seen = BTreeSet::new();
     range
         .filter(|position| *position < data && Some(*position) != weight)
-        .filter(|position| {
-            let text = inputs.get(*position).map(|i| i.text.of(graph.bytes()));
-            seen.insert(text)
-        })
+        .filter(|position| inputs.get(*position).is_some_and(|i| seen.insert(scope.plain(i.text.of(graph.bytes())))))
         .collect()
 }
 
@@ -59,4 +56,12 @@ pub(crate) fn output_edges(graph: &Graph, op: NodeId) -> (Vec<(NodeId, usize)>, 
     let others = edges.iter().any(|(reader, input)| !port(*reader, *input));
     let first = edges.into_iter().filter(|(reader, input)| port(*reader, *input));
     (first.map(|(node, input)| (NodeId { scope: op.scope, node }, input)).collect(), others)
+}
+
+/// Whether a node's output leaves the main graph, so that whoever fetches its name must get the quantized tensor: nothing reads it, or
+/// the user named it. What the graph is fed with keeps its name; it is no output.
+pub(crate) fn leaves_graph(graph: &Graph, op: NodeId, edges: &[(NodeId, usize)]) -> bool {
+    let in_main = graph.index().scope(op.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
+    let fed = matches!(graph.op(op), b"Placeholder" | b"PlaceholderWithDefault");
+    in_main && !fed && (edges.is_empty() || graph.named_outputs().contains(&op))
 }

@@ -3,7 +3,7 @@
 mod activation;
 mod weight;
 
-pub(crate) use activation::{activation_inputs, element_type, output_edges, tensor_name};
+pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
 pub(crate) use weight::{Axes, Traced, Weight, is_quantizer, trace};
 
 use crate::Error;
@@ -17,24 +17,24 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
     for &input in info.weights {
         match trace(graph, op, input)? {
             found @ (Traced::Weight(_) | Traced::Variable(_)) => return Ok(Some((input, found))),
-            // A matrix product may read one quantized activation and one quantized weight: the preferred side is reported.
-            found @ (Traced::Quantized(_) | Traced::Argument) if quantized.is_none() => {
-                quantized = Some((input, found));
-            }
+            // The weight, quantized before; a product of two constants has another one on its other side.
+            Traced::Quantized(id) if reads_constant(graph, id) => return Ok(Some((input, Traced::Quantized(id)))),
+            // A matrix product may read one quantized activation and one quantized weight: the preferred side is reported. An
+            // argument of a function is taken for a weight on that side alone.
+            found @ Traced::Quantized(_) if quantized.is_none() => quantized = Some((input, found)),
+            found @ Traced::Argument if info.weights.first() == Some(&input) => quantized = Some((input, found)),
             _ => {}
         }
     }
-    // A quantized activation is no sign of a weight; a quantizer that reads a constant is.
+    // A quantized activation is no sign of a weight, except where an op has no other input for one.
     Ok(match quantized {
-        Some((input, Traced::Quantized(id))) if !reads_constant(graph, id) => {
-            info.weights.len().eq(&1).then_some((input, Traced::Quantized(id)))
-        }
+        Some((input, Traced::Quantized(id))) => info.weights.len().eq(&1).then_some((input, Traced::Quantized(id))),
         other => other,
     })
 }
 
-/// Whether everything that a quantizer node (or our own last dequantizing node) makes its value from is constant or a variable.
-fn reads_constant(graph: &Graph, id: NodeId) -> bool {
+/// Whether a node's value is made from constants and variables alone: a parameter, computed or not, and no activation.
+pub(crate) fn reads_constant(graph: &Graph, id: NodeId) -> bool {
     // Our longest chain, DoReFa's, has a dozen nodes; what is larger is no weight's.
     const CHAIN: usize = 64;
     let Some(scope) = graph.index().scope(id.scope) else { return false };
@@ -48,10 +48,11 @@ fn reads_constant(graph: &Graph, id: NodeId) -> bool {
         if seen.len() > CHAIN {
             return false;
         }
-        if matches!(graph.op(next), b"Const" | b"Variable" | b"VariableV2" | b"VarHandleOp") {
+        let op = graph.op(next);
+        if matches!(op, b"Const" | b"Variable" | b"VariableV2" | b"VarHandleOp") {
             continue;
         }
-        let Some(node) = graph.index().node(next) else { return false };
+        let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
         let known = open.len();
         for input in scope.inputs(node) {
             match input.target {
@@ -60,12 +61,19 @@ fn reads_constant(graph: &Graph, id: NodeId) -> bool {
                 Target::Control { .. } => {}
             }
         }
-        // A placeholder, a random number.
+        // A placeholder.
         if open.len() == known {
             return false;
         }
     }
     true
+}
+
+/// Whether an op gives the same for the same inputs, as far as is known: no random number, no state of a loop, nothing that is fed.
+fn is_function_of_inputs(op: &[u8]) -> bool {
+    let others =
+        [&b"Cast"[..], b"Enter", b"Fill", b"GreaterEqual", b"ReadVariableOp", b"Round", b"SelectV2", b"Select"];
+    (crate::ops::info(op).is_some() && op != b"PlaceholderWithDefault") || is_quantizer(op) || others.contains(&op)
 }
 
 /// Whether op inputs `adj_y`, `transpose_b` and the like swap the last two axes of the weight at `input`.

@@ -1,5 +1,6 @@
 //! From an op's weight input back to the constant or variable that holds it.
 
+use protobuf::Enum;
 use quant_math::DType;
 use quant_math::weights::ChannelLayout;
 
@@ -8,6 +9,7 @@ use crate::graph::Graph;
 use crate::index::{NodeId, Span, Target};
 use crate::mark;
 use crate::ops::ChannelRule;
+use crate::pb::DataType;
 use crate::tensor::TensorView;
 
 /// The most nodes between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
@@ -103,6 +105,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             return Ok(Traced::Quantized(next));
         }
         match kind {
+            b"Cast" if !is_float(source.attr_type(bytes, "DstT")?) => return Ok(Traced::Computed),
             b"Identity" | b"ReadVariableOp" | b"Cast" | b"Reshape" | b"Transpose" | b"Enter" => {
                 if path.len() == MAX_PATH {
                     return Ok(Traced::Computed);
@@ -115,6 +118,12 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             _ => return Ok(Traced::Computed),
         }
     }
+}
+
+/// Whether a DataType number is one of float32, float64, float16 and bfloat16: a Cast to anything else makes another tensor.
+fn is_float(dtype: Option<u64>) -> bool {
+    let known = [DataType::DT_FLOAT, DataType::DT_DOUBLE, DataType::DT_HALF, DataType::DT_BFLOAT16];
+    dtype.is_some_and(|number| known.iter().any(|known| u64::try_from(known.value()) == Ok(number)))
 }
 
 /// Ops whose output is on a grid.
@@ -214,6 +223,11 @@ impl Weight {
     /// The number of elements.
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().product()
+    }
+
+    /// Whether one stored value (or none, which means 0) stands for all elements.
+    pub(crate) fn is_one_value(&self) -> bool {
+        self.splat.is_some_and(|stored| stored <= 1)
     }
 
     /// Bytes of the payload as the file stores it.

@@ -42,8 +42,8 @@ impl WeightSource {
 pub(crate) enum Form {
     /// The quantized value, in this type.
     Values(DType),
-    /// The stored code.
-    Codes,
+    /// The stored code of a value that is dequantized to this type.
+    Codes(DType),
 }
 
 /// A weight on its way to the output.
@@ -67,7 +67,7 @@ impl WeightStream {
     fn item(&self) -> usize {
         match self.form {
             Form::Values(dtype) => dtype.size(),
-            Form::Codes => 1,
+            Form::Codes(_) => 1,
         }
     }
 }
@@ -161,16 +161,23 @@ fn one_chunk(
     let mut error = MetricsAccumulator::default();
     match stream.form {
         Form::Values(DType::F32) => write_little_endian(DType::F32, &values, out),
-        Form::Values(dtype) => {
-            // The error counts what is stored, after rounding to the narrower type.
-            write_little_endian(dtype, &values, out);
-            values = quant_math::data::LittleEndian::new(dtype, out).chunk(0..values.len()).into_owned();
+        Form::Values(dtype) => values = rounded(dtype, &values, out),
+        Form::Codes(dtype) => {
+            stream
+                .map
+                .codes_into(offset, &source, bytemuck::cast_slice_mut(out))
+                .map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })?;
+            if dtype != DType::F32 {
+                values = rounded(dtype, &values, &mut vec![0; values.len() * dtype.size()]);
+            }
         }
-        Form::Codes => stream
-            .map
-            .codes_into(offset, &source, bytemuck::cast_slice_mut(out))
-            .map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })?,
     }
     error.update(&source, &values);
     Ok(error)
+}
+
+/// Write `values` in a narrower type; what stands there then, which is what the error counts.
+fn rounded(dtype: DType, values: &[f32], out: &mut [u8]) -> Vec<f32> {
+    write_little_endian(dtype, values, out);
+    quant_math::data::LittleEndian::new(dtype, out).chunk(0..values.len()).into_owned()
 }

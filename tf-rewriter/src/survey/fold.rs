@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
+use half::{bf16, f16};
+use protobuf::Enum;
 use quant_math::WeightData;
 
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
+use crate::pb::DataType;
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;
@@ -28,7 +31,7 @@ impl WeightData for Folded {
     }
 }
 
-/// Compute `id` from constants through Identity, Cast, Add, Sub, Mul and RealDiv; `None` for anything else.
+/// Compute `id` from constants through Identity, Cast, Add, Sub, Mul, RealDiv and GatherV2; `None` for anything else.
 pub(super) fn fold(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
     fold_at(graph, id, &mut 0)
 }
@@ -46,7 +49,16 @@ fn fold_at(graph: &Graph, id: NodeId, steps: &mut usize) -> Result<Option<Folded
     };
     match graph.op(id) {
         b"Const" => constant(graph, id),
-        b"Identity" | b"Cast" => input(0),
+        b"Identity" => input(0),
+        b"Cast" => {
+            let to = graph.index().node(id).map(|n| n.attr_type(graph.bytes(), "DstT")).transpose()?.flatten();
+            Ok(input(0)?.and_then(|folded| cast(folded, to)))
+        }
+        // A table of levels, looked up by code.
+        b"GatherV2" => {
+            let (Some(levels), Some(index)) = (input(0)?, input(1)?) else { return Ok(None) };
+            Ok(look_up(&levels, index))
+        }
         op @ (b"Mul" | b"Sub" | b"Add" | b"AddV2" | b"RealDiv") => {
             let Some(a) = input(0)? else { return Ok(None) };
             let Some(b) = input(1)? else { return Ok(None) };
@@ -61,6 +73,29 @@ fn fold_at(graph: &Graph, id: NodeId, steps: &mut usize) -> Result<Option<Folded
     }
 }
 
+/// The values after a Cast to a DataType number, as float32; `None` for types that weights do not have.
+fn cast(folded: Folded, to: Option<u64>) -> Option<Folded> {
+    let to = DataType::from_i32(i32::try_from(to?).ok()?)?;
+    let round = |round: fn(f32) -> f32| folded.values.iter().map(|x| round(*x)).collect();
+    let values = match to {
+        DataType::DT_FLOAT | DataType::DT_DOUBLE | DataType::DT_INT32 => return Some(folded),
+        DataType::DT_HALF => round(|x| f16::from_f32(x).to_f32()),
+        DataType::DT_BFLOAT16 => round(|x| bf16::from_f32(x).to_f32()),
+        _ => return None,
+    };
+    Some(Folded { values, ..folded })
+}
+
+/// `levels[index]` along the first axis of a vector.
+fn look_up(levels: &Folded, mut index: Folded) -> Option<Folded> {
+    for x in &mut index.values {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and `get` checks")]
+        let at = *x as usize;
+        *x = *levels.values.get(at)?;
+    }
+    (levels.shape.len() == 1).then_some(index)
+}
+
 fn constant(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
     let Some(view) = graph.constant(id)? else { return Ok(None) };
     let shape = view.shape().to_vec();
@@ -71,8 +106,11 @@ fn constant(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
     let values = if view.float_dtype().is_some() {
         let data = view.float_data()?;
         data.chunk(0..data.len()).into_owned()
-    } else if view.dtype() == Some(crate::pb::DataType::DT_INT8) {
+    } else if view.dtype() == Some(DataType::DT_INT8) {
         view.int8_values().iter().map(|code| f32::from(*code)).collect()
+    } else if view.dtype() == Some(DataType::DT_INT32) && view.elements() == 1 {
+        // The offset of codes: at most 128.
+        view.int_values()?.iter().filter_map(|x| i16::try_from(*x).ok()).map(f32::from).collect()
     } else {
         return Ok(None);
     };

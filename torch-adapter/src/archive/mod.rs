@@ -129,6 +129,22 @@ impl Archive {
         entry.name.strip_prefix(self.prefix.as_str())?.strip_prefix('/').filter(|name| !name.is_empty())
     }
 
+    /// The entry of a record and its position in the directory.
+    fn position(&self, record: &str) -> Option<(usize, &Entry)> {
+        let position = *self.index.get(record)?;
+        Some((position, self.entries.get(position)?))
+    }
+
+    /// The data of a stored record, its CRC not checked; everything else as [`read`](Self::read) gives it.
+    ///
+    /// For a first look at data that is read again while it is written, where its CRC is checked.
+    pub(crate) fn peek(&self, record: &str) -> Result<Cow<'_, [u8]>, Error> {
+        match self.entry(record) {
+            Some(entry) if entry.method == Method::Stored => Ok(Cow::Borrowed(self.stored(entry))),
+            _ => self.read(record),
+        }
+    }
+
     /// A record's data, decoded, its CRC checked.
     ///
     /// # Errors
@@ -136,8 +152,7 @@ impl Archive {
     /// [`ArchiveFault::Missing`], [`ArchiveFault::Crc`], [`ArchiveFault::Inflate`].
     pub fn read(&self, record: &str) -> Result<Cow<'_, [u8]>, Error> {
         let missing = || ArchiveFault::Missing { name: record.to_owned() }.at(0);
-        let &position = self.index.get(record).ok_or_else(missing)?;
-        let entry = self.entries.get(position).ok_or_else(missing)?;
+        let (position, entry) = self.position(record).ok_or_else(missing)?;
         let stored = self.stored(entry);
         let data = match entry.method {
             Method::Stored => Cow::Borrowed(stored),

@@ -7,9 +7,11 @@ use quant_math::ranges::Ranges;
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
+use super::class_edit::Listed;
 use super::compressed::{Compressed, Fate};
 use super::editor::{Editor, Wrap};
 use super::output::Output;
+use super::value::NewValue;
 use super::weights::{Observed, WeightSite, observe_all};
 use super::{dorefa, naive, packed, qat, stem};
 use crate::error::Error;
@@ -93,7 +95,21 @@ impl<'m> Applier<'m> {
         if self.emit == Emit::Packed {
             packed::pack(&mut self.editor, &mut self.output, observed.values(), &mut self.fates);
         }
+        if self.emit == Emit::Training && !plan.is_empty() {
+            self.give_mode();
+        }
         self.editor.close_lists()
+    }
+
+    /// A frozen model has no mode; what trains needs one.
+    fn give_mode(&mut self) {
+        let Some(root) = self.model.heap().root else { return };
+        if self.model.heap().object(root).is_some_and(|object| object.attribute("training").is_none()) {
+            let name = "training";
+            if self.editor.unique(root, name) == name {
+                self.editor.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));
+            }
+        }
     }
 
     fn weight(

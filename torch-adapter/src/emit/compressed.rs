@@ -12,8 +12,9 @@ use quant_math::plan::{Decision, Plan, Reason, Site};
 use quant_math::report::{Report, SiteReport};
 use quant_math::weights::{WeightMap, measure};
 
-use super::output::{Output, Pending};
-use super::weights::{Observed, bytes, fill_codes, fill_values};
+use super::output::Output;
+use super::stream::{Form, Stream};
+use super::weights::{Observed, bytes};
 use crate::archive::{Body, Edits, Patch, write};
 use crate::error::Error;
 use crate::model::{Model, Stored};
@@ -46,6 +47,13 @@ impl Fate {
             self.weight = Some((observed.stored.clone(), Arc::clone(&observed.map)));
         }
     }
+}
+
+/// What writing has shown.
+struct Written {
+    bytes: u64,
+    /// The errors of the weights that were made on the way, by their map: one map belongs to one weight.
+    errors: Vec<(Arc<WeightMap>, Metrics)>,
 }
 
 /// A quantized model that is ready to be written. Untouched records are still bytes of the input.
@@ -85,7 +93,7 @@ impl Compressed {
     /// What the writer says; damaged records, which are found while they are copied.
     pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
         let written = self.model.in_file(self.write_bytes(out, &|_| {}))?;
-        self.report(written)
+        self.report(&written)
     }
 
     /// Write a file. It appears under its name complete and checked, or not at all; an existing file stays as it was until then,
@@ -108,11 +116,15 @@ impl Compressed {
         let written = self.model.in_file(self.write_bytes(&mut file, progress))?;
         super::verify::verify(file.path(), &self.model, &self.plan)?;
         file.persist()?;
-        self.report(written)
+        self.report(&written)
     }
 
-    fn write_bytes(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Error> {
+    fn write_bytes(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Written, Error> {
         let archive = self.model.archive();
+        let baked = self.output.baked.values().map(|pending| Stream::new(pending, Form::Values));
+        let baked: Vec<Stream<'_>> = baked.collect();
+        let codes = self.output.codes.iter().map(|(record, pending)| (record, Stream::new(pending, Form::Codes)));
+        let codes: Vec<(&String, Stream<'_>)> = codes.collect();
         let mut edits = Edits::new();
         for (record, content) in &self.output.replaced {
             let body = Body::Bytes(Cow::Borrowed(content));
@@ -121,36 +133,25 @@ impl Compressed {
         for record in &self.output.removed {
             edits.remove(record);
         }
-        for pending in self.output.baked.values() {
-            let bytes = bytes(archive, &pending.stored)?;
-            let dtype = pending.dtype();
-            let fill = move |at: u64, out: &mut [u8]| {
-                fill_values(&pending.map, dtype, &bytes, at, out);
-                Ok(())
-            };
-            edits.patch(&pending.stored.record, Patch { span: pending.stored.span.clone(), fill: Box::new(fill) });
+        for stream in &baked {
+            let Stored { record, span, .. } = &stream.pending.stored;
+            let fill = Box::new(|source: &[u8], at: u64, out: &mut [u8]| stream.fill(source, at, out));
+            edits.patch(record, Patch { span: span.clone(), fill });
         }
-        for (record, pending) in &self.output.codes {
-            let len = pending.stored.dense.len();
-            let fill = self.codes(pending)?;
-            let body = Body::Made { len, fill: Box::new(fill) };
-            if archive.has(record) { edits.replace(record, body) } else { edits.add(record, body) }
+        for (record, stream) in &codes {
+            let Stored { record: from, span, dense, .. } = &stream.pending.stored;
+            let fill = Box::new(|source: &[u8], at: u64, out: &mut [u8]| stream.fill(source, at, out));
+            let body = Body::Made { len: dense.len(), source: Some((from.clone(), span.clone())), fill };
+            if archive.has(record) { edits.replace(*record, body) } else { edits.add(*record, body) }
         }
-        write(archive, &edits, &mut &mut *out, progress)
+        let bytes = write(archive, &edits, &mut &mut *out, progress)?;
+        drop(edits);
+        let streams = baked.iter().chain(codes.iter().map(|(_, stream)| stream));
+        let errors = streams.map(|stream| (Arc::clone(&stream.pending.map), stream.metrics())).collect();
+        Ok(Written { bytes, errors })
     }
 
-    fn codes<'a>(
-        &'a self,
-        pending: &'a Pending,
-    ) -> Result<impl Fn(u64, &mut [u8]) -> Result<(), Error> + Sync + 'a, Error> {
-        let bytes = bytes(self.model.archive(), &pending.stored)?;
-        Ok(move |at: u64, out: &mut [u8]| {
-            fill_codes(&pending.map, pending.dtype(), &bytes, at, out)
-                .map_err(|source| Error::Math { tensor: pending.stored.record.clone(), source })
-        })
-    }
-
-    fn report(&self, bytes_after: u64) -> Result<Report, Error> {
+    fn report(&self, written: &Written) -> Result<Report, Error> {
         let mut sites = Vec::with_capacity(self.plan.sites.len());
         for (site, fate) in self.plan.sites.iter().zip(&self.fates) {
             let mut site = site.clone();
@@ -160,7 +161,7 @@ impl Compressed {
             sites.push(SiteReport {
                 site,
                 scale: fate.scale,
-                metrics: self.metrics(fate)?,
+                metrics: self.metrics(fate, written)?,
                 bytes_before: fate.bytes_before,
                 bytes_after: fate.bytes_after,
             });
@@ -172,13 +173,16 @@ impl Compressed {
             emit: self.plan.emit,
             sites,
             bytes_before: self.model.archive().len() as u64,
-            bytes_after,
+            bytes_after: written.bytes,
             warnings,
         })
     }
 
-    fn metrics(&self, fate: &Fate) -> Result<Option<Metrics>, Error> {
+    fn metrics(&self, fate: &Fate, written: &Written) -> Result<Option<Metrics>, Error> {
         let Some((stored, map)) = &fate.weight else { return Ok(None) };
+        if let Some((_, metrics)) = written.errors.iter().find(|(known, _)| Arc::ptr_eq(known, map)) {
+            return Ok(Some(*metrics));
+        }
         let bytes = bytes(self.model.archive(), stored)?;
         Ok(Some(measure(map, &LittleEndian::new(stored.dtype, &bytes))))
     }

@@ -205,19 +205,22 @@ const AFFINE_PER_CHANNEL: &str =
     return torch.where(begun, torch.type_as(quantized, x), x)
 ";
 
-/// Activations: the first pass sets the range, later ones move it.
+/// Activations: the first pass sets the range, later ones move it. A tensor without elements has no smallest one.
 const OBSERVE: &str = "    begun = torch.ge(self.step, self.start)
     real = torch.to(x, 6)
+    seen = torch.detach(real)
     if self.training:
-      seen = torch.detach(real)
-      least = torch.min(seen)
-      most = torch.max(seen)
-      first = torch.eq(self.step, 0)
-      lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
-      upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
-      _0 = torch.copy_(self.min, torch.where(first, least, lower))
-      _1 = torch.copy_(self.max, torch.where(first, most, upper))
-      _2 = torch.add_(self.step, 1)
+      if torch.gt(torch.numel(seen), 0):
+        least = torch.min(seen)
+        most = torch.max(seen)
+        first = torch.eq(self.step, 0)
+        lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
+        upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
+        _0 = torch.copy_(self.min, torch.where(first, least, lower))
+        _1 = torch.copy_(self.max, torch.where(first, most, upper))
+        _2 = torch.add_(self.step, 1)
+      else:
+        pass
     else:
       pass
     on = torch.logical_and(begun, torch.gt(self.step, 0))

@@ -21,6 +21,7 @@ mod packed;
 mod qat;
 mod rewrite;
 mod stem;
+mod stream;
 mod value;
 mod verify;
 mod weights;

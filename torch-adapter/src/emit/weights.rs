@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use quant_math::DType;
-use quant_math::data::{LittleEndian, write_little_endian};
+use quant_math::data::LittleEndian;
 use quant_math::plan::Settings;
 use quant_math::weights::{ChannelLayout, WeightMap, observe};
 use rayon::prelude::*;
@@ -65,9 +64,13 @@ pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
 fn observe_one(archive: &Archive, site: &WeightSite, stored: &Stored) -> Result<WeightMap, Error> {
     let layout = layout(stored, site.settings.channel_axis)
         .ok_or_else(|| Error::Plan { message: format!("`{}` has no such channel axis", site.name) })?;
-    let bytes = bytes(archive, stored)?;
+    let bytes = cut(archive.peek(&stored.record)?, stored)?;
     let data = LittleEndian::new(stored.dtype, &bytes);
-    observe(&site.settings, layout, &data).map_err(|source| Error::Math { tensor: site.name.clone(), source })
+    observe(&site.settings, layout, &data).or_else(|source| {
+        // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
+        archive.read(&stored.record)?;
+        Err(Error::Math { tensor: site.name.clone(), source })
+    })
 }
 
 /// Which elements share a scale.
@@ -80,10 +83,14 @@ pub(super) fn layout(stored: &Stored, axis: Option<usize>) -> Option<ChannelLayo
 
 /// The tensor's bytes.
 pub(crate) fn bytes<'a>(archive: &'a Archive, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
+    cut(archive.read(&stored.record)?, stored)
+}
+
+fn cut<'a>(record: Cow<'a, [u8]>, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
     let short = || Error::Plan { message: format!("record `{}` is too short", stored.record) };
     let span = usize::try_from(stored.span.start).ok().zip(usize::try_from(stored.span.end).ok());
     let (start, end) = span.ok_or_else(short)?;
-    Ok(match archive.read(&stored.record)? {
+    Ok(match record {
         Cow::Borrowed(record) => Cow::Borrowed(record.get(start..end).ok_or_else(short)?),
         Cow::Owned(mut record) => {
             record.truncate(end);
@@ -94,30 +101,4 @@ pub(crate) fn bytes<'a>(archive: &'a Archive, stored: &Stored) -> Result<Cow<'a,
             Cow::Owned(record)
         }
     })
-}
-
-/// Write the quantized values of the elements from byte `at` on into `out`.
-pub(super) fn fill_values(map: &WeightMap, dtype: DType, bytes: &[u8], at: u64, out: &mut [u8]) {
-    let size = dtype.size();
-    let first = usize::try_from(at).unwrap_or(usize::MAX) / size;
-    let count = out.len() / size;
-    let data = LittleEndian::new(dtype, bytes);
-    let source = quant_math::WeightData::chunk(&data, first..first.saturating_add(count));
-    let mut values = vec![0.0; source.len()];
-    map.values_into(first, &source, &mut values);
-    write_little_endian(dtype, &values, out);
-}
-
-/// Write the codes of the elements from number `at` on into `out`.
-pub(super) fn fill_codes(
-    map: &WeightMap,
-    dtype: DType,
-    bytes: &[u8],
-    at: u64,
-    out: &mut [u8],
-) -> Result<(), quant_math::MathError> {
-    let first = usize::try_from(at).unwrap_or(usize::MAX);
-    let data = LittleEndian::new(dtype, bytes);
-    let source = quant_math::WeightData::chunk(&data, first..first.saturating_add(out.len()));
-    map.codes_into(first, &source, bytemuck::cast_slice_mut(out))
 }

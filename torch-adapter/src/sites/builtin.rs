@@ -38,7 +38,10 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         | "torch.float"
         | "torch.half"
         | "torch.double"
-        | "torch.requires_grad_" => argument(0).with_axes(|axes| axes),
+        | "torch.requires_grad_" => match argument(0) {
+            Value::Result(call) => Value::Result(*call),
+            other => other.with_axes(|axes| axes),
+        },
         "torch.t" | "torch.numpy_T" | "torch.transpose" => argument(0).with_axes(|axes| match axes {
             Axes::Same => Axes::Transposed,
             Axes::Transposed => Axes::Same,

@@ -5,7 +5,7 @@
 //! program (source files)   ─┴▶ walk (which call gets which tensor) ──▶ find (ops with names and places)
 //! ```
 //!
-//! Nothing is run: [`walk`] follows assignments, attributes and calls from the root's methods.
+//! Nothing is run: `walk` follows assignments, attributes and calls from the root's methods.
 
 mod arguments;
 mod block;

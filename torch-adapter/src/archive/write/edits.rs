@@ -9,16 +9,17 @@ use crate::error::Error;
 
 /// Makes the bytes of a span, in pieces and from several threads.
 pub trait Fill: Sync {
-    /// Write the bytes at `at..at + out.len()` of the span into `out`.
+    /// Write the bytes at `at..at + out.len()` of the span into `out`. `source` is what they are made from, as a whole: the bytes that
+    /// a patch replaces, or the source of a made record (nothing, where it has none).
     ///
-    /// Pieces start at multiples of 64 from the span's start, come once each, and in any order: what a piece holds must depend on nothing but its
-    /// position.
-    fn fill(&self, at: u64, out: &mut [u8]) -> Result<(), Error>;
+    /// Pieces start at multiples of 1 MiB from the span's start, come once each, and in any order: what a piece holds must depend on
+    /// nothing but its position and the source.
+    fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error>;
 }
 
-impl<F: Fn(u64, &mut [u8]) -> Result<(), Error> + Sync> Fill for F {
-    fn fill(&self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        self(at, out)
+impl<F: Fn(&[u8], u64, &mut [u8]) -> Result<(), Error> + Sync> Fill for F {
+    fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
+        self(source, at, out)
     }
 }
 
@@ -30,6 +31,8 @@ pub enum Body<'a> {
     Made {
         /// How many.
         len: u64,
+        /// A record of the input, and its bytes that they are made from.
+        source: Option<(String, Range<u64>)>,
         /// Who makes them.
         fill: Box<dyn Fill + 'a>,
     },
@@ -39,7 +42,7 @@ impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Made { len, .. } => write!(f, "Made({len})"),
+            Self::Made { len, source, .. } => write!(f, "Made({len}, {source:?})"),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod edits;
 mod layout;
 mod records;
+mod source;
 mod stream;
 
 use std::io::Write;
@@ -36,7 +37,7 @@ pub fn write<W: Write + Send>(
 
 /// The whole file, while its records are checked.
 fn copy<W: Write + Send>(archive: &Archive, out: &mut W, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Error> {
-    const PIECE: usize = 8 << 20;
+    const PIECE: usize = 128 << 10;
     let write = || {
         let mut written = 0;
         for piece in archive.bytes().chunks(PIECE) {

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::super::entry::{Entry, Method};
 use super::super::{Archive, ArchiveFault, name};
 use super::edits::{Body, Change, Edits, Fill, Patch};
 use super::layout::Head;
+use super::source::Source;
 use crate::error::Error;
 
 /// From this length on, torch deflates code and its debug pickles.
@@ -17,7 +19,7 @@ const DEFLATE_LEVEL: u8 = 9;
 pub(super) enum Part<'e> {
     Bytes(&'e [u8]),
     Owned(Vec<u8>),
-    Made { fill: &'e (dyn Fill + 'e), len: u64 },
+    Made { fill: &'e (dyn Fill + 'e), source: Source<'e>, len: u64 },
 }
 
 /// What is known about a record's CRC before its data is written.
@@ -38,6 +40,14 @@ pub(super) struct Record<'e> {
     pub(super) head: Head,
     pub(super) crc: Crc,
     pub(super) parts: Vec<Part<'e>>,
+    /// The CRC that the stored bytes of the input have, where all of them are read while this record is made, and its name.
+    pub(super) source_crc: Option<(u32, String)>,
+}
+
+impl<'e> Record<'e> {
+    fn of(head: Head, crc: Crc, part: Part<'e>) -> Self {
+        Self { head, crc, parts: vec![part], source_crc: None }
+    }
 }
 
 pub(super) fn plan<'e>(archive: &'e Archive, edits: &'e Edits<'_>) -> Result<Vec<Record<'e>>, Error> {
@@ -49,8 +59,8 @@ pub(super) fn plan<'e>(archive: &'e Archive, edits: &'e Edits<'_>) -> Result<Vec
         match change {
             None => records.push(copied(archive, position, entry)),
             Some((_, Change::Remove)) => {}
-            Some((_, Change::Replace(body))) => records.push(new(entry.name.clone(), entry.method, body)?),
-            Some((record, Change::Patch(patches))) => records.push(patched(archive, entry, record, patches)?),
+            Some((_, Change::Replace(body))) => records.push(new(archive, entry.name.clone(), entry.method, body)?),
+            Some((record, Change::Patch(patches))) => records.push(patched(archive, position, entry, record, patches)?),
         }
         for added in behind.remove(&position).unwrap_or_default() {
             records.push(add(archive, added, &edits.added)?);
@@ -113,46 +123,60 @@ fn copied<'e>(archive: &'e Archive, position: usize, entry: &Entry) -> Record<'e
         Method::Stored => Crc::Expected(entry.crc),
         Method::Deflated => Crc::Inflated(entry.crc),
     };
-    Record { head: Head::of(entry), crc, parts: vec![Part::Bytes(archive.stored(entry))] }
+    Record::of(Head::of(entry), crc, Part::Bytes(archive.stored(entry)))
 }
 
-fn add<'e>(archive: &Archive, record: &str, added: &'e BTreeMap<String, Body<'_>>) -> Result<Record<'e>, Error> {
+fn add<'e>(archive: &'e Archive, record: &str, added: &'e BTreeMap<String, Body<'_>>) -> Result<Record<'e>, Error> {
     let body = added.get(record).ok_or_else(|| fault("add", record, "it has no data"))?;
     let text = record.starts_with("code/");
     let long = matches!(body, Body::Bytes(bytes) if bytes.len() > DEFLATE_FROM);
     let method = if text && long { Method::Deflated } else { Method::Stored };
-    new(format!("{}/{record}", archive.prefix()), method, body)
+    new(archive, format!("{}/{record}", archive.prefix()), method, body)
 }
 
-fn new<'e>(name: String, method: Method, body: &'e Body<'_>) -> Result<Record<'e>, Error> {
+fn new<'e>(archive: &'e Archive, name: String, method: Method, body: &'e Body<'_>) -> Result<Record<'e>, Error> {
     Ok(match (body, method) {
         (Body::Bytes(bytes), Method::Stored) => {
             let len = bytes.len() as u64;
-            Record { head: Head::new(name, method, len, len), crc: Crc::Found, parts: vec![Part::Bytes(bytes)] }
+            Record::of(Head::new(name, method, len, len), Crc::Found, Part::Bytes(bytes))
         }
-        (Body::Bytes(bytes), Method::Deflated) => deflated(name, bytes),
-        (Body::Made { len, fill }, Method::Stored) => {
-            let part = Part::Made { fill: fill.as_ref(), len: *len };
-            Record { head: Head::new(name, method, *len, *len), crc: Crc::Found, parts: vec![part] }
+        (Body::Bytes(bytes), Method::Deflated) => {
+            let packed = miniz_oxide::deflate::compress_to_vec(bytes, DEFLATE_LEVEL);
+            let head = Head::new(name, Method::Deflated, bytes.len() as u64, packed.len() as u64);
+            Record::of(head, Crc::Known(crc32fast::hash(bytes)), Part::Owned(packed))
         }
-        (Body::Made { len, fill }, Method::Deflated) => {
-            let len = usize::try_from(*len)
-                .map_err(|_| fault("replace", &name, "it is too long to be deflated on this machine"))?;
-            let mut bytes = vec![0; len];
-            fill.fill(0, &mut bytes)?;
-            deflated(name, &bytes)
+        // What is made is stored, as torch stores all data.
+        (Body::Made { len, source, fill }, _) => {
+            let (source, source_crc) = match source {
+                Some((record, span)) => made_from(archive, record, span)?,
+                None => (Source::Nothing, None),
+            };
+            let part = Part::Made { fill: fill.as_ref(), source, len: *len };
+            Record { source_crc, ..Record::of(Head::new(name, Method::Stored, *len, *len), Crc::Found, part) }
         }
     })
 }
 
-fn deflated<'e>(name: String, bytes: &[u8]) -> Record<'e> {
-    let packed = miniz_oxide::deflate::compress_to_vec(bytes, DEFLATE_LEVEL);
-    let head = Head::new(name, Method::Deflated, bytes.len() as u64, packed.len() as u64);
-    Record { head, crc: Crc::Known(crc32fast::hash(bytes)), parts: vec![Part::Owned(packed)] }
+/// The source of a made record, and what its stored bytes must hash to, where they are read as a whole and were not checked yet.
+fn made_from<'e>(
+    archive: &'e Archive,
+    record: &str,
+    span: &Range<u64>,
+) -> Result<(Source<'e>, Option<(u32, String)>), Error> {
+    let why = || fault("make from", record, format!("there are no bytes {span:?} in such a record"));
+    let source = Source::new(archive, record, span).ok_or_else(why)?;
+    let (position, entry) = archive.position(record).ok_or_else(why)?;
+    let unchecked = entry.method == Method::Stored && !archive.is_verified(position);
+    if unchecked && *span != (0..entry.size) {
+        archive.read(record)?;
+        return Ok((source, None));
+    }
+    Ok((source, unchecked.then(|| (entry.crc, record.to_owned()))))
 }
 
 fn patched<'e>(
     archive: &'e Archive,
+    position: usize,
     entry: &Entry,
     record: &str,
     patches: &'e [Patch<'_>],
@@ -160,49 +184,49 @@ fn patched<'e>(
     let mut sorted: Vec<&Patch<'_>> = patches.iter().collect();
     sorted.sort_by_key(|patch| (patch.span.start, patch.span.end));
     let mut reached = 0;
+    let mut parts = Vec::with_capacity(patches.len() * 2 + 1);
     for patch in &sorted {
         let span = &patch.span;
-        if span.start < reached || span.end < span.start || span.end > entry.size {
-            let why = format!("bytes {span:?} overlap another patch or leave the record's {} bytes", entry.size);
-            return Err(fault("patch", record, why));
+        let why = || format!("bytes {span:?} overlap another patch or leave the record's {} bytes", entry.size);
+        if span.start < reached {
+            return Err(fault("patch", record, why()));
         }
+        let source = Source::new(archive, record, span).ok_or_else(|| fault("patch", record, why()))?;
+        parts.extend(between(archive, record, reached..span.start));
+        parts.push(Part::Made { fill: patch.fill.as_ref(), source, len: span.end - span.start });
         reached = span.end;
     }
-    // The bytes between the patches get a new CRC, which must not hide that they were damaged.
-    let data = archive.read(record)?;
-    match data {
-        Cow::Borrowed(data) => {
-            let parts = interleave(data, &sorted);
-            let head = Head::of(entry);
-            Ok(Record { head, crc: Crc::Found, parts })
-        }
-        Cow::Owned(mut data) => {
-            for patch in sorted {
-                if let Some(bytes) = span(&patch.span).and_then(|span| data.get_mut(span)) {
-                    patch.fill.fill(0, bytes)?;
-                }
-            }
-            Ok(deflated(entry.name.clone(), &data))
-        }
-    }
+    parts.extend(between(archive, record, reached..entry.size));
+    let head = match entry.method {
+        Method::Stored => Head::of(entry),
+        Method::Deflated => Head::new(entry.name.clone(), Method::Stored, entry.size, entry.size),
+    };
+    // A new CRC must not hide that the old bytes were damaged; inflated ones are checked when they are inflated.
+    let unchecked = entry.method == Method::Stored && !archive.is_verified(position);
+    let source_crc = unchecked.then(|| (entry.crc, record.to_owned()));
+    Ok(Record { head, crc: Crc::Found, parts, source_crc })
 }
 
-/// The patches, and between them the bytes of `data`.
-fn interleave<'e>(data: &'e [u8], patches: &[&'e Patch<'_>]) -> Vec<Part<'e>> {
-    let mut parts = Vec::with_capacity(patches.len() * 2 + 1);
-    let mut reached = 0;
-    let between = |from: usize, to: usize| data.get(from..to).filter(|bytes| !bytes.is_empty()).map(Part::Bytes);
-    for patch in patches {
-        let Some(span) = span(&patch.span) else { continue };
-        parts.extend(between(reached, span.start));
-        parts.push(Part::Made { fill: patch.fill.as_ref(), len: span.len() as u64 });
-        reached = span.end;
-    }
-    parts.extend(between(reached, data.len()));
-    parts
+/// Bytes of a record that stay as they are.
+fn between<'e>(archive: &'e Archive, record: &str, span: Range<u64>) -> Option<Part<'e>> {
+    let len = span.end - span.start;
+    let source = Source::new(archive, record, &span).filter(|_| len > 0)?;
+    Some(match source {
+        Source::Stored(bytes) => Part::Bytes(bytes),
+        source => Part::Made { fill: &Same, source, len },
+    })
 }
 
-/// The same span as positions in memory; every span was checked against a record that is in memory.
-fn span(span: &std::ops::Range<u64>) -> Option<std::ops::Range<usize>> {
-    Some(usize::try_from(span.start).ok()?..usize::try_from(span.end).ok()?)
+/// The source itself.
+struct Same;
+
+impl Fill for Same {
+    fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let bytes = source.get(start..).and_then(|rest| rest.get(..out.len()));
+        if let Some(bytes) = bytes {
+            out.copy_from_slice(bytes);
+        }
+        Ok(())
+    }
 }

@@ -10,10 +10,13 @@ use super::super::{ArchiveFault, inflate, verify};
 use super::edits::Fill;
 use super::layout::{self, Head};
 use super::records::{Crc, Part, Record};
+use super::source::Source;
 use crate::error::Error;
 
 /// Bytes of one piece; a multiple of every element size and of the alignment.
 const PIECE: usize = 1 << 20;
+/// Bytes of one write. Larger writes make the kernel fill its page cache in large pieces of memory that it must first find.
+const WRITE: usize = 128 << 10;
 /// Bytes of one batch.
 const BATCH: usize = 8 << 20;
 
@@ -28,8 +31,8 @@ enum Work<'r> {
     Header,
     /// Bytes that are there.
     Bytes(&'r [u8]),
-    /// Bytes that are to be made: position in their span, and how many.
-    Made { fill: &'r (dyn Fill + 'r), at: u64, len: usize },
+    /// Bytes that are to be made: position in their span, how many, and how many the span has.
+    Made { fill: &'r (dyn Fill + 'r), source: &'r Source<'r>, at: u64, len: usize, of: u64 },
     /// The record's data descriptor.
     Descriptor,
 }
@@ -48,7 +51,8 @@ impl Work<'_> {
 enum Ready<'r> {
     Header,
     Bytes(&'r [u8], crc32fast::Hasher),
-    Made(Vec<u8>, crc32fast::Hasher),
+    /// The bytes, their hash, and the hash of their part of the source.
+    Made(Vec<u8>, crc32fast::Hasher, crc32fast::Hasher),
     Descriptor,
 }
 
@@ -59,7 +63,8 @@ pub(super) fn write<W: Write + Send>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
     let pieces = cut(records);
-    let mut sink = Sink { out, at: 0, headers: Vec::with_capacity(records.len()), hasher: crc32fast::Hasher::new() };
+    let (hasher, source_hasher) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
+    let mut sink = Sink { out, at: 0, headers: Vec::with_capacity(records.len()), hasher, source_hasher };
     let mut spare = Vec::new();
     let mut batches = batches(&pieces);
     let mut current = make(records, batches.next().unwrap_or_default(), &mut spare)?;
@@ -88,11 +93,11 @@ fn cut<'r>(records: &'r [Record<'_>]) -> Vec<Piece<'r>> {
             match part {
                 Part::Bytes(bytes) => bytes.chunks(PIECE).for_each(|bytes| push(Work::Bytes(bytes))),
                 Part::Owned(bytes) => bytes.chunks(PIECE).for_each(|bytes| push(Work::Bytes(bytes))),
-                Part::Made { fill, len } => {
+                Part::Made { fill, source, len } => {
                     let mut at = 0;
                     while at < *len {
                         let piece = usize::try_from(len - at).map_or(PIECE, |left| left.min(PIECE));
-                        push(Work::Made { fill: *fill, at, len: piece });
+                        push(Work::Made { fill: *fill, source, at, len: piece, of: *len });
                         at += piece as u64;
                     }
                 }
@@ -129,14 +134,16 @@ fn make<'r>(records: &[Record<'_>], pieces: &[Piece<'r>], spare: &mut Vec<Vec<u8
         })
         .collect();
     let ready = pieces.par_iter().zip(buffers).map(|(piece, buffer)| {
-        let crc = records.get(piece.record).map_or(Crc::Found, |record| record.crc);
-        Ok((piece.record, piece.work.make(crc, buffer)?))
+        let record = records.get(piece.record);
+        let crc = record.map_or(Crc::Found, |record| record.crc);
+        let check_source = record.is_some_and(|record| record.source_crc.is_some());
+        Ok((piece.record, piece.work.make(crc, check_source, buffer)?))
     });
     Ok(Batch { ready: ready.collect::<Result<_, Error>>()? })
 }
 
 impl<'r> Work<'r> {
-    fn make(&self, crc: Crc, mut buffer: Vec<u8>) -> Result<Ready<'r>, Error> {
+    fn make(&self, crc: Crc, check_source: bool, mut buffer: Vec<u8>) -> Result<Ready<'r>, Error> {
         let mut hasher = crc32fast::Hasher::new();
         Ok(match *self {
             Self::Header => Ready::Header,
@@ -147,14 +154,28 @@ impl<'r> Work<'r> {
                 }
                 Ready::Bytes(bytes, hasher)
             }
-            Self::Made { fill, at, len } => {
+            Self::Made { fill, source, at, len, of } => {
+                let view = source.view()?;
+                let mut before = crc32fast::Hasher::new();
+                if check_source {
+                    before.update(share(view.bytes(), at, len, of));
+                }
                 buffer.resize(len, 0);
-                fill.fill(at, &mut buffer)?;
+                fill.fill(view.bytes(), at, &mut buffer)?;
                 hasher.update(&buffer);
-                Ready::Made(buffer, hasher)
+                Ready::Made(buffer, hasher, before)
             }
         })
     }
+}
+
+/// The part of a source that belongs to the piece `at..at + len` of a span of `of` bytes: the pieces' parts are the whole source.
+fn share(source: &[u8], at: u64, len: usize, of: u64) -> &[u8] {
+    let scaled = |at: u64| {
+        let place = u128::from(at) * source.len() as u128 / u128::from(of.max(1));
+        usize::try_from(place).unwrap_or(usize::MAX)
+    };
+    source.get(scaled(at)..scaled(at + len as u64)).unwrap_or_default()
 }
 
 /// The output and what the directory will say.
@@ -165,11 +186,15 @@ struct Sink<'o, W> {
     headers: Vec<(u64, u32)>,
     /// Over the record that is being written.
     hasher: crc32fast::Hasher,
+    /// Over the stored bytes that it is made from.
+    source_hasher: crc32fast::Hasher,
 }
 
 impl<W: Write> Sink<'_, W> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.out.write_all(bytes).map_err(|source| Error::Io { action: "write the archive", source })?;
+        for piece in bytes.chunks(WRITE) {
+            self.out.write_all(piece).map_err(|source| Error::Io { action: "write the archive", source })?;
+        }
         self.at += bytes.len() as u64;
         Ok(())
     }
@@ -187,10 +212,12 @@ impl<W: Write> Sink<'_, W> {
                 }
                 Ready::Bytes(bytes, hasher) => {
                     self.hasher.combine(&hasher);
+                    self.source_hasher.combine(&hasher);
                     self.put(bytes)?;
                 }
-                Ready::Made(bytes, hasher) => {
+                Ready::Made(bytes, hasher, before) => {
                     self.hasher.combine(&hasher);
+                    self.source_hasher.combine(&before);
                     self.put(&bytes)?;
                     used.push(bytes);
                 }
@@ -203,6 +230,15 @@ impl<W: Write> Sink<'_, W> {
     /// Check or settle the CRC and write the data descriptor.
     fn close(&mut self, record: &Record<'_>) -> Result<(), Error> {
         let found = std::mem::take(&mut self.hasher).finalize();
+        let before = std::mem::take(&mut self.source_hasher).finalize();
+        if let Some((expected, source)) = &record.source_crc {
+            verify::same(before, *expected).map_err(|fault| fault.in_record(source))?;
+        }
+        for part in &record.parts {
+            if let Part::Made { source, .. } = part {
+                source.release();
+            }
+        }
         let name = || short(&record.head);
         let crc = match record.crc {
             Crc::Known(crc) => crc,

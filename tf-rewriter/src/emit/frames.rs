@@ -1,0 +1,58 @@
+//! Which nodes run inside a `while` frame: their constants must be held there by a control edge.
+
+use crate::graph::Graph;
+use crate::index::{NodeId, Target};
+
+/// For each node of a scope, whether it runs inside a frame. An `Enter` opens one, an `Exit` leaves the innermost.
+pub(super) fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
+    let Some(found) = graph.index().scope(scope) else { return Vec::new() };
+    let op = |node: u32| graph.op(NodeId { scope, node });
+    let count = u32::try_from(found.nodes.len()).unwrap_or(u32::MAX);
+    if !(0..count).any(|node| enters(op(node))) {
+        return vec![false; found.nodes.len()];
+    }
+    // The depth of frames behind each node, once it is known. Sources first; what a `NextIteration` hands on is in the frame that its
+    // `Merge` knows from an `Enter`, and without those edges the graph has no cycle.
+    let sources = |node: u32| {
+        let inputs = found.nodes.get(node as usize).map(|n| found.inputs(n)).unwrap_or_default();
+        let targets = inputs.iter().filter_map(|input| match input.target {
+            Target::Data { node, .. } | Target::Control { node } => Some(node),
+            Target::Argument => None,
+        });
+        targets.filter(|source| !matches!(op(*source), b"NextIteration" | b"RefNextIteration"))
+    };
+    let mut behind: Vec<Option<u32>> = vec![None; found.nodes.len()];
+    let mut inside = vec![false; found.nodes.len()];
+    for start in 0..count {
+        let mut open = vec![start];
+        while let Some(&node) = open.last() {
+            let known = |source: u32| behind.get(source as usize).copied().flatten();
+            if known(node).is_some() {
+                open.pop();
+                continue;
+            }
+            let waiting = open.len();
+            open.extend(sources(node).filter(|source| known(*source).is_none()));
+            if open.len() > waiting {
+                continue;
+            }
+            open.pop();
+            let depth = sources(node).filter_map(known).max().unwrap_or(0);
+            if let Some(slot) = inside.get_mut(node as usize) {
+                *slot = depth > 0 || enters(op(node));
+            }
+            if let Some(slot) = behind.get_mut(node as usize) {
+                *slot = Some(match op(node) {
+                    enter if enters(enter) => depth + 1,
+                    b"Exit" | b"RefExit" => depth.saturating_sub(1),
+                    _ => depth,
+                });
+            }
+        }
+    }
+    inside
+}
+
+fn enters(op: &[u8]) -> bool {
+    matches!(op, b"Enter" | b"RefEnter")
+}

@@ -1,0 +1,93 @@
+//! Quantized values and codes, made while the archive is written, and how far they are from the float weights.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use quant_math::data::{LittleEndian, write_little_endian};
+use quant_math::metrics::{Metrics, MetricsAccumulator};
+use quant_math::weights::CHUNK;
+use quant_math::{DType, WeightData};
+
+use super::output::Pending;
+use crate::error::Error;
+
+/// What is written for an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Its quantized value, in the weight's own type.
+    Values,
+    /// Its code, in one byte.
+    Codes,
+}
+
+/// One weight on its way into the archive.
+pub(super) struct Stream<'p> {
+    pub(super) pending: &'p Pending,
+    form: Form,
+    /// By number of the chunk, so that the sum has one order, whichever thread made which chunk.
+    errors: Mutex<BTreeMap<usize, MetricsAccumulator>>,
+}
+
+impl<'p> Stream<'p> {
+    pub(super) fn new(pending: &'p Pending, form: Form) -> Self {
+        Self { pending, form, errors: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn item(&self) -> usize {
+        match self.form {
+            Form::Values => self.pending.dtype().size(),
+            Form::Codes => 1,
+        }
+    }
+
+    /// Write what stands at byte `at` into `out`; `source` is the whole weight.
+    pub(super) fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
+        let data = LittleEndian::new(self.pending.dtype(), source);
+        let first = usize::try_from(at).unwrap_or(usize::MAX) / self.item();
+        for (number, out) in out.chunks_mut(CHUNK * self.item()).enumerate() {
+            let offset = first + number * CHUNK;
+            let error = self.chunk(&data, offset, out)?;
+            self.errors.lock().unwrap_or_else(PoisonError::into_inner).insert(offset / CHUNK, error);
+        }
+        Ok(())
+    }
+
+    fn chunk(&self, data: &LittleEndian<'_>, offset: usize, out: &mut [u8]) -> Result<MetricsAccumulator, Error> {
+        let map = &self.pending.map;
+        let source = data.chunk(offset..offset.saturating_add(out.len() / self.item()));
+        let mut error = MetricsAccumulator::default();
+        if self.form == Form::Values && data.dtype() == DType::F32 && cfg!(target_endian = "little") {
+            // In place, where the buffer happens to be aligned, as large ones are.
+            if let Ok(values) = bytemuck::try_cast_slice_mut(out) {
+                map.values_into(offset, &source, values);
+                error.update(&source, values);
+                return Ok(error);
+            }
+        }
+        let mut values = vec![0.0; source.len()];
+        map.values_into(offset, &source, &mut values);
+        let values = match self.form {
+            Form::Values => {
+                write_little_endian(data.dtype(), &values, out);
+                // The error counts what is stored, after rounding to a narrower type.
+                LittleEndian::new(data.dtype(), out).chunk(0..values.len()).into_owned()
+            }
+            Form::Codes => {
+                let math = |source| Error::Math { tensor: self.pending.stored.record.clone(), source };
+                map.codes_into(offset, &source, bytemuck::cast_slice_mut(out)).map_err(math)?;
+                values
+            }
+        };
+        error.update(&source, &values);
+        Ok(error)
+    }
+
+    /// How far what was written is from the float weights.
+    pub(super) fn metrics(&self) -> Metrics {
+        let mut sum = MetricsAccumulator::default();
+        for part in self.errors.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            sum.merge(part);
+        }
+        sum.finish()
+    }
+}
