@@ -32,6 +32,7 @@ impl GraphIndex {
         scopes.append(&mut functions);
         for scope in &mut scopes {
             scope.resolve(bytes)?;
+            scope.check_returns(bytes)?;
             topology::check(scope, bytes)?;
         }
         Ok(Self { scopes })
@@ -202,6 +203,20 @@ impl Scope {
         Ok(())
     }
 
+    /// What leaves a function is one of its nodes' outputs or one of its arguments.
+    fn check_returns(&self, bytes: &[u8]) -> Result<(), Error> {
+        let dangling = self.returns.iter().find(|returned| {
+            let target = self.target(bytes, returned.text);
+            !matches!(target, Some(Target::Data { .. } | Target::Argument))
+        });
+        let (Some(returned), ScopeKind::Function { name, .. }) = (dangling, self.kind) else { return Ok(()) };
+        Err(Error::MissingInput {
+            node: format!("{}::ret({})", name.text(bytes), returned.key.text(bytes)),
+            input: returned.text.text(bytes).to_owned(),
+            at: At::offset(returned.field.start()),
+        })
+    }
+
     fn target(&self, bytes: &[u8], text: Span) -> Option<Target> {
         let text = text.of(bytes);
         if let Some(name) = text.strip_prefix(b"^") {
@@ -252,4 +267,28 @@ fn utf8(bytes: &[u8], span: Span, what: &'static str) -> Result<Span, Error> {
 /// Counts of nodes and inputs: each takes at least two of fewer than 2^31 bytes.
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Graph;
+
+    fn open(value: &str) -> Result<Graph, crate::Error> {
+        let text = format!(
+            r#"library {{ function {{ signature {{ name: "f" input_arg {{ name: "x" type: DT_FLOAT }} }}
+               node_def {{ name: "a" op: "Identity" input: "x" }} ret {{ key: "out" value: "{value}" }} }} }}"#
+        );
+        Graph::from_bytes(crate::text::parse(text.as_bytes())?)
+    }
+
+    #[test]
+    fn a_function_returns_a_node_or_an_argument() {
+        assert!(open("a:output:0").is_ok());
+        assert!(open("x").is_ok());
+        for dangling in ["b:output:0", "^a", ""] {
+            let error = open(dangling).unwrap_err();
+            assert_eq!(error.code(), "E0203", "{dangling}: {error}");
+            assert!(error.to_string().contains("f::ret(out)"), "{error}");
+        }
+    }
 }
