@@ -4,9 +4,10 @@ use quant_math::kernels::tensorflow::NudgedRange;
 use quant_math::plan::Settings;
 use quant_math::{Affine, Grid, MathError, Range};
 
+use super::edge::{on_activation, on_weight};
+use super::maker::{Maker, plain};
 use super::node::{NewNode, attr_text};
 use super::{ActivationWork, Editor, WeightWork};
-use crate::index::{NodeId, ScopeKind};
 use crate::mark;
 use crate::pb::DataType;
 use crate::sites::Axes;
@@ -27,43 +28,32 @@ pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, 
     let ends: Vec<(f32, f32)> =
         work.ranges.iter().map(|range| Ok(ends(*range, &work.settings)?.0)).collect::<Result<_, MathError>>()?;
     let ends = Ends { min: ends.iter().map(|e| e.0).collect(), max: ends.iter().map(|e| e.1).collect() };
+    let turn = work.axes.zip(work.weight.edge_shape.as_deref()).map(|((edge, _), shape)| turn(edge, shape));
+    let fake_quant = FakeQuant::new(ends, &work.settings);
     let how = format!("weight {} {:?}", work.slot, work.axes);
-    let from = editor.reads(work.op, work.input);
-    if let Some(made) = editor.already_made(work.op.scope, &from, &how) {
-        editor.reroute(work.op, work.input, made);
-        return Ok(0);
-    }
-    let bytes = 8 * ends.min.len() as u64;
-    let base = editor.unique(work.op.scope, &format!("{}/weight_quant", editor.graph.name(work.op)));
     let anchor = editor.graph.name(work.weight.source).to_owned();
-    let mut maker = Maker::new(editor, work.op, &anchor);
-    let turned = work.axes.zip(work.weight.edge_shape.as_deref()).map(|((edge, _), shape)| turn(edge, shape));
-    let fake_quant =
-        FakeQuant { ends, bits: work.settings.bits, narrow: work.settings.symmetric, mark: mark::text(&work.settings) };
-    let result = match turned {
-        None | Some(Turn::None) => maker.fake_quant(editor, &base, &base, &from, &fake_quant, work.axes.is_some()),
-        Some(Turn::Reshape { flat, back }) => {
-            let shape = maker.ints(editor, &base, "flat_shape", &flat);
-            let flat = maker.shaped(editor, &base, "Reshape", "flat", &from, &shape);
-            let name = editor.unique(work.op.scope, &format!("{base}/fake_quant"));
-            let quantized = maker.fake_quant(editor, &base, &name, &flat, &fake_quant, true);
-            let shape = maker.ints(editor, &base, "shape", &back);
-            maker.shaped_as("Reshape", &base, &quantized, &shape, &fake_quant.mark)
+    on_weight(editor, work, &how, &anchor, |editor, maker, from| {
+        match turn {
+            None | Some(Turn::None) => {
+                fake_quant.last(editor, maker, from, work.axes.is_some());
+            }
+            Some(Turn::Reshape { flat, back }) => {
+                let shape = maker.dims(editor, "flat_shape", &flat);
+                let flat = shaped(editor, maker, "Reshape", "flat", from, &shape);
+                let quantized = fake_quant.inner(editor, maker, &flat);
+                let shape = maker.dims(editor, "shape", &back);
+                shaped_last(maker, "Reshape", &quantized, &shape, &fake_quant.mark);
+            }
+            Some(Turn::Transpose { perm, back }) => {
+                let last = maker.dims(editor, "channels_last", &perm);
+                let turned = shaped(editor, maker, "Transpose", "turned", from, &last);
+                let quantized = fake_quant.inner(editor, maker, &turned);
+                let first = maker.dims(editor, "channels_back", &back);
+                shaped_last(maker, "Transpose", &quantized, &first, &fake_quant.mark);
+            }
         }
-        Some(Turn::Transpose { perm, back }) => {
-            let last = maker.ints(editor, &base, "channels_last", &perm);
-            let turned = maker.shaped(editor, &base, "Transpose", "turned", &from, &last);
-            let name = editor.unique(work.op.scope, &format!("{base}/fake_quant"));
-            let quantized = maker.fake_quant(editor, &base, &name, &turned, &fake_quant, true);
-            let first = maker.ints(editor, &base, "channels_back", &back);
-            maker.shaped_as("Transpose", &base, &quantized, &first, &fake_quant.mark)
-        }
-    };
-    let nodes = maker.nodes;
-    editor.insert(work.op, nodes);
-    editor.remember(work.op.scope, &from, &how, &result);
-    editor.reroute(work.op, work.input, result);
-    Ok(bytes)
+        Ok(())
+    })
 }
 
 /// `FakeQuantWithMinMaxVars` on an activation; returns its scale.
@@ -72,16 +62,9 @@ pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork, range: 
     let bits = work.settings.bits;
     let ((min, max), affine) = ends(range, &work.settings)?;
     let how = format!("activation {bits} {symmetric} {:08x} {:08x}", min.to_bits(), max.to_bits());
-    let fake_quant = FakeQuant {
-        ends: Ends { min: vec![min], max: vec![max] },
-        bits,
-        narrow: symmetric,
-        mark: mark::text(&work.settings),
-    };
-    super::qat::on_edge(editor, work, &how, |editor, name, from, anchor| {
-        let mut maker = Maker::new(editor, work.op, anchor);
-        let result = maker.fake_quant(editor, name, name, from, &fake_quant, false);
-        (maker.nodes, result)
+    let fake_quant = FakeQuant::new(Ends { min: vec![min], max: vec![max] }, &work.settings);
+    on_activation(editor, work, &how, |editor, maker, from| {
+        fake_quant.last(editor, maker, from, false);
     });
     Ok(affine.scale())
 }
@@ -143,80 +126,56 @@ struct FakeQuant {
     mark: String,
 }
 
-/// Makes the nodes of one site.
-struct Maker<'g> {
-    scope: u32,
-    kind: ScopeKind,
-    device: &'g str,
-    control: Option<String>,
-    nodes: Vec<NewNode>,
-}
-
-impl<'g> Maker<'g> {
-    fn new(editor: &mut Editor<'g>, op: NodeId, anchor: &str) -> Self {
-        Self {
-            scope: op.scope,
-            kind: editor.scope_kind(op.scope),
-            device: editor.device(op),
-            control: editor.frame_control(op, anchor),
-            nodes: Vec::new(),
-        }
+impl FakeQuant {
+    fn new(ends: Ends, settings: &Settings) -> Self {
+        Self { ends, bits: settings.bits, narrow: settings.symmetric, mark: mark::text(settings) }
     }
 
-    fn push(&mut self, node: NewNode) -> String {
-        let reference = node.output(self.kind);
-        self.nodes.push(node);
-        reference
+    /// The op under the site's name.
+    fn last(&self, editor: &mut Editor<'_>, maker: &mut Maker<'_>, from: &str, per_channel: bool) {
+        let name = maker.base().to_owned();
+        self.make(editor, maker, name, from, per_channel);
     }
 
-    fn ints(&mut self, editor: &mut Editor<'_>, base: &str, part: &str, values: &[i32]) -> String {
-        let name = editor.unique(self.scope, &format!("{base}/{part}"));
-        let node = NewNode::ints(name, self.device, values).with_inputs(self.control.clone());
-        self.push(node)
+    /// The op in the middle of the site's nodes, per channel.
+    fn inner(&self, editor: &mut Editor<'_>, maker: &mut Maker<'_>, from: &str) -> String {
+        let name = maker.part(editor, "fake_quant");
+        self.make(editor, maker, name, from, true)
     }
 
-    fn floats(&mut self, editor: &mut Editor<'_>, base: &str, part: &str, shape: &[u64], values: &[f32]) -> String {
-        let name = editor.unique(self.scope, &format!("{base}/{part}"));
-        let node = NewNode::floats(name, self.device, shape, values).with_inputs(self.control.clone());
-        self.push(node)
-    }
-
-    /// Reshape or Transpose, with an int32 vector as second input.
-    fn shaped(&mut self, editor: &mut Editor<'_>, base: &str, op: &str, part: &str, from: &str, by: &str) -> String {
-        let name = editor.unique(self.scope, &format!("{base}/{part}"));
-        self.push(shape_node(op, name, from, by, self.device))
-    }
-
-    fn shaped_as(&mut self, op: &str, name: &str, from: &str, by: &str, mark: &str) -> String {
-        let node = shape_node(op, name.to_owned(), from, by, self.device).taking_over(attr_text(mark::ATTR, mark));
-        self.push(node)
-    }
-
-    fn fake_quant(
-        &mut self,
+    fn make(
+        &self,
         editor: &mut Editor<'_>,
-        base: &str,
-        name: &str,
+        maker: &mut Maker<'_>,
+        name: String,
         from: &str,
-        fake_quant: &FakeQuant,
         per_channel: bool,
     ) -> String {
-        let ends = &fake_quant.ends;
-        let shape = if per_channel { vec![ends.min.len() as u64] } else { Vec::new() };
-        let min = self.floats(editor, base, "min", &shape, &ends.min);
-        let max = self.floats(editor, base, "max", &shape, &ends.max);
+        let shape = if per_channel { vec![self.ends.min.len() as u64] } else { Vec::new() };
+        let min = maker.floats(editor, "min", &shape, &self.ends.min);
+        let max = maker.floats(editor, "max", &shape, &self.ends.max);
         let op = if per_channel { "FakeQuantWithMinMaxVarsPerChannel" } else { "FakeQuantWithMinMaxVars" };
-        let node = NewNode::new(op, name.to_owned(), vec![from.to_owned(), min, max], self.device)
-            .int("num_bits", i64::from(fake_quant.bits))
-            .bool("narrow_range", fake_quant.narrow)
-            .text(mark::ATTR, &fake_quant.mark);
-        self.push(node)
+        let node = NewNode::new(op, name, vec![from.to_owned(), min, max], maker.device)
+            .int("num_bits", i64::from(self.bits))
+            .bool("narrow_range", self.narrow)
+            .text(mark::ATTR, &self.mark);
+        maker.push(node)
     }
+}
+
+/// Reshape or Transpose, with an int32 vector as second input.
+fn shaped(editor: &mut Editor<'_>, maker: &mut Maker<'_>, op: &str, part: &str, from: &str, by: &str) -> String {
+    let node = shape_node(op, maker.part(editor, part), from, by, maker.device);
+    maker.push(node)
+}
+
+/// The same under the site's name, with our mark.
+fn shaped_last(maker: &mut Maker<'_>, op: &str, from: &str, by: &str, mark: &str) {
+    let node = shape_node(op, maker.base().to_owned(), from, by, maker.device);
+    maker.push(node.taking_over(attr_text(mark::ATTR, mark)));
 }
 
 fn shape_node(op: &str, name: String, from: &str, by: &str, device: &str) -> NewNode {
     let by_type = if op == "Reshape" { "Tshape" } else { "Tperm" };
-    NewNode::new(op, name, vec![from.to_owned(), by.to_owned()], device)
-        .typed("T", DataType::DT_FLOAT)
-        .typed(by_type, DataType::DT_INT32)
+    plain(op, name, DataType::DT_FLOAT, &[from, by], device).typed(by_type, DataType::DT_INT32)
 }

@@ -5,9 +5,11 @@
 
 mod baked;
 mod dorefa;
+mod edge;
 mod editor;
 mod fake_quant;
 mod frames;
+mod maker;
 mod naive;
 mod node;
 mod packed;

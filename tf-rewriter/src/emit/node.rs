@@ -85,20 +85,11 @@ impl NewNode {
         self.tensor = Some(("value", tensor));
     }
 
-    /// An int32 vector Const.
-    pub(crate) fn ints(name: String, device: &str, values: &[i32]) -> Self {
-        Self::shaped_ints(name, device, &[values.len() as u64], values)
-    }
-
-    /// An int32 scalar Const.
-    pub(crate) fn scalar_int(name: String, device: &str, value: i32) -> Self {
-        Self::shaped_ints(name, device, &[], &[value])
-    }
-
-    fn shaped_ints(name: String, device: &str, shape: &[u64], values: &[i32]) -> Self {
+    /// An int32 Const.
+    pub(crate) fn ints(name: String, device: &str, shape: &[u64], values: &[i32]) -> Self {
         let content: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", DataType::DT_INT32);
-        node.tensor = Some(("value", vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, shape, &content))]));
+        node.set_tensor(vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, shape, &content))]);
         node
     }
 

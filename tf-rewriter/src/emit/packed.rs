@@ -8,6 +8,7 @@ use quant_math::DType;
 use quant_math::weights::Dequant;
 
 use super::baked::stream;
+use super::maker::{Maker, cast, plain};
 use super::node::{NewNode, attr_text};
 use super::path::{owns, reroute};
 use super::{Editor, WeightWork};
@@ -54,115 +55,66 @@ fn chain(
 ) -> (Vec<NewNode>, String, u64) {
     let weight = &work.weight;
     let (graph, scope) = (editor.graph, weight.source.scope);
-    let part = |editor: &mut Editor<'_>, part: &str| editor.unique(scope, &format!("{name}/{part}"));
-    let codes_name = part(editor, "codes");
-    let mut chain = Chain {
-        kind: editor.scope_kind(scope),
-        device: editor.device(weight.source),
-        control: editor.frame_control(weight.source, &codes_name),
-        nodes: Vec::new(),
-        bytes: 0,
-    };
+    let codes_name = editor.unique(scope, &format!("{name}/codes"));
+    let mut maker = Maker::new(editor, weight.source, &name, &codes_name);
 
     let codes = stream(work, Form::Codes(weight.dtype));
-    chain.bytes += codes.len() as u64;
-    let codes = NewNode::constant(codes_name, chain.device, DataType::DT_INT8, &weight.shape, Segment::Weights(codes))
+    maker.count(codes.len());
+    let codes = NewNode::constant(codes_name, maker.device, DataType::DT_INT8, &weight.shape, Segment::Weights(codes))
         .with_inputs(control_inputs(graph, weight.source));
-    let codes = chain.push(codes);
+    let codes = maker.push(codes);
 
     let shape = broadcast_shape(work);
     let last = match dequant {
         Dequant::Affine { scale, zero_point, .. } => {
-            let mut last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
+            let mut last = maker.cast(editor, "float", &codes, DataType::DT_INT8, DataType::DT_FLOAT);
             if zero_point.iter().any(|z| *z != 0) {
                 #[expect(clippy::cast_precision_loss, reason = "zero points of stored codes are at most 255")]
                 let zero_point: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
-                let zero_point = chain.floats(part(editor, "zero_point"), &shape, &zero_point);
-                last = chain.binary("Sub", part(editor, "centered"), last, zero_point);
+                let zero_point = maker.floats(editor, "zero_point", &shape, &zero_point);
+                last = maker.float_op(editor, "Sub", "centered", &[&last, &zero_point]);
             }
-            let scale = chain.floats(part(editor, "scale"), &shape, scale);
-            chain.binary("Mul", part(editor, "scaled"), last, scale)
+            let scale = maker.floats(editor, "scale", &shape, scale);
+            maker.float_op(editor, "Mul", "scaled", &[&last, &scale])
         }
         Dequant::DoReFa { offset, .. } => {
-            let mut index = chain.cast(part(editor, "index"), codes, DataType::DT_INT8, DataType::DT_INT32);
+            let mut index = maker.cast(editor, "index", &codes, DataType::DT_INT8, DataType::DT_INT32);
             if *offset != 0 {
-                let offset = chain.int(part(editor, "offset"), *offset);
-                index = chain.binary_of(DataType::DT_INT32, "AddV2", part(editor, "shifted"), index, offset);
+                let offset = maker.int(editor, "offset", *offset);
+                index = maker.op(editor, "AddV2", "shifted", DataType::DT_INT32, &[&index, &offset]);
             }
-            let values = chain.floats(part(editor, "values"), &[levels(dequant).len() as u64], &levels(dequant));
-            let axis = chain.int(part(editor, "axis"), 0);
-            chain.gather(part(editor, "looked_up"), values, index, axis)
+            let levels = levels(dequant);
+            let values = maker.floats(editor, "values", &[levels.len() as u64], &levels);
+            let axis = maker.int(editor, "axis", 0);
+            let name = maker.part(editor, "looked_up");
+            let look_up = NewNode::new("GatherV2", name, vec![values, index, axis], maker.device)
+                .typed("Tparams", DataType::DT_FLOAT)
+                .typed("Tindices", DataType::DT_INT32)
+                .typed("Taxis", DataType::DT_INT32)
+                .int("batch_dims", 0);
+            maker.push(look_up)
         }
         Dequant::Sign { mean_abs } => {
-            let last = chain.cast(part(editor, "float"), codes, DataType::DT_INT8, DataType::DT_FLOAT);
-            let mean = chain.floats(part(editor, "scale"), &[], &[*mean_abs]);
-            chain.binary("Mul", part(editor, "scaled"), last, mean)
+            let last = maker.cast(editor, "float", &codes, DataType::DT_INT8, DataType::DT_FLOAT);
+            let mean = maker.float(editor, "scale", *mean_abs);
+            maker.float_op(editor, "Mul", "scaled", &[&last, &mean])
         }
     };
     // The last node has the constant's name, type and output name, so that no reader changes.
+    let dtype = pb_type(weight.dtype);
     let mut end = if weight.dtype == DType::F32 {
-        NewNode::new("Identity", name, vec![last], chain.device).typed("T", DataType::DT_FLOAT)
-    } else if matches!(chain.kind, ScopeKind::Main) {
-        NewNode::new("Cast", name, vec![last], chain.device)
-            .typed("SrcT", DataType::DT_FLOAT)
-            .typed("DstT", pb_type(weight.dtype))
+        plain("Identity", name, dtype, &[&last], maker.device)
+    } else if matches!(maker.kind, ScopeKind::Main) {
+        cast(name, &last, DataType::DT_FLOAT, dtype, maker.device)
     } else {
-        let narrow = chain.cast(part(editor, "narrow"), last, DataType::DT_FLOAT, pb_type(weight.dtype));
-        NewNode::new("Identity", name, vec![narrow], chain.device).typed("T", pb_type(weight.dtype))
+        let narrow = maker.cast(editor, "narrow", &last, DataType::DT_FLOAT, dtype);
+        plain("Identity", name, dtype, &[&narrow], maker.device)
     };
     if takes_over {
         end = end.taking_over(kept_fields(graph, weight.source));
     }
-    end = end.taking_over(attr_text(mark::ATTR, &mark::text(&work.settings)));
-    let reference = chain.push(end);
-    (chain.nodes, reference, chain.bytes)
-}
-
-struct Chain<'g> {
-    kind: ScopeKind,
-    device: &'g str,
-    /// What lets a constant run in the frame of the weight.
-    control: Option<String>,
-    nodes: Vec<NewNode>,
-    bytes: u64,
-}
-
-impl Chain<'_> {
-    fn push(&mut self, node: NewNode) -> String {
-        let reference = node.output(self.kind);
-        self.nodes.push(node);
-        reference
-    }
-
-    fn floats(&mut self, name: String, shape: &[u64], values: &[f32]) -> String {
-        self.bytes += 4 * values.len() as u64;
-        let node = NewNode::floats(name, self.device, shape, values).with_inputs(self.control.clone());
-        self.push(node)
-    }
-
-    fn int(&mut self, name: String, value: i32) -> String {
-        self.bytes += 4;
-        let node = NewNode::scalar_int(name, self.device, value).with_inputs(self.control.clone());
-        self.push(node)
-    }
-
-    fn gather(&mut self, name: String, params: String, indices: String, axis: String) -> String {
-        let node = NewNode::new("GatherV2", name, vec![params, indices, axis], self.device);
-        let node = node.typed("Tparams", DataType::DT_FLOAT).typed("Tindices", DataType::DT_INT32);
-        self.push(node.typed("Taxis", DataType::DT_INT32).int("batch_dims", 0))
-    }
-
-    fn cast(&mut self, name: String, input: String, from: DataType, to: DataType) -> String {
-        self.push(NewNode::new("Cast", name, vec![input], self.device).typed("SrcT", from).typed("DstT", to))
-    }
-
-    fn binary(&mut self, op: &str, name: String, a: String, b: String) -> String {
-        self.binary_of(DataType::DT_FLOAT, op, name, a, b)
-    }
-
-    fn binary_of(&mut self, dtype: DataType, op: &str, name: String, a: String, b: String) -> String {
-        self.push(NewNode::new(op, name, vec![a, b], self.device).typed("T", dtype))
-    }
+    maker.push(end.taking_over(attr_text(mark::ATTR, &mark::text(&work.settings))));
+    maker.done()
 }
 
 /// The value of every code of DoReFa's grid, in order.

@@ -1,0 +1,97 @@
+//! Where a site's nodes go: between a weight and its op, or on the edges of an activation.
+
+use quant_math::{MathError, QuantType};
+
+use super::maker::Maker;
+use super::{ActivationWork, Editor, WeightWork};
+use crate::index::ScopeKind;
+
+/// Put the nodes that `make(editor, maker, from)` makes between a weight and its op; they read `from`, and their last one is the
+/// result. Ops that read the same tensor and want the same share them. Returns the bytes of the numbers that were added.
+///
+/// `how` says in what way they quantize, `anchor` is a reference to something in the weight's `while` frame.
+///
+/// # Errors
+/// Those of `make`.
+pub(super) fn on_weight<'g>(
+    editor: &mut Editor<'g>,
+    work: &WeightWork,
+    how: &str,
+    anchor: &str,
+    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
+) -> Result<u64, MathError> {
+    let scope = work.op.scope;
+    let from = editor.reads(work.op, work.input);
+    if let Some(made) = editor.already_made(scope, &from, how) {
+        editor.reroute(work.op, work.input, made);
+        return Ok(0);
+    }
+    let base = editor.unique(scope, &format!("{}/weight_quant", editor.graph.name(work.op)));
+    let mut maker = Maker::new(editor, work.op, &base, anchor);
+    make(editor, &mut maker, &from)?;
+    let (nodes, result, bytes) = maker.done();
+    editor.insert(work.op, nodes);
+    editor.remember(scope, &from, how, &result);
+    editor.reroute(work.op, work.input, result);
+    Ok(bytes)
+}
+
+/// Put the nodes that `make(editor, maker, from)` makes on an activation's edges; they read `from`, and their last one is the result.
+/// `how` says in what way they quantize: a tensor that is quantized so already gets no second set.
+///
+/// * input: the op's edges read the new node.
+/// * output of a node that others read: their edges read the new node.
+/// * output of a node that leaves the graph: the new node takes its name, so that fetching the old name gives the quantized tensor.
+pub(super) fn on_activation<'g>(
+    editor: &mut Editor<'g>,
+    work: &ActivationWork,
+    how: &str,
+    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str),
+) {
+    let graph = editor.graph;
+    let own = graph.name(work.op).to_owned();
+    let scope = work.op.scope;
+    if work.kind == QuantType::Input {
+        let Some(from) = work.inputs.first().map(|input| editor.reads(work.op, *input)) else { return };
+        let reference = editor.already_made(scope, &from, how).unwrap_or_else(|| {
+            let name = editor.unique(scope, &format!("{own}/input_quant"));
+            put(editor, work, how, (&name, &from, &from), make)
+        });
+        for input in &work.inputs {
+            editor.reroute(work.op, *input, reference.clone());
+        }
+        return;
+    }
+    let (edges, _) = crate::sites::output_edges(graph, work.op);
+    let in_function = matches!(editor.scope_kind(scope), ScopeKind::Function { .. });
+    if crate::sites::leaves_graph(graph, work.op, &edges) {
+        let from = editor.rename_to_float(work.op);
+        put(editor, work, how, (&own, &from, &from), make);
+        return;
+    }
+    let from =
+        if in_function { crate::plan::edge_text(graph, work.op).unwrap_or_else(|| own.clone()) } else { own.clone() };
+    let name = editor.unique(scope, &format!("{own}/output_quant"));
+    let result = put(editor, work, how, (&name, &from, &own), make);
+    editor.return_instead(scope, &from, &result);
+    for (reader, input) in edges {
+        editor.reroute(reader, input, result.clone());
+    }
+}
+
+/// Make the nodes of an activation and put them behind its op; `(base, from, anchor)`: the last one's name, what they read, and
+/// something in the same frame.
+fn put<'g>(
+    editor: &mut Editor<'g>,
+    work: &ActivationWork,
+    how: &str,
+    (base, from, anchor): (&str, &str, &str),
+    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str),
+) -> String {
+    let mut maker = Maker::new(editor, work.op, base, anchor);
+    make(editor, &mut maker, from);
+    let (nodes, result, _) = maker.done();
+    editor.insert(work.op, nodes);
+    editor.remember(work.op.scope, from, how, &result);
+    result
+}
