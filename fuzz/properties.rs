@@ -87,11 +87,10 @@ pub(crate) fn plan_apply(bytes: &[u8]) {
     for config in CONFIGS.iter() {
         for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
             let Some((result, _)) = quantize(&binary, config, emit) else { continue };
-            let written = Graph::from_bytes(result).expect("what was written can be opened");
-            let plan = written.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() });
-            let plan = plan.expect("what was written can be planned");
-            let left: Vec<_> = plan.quantized().collect();
-            assert!(left.is_empty(), "{} {emit}: a second run found something to do: {left:?}", config.quantizer);
+            // A plan does not read values, so it may name weights that are all zero; applying it leaves them as they are.
+            let (again, _) =
+                quantize(&result, config, emit).expect("what was written can be opened, planned and quantized");
+            assert!(again == result, "{} {emit}: a second run changed something", config.quantizer);
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod inspection;
 pub mod kernels;
 mod layout;
 pub mod metrics;
+pub mod nni;
 pub mod plan;
 pub mod quantizers;
 pub mod range;

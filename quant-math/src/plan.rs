@@ -7,7 +7,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigList;
+use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
 use crate::ranges::Ranges;
 
@@ -262,6 +262,36 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan from its sites, with what a user should know: keys of the config without effect, what of it matches none of `ops`,
+    /// `about_model`, and that DoReFa hurts a model which is not going to be trained with it.
+    ///
+    /// # Errors
+    /// With [`PlanOptions::strict`], the reasons of what matches nothing.
+    pub fn new(
+        config: &ConfigList,
+        options: &PlanOptions<'_>,
+        sites: Vec<Site>,
+        ops: &[OpFacts<'_>],
+        about_model: Vec<Reason>,
+    ) -> Result<Self, Vec<Reason>> {
+        let emit = options.emit_for(config);
+        let mut warnings = config.warnings();
+        let unmatched = config.unmatched(ops);
+        if options.strict && !unmatched.is_empty() {
+            return Err(unmatched);
+        }
+        warnings.extend(unmatched);
+        warnings.extend(about_model);
+        let rescales = config.quantizer == Quantizer::DoReFa && emit != Emit::Training;
+        if rescales && sites.iter().any(|site| site.settings().is_some()) {
+            warnings.push(Reason::new(
+                "dorefa-rescales",
+                "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
+            ));
+        }
+        Ok(Self { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites, warnings })
+    }
+
     /// The sites that are to be quantized.
     pub fn quantized(&self) -> impl Iterator<Item = &Site> {
         self.sites.iter().filter(|site| site.settings().is_some())

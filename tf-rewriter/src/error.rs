@@ -206,13 +206,8 @@ pub enum Error {
         reasons: Vec<quant_math::plan::Reason>,
     },
     /// A config for another quantizer.
-    #[error("the config_list is for {found}, expected {expected}")]
-    Quantizer {
-        /// The config's quantizer.
-        found: quant_math::Quantizer,
-        /// The one that was called.
-        expected: quant_math::Quantizer,
-    },
+    #[error(transparent)]
+    Quantizer(#[from] quant_math::nni::WrongQuantizer),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -260,7 +255,7 @@ impl Error {
             Self::Ranges { .. } => "E0503",
             Self::Plan { .. } => "E0504",
             Self::NoSuchNode { .. } => "E0505",
-            Self::Quantizer { .. } => "E0506",
+            Self::Quantizer(_) => "E0506",
             Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "E0601",
         }
@@ -289,7 +284,7 @@ impl Error {
             Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
-            Self::Io { .. } | Self::Quantizer { .. } | Self::Tensor { .. } | Self::Text { .. } => None,
+            Self::Io { .. } | Self::Quantizer(_) | Self::Tensor { .. } | Self::Text { .. } => None,
         }
     }
 

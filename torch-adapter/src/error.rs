@@ -143,14 +143,9 @@ pub enum Error {
         /// One reason per part.
         reasons: Vec<quant_math::plan::Reason>,
     },
-    /// A config of one quantizer given to another.
-    #[error("the config is for the {found} quantizer, expected one for the {expected} quantizer")]
-    Quantizer {
-        /// The config's.
-        found: quant_math::Quantizer,
-        /// The caller's.
-        expected: quant_math::Quantizer,
-    },
+    /// A config for another quantizer.
+    #[error(transparent)]
+    Quantizer(#[from] quant_math::nni::WrongQuantizer),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this model: {message}")]
     Plan {
@@ -201,7 +196,7 @@ impl Error {
             Self::Plan { .. } => "T0504",
             Self::Gradient => "T0505",
             Self::NotTraining => "T0507",
-            Self::Quantizer { .. } => "T0506",
+            Self::Quantizer(_) => "T0506",
             Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "T0601",
             Self::Math { source, .. } => source.code(),
@@ -236,7 +231,7 @@ impl Error {
             Self::Verify { .. } => {
                 Some("this is a defect of torch-adapter: please report it with the command and, if you may, the model".into())
             }
-            Self::Io { .. } | Self::Quantizer { .. } | Self::Unmatched { .. } => None,
+            Self::Io { .. } | Self::Quantizer(_) | Self::Unmatched { .. } => None,
         }
     }
 

@@ -1,128 +1,38 @@
-//! NNI's own calls, over plan and apply.
+//! NNI's own calls for this adapter's models.
 
 use quant_math::config::ConfigList;
+use quant_math::nni::{self, Compress};
 use quant_math::plan::PlanOptions;
-use quant_math::ranges::Ranges;
-use quant_math::{Emit, Quantizer};
 
 use crate::emit::Compressed;
 use crate::error::Error;
 use crate::model::Model;
 
-/// What all quantizers hold.
-#[derive(Debug)]
-struct Call {
-    model: Model,
-    config_list: ConfigList,
-    emit: Option<Emit>,
-    ranges: Option<Ranges>,
-}
+/// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
+///
+/// ```no_run
+/// use torch_adapter::{Model, NaiveQuantizer};
+///
+/// # fn main() -> Result<(), torch_adapter::Error> {
+/// let report = NaiveQuantizer::new(Model::open("model.pt")?).compress()?.write_to("quantized.pt")?;
+/// println!("{} bytes", report.bytes_after);
+/// # Ok(())
+/// # }
+/// ```
+pub type NaiveQuantizer = nni::NaiveQuantizer<Model>;
 
-impl Call {
-    fn new(model: Model, config_list: &ConfigList, expected: Quantizer) -> Result<Self, Error> {
-        let found = config_list.quantizer;
-        if found != expected {
-            return Err(Error::Quantizer { found, expected });
-        }
-        Ok(Self { model, config_list: config_list.clone(), emit: None, ranges: None })
-    }
+/// NNI's `QAT_Quantizer`: weights and activations after Jacob et al. 2018.
+pub type QatQuantizer = nni::QatQuantizer<Model>;
 
-    fn compress(self) -> Result<Compressed, Error> {
-        let options = PlanOptions { emit: self.emit, ranges: self.ranges.as_ref(), strict: false };
-        let plan = self.model.plan(&self.config_list, options)?;
-        self.model.apply(&plan, self.ranges.as_ref())
-    }
-}
+/// NNI's `DoReFaQuantizer`: weights and activations after Zhou et al. 2016.
+pub type DoReFaQuantizer = nni::DoReFaQuantizer<Model>;
 
-macro_rules! quantizer {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $name(Call);
+impl Compress for Model {
+    type Compressed = Compressed;
+    type Error = Error;
 
-        impl $name {
-            /// Choose the form of the output.
-            #[must_use]
-            pub fn emit(mut self, emit: Emit) -> Self {
-                self.0.emit = Some(emit);
-                self
-            }
-
-            /// Plan and apply.
-            ///
-            /// # Errors
-            /// As [`Model::plan`] and [`Model::apply`].
-            pub fn compress(self) -> Result<Compressed, Error> {
-                self.0.compress()
-            }
-        }
-    };
-}
-
-quantizer! {
-    /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
-    ///
-    /// ```no_run
-    /// use torch_adapter::{Model, NaiveQuantizer};
-    ///
-    /// # fn main() -> Result<(), torch_adapter::Error> {
-    /// let report = NaiveQuantizer::new(Model::open("model.pt")?).compress()?.write_to("quantized.pt")?;
-    /// println!("{} bytes", report.bytes_after);
-    /// # Ok(())
-    /// # }
-    /// ```
-    NaiveQuantizer
-}
-
-quantizer! {
-    /// NNI's `QAT_Quantizer`: weights and activations after Jacob et al. 2018.
-    QatQuantizer
-}
-
-quantizer! {
-    /// NNI's `DoReFaQuantizer`: weights and activations after Zhou et al. 2016.
-    DoReFaQuantizer
-}
-
-impl NaiveQuantizer {
-    /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
-    pub fn new(model: Model) -> Self {
-        let config_list = ConfigList::default_for(Quantizer::Naive);
-        Self(Call { model, config_list, emit: None, ranges: None })
-    }
-
-    /// Quantize what a `config_list` selects.
-    ///
-    /// # Errors
-    /// [`Error::Quantizer`] for a config of another quantizer.
-    pub fn with_config(model: Model, config_list: &ConfigList) -> Result<Self, Error> {
-        Call::new(model, config_list, Quantizer::Naive).map(Self)
-    }
-}
-
-impl QatQuantizer {
-    /// Quantize what a `config_list` selects.
-    ///
-    /// # Errors
-    /// [`Error::Quantizer`] for a config of another quantizer.
-    pub fn new(model: Model, config_list: &ConfigList) -> Result<Self, Error> {
-        Call::new(model, config_list, Quantizer::Qat).map(Self)
-    }
-
-    /// Measured activation ranges, which `inference` needs for inputs and outputs.
-    #[must_use]
-    pub fn ranges(mut self, ranges: Ranges) -> Self {
-        self.0.ranges = Some(ranges);
-        self
-    }
-}
-
-impl DoReFaQuantizer {
-    /// Quantize what a `config_list` selects.
-    ///
-    /// # Errors
-    /// [`Error::Quantizer`] for a config of another quantizer.
-    pub fn new(model: Model, config_list: &ConfigList) -> Result<Self, Error> {
-        Call::new(model, config_list, Quantizer::DoReFa).map(Self)
+    fn compress(self, config_list: &ConfigList, options: PlanOptions<'_>) -> Result<Compressed, Error> {
+        let plan = self.plan(config_list, options)?;
+        self.apply(&plan, options.ranges)
     }
 }

@@ -58,7 +58,7 @@ impl Graph {
     }
 
     /// Every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
-    fn check_constants(&self) -> Result<(), Error> {
+    pub(super) fn check_constants(&self) -> Result<(), Error> {
         let nodes: Vec<NodeId> = self.all_nodes().collect();
         match nodes.par_iter().find_map_first(|id| self.constant(*id).err()) {
             Some(error) => Err(error),

@@ -31,12 +31,5 @@ pub(super) fn verify_text(path: &Path, expected_len: u64) -> Result<(), Error> {
 }
 
 fn check(written: &Graph) -> Result<(), Error> {
-    let wrong = |message: String| Error::Verify { message };
-    for (scope, nodes) in (0u32..).zip(&written.index().scopes) {
-        for (node, _) in (0u32..).zip(&nodes.nodes) {
-            let id = crate::index::NodeId { scope, node };
-            written.constant(id).map_err(|error| wrong(format!("`{}`: {error}", written.full_name(id))))?;
-        }
-    }
-    Ok(())
+    written.check_constants().map_err(|error| Error::Verify { message: error.to_string() })
 }

@@ -7,7 +7,7 @@ pub(crate) use activation::edge_text;
 pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PLAN_VERSION, PlanOptions, Reason, Settings, Site};
+use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
@@ -51,19 +51,7 @@ impl Graph {
             });
         }
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
-        let mut warnings = config.warnings();
-        let unmatched = config.unmatched(&facts);
-        if options.strict && !unmatched.is_empty() {
-            return Err(Error::Unmatched { reasons: unmatched });
-        }
-        warnings.extend(unmatched);
-        if config.quantizer == Quantizer::DoReFa && planner.sites.iter().any(|s| s.settings().is_some()) {
-            warnings.push(Reason::new(
-                "dorefa-rescales",
-                "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
-            ));
-        }
-        Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites: planner.sites, warnings })
+        Plan::new(config, &options, planner.sites, &facts, Vec::new()).map_err(|reasons| Error::Unmatched { reasons })
     }
 }
 

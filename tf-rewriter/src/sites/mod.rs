@@ -54,7 +54,9 @@ pub(crate) fn reads_constant(graph: &Graph, id: NodeId) -> bool {
         }
         let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
         let known = open.len();
-        for input in scope.inputs(node) {
+        // What a tensor is reshaped or permuted by does not make it an activation.
+        let inputs = if matches!(op, b"Reshape" | b"Transpose") { 1 } else { usize::MAX };
+        for input in scope.inputs(node).iter().take(inputs) {
             match input.target {
                 Target::Data { node, .. } => open.push(NodeId { scope: id.scope, node }),
                 Target::Argument => return false,

@@ -6,7 +6,7 @@ mod weight;
 use std::collections::BTreeMap;
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PLAN_VERSION, PlanOptions, Reason, Settings, Site};
+use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
@@ -40,23 +40,8 @@ impl Model {
             return Err(Error::MissingRanges { sites: planner.missing });
         }
         let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
-        let mut warnings = config.warnings();
-        let unmatched = config.unmatched(&facts);
-        if options.strict && !unmatched.is_empty() {
-            return Err(Error::Unmatched { reasons: unmatched });
-        }
-        warnings.extend(unmatched);
-        warnings.extend(self.warnings(emit));
-        if config.quantizer == Quantizer::DoReFa
-            && emit != Emit::Training
-            && sites.iter().any(|s| s.settings().is_some())
-        {
-            warnings.push(Reason::new(
-                "dorefa-rescales",
-                "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
-            ));
-        }
-        Ok(Plan { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites, warnings })
+        let about_model = self.warnings(emit);
+        Plan::new(config, &options, sites, &facts, about_model).map_err(|reasons| Error::Unmatched { reasons })
     }
 }
 

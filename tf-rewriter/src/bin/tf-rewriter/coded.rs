@@ -19,7 +19,7 @@ pub(crate) fn failure(error: Error) -> Failure {
         _ => {}
     }
     match innermost(&error) {
-        Error::Emit { .. } | Error::MissingRanges { .. } | Error::Unmatched { .. } | Error::Quantizer { .. } => {
+        Error::Emit { .. } | Error::MissingRanges { .. } | Error::Unmatched { .. } | Error::Quantizer(_) => {
             Failure::usage(diagnostic)
         }
         _ => Failure::failed(diagnostic),

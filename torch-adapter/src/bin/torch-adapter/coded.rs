@@ -21,7 +21,7 @@ pub(crate) fn failure(error: Error) -> Failure {
         | Error::Gradient
         | Error::MissingRanges { .. }
         | Error::Unmatched { .. }
-        | Error::Quantizer { .. } => Failure::usage(diagnostic),
+        | Error::Quantizer(_) => Failure::usage(diagnostic),
         _ => Failure::failed(diagnostic),
     }
 }

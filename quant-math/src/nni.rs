@@ -1,0 +1,171 @@
+//! NNI's own calls, `Quantizer(model, config_list).compress()`, over any model that an adapter can plan and apply on.
+//!
+//! The adapters name these types for their models: `tf_rewriter::QatQuantizer`, `torch_adapter::QatQuantizer`, ….
+
+use crate::config::ConfigList;
+use crate::plan::{Emit, PlanOptions, Quantizer};
+use crate::ranges::Ranges;
+
+/// A model of an adapter.
+pub trait Compress: Sized {
+    /// The quantized model, ready to be written.
+    type Compressed;
+    /// The adapter's error.
+    type Error: From<WrongQuantizer>;
+
+    /// Plan and apply.
+    ///
+    /// # Errors
+    /// Those of the adapter's `plan` and `apply`.
+    fn compress(self, config_list: &ConfigList, options: PlanOptions<'_>) -> Result<Self::Compressed, Self::Error>;
+}
+
+/// A config of one quantizer given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the config_list is for {found}, expected {expected}")]
+pub struct WrongQuantizer {
+    /// The config's quantizer.
+    pub found: Quantizer,
+    /// The one that was called.
+    pub expected: Quantizer,
+}
+
+/// What all quantizers hold.
+#[derive(Debug)]
+struct Call<M> {
+    model: M,
+    config_list: ConfigList,
+    emit: Option<Emit>,
+    ranges: Option<Ranges>,
+}
+
+impl<M: Compress> Call<M> {
+    fn new(model: M, config_list: &ConfigList, expected: Quantizer) -> Result<Self, M::Error> {
+        let found = config_list.quantizer;
+        if found != expected {
+            return Err(WrongQuantizer { found, expected }.into());
+        }
+        Ok(Self { model, config_list: config_list.clone(), emit: None, ranges: None })
+    }
+
+    fn compress(self) -> Result<M::Compressed, M::Error> {
+        let options = PlanOptions { emit: self.emit, ranges: self.ranges.as_ref(), strict: false };
+        self.model.compress(&self.config_list, options)
+    }
+}
+
+macro_rules! quantizer {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<M>(Call<M>);
+
+        impl<M: Compress> $name<M> {
+            /// Choose the form of the output.
+            #[must_use]
+            pub fn emit(mut self, emit: Emit) -> Self {
+                self.0.emit = Some(emit);
+                self
+            }
+
+            /// Plan and apply.
+            ///
+            /// # Errors
+            /// Those of the adapter's `plan` and `apply`.
+            pub fn compress(self) -> Result<M::Compressed, M::Error> {
+                self.0.compress()
+            }
+        }
+    };
+}
+
+quantizer! {
+    /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
+    NaiveQuantizer
+}
+
+quantizer! {
+    /// NNI's `QAT_Quantizer`: weights and activations after Jacob et al. 2018.
+    QatQuantizer
+}
+
+quantizer! {
+    /// NNI's `DoReFaQuantizer`: weights and activations after Zhou et al. 2016.
+    DoReFaQuantizer
+}
+
+impl<M: Compress> NaiveQuantizer<M> {
+    /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
+    pub fn new(model: M) -> Self {
+        let config_list = ConfigList::default_for(Quantizer::Naive);
+        Self(Call { model, config_list, emit: None, ranges: None })
+    }
+
+    /// Quantize what a `config_list` selects.
+    ///
+    /// # Errors
+    /// [`WrongQuantizer`] for a config of another quantizer.
+    pub fn with_config(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model, config_list, Quantizer::Naive).map(Self)
+    }
+}
+
+impl<M: Compress> QatQuantizer<M> {
+    /// Quantize what a `config_list` selects.
+    ///
+    /// # Errors
+    /// [`WrongQuantizer`] for a config of another quantizer.
+    pub fn new(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model, config_list, Quantizer::Qat).map(Self)
+    }
+
+    /// Measured activation ranges, which `inference` needs for inputs and outputs.
+    #[must_use]
+    pub fn ranges(mut self, ranges: Ranges) -> Self {
+        self.0.ranges = Some(ranges);
+        self
+    }
+}
+
+impl<M: Compress> DoReFaQuantizer<M> {
+    /// Quantize what a `config_list` selects.
+    ///
+    /// # Errors
+    /// [`WrongQuantizer`] for a config of another quantizer.
+    pub fn new(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model, config_list, Quantizer::DoReFa).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that tells what it was asked for.
+    #[derive(Debug)]
+    struct Told;
+
+    impl Compress for Told {
+        type Compressed = (Quantizer, Emit, bool);
+        type Error = WrongQuantizer;
+
+        fn compress(self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Self::Compressed, WrongQuantizer> {
+            Ok((config.quantizer, options.emit_for(config), options.ranges.is_some()))
+        }
+    }
+
+    #[test]
+    fn a_call_is_a_plan_with_its_config_and_form() {
+        assert_eq!(NaiveQuantizer::new(Told).compress(), Ok((Quantizer::Naive, Emit::Baked, false)));
+        let dorefa = ConfigList::default_for(Quantizer::DoReFa);
+        let call = DoReFaQuantizer::new(Told, &dorefa).unwrap().emit(Emit::Packed);
+        assert_eq!(call.compress(), Ok((Quantizer::DoReFa, Emit::Packed, false)));
+    }
+
+    #[test]
+    fn a_config_of_another_quantizer_is_refused() {
+        let error = QatQuantizer::new(Told, &ConfigList::default_for(Quantizer::DoReFa)).unwrap_err();
+        assert_eq!(error, WrongQuantizer { found: Quantizer::DoReFa, expected: Quantizer::Qat });
+        assert_eq!(error.to_string(), "the config_list is for dorefa, expected qat");
+    }
+}
