@@ -69,7 +69,7 @@ impl Planner<'_> {
             self.already(op.id)?
         } else if in_function && op.kind.starts_with("FusedBatchNorm") {
             skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
-        } else if sites::reads_constant(self.graph, op.id) {
+        } else if sites::is_parameter(self.graph, op.id, false) {
             skip("constant-output", "it is computed from constants alone: a parameter, no activation")
         } else if other_outputs && leaves {
             skip("many-outputs", "it is an output of the graph and has more than one output itself")
@@ -127,7 +127,7 @@ impl Planner<'_> {
     /// Whether what `input` of `op` reads is made from constants.
     fn is_parameter(&self, op: NodeId, input: usize) -> bool {
         match self.graph.input(op, input).map(|i| i.target) {
-            Some(Target::Data { node, .. }) => sites::reads_constant(self.graph, NodeId { scope: op.scope, node }),
+            Some(Target::Data { node, .. }) => sites::is_parameter(self.graph, NodeId { scope: op.scope, node }, false),
             _ => false,
         }
     }

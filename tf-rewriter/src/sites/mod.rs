@@ -18,7 +18,7 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
         match trace(graph, op, input)? {
             found @ (Traced::Weight(_) | Traced::Variable(_)) => return Ok(Some((input, found))),
             // The weight, quantized before; a product of two constants has another one on its other side.
-            Traced::Quantized(id) if reads_constant(graph, id) => return Ok(Some((input, Traced::Quantized(id)))),
+            Traced::Quantized(id) if is_parameter(graph, id, false) => return Ok(Some((input, Traced::Quantized(id)))),
             // A matrix product may read one quantized activation and one quantized weight: the preferred side is reported. An
             // argument of a function is taken for a weight on that side alone.
             found @ Traced::Quantized(_) if quantized.is_none() => quantized = Some((input, found)),
@@ -26,15 +26,20 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
             _ => {}
         }
     }
-    // A quantized activation is no sign of a weight, except where an op has no other input for one.
+    // A quantized activation is no sign of a weight. What is made from a function's arguments can be either: it is taken for a
+    // weight where an op has no other input for one.
     Ok(match quantized {
-        Some((input, Traced::Quantized(id))) => info.weights.len().eq(&1).then_some((input, Traced::Quantized(id))),
+        Some((input, Traced::Quantized(id))) => {
+            let alone = info.weights.len() == 1 && is_parameter(graph, id, true);
+            alone.then_some((input, Traced::Quantized(id)))
+        }
         other => other,
     })
 }
 
-/// Whether a node's value is made from constants and variables alone: a parameter, computed or not, and no activation.
-pub(crate) fn reads_constant(graph: &Graph, id: NodeId) -> bool {
+/// Whether a node's value is made from constants and variables (and a function's `arguments`) alone: a parameter, computed or not,
+/// and no activation.
+pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
     // Our longest chain, DoReFa's, has a dozen nodes; what is larger is no weight's.
     const CHAIN: usize = 64;
     let Some(scope) = graph.index().scope(id.scope) else { return false };
@@ -53,18 +58,22 @@ pub(crate) fn reads_constant(graph: &Graph, id: NodeId) -> bool {
             continue;
         }
         let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
-        let known = open.len();
+        let mut has_inputs = false;
         // What a tensor is reshaped or permuted by does not make it an activation.
         let inputs = if matches!(op, b"Reshape" | b"Transpose") { 1 } else { usize::MAX };
         for input in scope.inputs(node).iter().take(inputs) {
             match input.target {
-                Target::Data { node, .. } => open.push(NodeId { scope: id.scope, node }),
+                Target::Data { node, .. } => {
+                    open.push(NodeId { scope: id.scope, node });
+                    has_inputs = true;
+                }
+                Target::Argument if arguments => has_inputs = true,
                 Target::Argument => return false,
                 Target::Control { .. } => {}
             }
         }
         // A placeholder.
-        if open.len() == known {
+        if !has_inputs {
             return false;
         }
     }
