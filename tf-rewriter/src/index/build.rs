@@ -148,6 +148,16 @@ impl Scope {
                 at: Box::new(At { node: None, index: Some(self.nodes.len()), offset: Some(field.span.start as u64) }),
             });
         }
+        // Both would make an edge mean something else.
+        let text = name.of(bytes);
+        if text.starts_with(b"^") || text.contains(&b':') {
+            return Err(Error::Wire {
+                what: "NodeDef.name".into(),
+                found: format!("`{}`", name.text(bytes)).into(),
+                expected: "a name without `:` that does not begin with `^`".into(),
+                at: Box::new(At { node: None, index: Some(self.nodes.len()), offset: Some(name_field.start() as u64) }),
+            });
+        }
         let input_count = count(self.inputs.len()) - first_input;
         self.nodes.push(Node {
             field: field.span.clone().into(),
@@ -289,6 +299,15 @@ mod tests {
             let error = open(dangling).unwrap_err();
             assert_eq!(error.code(), "E0203", "{dangling}: {error}");
             assert!(error.to_string().contains("f::ret(out)"), "{error}");
+        }
+    }
+    #[test]
+    fn a_name_is_no_edge() {
+        for name in ["^a", "a:0"] {
+            let text = format!(r#"node {{ name: "{name}" op: "NoOp" }}"#);
+            let error = Graph::from_bytes(crate::text::parse(text.as_bytes()).unwrap()).unwrap_err();
+            assert_eq!(error.code(), "E0201", "{name}: {error}");
+            assert!(error.to_string().contains(name), "{error}");
         }
     }
 }
