@@ -1,23 +1,26 @@
 //! Calls of torch's fake-quantization ops with constants.
 
-use quant_math::weights::AffineMap;
 use quant_math::{Affine, DType, Grid};
 
 use super::editor::Wrap;
 use super::value::{NewTensor, scalar_code};
 
 /// A weight, per tensor or per channel.
-pub(super) fn weight(map: &AffineMap, dtype: DType, axis: Option<usize>) -> Wrap {
-    match (map.channels(), axis) {
-        ([affine], None) => per_tensor(*affine, Some(dtype)),
+pub(super) fn weight(channels: &[Affine], dtype: DType, axis: Option<usize>) -> Wrap {
+    match (channels, axis) {
+        ([affine], None) => per_tensor(*affine, weight_ends(affine.grid()), Some(dtype)),
         (channels, axis) => per_channel(channels, axis.unwrap_or(0), dtype),
     }
 }
 
-/// One scale. `dtype` is the element type where it is known; the op computes in float32.
-pub(super) fn per_tensor(affine: Affine, dtype: Option<DType>) -> Wrap {
+/// An activation: one scale. `dtype` is the element type where it is known; the op computes in float32.
+pub(super) fn activation(affine: Affine, dtype: Option<DType>) -> Wrap {
+    let grid = affine.grid();
+    per_tensor(affine, (grid.quant_min(), grid.quant_max()), dtype)
+}
+
+fn per_tensor(affine: Affine, (low, high): (i32, i32), dtype: Option<DType>) -> Wrap {
     let (before, after) = conversions(dtype);
-    let (low, high) = ends(affine.grid());
     Wrap::Call {
         before: format!("{}torch.fake_quantize_per_tensor_affine({}", before.0, before.1),
         after: format!("{}, {}, {}, {low}, {high}){}", after.0, number(affine.scale()), affine.zero_point(), after.1),
@@ -26,9 +29,9 @@ pub(super) fn per_tensor(affine: Affine, dtype: Option<DType>) -> Wrap {
 }
 
 /// One scale per index of `axis`.
-pub(super) fn per_channel(channels: &[Affine], axis: usize, dtype: DType) -> Wrap {
+fn per_channel(channels: &[Affine], axis: usize, dtype: DType) -> Wrap {
     let (before, after) = conversions(Some(dtype));
-    let (low, high) = channels.first().map_or((0, 0), |affine| ends(affine.grid()));
+    let (low, high) = channels.first().map_or((0, 0), |affine| weight_ends(affine.grid()));
     let scales: Vec<f32> = channels.iter().map(|affine| affine.scale()).collect();
     let zero_points: Vec<i32> = channels.iter().map(|affine| affine.zero_point()).collect();
     let shape = vec![channels.len() as u64];
@@ -42,9 +45,9 @@ pub(super) fn per_channel(channels: &[Affine], axis: usize, dtype: DType) -> Wra
     }
 }
 
-/// The ends of the grid as the op is told. The narrow grid of 8 bits becomes the whole one, which ONNX knows; its lowest code is never reached,
-/// because the scale maps the largest absolute value to the highest code.
-pub(super) fn ends(grid: Grid) -> (i32, i32) {
+/// The ends of a weight's grid as the op is told. The narrow grid of 8 bits becomes the whole one, which ONNX knows; its lowest code is never
+/// reached, because the scale maps the largest absolute value to the highest code. An activation can lie beyond its range and would reach it.
+pub(super) fn weight_ends(grid: Grid) -> (i32, i32) {
     match (grid.quant_min(), grid.quant_max()) {
         (-127, 127) => (-128, 127),
         ends => ends,
@@ -79,7 +82,7 @@ mod tests {
     #[test]
     fn half_weights_are_computed_in_float32() {
         let affine = Affine::from_parts(0.5, 0, Grid::signed_narrow(8).unwrap()).unwrap();
-        let Wrap::Call { before, after, .. } = per_tensor(affine, Some(DType::F16)) else { unreachable!() };
+        let Wrap::Call { before, after, .. } = weight(&[affine], DType::F16, None) else { unreachable!() };
         assert_eq!(before, "torch.to(torch.fake_quantize_per_tensor_affine(torch.to(");
         assert_eq!(after, ", 6), 0.5, 0, -128, 127), 5)");
     }

@@ -148,7 +148,7 @@ impl Freezer<'_> {
             if let Some(fate) = self.fates.get_mut(position) {
                 fate.scale = Some((affine.scale(), affine.scale()));
             }
-            return Ok(fake_quant::per_tensor(affine, self.model.float_type()));
+            return Ok(fake_quant::activation(affine, self.model.float_type()));
         };
         let stored = &weight.stored;
         let axis = settings.channel_axis;
@@ -159,10 +159,7 @@ impl Freezer<'_> {
         let ranges = observe_ranges(layout, &data).map_err(math)?;
         let channels: Vec<Affine> =
             ranges.into_iter().map(|range| parameters(settings, range)).collect::<Result<_, _>>().map_err(math)?;
-        Ok(match (channels.as_slice(), axis) {
-            ([affine], None) => fake_quant::per_tensor(*affine, Some(stored.dtype)),
-            (channels, axis) => fake_quant::per_channel(channels, axis.unwrap_or(0), stored.dtype),
-        })
+        Ok(fake_quant::weight(&channels, stored.dtype, axis))
     }
 
     /// Put `wrap`, or nothing, in the place of every call of the quantizer.

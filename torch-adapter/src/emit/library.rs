@@ -280,14 +280,17 @@ impl Function {
 }
 
 /// Equation 9 of DoReFa-Net; rounding is straight-through, everything else is differentiated. All-zero weights stay.
+///
+/// TorchScript has gradient formulas of its own for tanh and for the division by a tensor, ulps away from those of eager PyTorch (seen in 1.13). It has none for
+/// the forms that write in place, so these have eager's gradients, bit for bit.
 const DOREFA_WEIGHT: &str = "def dorefa_weight(x: Tensor,
     levels: int) -> Tensor:
   real = torch.to(x, 6)
-  squashed = torch.tanh(real)
+  squashed = torch.tanh_(torch.clone(real))
   most = torch.max(torch.abs(squashed))
   some = torch.gt(most, 0)
   divisor = torch.mul(torch.where(some, most, torch.ones_like(most)), 2)
-  level = torch.mul(torch.add(torch.true_divide(squashed, divisor), 0.5), levels)
+  level = torch.mul(torch.add(torch.true_divide_(torch.clone(squashed), divisor), 0.5), levels)
   code = torch.add(level, torch.detach(torch.sub(torch.round(level), level)))
   quantized = torch.sub(torch.mul(torch.true_divide(code, levels), 2), 1)
   return torch.where(some, torch.type_as(quantized, x), x)

@@ -9,7 +9,7 @@ use quant_math::DType;
 /// `inference`: the op of the framework with the scales that the reference codes have.
 pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<Wrap> {
     match map {
-        WeightMap::Affine(map) => Some(fake_quant::weight(map, dtype, axis)),
+        WeightMap::Affine(map) => Some(fake_quant::weight(map.channels(), dtype, axis)),
         WeightMap::DoReFa { .. } | WeightMap::Sign { .. } | WeightMap::Unchanged => None,
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn inference_activation(
     } else {
         Affine::asymmetric(range, Grid::unsigned(settings.bits)?)?
     };
-    Ok((fake_quant::per_tensor(affine, dtype), affine.scale()))
+    Ok((fake_quant::activation(affine, dtype), affine.scale()))
 }
 
 /// `training`, weights.
@@ -39,7 +39,7 @@ pub(super) fn training_weight(settings: &Settings) -> Result<Wrap, MathError> {
         (false, true) => Class::WeightAffinePerChannel,
     };
     let mut values = vec![start];
-    values.extend(grid_values(settings)?);
+    values.extend(grid_values(settings, fake_quant::weight_ends)?);
     values.extend(axis);
     Ok(Wrap::Module { class, settings: values })
 }
@@ -49,17 +49,17 @@ pub(super) fn training_activation(settings: &Settings) -> Result<Wrap, MathError
     const DEFAULT_DECAY: f64 = 0.99;
     let class = if settings.symmetric { Class::RangeSymmetric } else { Class::RangeAffine };
     let mut values = vec![start(settings)];
-    values.extend(grid_values(settings)?);
+    values.extend(grid_values(settings, |grid| (grid.quant_min(), grid.quant_max()))?);
     values.push(NewValue::Float(1.0 - settings.ema_decay.unwrap_or(DEFAULT_DECAY)));
     Ok(Wrap::Module { class, settings: values })
 }
 
-/// `quant_min`, where the grid does not start at 0, and `quant_max`.
-fn grid_values(settings: &Settings) -> Result<Vec<NewValue>, MathError> {
+/// `quant_min`, where the grid does not start at 0, and `quant_max`; `ends` takes those of a symmetric grid.
+fn grid_values(settings: &Settings, ends: impl Fn(Grid) -> (i32, i32)) -> Result<Vec<NewValue>, MathError> {
     if !settings.symmetric {
         return Ok(vec![NewValue::Int(Grid::unsigned(settings.bits)?.quant_max().into())]);
     }
-    let (low, high) = fake_quant::ends(Grid::signed_narrow(settings.bits)?);
+    let (low, high) = ends(Grid::signed_narrow(settings.bits)?);
     Ok(vec![NewValue::Int(low.into()), NewValue::Int(high.into())])
 }
 
