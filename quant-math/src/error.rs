@@ -96,6 +96,31 @@ pub enum MathError {
         /// The decay.
         decay: f64,
     },
+    /// Calibration statistics of another kind than what is to be done with them.
+    #[error("the statistics are of kind {found}, expected {expected}")]
+    Statistics {
+        /// The kind that is there.
+        found: &'static str,
+        /// The kind that is needed.
+        expected: &'static str,
+    },
+    /// Moving averages that forget at different rates.
+    #[error("a moving average with decay {found} cannot join one with decay {expected}")]
+    OtherDecay {
+        /// Of the one that is to join.
+        found: f64,
+        /// Of the one that is there.
+        expected: f64,
+    },
+    /// Counts of a histogram that contradict each other.
+    #[error("a histogram contradicts itself: {message}")]
+    Counts {
+        /// What does not fit.
+        message: &'static str,
+    },
+    /// More elements than 64 bits count.
+    #[error("more than 2^64 elements or batches")]
+    CountOverflow,
     /// No integer codes of the asked size exist.
     #[error("values of {bits} bits have no integer codes of at most {expected} bits")]
     NoCodes {
@@ -123,6 +148,10 @@ impl MathError {
             Self::Parameters { .. } => "M0111",
             Self::Decay { .. } => "M0112",
             Self::NotDoReFa => "M0113",
+            Self::Statistics { .. } => "M0114",
+            Self::OtherDecay { .. } => "M0115",
+            Self::Counts { .. } => "M0116",
+            Self::CountOverflow => "M0117",
         }
     }
 

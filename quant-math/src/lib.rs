@@ -18,6 +18,7 @@ pub mod kernels;
 mod layout;
 pub mod metrics;
 pub mod nni;
+pub mod observers;
 pub mod plan;
 pub mod quantizers;
 pub mod range;
