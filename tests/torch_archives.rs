@@ -13,9 +13,9 @@ use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Observer, Site};
-use quant_math::ranges::{ModelId, Ranges, SiteRange};
+use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
 use quant_math::weights::fake_quant_view;
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType, Quantizer, Range};
 use serde_json::{Value, json};
 use torch_adapter::{Model, PlanOptions};
 
@@ -56,17 +56,13 @@ fn sources() -> Vec<PathBuf> {
 fn ranges(model: &Model, config: &ConfigList) -> Ranges {
     let training = PlanOptions { emit: Some(Emit::Training), ..PlanOptions::default() };
     let plan = model.plan(config, training).unwrap();
-    let range = |site: &Site| SiteRange {
-        site: site.op.clone(),
-        kind: site.kind,
-        tensor: site.tensor.clone(),
-        min: -3.0,
-        max: 3.0,
-    };
+    let range = Range::new(-3.0, 3.0).unwrap();
+    let range = |site: &Site| SiteRange::new(&site.op, site.kind, &site.tensor, range);
     Ranges {
-        version: 1,
+        version: RANGES_VERSION,
         framework: "torch 1.13.0".to_owned(),
         model: ModelId { file: "model.pt".to_owned(), fingerprint: model.fingerprint() },
+        config: None,
         observer: Observer::MinMax,
         samples: 1,
         ranges: plan.quantized().filter(|site| site.kind != QuantType::Weight).map(range).collect(),

@@ -52,4 +52,6 @@ pub use run::run;
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::terminal_width;
-pub use verbs::{Adapter, CompressArgs, DiffArgs, InspectArgs, PlanArgs, write_result};
+pub use verbs::{
+    Adapter, CompressArgs, DiffArgs, InspectArgs, MergeRangesArgs, PlanArgs, read_ranges, write_ranges, write_result,
+};

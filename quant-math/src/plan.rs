@@ -115,6 +115,18 @@ pub enum Observer {
     Mse,
 }
 
+impl fmt::Display for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MinMax => "minmax",
+            Self::Ema => "ema",
+            Self::Percentile => "percentile",
+            Self::Entropy => "entropy",
+            Self::Mse => "mse",
+        })
+    }
+}
+
 /// Everything that decides how one site is quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {

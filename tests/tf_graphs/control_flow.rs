@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Decision, Observer};
 use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType, Quantizer, Range};
 use tempfile::TempDir;
 use tf_rewriter::{Graph, PlanOptions};
 
@@ -94,11 +94,10 @@ fn ranges(graph: &Graph, config: &ConfigList, (min, max): (f32, f32)) -> Ranges 
         version: RANGES_VERSION,
         framework: String::new(),
         model: ModelId { file: String::new(), fingerprint: graph.fingerprint() },
+        config: None,
         observer: Observer::MinMax,
         samples: 1,
-        ranges: activations
-            .map(|site| SiteRange { site: site.op, kind: site.kind, tensor: site.tensor, min, max })
-            .collect(),
+        ranges: activations.map(|site| SiteRange::new(site.op, site.kind, site.tensor, Range { min, max })).collect(),
     }
 }
 

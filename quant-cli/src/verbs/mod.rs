@@ -4,6 +4,7 @@ mod compress;
 mod diff;
 mod inspect;
 mod plan;
+mod ranges;
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -25,6 +26,7 @@ pub use compress::{CompressArgs, write_result};
 pub use diff::DiffArgs;
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
+pub use ranges::{MergeRangesArgs, read_ranges, write_ranges};
 
 /// The model argument of a binary, and what its library does with such a model.
 pub trait Adapter: Args + Debug {

@@ -1,7 +1,7 @@
 //! `plan`: the dry run.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use quant_math::Plan;
@@ -9,8 +9,8 @@ use quant_math::plan::{PlanOptions, Reason};
 use quant_math::ranges::Ranges;
 
 use super::Adapter;
+use super::ranges::read_ranges;
 use crate::args::{GlobalArgs, QuantizeArgs};
-use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 use crate::summary::plan_table;
 
@@ -63,16 +63,4 @@ impl<M: Adapter> PlanArgs<M> {
         }
         Ok(out.finish()?)
     }
-}
-
-fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
-    const CODE: &str = "R0101";
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::failed(Diagnostic::error(CODE, "cannot read the ranges file").at(&shown).caused_by(&error))
-    })?;
-    Ranges::parse(&text).map_err(|error| {
-        let diagnostic = Diagnostic::error(CODE, format!("ranges file: {error}"));
-        Failure::failed(diagnostic.at(&shown).help("docs/ranges.md describes the format"))
-    })
 }

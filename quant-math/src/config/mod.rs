@@ -28,6 +28,7 @@
 mod checker;
 mod entry;
 mod error;
+mod fingerprint;
 mod nearest;
 pub mod op_types;
 mod pattern;

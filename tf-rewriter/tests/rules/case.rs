@@ -17,7 +17,7 @@
 use quant_math::config::ConfigList;
 use quant_math::plan::Observer;
 use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType, Quantizer, Range};
 use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
 
 /// A case, read.
@@ -59,13 +59,8 @@ impl Case {
         });
         let ranges = keys.iter().filter(|(key, _)| *key == "range").map(|(_, value)| {
             let [tensor, min, max] = value.split(' ').collect::<Vec<_>>()[..] else { panic!("no range: {value}") };
-            SiteRange {
-                site: String::new(),
-                kind: QuantType::Output,
-                tensor: tensor.to_owned(),
-                min: min.parse().unwrap(),
-                max: max.parse().unwrap(),
-            }
+            let range = Range::new(min.parse().unwrap(), max.parse().unwrap()).unwrap();
+            SiteRange::new("", QuantType::Output, tensor, range)
         });
         Self {
             bytes: text.as_bytes().to_vec(),
@@ -88,6 +83,7 @@ impl Case {
             version: RANGES_VERSION,
             framework: String::new(),
             model: ModelId { file: String::new(), fingerprint: graph.fingerprint() },
+            config: None,
             observer: Observer::MinMax,
             samples: 1,
             ranges: self.ranges.clone(),

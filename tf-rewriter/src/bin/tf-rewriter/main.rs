@@ -6,7 +6,9 @@ mod model;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, PlanArgs, SchemaArgs};
+use quant_cli::{
+    CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, MergeRangesArgs, PlanArgs, SchemaArgs,
+};
 
 use crate::model::ModelArgs;
 
@@ -30,6 +32,8 @@ enum Command {
     Compress(CompressArgs<ModelArgs>),
     /// What changed between two graphs, per tensor, in codes and in error
     Diff(DiffArgs),
+    /// Join the ranges files of parts of the data
+    MergeRanges(MergeRangesArgs),
     /// The JSON Schema of a config, or the table of op types
     Schema(SchemaArgs),
     /// Completions for a shell
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => args.run(&cli.global),
         Command::Compress(args) => args.run(&cli.global),
         Command::Diff(args) => args.run::<ModelArgs>(&cli.global),
+        Command::MergeRanges(args) => args.run(&cli.global),
         Command::Schema(args) => args.run(&cli.global),
         Command::Completions(args) => args.run(&cli.global, Cli::command()),
     })

@@ -1,0 +1,92 @@
+//! Reading and writing ranges files, and `merge-ranges`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use quant_math::plan::Observer;
+use quant_math::ranges::{Ranges, RangesError, SiteRange};
+
+use crate::args::{Destination, GlobalArgs, OutputArgs};
+use crate::diagnostic::Diagnostic;
+use crate::failure::Failure;
+use crate::size::count;
+
+/// Read a ranges file.
+///
+/// # Errors
+/// A file that cannot be read or is none.
+pub fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::failed(Diagnostic::error("R0101", "cannot read the ranges file").at(&shown).caused_by(&error))
+    })?;
+    Ranges::parse(&text).map_err(|error| failure(&error, shown))
+}
+
+/// Write a ranges file that is complete or absent.
+///
+/// # Errors
+/// A place that cannot be written.
+pub fn write_ranges(ranges: &Ranges, destination: &Destination) -> Result<(), Failure> {
+    let text = ranges.to_json().map_err(|error| failure(&error, String::new()))?;
+    match destination {
+        Destination::File(path) => Ok(crate::atomic::write(path, text.as_bytes())?),
+        Destination::Stdout => {
+            let mut out = crate::out::Out::stdout();
+            out.write_all(text.as_bytes())?;
+            Ok(out.finish()?)
+        }
+    }
+}
+
+fn failure(error: &RangesError, file: String) -> Failure {
+    let diagnostic = Diagnostic::error(error.code(), format!("ranges file: {error}"));
+    let diagnostic = if file.is_empty() { diagnostic } else { diagnostic.at(file) };
+    Failure::failed(match error.help() {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    })
+}
+
+/// Arguments of `merge-ranges`.
+#[derive(Debug, Args)]
+pub struct MergeRangesArgs {
+    /// Ranges files of one model and one config, each over samples that no other one has seen
+    #[arg(value_name = "RANGES", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl MergeRangesArgs {
+    /// Join the files, and say what came out.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or does not belong with the first one; an output that cannot be written.
+    pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        let destination = self.output.destination()?;
+        let parts = self.files.iter().map(|file| read_ranges(file)).collect::<Result<Vec<_>, _>>()?;
+        let files = parts.len();
+        let merged = Ranges::merge(parts).map_err(|error| {
+            let file = error.part().and_then(|part| self.files.get(part));
+            failure(&error, file.map_or_else(String::new, |file| file.display().to_string()))
+        })?;
+        let observer = |entry: &SiteRange| entry.calibration.as_ref().map_or(merged.observer, |c| c.observer);
+        if files > 1 && merged.ranges.iter().any(|entry| observer(entry) == Observer::Ema) {
+            let text = "a moving average depends on the order of the samples: this is the run over the files as they were listed";
+            global.tell([&Diagnostic::warning("R0201", text)]);
+        }
+        write_ranges(&merged, &destination)?;
+        let mut out = global.out_beside(&destination);
+        if global.json {
+            out.json(&serde_json::json!({
+                "files": files, "samples": merged.samples, "ranges": merged.ranges.len()
+            }))?;
+        } else {
+            let (ranges, from) = (count(merged.ranges.len(), "range"), count(files, "file"));
+            writeln!(out, "{ranges} over {} samples from {from}", merged.samples)?;
+        }
+        Ok(out.finish()?)
+    }
+}
