@@ -13,6 +13,7 @@ pub mod code;
 mod emit;
 pub mod error;
 mod expand;
+mod heap_reader;
 pub mod limits;
 mod mark;
 mod model;
@@ -20,6 +21,7 @@ pub mod pickle;
 mod plan;
 mod quantizers;
 pub mod sites;
+mod storable;
 mod survey;
 pub mod tensors;
 

@@ -1,6 +1,5 @@
 //! A TorchScript model, read and followed.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
@@ -11,12 +10,13 @@ use crate::archive::Archive;
 use crate::emit::library;
 use crate::error::{At, Error};
 use crate::expand;
+use crate::heap_reader::HeapReader;
 use crate::limits::Limits;
 use crate::mark::{self, Mark};
-use crate::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
-use crate::sites::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId, join};
-use crate::sites::{self, Origin, Program, Sites};
-use crate::tensors::{Dense, Irregular, Storage, Tensor, Tensors};
+use crate::pickle::{Pickle, Slot};
+use crate::sites::heap::{Heap, Item, ObjectId, TensorId};
+use crate::sites::{self, Program, Sites};
+use crate::tensors::{Dense, Storage, Tensor, Tensors};
 
 /// Which pickle a tensor stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,6 +253,12 @@ impl Model {
         flag(object).or_else(|| flag(self.heap.root?)).unwrap_or(false)
     }
 
+    /// Whether `torch.jit.freeze` made it, which takes the mode away.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let root = self.heap.root.and_then(|root| self.heap.object(root));
+        root.is_some_and(|root| root.attribute("training").is_none())
+    }
+
     pub(crate) fn tensors(&self, folder: Folder) -> &Tensors {
         match folder {
             Folder::Data => &self.data_tensors,
@@ -266,70 +272,6 @@ impl Model {
         let tensors = self.tensors(place.folder);
         let found = tensors.tensors().get(place.position)?;
         Some((place, found, tensors.storage(found)?))
-    }
-
-    /// Where a tensor's bytes are, or why they are no list of its elements.
-    pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
-        let gone = || Reason::new("dtype", "it is no float tensor");
-        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
-        let dtype = found.dtype().ok_or_else(gone)?;
-        let dense = found.dense().map_err(Irregular::reason)?;
-        let size = dtype.size() as u64;
-        let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
-        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
-    }
-
-    pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {
-        let (place, found, _) = self.tensor(tensor)?;
-        let span = found.dense().ok()?.span;
-        Some((place.folder, found.storage, span.start, span.end))
-    }
-
-    /// Why a tensor cannot be changed where it is stored.
-    pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
-        if let Err(reason) = self.stored(tensor) {
-            return Some(reason);
-        }
-        let (place, ..) = self.tensor(tensor)?;
-        let sharing = self.tensors(place.folder).sharing(place.position);
-        if !sharing.partial.is_empty() {
-            return Some(Reason::new("tensor-shared", "another tensor is a view of a part of its memory"));
-        }
-        if emit != Emit::Packed {
-            return None;
-        }
-        if !sharing.same.is_empty() {
-            return Some(Reason::new("tensor-shared", "another tensor is a view of its memory and would stay float"));
-        }
-        self.unpackable(tensor)
-    }
-
-    /// Why the code cannot be told to decode a tensor wherever it reads it.
-    fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
-        let wanted = Item::Tensor(tensor);
-        for object in &self.heap.objects {
-            for (name, item) in &object.attributes {
-                if matches!(item, Item::List(items) if items.contains(&wanted)) {
-                    let text = format!("the list `{}` holds it too", join(&object.path, name));
-                    return Some(Reason::new("tensor-in-list", text));
-                }
-            }
-        }
-        let reads = |origin: &Origin| match origin {
-            Origin::Attribute(object, name) => {
-                self.heap.object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
-            }
-            Origin::Constant(number) => self.heap.constants.get(*number) == Some(&wanted),
-            Origin::Element(..) => false,
-        };
-        if self.sites.reads.iter().any(|read| read.holder.is_none() && reads(&read.origin)) {
-            return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
-        }
-        let held = |(object, name): &&(ObjectId, String)| {
-            self.heap.object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
-        };
-        let written = self.sites.writes.iter().find(held);
-        written.map(|(_, name)| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
     }
 
     /// What a user should know about the model, whatever is done with it.
@@ -372,100 +314,4 @@ fn program(archive: &Archive) -> Result<Program, Error> {
         message: format!("found {}, expected {}", error.found, error.expected),
         at: At::within(record, error.offset),
     })
-}
-
-/// Turns pickles into a heap.
-#[derive(Default)]
-struct HeapReader {
-    heap: Heap,
-    slots: Vec<Slot>,
-    places: Vec<TensorPlace>,
-    objects: BTreeMap<Identity, ObjectId>,
-    tensors: BTreeMap<(Folder, Identity), TensorId>,
-    /// Objects whose attributes were not read yet.
-    open: VecDeque<(ObjectId, Slot)>,
-}
-
-impl HeapReader {
-    fn read(&mut self, data: &Pickle, constants: Option<&Pickle>) {
-        if let Item::Object(root) = self.item(data, Folder::Data, data.root(), 0) {
-            self.heap.root = Some(root);
-        }
-        while let Some((id, slot)) = self.open.pop_front() {
-            let Some(object) = data.object(slot) else { continue };
-            let attributes: Vec<(String, Item)> = object
-                .attributes()
-                .map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0)))
-                .collect();
-            if let Some(found) = self.heap.objects.get_mut(id.0) {
-                found.attributes = attributes;
-            }
-        }
-        if let Some(constants) = constants {
-            let items = constants.items(constants.root()).unwrap_or_default();
-            self.heap.constants = items.iter().map(|slot| self.item(constants, Folder::Constants, *slot, 0)).collect();
-        }
-    }
-
-    fn item(&mut self, pickle: &Pickle, folder: Folder, slot: Slot, depth: usize) -> Item {
-        match pickle.value(slot) {
-            Value::None => Item::None,
-            Value::Bool(value) => Item::Bool(value),
-            Value::Int(value) => Item::Int(value),
-            Value::Float(value) => Item::Float(value),
-            Value::Str(_) => pickle.str(slot).map_or(Item::Opaque, |text| Item::Str(text.to_owned())),
-            // Lists of lists take part in no call that can be quantized.
-            Value::Tuple(items) | Value::List(items) if depth == 0 => {
-                Item::List(items.iter().map(|slot| self.item(pickle, folder, *slot, 1)).collect())
-            }
-            Value::Object(_) if folder == Folder::Data => self.object(pickle, slot),
-            Value::Tensor(raw) => self.tensor(pickle, folder, slot, raw),
-            _ => Item::Opaque,
-        }
-    }
-
-    fn object(&mut self, pickle: &Pickle, slot: Slot) -> Item {
-        let (Some(object), Some(identity)) = (pickle.object(slot), slot.identity()) else { return Item::Opaque };
-        if let Some(known) = self.objects.get(&identity) {
-            return Item::Object(*known);
-        }
-        let id = ObjectId(self.heap.objects.len());
-        self.objects.insert(identity, id);
-        let class = object.class().to_owned();
-        self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new() });
-        self.slots.push(slot);
-        self.open.push_back((id, slot));
-        Item::Object(id)
-    }
-
-    fn tensor(&mut self, pickle: &Pickle, folder: Folder, slot: Slot, raw: &RawTensor) -> Item {
-        let Some(identity) = slot.identity() else { return Item::Opaque };
-        if let Some(known) = self.tensors.get(&(folder, identity)) {
-            return Item::Tensor(*known);
-        }
-        let Some(storage) = pickle.storages().get(raw.storage) else { return Item::Opaque };
-        let Some(position) = pickle.tensors().iter().position(|other| other.span == raw.span) else {
-            return Item::Opaque;
-        };
-        let id = TensorId(self.places.len());
-        self.tensors.insert((folder, identity), id);
-        let name = storage.kind.name();
-        self.heap.tensors.push(TensorFacts {
-            scalar: name.strip_suffix("Storage").unwrap_or(name).to_owned(),
-            dtype: dtype(storage.kind),
-            shape: raw.sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).collect(),
-        });
-        self.places.push(TensorPlace { folder, position, slot });
-        Item::Tensor(id)
-    }
-}
-
-fn dtype(kind: StorageType) -> Option<DType> {
-    match kind {
-        StorageType::Float => Some(DType::F32),
-        StorageType::Double => Some(DType::F64),
-        StorageType::Half => Some(DType::F16),
-        StorageType::BFloat16 => Some(DType::BF16),
-        _ => None,
-    }
 }

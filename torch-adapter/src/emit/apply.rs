@@ -13,7 +13,7 @@ use super::editor::{Editor, Wrap};
 use super::output::Output;
 use super::value::NewValue;
 use super::weights::{Observed, WeightSite, observe_all};
-use super::{dorefa, naive, packed, qat, stem};
+use super::{dorefa, naive, packed, qat, stem, thaw};
 use crate::error::Error;
 use crate::model::Model;
 use crate::sites::heap::ObjectId;
@@ -96,6 +96,7 @@ impl<'m> Applier<'m> {
             packed::pack(&mut self.editor, &mut self.output, observed.values(), &mut self.fates);
         }
         if self.emit == Emit::Training && !plan.is_empty() {
+            self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
             self.give_mode();
         }
         self.editor.close_lists()
@@ -104,7 +105,7 @@ impl<'m> Applier<'m> {
     /// A frozen model has no mode; what trains needs one.
     fn give_mode(&mut self) {
         let Some(root) = self.model.heap().root else { return };
-        if self.model.heap().object(root).is_some_and(|object| object.attribute("training").is_none()) {
+        if self.model.is_frozen() {
             let name = "training";
             if self.editor.unique(root, name) == name {
                 self.editor.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));

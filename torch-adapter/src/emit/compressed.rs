@@ -144,6 +144,11 @@ impl Compressed {
             let body = Body::Made { len: dense.len(), source: Some((from.clone(), span.clone())), fill };
             if archive.has(record) { edits.replace(*record, body) } else { edits.add(*record, body) }
         }
+        for (record, (from, span)) in &self.output.moved {
+            let len = span.end.saturating_sub(span.start);
+            let body = Body::Made { len, source: Some((from.clone(), span.clone())), fill: Box::new(copy) };
+            if archive.has(record) { edits.replace(record, body) } else { edits.add(record, body) }
+        }
         let bytes = write(archive, &edits, &mut &mut *out, progress)?;
         drop(edits);
         let streams = baked.iter().chain(codes.iter().map(|(_, stream)| stream));
@@ -186,4 +191,14 @@ impl Compressed {
         let bytes = bytes(self.model.archive(), stored)?;
         Ok(Some(measure(map, &LittleEndian::new(stored.dtype, &bytes))))
     }
+}
+
+/// What stands at byte `at` of `source`.
+#[expect(clippy::unnecessary_wraps, reason = "what fills a record may fail")]
+fn copy(source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    if let Some(part) = source.get(start..start.saturating_add(out.len())) {
+        out.copy_from_slice(part);
+    }
+    Ok(())
 }

@@ -22,6 +22,7 @@ mod qat;
 mod rewrite;
 mod stem;
 mod stream;
+mod thaw;
 mod value;
 mod verify;
 mod weights;

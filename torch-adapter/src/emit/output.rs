@@ -1,6 +1,7 @@
 //! The changes to an archive: texts, pickles, weights.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use quant_math::DType;
@@ -42,6 +43,8 @@ pub(super) struct Output {
     pub(super) baked: BTreeMap<StoreKey, Pending>,
     /// New records of codes.
     pub(super) codes: BTreeMap<String, Pending>,
+    /// New records that are a part of one of the input's.
+    pub(super) moved: BTreeMap<String, (String, Range<u64>)>,
     /// New values for slots of a pickle.
     pub(super) slots: Vec<(Folder, Slot, NewValue)>,
     /// New constants, in order.
@@ -67,6 +70,7 @@ impl Output {
             removed: BTreeSet::new(),
             baked: BTreeMap::new(),
             codes: BTreeMap::new(),
+            moved: BTreeMap::new(),
             slots: Vec::new(),
             constants: Vec::new(),
             removed_attributes: Vec::new(),

@@ -127,6 +127,7 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, weight: &Observed, deco
         strides: Some(found.strides.clone()),
         content: Content::Record(key),
         memo,
+        requires_grad: false,
     };
     let mut packed = Some(NewValue::Tensor(packed));
     for slot in slots {

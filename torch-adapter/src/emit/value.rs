@@ -26,11 +26,13 @@ pub(crate) struct NewTensor {
     pub(crate) content: Content,
     /// The memo position under which [`NewValue::Again`] finds it.
     pub(crate) memo: Option<u32>,
+    /// Whether training changes it.
+    pub(crate) requires_grad: bool,
 }
 
 impl NewTensor {
     fn new(kind: StorageType, shape: Vec<u64>, bytes: Vec<u8>) -> Self {
-        Self { kind, shape, strides: None, content: Content::Bytes(bytes), memo: None }
+        Self { kind, shape, strides: None, content: Content::Bytes(bytes), memo: None, requires_grad: false }
     }
 
     /// Bytes that are known here.
@@ -61,6 +63,7 @@ impl NewTensor {
 /// The value of a new attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum NewValue {
+    None,
     Bool(bool),
     Int(i64),
     Float(f64),
@@ -89,16 +92,17 @@ impl NewValue {
     /// Append to a pickle; tensors get records.
     pub(crate) fn write(self, out: &mut Fresh, records: &mut Records) {
         match self {
+            Self::None => drop(out.none()),
             Self::Bool(value) => drop(out.bool(value)),
             Self::Int(value) => drop(out.int(value)),
             Self::Float(value) => drop(out.float(value)),
             Self::Tensor(tensor) => {
-                let NewTensor { kind, shape, strides, content, memo } = tensor;
+                let NewTensor { kind, shape, strides, content, memo, requires_grad } = tensor;
                 let key = match content {
                     Content::Bytes(bytes) => records.add(bytes),
                     Content::Record(key) => key,
                 };
-                out.tensor(&FreshTensor { kind, key, sizes: shape, strides, requires_grad: false });
+                out.tensor(&FreshTensor { kind, key, sizes: shape, strides, requires_grad });
                 if let Some(memo) = memo {
                     out.put(memo);
                 }

@@ -27,7 +27,8 @@ pub use op::{Edge, Op, OpWeight, WeightSpot};
 pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
 
-use heap::{Heap, ObjectId};
+use heap::{Heap, ObjectId, TensorId};
+use value::Value;
 
 /// What following the code has shown.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Sites {
     pub ops: Vec<Op>,
     /// Every place where a tensor of the model is read.
     pub reads: BTreeSet<Read>,
+    /// Tensors that training would change: weights and biases of calls in methods.
+    pub parameters: BTreeSet<TensorId>,
     /// Attributes that the code assigns.
     pub writes: BTreeSet<(ObjectId, String)>,
     /// Calls of quantizers that are there already.
@@ -56,10 +59,31 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
     Sites {
         ops: find::ops(program, heap, &walk),
         called: walk.called.iter().map(ToString::to_string).collect(),
+        parameters: parameters(&walk),
         reads: walk.reads,
         writes: walk.writes,
         quantizers: walk.quantizers,
         quantizer_reads: walk.quantizer_reads,
         cut: walk.cut,
     }
+}
+
+fn parameters(walk: &events::Walk) -> BTreeSet<TensorId> {
+    let mut found = BTreeSet::new();
+    for event in walk.calls.iter().filter(|event| event.anchor.is_none()) {
+        for position in table::parameters(event.rule) {
+            let value = event.arguments.get(position).map(|(_, value, _)| value);
+            let values = match value {
+                Some(Value::List(items)) => items,
+                Some(value) => std::slice::from_ref(value),
+                None => &[],
+            };
+            let tensor = |value: &Value| match value {
+                Value::Weight(weight) => Some(weight.tensor),
+                _ => None,
+            };
+            found.extend(values.iter().filter_map(tensor));
+        }
+    }
+    found
 }

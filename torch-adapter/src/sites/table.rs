@@ -166,6 +166,40 @@ pub fn find(call: &str) -> Option<&'static CallRule> {
     CALLS.iter().find(|rule| rule.call == call)
 }
 
+/// Positions of tensors besides the weight that training changes: biases, and scales of normalizations. The schemas are those of [`CALLS`].
+const PARAMETERS: &[(&str, &[usize])] = &[
+    ("torch.conv1d", &[2]),
+    ("torch.conv2d", &[2]),
+    ("torch.conv3d", &[2]),
+    ("torch.conv_transpose1d", &[2]),
+    ("torch.conv_transpose2d", &[2]),
+    ("torch.conv_transpose3d", &[2]),
+    ("torch._convolution_mode", &[2]),
+    ("torch._convolution", &[2]),
+    ("torch.convolution", &[2]),
+    ("torch.linear", &[2]),
+    ("torch.addmm", &[0]),
+    ("torch.bilinear", &[3]),
+    ("torch.batch_norm", &[1, 2]),
+    ("torch.layer_norm", &[2, 3]),
+    ("torch.prelu", &[1]),
+];
+
+/// Positions of all tensors that training changes in a call of `rule`.
+pub fn parameters(rule: &CallRule) -> Vec<usize> {
+    let mut positions = match rule.weight {
+        WeightRule::Tensor { argument, .. } => vec![argument],
+        WeightRule::Convolution { .. } => vec![1],
+        WeightRule::Product { left, right } => vec![left, right],
+        WeightRule::List { argument } => vec![argument, argument + 1],
+        WeightRule::Fused(positions) => positions.to_vec(),
+        WeightRule::None => Vec::new(),
+    };
+    let further = PARAMETERS.iter().find(|(call, _)| *call == rule.call);
+    positions.extend(further.into_iter().flat_map(|(_, further)| *further));
+    positions
+}
+
 /// Module classes of `torch.nn` whose instances are one op: the type that `op_types` knows, and what its row in [`CALLS`] calls
 /// it where that differs.
 const MODULES: &[(&str, &str)] = &[
@@ -228,6 +262,14 @@ mod tests {
     fn every_call_stands_once() {
         for (index, rule) in CALLS.iter().enumerate() {
             assert_eq!(CALLS.iter().position(|other| other.call == rule.call), Some(index), "{}", rule.call);
+        }
+    }
+
+    #[test]
+    fn every_further_parameter_belongs_to_a_call() {
+        for (call, positions) in PARAMETERS {
+            let rule = find(call).unwrap();
+            assert!(positions.iter().all(|position| !rule.inputs.contains(position)), "{call}");
         }
     }
 

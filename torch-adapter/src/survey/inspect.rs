@@ -42,12 +42,7 @@ impl Model {
     }
 
     fn format(&self) -> &'static str {
-        let frozen = self
-            .heap()
-            .root
-            .and_then(|root| self.heap().object(root))
-            .is_some_and(|root| root.attribute("training").is_none());
-        if frozen { "TorchScript archive (frozen)" } else { "TorchScript archive" }
+        if self.is_frozen() { "TorchScript archive (frozen)" } else { "TorchScript archive" }
     }
 
     fn ports(&self) -> (Vec<Port>, Vec<Port>) {

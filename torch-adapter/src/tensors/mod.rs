@@ -53,7 +53,9 @@ pub struct Tensor {
 #[derive(Debug, Clone, Default)]
 pub struct Tensors {
     storages: Vec<Storage>,
-    tensors: Vec<Tensor>,
+    all: Vec<Tensor>,
+    /// By tensor.
+    sharing: Vec<Sharing>,
 }
 
 impl Tensors {
@@ -88,9 +90,26 @@ impl Tensors {
                 continue;
             };
             storage.tensors.push(position);
-            out.tensors.push(tensor(raw, place, storage).map_err(at)?);
+            out.all.push(tensor(raw, place, storage).map_err(at)?);
         }
+        out.share();
         Ok(out)
+    }
+
+    fn share(&mut self) {
+        self.sharing = vec![Sharing::Alone; self.all.len()];
+        for storage in &self.storages {
+            for (position, found) in storage.tensors.iter().zip(share::sharing(storage, &self.all)) {
+                if let Some(place) = self.sharing.get_mut(*position) {
+                    *place = found;
+                }
+            }
+        }
+    }
+
+    /// Whether other tensors of the pickle share elements with the one at `position`.
+    pub fn sharing(&self, position: usize) -> Sharing {
+        self.sharing.get(position).copied().unwrap_or_default()
     }
 
     /// All storages, in the order in which the pickle names them.
@@ -100,7 +119,7 @@ impl Tensors {
 
     /// All tensors, in the pickle's order.
     pub fn tensors(&self) -> &[Tensor] {
-        &self.tensors
+        &self.all
     }
 
     /// The storage of a tensor.

@@ -1,40 +1,54 @@
 //! Tensors that share bytes: tied parameters and views.
 
-use super::{Tensor, Tensors};
+use super::{Storage, Tensor};
 
-/// Which other tensors use the elements of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sharing {
-    /// Those that have exactly the same elements, in whatever order of dimensions.
-    pub same: Vec<usize>,
-    /// Those that have some of its elements, or more.
-    pub partial: Vec<usize>,
+/// Whether other tensors use the elements of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// None does.
+    #[default]
+    Alone,
+    /// Others have exactly the same elements, in whatever order of dimensions.
+    Same,
+    /// Others have some of its elements, or more.
+    Partial,
 }
 
-impl Sharing {
-    /// Whether no other tensor uses its elements.
-    pub fn is_alone(&self) -> bool {
-        self.same.is_empty() && self.partial.is_empty()
-    }
-}
-
-impl Tensors {
-    /// Which tensors of the pickle share elements with the one at `position`.
-    pub fn sharing(&self, position: usize) -> Sharing {
-        let mut sharing = Sharing::default();
-        let Some(tensor) = self.tensors.get(position) else { return sharing };
-        let Some(storage) = self.storages.get(tensor.storage) else { return sharing };
+/// How each tensor of a storage shares its elements, in the order of [`Storage::tensors`].
+///
+/// One sort and one pass: extents in ascending order overlap an earlier one where that reaches furthest, and a later one where the next one
+/// begins.
+pub(super) fn sharing(storage: &Storage, tensors: &[Tensor]) -> Vec<Sharing> {
+    let mut found = vec![Sharing::Alone; storage.tensors.len()];
+    let members = storage.tensors.iter().enumerate().filter_map(|(member, position)| {
+        let tensor = tensors.get(*position)?;
         let extent = tensor.extent();
-        for &other in &storage.tensors {
-            let Some(found) = self.tensors.get(other).filter(|_| other != position) else { continue };
-            let theirs = found.extent();
-            if theirs.start.max(extent.start) >= theirs.end.min(extent.end) {
-                continue;
+        (extent.start < extent.end).then_some((extent.start, extent.end, member, tensor))
+    });
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|(start, end, member, _)| (*start, *end, *member));
+    // Tensors with one extent are next to each other.
+    let groups: Vec<_> = members.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
+    let mut reached = 0;
+    for (index, group) in groups.iter().enumerate() {
+        let Some((start, end, _, first)) = group.first() else { continue };
+        let later = groups.get(index + 1).and_then(|next| next.first());
+        let overlaps = reached > *start || later.is_some_and(|(next, ..)| next < end);
+        let kind = if overlaps || !group.iter().all(|(.., tensor)| same_elements(first, tensor)) {
+            Sharing::Partial
+        } else if group.len() > 1 {
+            Sharing::Same
+        } else {
+            Sharing::Alone
+        };
+        for (_, _, member, _) in *group {
+            if let Some(place) = found.get_mut(*member) {
+                *place = kind;
             }
-            if same_elements(tensor, found) { sharing.same.push(other) } else { sharing.partial.push(other) }
         }
-        sharing
+        reached = reached.max(*end);
     }
+    found
 }
 
 fn same_elements(a: &Tensor, b: &Tensor) -> bool {

@@ -2,6 +2,7 @@
 
 use quant_math::weights::ChannelLayout;
 
+use super::share::Sharing::{Alone, Partial, Same};
 use super::*;
 
 fn view(offset: u64, sizes: &[u64], strides: &[u64]) -> Tensor {
@@ -75,16 +76,37 @@ fn sharing_tells_ties_from_overlaps() {
         view(3, &[4], &[6]),
         view(10, &[0], &[1]),
     ];
-    let storage = Storage {
-        record: "data/0".to_owned(),
-        kind: StorageType::Float,
-        numel: 27,
-        tensors: (0..tensors.len()).collect(),
-    };
-    let tensors = Tensors { storages: vec![storage], tensors };
-    assert_eq!(tensors.sharing(0), Sharing { same: vec![1, 2], partial: vec![3, 5] });
-    assert_eq!(tensors.sharing(3).partial, [0, 1, 2, 5]);
-    assert!(tensors.sharing(4).is_alone() && tensors.sharing(6).is_alone());
+    assert_eq!(shared(tensors), [Partial, Partial, Partial, Partial, Alone, Partial, Alone]);
+}
+
+/// How tensors of one storage share it.
+fn shared(tensors: Vec<Tensor>) -> Vec<Sharing> {
+    let count = tensors.len();
+    let storage =
+        Storage { record: String::new(), kind: StorageType::Float, numel: u64::MAX, tensors: (0..count).collect() };
+    let mut tensors = Tensors { storages: vec![storage], all: tensors, sharing: Vec::new() };
+    tensors.share();
+    (0..count).map(|position| tensors.sharing(position)).collect()
+}
+
+#[test]
+fn sharing_sees_ties_neighbours_and_long_reaches() {
+    let tied = vec![view(0, &[4, 6], &[6, 1]), view(24, &[2], &[1]), view(0, &[6, 4], &[1, 6]), view(0, &[24], &[1])];
+    assert_eq!(shared(tied), [Same, Alone, Same, Same]);
+    // The last one lies far behind the second, in the first's reach.
+    let long = vec![view(0, &[2], &[100]), view(10, &[5], &[1]), view(100, &[3], &[1]), view(103, &[1], &[1])];
+    assert_eq!(shared(long), [Partial, Partial, Partial, Alone]);
+    // One extent, but gaps in one of them.
+    assert_eq!(shared(vec![view(0, &[2], &[2]), view(0, &[3], &[1])]), [Partial, Partial]);
+}
+
+#[test]
+fn sharing_of_many_tensors_takes_one_sort() {
+    // Two hundred thousand squared would not end.
+    let many: Vec<Tensor> = (0..200_000).map(|at| view(at, &[2], &[1])).collect();
+    assert!(shared(many).iter().all(|found| *found == Partial));
+    let same: Vec<Tensor> = (0..200_000).map(|_| view(0, &[2], &[1])).collect();
+    assert!(shared(same).iter().all(|found| *found == Same));
 }
 
 #[test]

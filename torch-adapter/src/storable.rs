@@ -1,0 +1,74 @@
+//! Whether a weight can be changed where it is stored.
+
+use quant_math::plan::{Emit, Reason};
+
+use crate::model::{Model, StoreKey, Stored};
+use crate::sites::Origin;
+use crate::sites::heap::{Item, ObjectId, TensorId, join};
+use crate::tensors::{Irregular, Sharing};
+
+impl Model {
+    /// Where a tensor's bytes are, or why they are no list of its elements.
+    pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
+        let gone = || Reason::new("dtype", "it is no float tensor");
+        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
+        let dtype = found.dtype().ok_or_else(gone)?;
+        let dense = found.dense().map_err(Irregular::reason)?;
+        let size = dtype.size() as u64;
+        let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
+        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
+    }
+
+    pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {
+        let (place, found, _) = self.tensor(tensor)?;
+        let span = found.dense().ok()?.span;
+        Some((place.folder, found.storage, span.start, span.end))
+    }
+
+    /// Why a tensor cannot be changed where it is stored.
+    pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
+        if let Err(reason) = self.stored(tensor) {
+            return Some(reason);
+        }
+        let (place, ..) = self.tensor(tensor)?;
+        let sharing = self.tensors(place.folder).sharing(place.position);
+        if sharing == Sharing::Partial {
+            return Some(Reason::new("tensor-shared", "another tensor is a view of a part of its memory"));
+        }
+        if emit != Emit::Packed {
+            return None;
+        }
+        if sharing == Sharing::Same {
+            return Some(Reason::new("tensor-shared", "another tensor is a view of its memory and would stay float"));
+        }
+        self.unpackable(tensor)
+    }
+
+    /// Why the code cannot be told to decode a tensor wherever it reads it.
+    fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
+        let wanted = Item::Tensor(tensor);
+        for object in &self.heap().objects {
+            for (name, item) in &object.attributes {
+                if matches!(item, Item::List(items) if items.contains(&wanted)) {
+                    let text = format!("the list `{}` holds it too", join(&object.path, name));
+                    return Some(Reason::new("tensor-in-list", text));
+                }
+            }
+        }
+        let reads = |origin: &Origin| match origin {
+            Origin::Attribute(object, name) => {
+                self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+            }
+            Origin::Constant(number) => self.heap().constants.get(*number) == Some(&wanted),
+            Origin::Element(..) => false,
+        };
+        if self.sites().reads.iter().any(|read| read.holder.is_none() && reads(&read.origin)) {
+            return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
+        }
+        let held = |(object, name): &&(ObjectId, String)| {
+            self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+        };
+        let written = self.sites().writes.iter().find(held);
+        written.map(|(_, name)| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
+    }
+}
