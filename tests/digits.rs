@@ -28,7 +28,7 @@ fn compress(out: &Path, quantizer: Quantizer, config: Option<&str>, emit: Emit) 
     );
     let ranges = Ranges::parse(&fs::read_to_string(repository("examples/ranges/digits.json")).unwrap()).unwrap();
     let graph = Graph::open(repository(MODEL)).unwrap();
-    let options = PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: true };
+    let options = PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: true, ..PlanOptions::default() };
     let plan = graph.plan(&config, options).unwrap();
     graph.apply(&plan, Some(&ranges)).unwrap().write_to(out).unwrap();
 }

@@ -41,7 +41,7 @@ fn requests() -> Vec<(Emit, ConfigList, Option<Ranges>)> {
 }
 
 fn plan(graph: &Graph, emit: Emit, config: &ConfigList, ranges: Option<&Ranges>) -> Plan {
-    graph.plan(config, PlanOptions { emit: Some(emit), ranges, strict: false }).unwrap()
+    graph.plan(config, PlanOptions { emit: Some(emit), ranges, strict: false, ..PlanOptions::default() }).unwrap()
 }
 
 fn compress(bytes: &[u8], emit: Emit, config: &ConfigList, ranges: Option<&Ranges>) -> Vec<u8> {

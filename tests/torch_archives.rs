@@ -92,7 +92,7 @@ fn case(source: &Path, floats: &Path, folder: &Path, number: usize, emit: Emit) 
     let config = ConfigList::parse(text, Some(quantizer)).unwrap();
     let model = Model::open(source).unwrap();
     let ranges = (quantizer == Quantizer::Qat && emit == Emit::Inference).then(|| ranges(&model, &config));
-    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false };
+    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, ..PlanOptions::default() };
     let plan = match model.plan(&config, options) {
         Ok(plan) => plan,
         Err(error) => {
@@ -122,7 +122,7 @@ fn again(output: &Path, config: &ConfigList, emit: Emit, ranges: Option<&Ranges>
         let model = ModelId { file: String::new(), fingerprint: model.fingerprint() };
         Ranges { model, ..ranges.clone() }
     });
-    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false };
+    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, ..PlanOptions::default() };
     let plan = model.plan(config, options).unwrap();
     let left: Vec<_> = plan.quantized().map(|site| (&site.op, site.kind, &site.tensor)).collect();
     assert!(plan.is_empty(), "{} as {emit}: a second run would quantize {left:?}", output.display());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use quant_math::config::ConfigList;
-use quant_math::plan::{Emit, Quantizer, Reason};
+use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
@@ -107,6 +107,19 @@ where
         let found = all.iter().find(|(word, _)| *word == given);
         found.map(|(_, value)| *value).ok_or("not one of the possible values")
     })
+}
+
+/// How a training graph is going to be differentiated.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct GradientArgs {
+    /// How gradients pass the rounding in `training`: by the fake-quant op, which Python differentiates, or by ops that TensorFlow's C API
+    /// differentiates too [default: op]
+    #[arg(long, value_name = "STYLE", value_parser = gradient_parser())]
+    pub gradient: Option<Gradient>,
+}
+
+fn gradient_parser() -> impl TypedValueParser<Value = Gradient> {
+    words([("op", Gradient::Op), ("composed", Gradient::Composed)])
 }
 
 /// The form of what comes out of a trained model.

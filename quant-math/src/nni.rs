@@ -3,7 +3,7 @@
 //! The adapters name these types for their models: `tf_rewriter::QatQuantizer`, `torch_adapter::QatQuantizer`, ….
 
 use crate::config::ConfigList;
-use crate::plan::{Emit, PlanOptions, Quantizer};
+use crate::plan::{Emit, Gradient, PlanOptions, Quantizer};
 use crate::ranges::Ranges;
 
 /// A model of an adapter.
@@ -36,6 +36,7 @@ struct Call<M> {
     model: M,
     config_list: ConfigList,
     emit: Option<Emit>,
+    gradient: Gradient,
     ranges: Option<Ranges>,
 }
 
@@ -45,11 +46,12 @@ impl<M: Compress> Call<M> {
         if found != expected {
             return Err(WrongQuantizer { found, expected }.into());
         }
-        Ok(Self { model, config_list: config_list.clone(), emit: None, ranges: None })
+        Ok(Self { model, config_list: config_list.clone(), emit: None, gradient: Gradient::default(), ranges: None })
     }
 
     fn compress(self) -> Result<M::Compressed, M::Error> {
-        let options = PlanOptions { emit: self.emit, ranges: self.ranges.as_ref(), strict: false };
+        let options =
+            PlanOptions { emit: self.emit, ranges: self.ranges.as_ref(), strict: false, gradient: self.gradient };
         self.model.compress(&self.config_list, options)
     }
 }
@@ -98,7 +100,7 @@ impl<M: Compress> NaiveQuantizer<M> {
     /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
     pub fn new(model: M) -> Self {
         let config_list = ConfigList::default_for(Quantizer::Naive);
-        Self(Call { model, config_list, emit: None, ranges: None })
+        Self(Call { model, config_list, emit: None, gradient: Gradient::default(), ranges: None })
     }
 
     /// Quantize what a `config_list` selects.
@@ -117,6 +119,13 @@ impl<M: Compress> QatQuantizer<M> {
     /// [`WrongQuantizer`] for a config of another quantizer.
     pub fn new(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
         Call::new(model, config_list, Quantizer::Qat).map(Self)
+    }
+
+    /// TensorFlow, `training`: choose how gradients pass the rounding.
+    #[must_use]
+    pub fn gradient(mut self, gradient: Gradient) -> Self {
+        self.0.gradient = gradient;
+        self
     }
 
     /// Measured activation ranges, which `inference` needs for inputs and outputs.

@@ -127,6 +127,25 @@ impl fmt::Display for Observer {
     }
 }
 
+/// How a training graph lets gradients pass its rounding. The gradients are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Gradient {
+    /// By the gradient that Python's TensorFlow has for its fake-quant ops.
+    #[default]
+    Op,
+    /// By ops that TensorFlow's C API can differentiate too, around a fake-quant op that no gradient enters.
+    Composed,
+}
+
+impl Gradient {
+    /// Whether it is the default.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Everything that decides how one site is quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -201,6 +220,8 @@ pub struct PlanOptions<'a> {
     pub ranges: Option<&'a Ranges>,
     /// Make it an error when an entry of the config matches nothing.
     pub strict: bool,
+    /// TensorFlow, `training`: how gradients pass the rounding.
+    pub gradient: Gradient,
 }
 
 impl PlanOptions<'_> {
@@ -266,6 +287,9 @@ pub struct Plan {
     pub quantizer: Quantizer,
     /// The form of the output.
     pub emit: Emit,
+    /// TensorFlow, `training`: how gradients pass the rounding.
+    #[serde(default, skip_serializing_if = "Gradient::is_default")]
+    pub gradient: Gradient,
     /// Every site of the model, in the model's order.
     pub sites: Vec<Site>,
     /// What a user should know besides.
@@ -301,7 +325,8 @@ impl Plan {
                 "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
             ));
         }
-        Ok(Self { version: PLAN_VERSION, quantizer: config.quantizer, emit, sites, warnings })
+        let gradient = options.gradient;
+        Ok(Self { version: PLAN_VERSION, quantizer: config.quantizer, emit, gradient, sites, warnings })
     }
 
     /// The sites that are to be quantized.

@@ -104,7 +104,9 @@ fn ranges(graph: &Graph, config: &ConfigList, (min, max): (f32, f32)) -> Ranges 
 fn quantize(graph: Graph, setting: &Setting, emit: Emit) -> (Plan, Vec<u8>) {
     let config = ConfigList::parse(setting.config, Some(setting.quantizer)).unwrap();
     let ranges = ranges(&graph, &config, setting.range);
-    let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: false }).unwrap();
+    let plan = graph
+        .plan(&config, PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: false, ..PlanOptions::default() })
+        .unwrap();
     let out = apply(graph, &plan, Some(&ranges));
     (plan, out)
 }

@@ -28,17 +28,25 @@ pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, write_ranges};
 
+/// No options.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct NoOptions {}
+
 /// The model argument of a binary, and what its library does with such a model.
 pub trait Adapter: Args + Debug {
     /// An opened model.
     type Model;
     /// A quantized model that is ready to be written.
     type Compressed;
+    /// What only this adapter can be told about a plan; [`NoOptions`] where that is nothing.
+    type Options: Args + Debug;
 
     /// Open the model that the arguments name.
     fn open(&self) -> Result<Self::Model, Failure>;
     /// Open another model.
     fn open_path(path: &Path) -> Result<Self::Model, Failure>;
+    /// Add what only this adapter can be told.
+    fn options<'a>(given: &Self::Options, options: PlanOptions<'a>) -> PlanOptions<'a>;
     /// Find all sites and decide about each.
     fn plan(model: &Self::Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure>;
     /// Carry out a plan.

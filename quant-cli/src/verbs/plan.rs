@@ -21,6 +21,8 @@ pub struct PlanArgs<M: Adapter> {
     model: M,
     #[command(flatten)]
     quantize: QuantizeArgs,
+    #[command(flatten)]
+    options: M::Options,
 
     /// Measured activation ranges, which `inference` needs for inputs and outputs
     #[arg(long, value_name = "FILE")]
@@ -40,8 +42,8 @@ impl<M: Adapter> PlanArgs<M> {
         let config = self.quantize.config_list()?;
         let ranges = self.ranges.as_deref().map(read_ranges).transpose()?;
         let model = self.model.open()?;
-        let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), strict: false };
-        let plan = M::plan(&model, &config, options)?;
+        let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
+        let plan = M::plan(&model, &config, M::options(&self.options, options))?;
         let (about_config, others): (Vec<Reason>, Vec<Reason>) =
             plan.warnings.iter().cloned().partition(|reason| reason.code.starts_with('C'));
         self.quantize.check(global, &about_config)?;

@@ -92,7 +92,10 @@ impl Case {
 
     pub(crate) fn plan(&self, graph: &Graph, emit: Emit) -> Result<Plan, Error> {
         let ranges = self.ranges(graph);
-        graph.plan(&self.config, PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false })
+        graph.plan(
+            &self.config,
+            PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, ..PlanOptions::default() },
+        )
     }
 
     pub(crate) fn compress(&self, emit: Emit) -> Result<Compressed, Error> {

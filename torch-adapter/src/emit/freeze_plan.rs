@@ -1,6 +1,6 @@
 //! What `freeze` does with every quantizer of a trained archive.
 
-use quant_math::plan::{Decision, PLAN_VERSION, Plan, Reason, Site};
+use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
 use super::observer::Observer;
@@ -21,7 +21,7 @@ impl Model {
         } else {
             Vec::new()
         };
-        Plan { version: PLAN_VERSION, quantizer, emit, sites, warnings }
+        Plan { version: PLAN_VERSION, quantizer, emit, gradient: Gradient::default(), sites, warnings }
     }
 
     fn freeze_site(&self, observer: &Observer, emit: Emit) -> Site {

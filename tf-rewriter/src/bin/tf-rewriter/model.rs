@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, Progress};
+use quant_cli::{Adapter, Failure, GradientArgs, Progress};
 use quant_math::Plan;
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
@@ -30,6 +30,7 @@ pub(crate) struct ModelArgs {
 impl Adapter for ModelArgs {
     type Model = Graph;
     type Compressed = Compressed;
+    type Options = GradientArgs;
 
     fn open(&self) -> Result<Graph, Failure> {
         Self::open_path(&self.model)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(&self.model)))
@@ -37,6 +38,10 @@ impl Adapter for ModelArgs {
 
     fn open_path(path: &Path) -> Result<Graph, Failure> {
         Graph::open(path).map_err(failure)
+    }
+
+    fn options<'a>(given: &GradientArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
+        PlanOptions { gradient: given.gradient.unwrap_or_default(), ..options }
     }
 
     fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {

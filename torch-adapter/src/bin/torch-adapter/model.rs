@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, Progress};
+use quant_cli::{Adapter, Failure, NoOptions, Progress};
 use quant_math::Plan;
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
@@ -27,6 +27,7 @@ pub(crate) struct ModelArgs {
 impl Adapter for ModelArgs {
     type Model = Model;
     type Compressed = Compressed;
+    type Options = NoOptions;
 
     fn open(&self) -> Result<Model, Failure> {
         Self::open_path(&self.model)
@@ -34,6 +35,10 @@ impl Adapter for ModelArgs {
 
     fn open_path(path: &Path) -> Result<Model, Failure> {
         Model::open(path).map_err(failure)
+    }
+
+    fn options<'a>(_: &NoOptions, options: PlanOptions<'a>) -> PlanOptions<'a> {
+        options
     }
 
     fn plan(model: &Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
