@@ -4,7 +4,7 @@
 use quant_cli::{plan_table_in, report_html, summary_in};
 use quant_math::config::{ConfigList, Entry};
 use quant_math::metrics::Metrics;
-use quant_math::plan::{Decision, Emit, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
+use quant_math::plan::{Decision, Emit, Gradient, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
 use quant_math::report::{Report, SiteReport};
 
 fn entry() -> Entry {
@@ -150,6 +150,7 @@ fn a_plan_lists_every_site_with_its_decision() {
         version: PLAN_VERSION,
         quantizer: Quantizer::Naive,
         emit: Emit::Baked,
+        gradient: Gradient::default(),
         sites: vec![
             site("a", quantize(Some(3))),
             site("b\u{1b}[0m\n", skip("excluded", "config_list[1] excludes `b`")),

@@ -26,6 +26,8 @@ from tf_oracle import load, session_config
 # What leaves no value behind, and the counters of inner loops.
 EFFECTS = {"NoOp", "Assert", "Const", "Placeholder", "PlaceholderWithDefault", "Exit"}
 RUNS = 2
+# What initializes the variables of a training graph.
+INIT = "quantization/init"
 
 
 def sinks(graph):
@@ -55,6 +57,8 @@ def run(path, fetch, values, execute):
         outputs = {name: [] for name in fetch}
         if execute and fetch:
             with tf.compat.v1.Session(graph=scope, config=session_config(grappler=False)) as session:
+                if any(node.name == INIT for node in scope.get_operations()):
+                    session.run(INIT)
                 for feed in values:
                     for name, value in zip(fetch, session.run(fetch, feed)):
                         outputs[name].append([value.dtype.name, list(value.shape), value.tobytes().hex()])

@@ -63,6 +63,16 @@ impl Graph {
         Ok(Self { source, index, path, outputs: Vec::new() })
     }
 
+    /// The graph with patches carried out, in memory, with the same named outputs.
+    pub(crate) fn patched(&self, patches: crate::splice::Patches) -> Result<Self, Error> {
+        let segments = patches.assemble(self.bytes())?;
+        let mut bytes = Vec::with_capacity(crate::splice::total(&segments));
+        crate::splice::write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
+        io::check_length(bytes.len() as u64)?;
+        let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
+        Self::build(Source::Memory(bytes), None)?.with_outputs(&names)
+    }
+
     /// Name nodes that are fetched at run time although other nodes read them. Nodes that nothing reads are outputs anyway.
     ///
     /// # Errors

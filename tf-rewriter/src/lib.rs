@@ -16,10 +16,13 @@ mod splice;
 mod survey;
 pub mod tensor;
 pub mod text;
+mod trainable;
+pub mod training;
 pub mod wire;
 
 pub use apply::Compressed;
 pub use error::{At, Error};
 pub use graph::Graph;
-pub use quant_math::plan::PlanOptions;
+pub use quant_math::plan::{Gradient, PlanOptions};
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
+pub use trainable::{Kept, Trainable, TrainableGraph, VARIABLES_INIT};

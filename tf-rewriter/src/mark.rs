@@ -5,6 +5,12 @@ use quant_math::plan::Settings;
 /// Attribute of a node whose output is quantized. TensorFlow keeps attributes that begin with `_` and looks at none it does not know.
 pub(crate) const ATTR: &str = "_quantization";
 
+/// Attribute of every node that a `training` graph has and a frozen one has not: its part in the site, or in what all sites share.
+pub(crate) const PART: &str = "_quantization_part";
+
+/// Attribute of the last node of a site in a `training` graph: how it is quantized, as JSON.
+pub(crate) const SITE: &str = "_quantization_site";
+
 /// What was done, in the words of the `config_list`.
 pub(crate) fn text(settings: &Settings) -> String {
     let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };

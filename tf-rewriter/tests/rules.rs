@@ -87,6 +87,12 @@ rules! {
     shared_both_selected
     shared_one_selected
     shared_two_settings
+    training_composed
+    training_is_not_for_naive
+    training_names_are_taken
+    training_ref_variable
+    training_start_step
+    training_variable
     types
     weight_behind_cast
     weight_behind_identity

@@ -2,7 +2,7 @@
 
 use quant_math::plan::Site;
 use quant_math::ranges::Ranges;
-use quant_math::{Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use super::Located;
 use crate::Error;
@@ -23,8 +23,10 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
             Some(info) => weight_of(graph, op, info)?,
             None => None,
         };
-        let Some((input, Traced::Weight(weight))) = weight else {
-            return Err(mismatch(site, "has no constant weight"));
+        let (input, weight) = match weight {
+            Some((input, Traced::Weight(weight))) => (input, weight),
+            Some((input, Traced::Variable(_, Some(weight)))) if plan.emit == Emit::Training => (input, weight),
+            _ => return Err(mismatch(site, "has no constant weight")),
         };
         let axes = match settings.channel_axis {
             None => None,
@@ -57,7 +59,8 @@ pub(super) fn activations(
                 return Err(mismatch(site, "does not read this tensor"));
             }
             let range = ranges.and_then(|ranges| ranges.find(&site.op, kind, &site.tensor));
-            if range.is_none() && settings.quantizer != Quantizer::DoReFa {
+            let needs = plan.emit != Emit::Training && settings.quantizer != Quantizer::DoReFa;
+            if range.is_none() && needs {
                 return Err(mismatch(site, "has no range in the ranges given"));
             }
             found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range }));

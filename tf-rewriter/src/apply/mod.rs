@@ -5,6 +5,7 @@
 //! ```
 
 mod locate;
+mod training;
 mod verify;
 mod write;
 
@@ -69,14 +70,17 @@ impl Graph {
     fn patch(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
         self.check_constants()?;
         let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
-        let located = locate::weights(self, plan)?;
         for (site, fate) in plan.sites.iter().zip(&mut fates) {
             let size = site.dtype.map_or(0, |dtype| dtype.size() as u64);
             let elements = |shape: &Vec<u64>| shape.iter().fold(1u64, |n, dim| n.saturating_mul(*dim));
             let bytes = site.shape.as_ref().map_or(0, elements).saturating_mul(size);
             (fate.bytes_before, fate.bytes_after) = (bytes, bytes);
         }
-        let (works, slots) = observe_all(self, located, plan.emit)?;
+        if plan.emit == Emit::Training {
+            let segments = self.patch_training(plan, ranges, &mut fates)?;
+            return Ok((segments, fates, 0));
+        }
+        let (works, slots) = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
         let mut editor = Editor::new(self);
         let mut groups: Vec<Vec<&WeightWork>> = Vec::new();
         // By slot: ops that quantize a constant in the same way.
@@ -103,12 +107,11 @@ impl Graph {
                 // Codes would be larger than the one value that stands for all.
                 Emit::Packed if first.weight.is_one_value() => emit::baked(&mut editor, group)?,
                 Emit::Packed => emit::packed(&mut editor, group)?,
-                Emit::Inference => {
+                Emit::Inference | Emit::Training => {
                     let added = emit::inference_weight(&mut editor, first)
                         .map_err(|source| Error::Math { tensor: first.name.clone(), source })?;
                     first.weight.stored_bytes() + added
                 }
-                Emit::Training => return Err(not_there(plan.emit)),
             };
             for work in group {
                 if let Some(fate) = fates.get_mut(work.site) {
@@ -133,14 +136,6 @@ impl Graph {
         }
         let segments = editor.finish().assemble(self.bytes())?;
         Ok((segments, fates, slots))
-    }
-}
-
-fn not_there(emit: Emit) -> Error {
-    Error::Emit {
-        emit,
-        why: "does not exist for TensorFlow graphs yet".to_owned(),
-        help: "use `inference`, `baked` or `packed`".to_owned(),
     }
 }
 

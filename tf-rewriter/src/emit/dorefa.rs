@@ -16,7 +16,7 @@ use crate::mark;
 pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
     let mark = mark::text(&work.settings);
     let anchor = editor.reads(work.op, work.input);
-    on_weight(editor, work, &format!("dorefa {}", work.slot), &anchor, |editor, maker, from| {
+    on_weight(editor, (work.op, work.input), &format!("dorefa {}", work.slot), &anchor, |editor, maker, from| {
         match *work.map {
             WeightMap::DoReFa { bits, max_abs_tanh } => {
                 if max_abs_tanh < f32::MIN_POSITIVE {
@@ -66,7 +66,7 @@ pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) {
 }
 
 /// `rne(n·x)` and `n = 2^k − 1`, of which `quantize_k` is the quotient; TensorFlow's Round is half to even.
-fn round(editor: &mut Editor<'_>, maker: &mut Maker<'_>, bits: u32, x: &str) -> (String, String) {
+pub(super) fn round(editor: &mut Editor<'_>, maker: &mut Maker<'_>, bits: u32, x: &str) -> (String, String) {
     #[expect(clippy::cast_precision_loss, reason = "at most 255")]
     let levels = ((1u32 << bits.min(8)) - 1) as f32;
     let n = maker.float(editor, "n", levels);

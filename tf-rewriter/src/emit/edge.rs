@@ -3,8 +3,8 @@
 use quant_math::{MathError, QuantType};
 
 use super::maker::Maker;
-use super::{ActivationWork, Editor, WeightWork};
-use crate::index::ScopeKind;
+use super::{ActivationWork, Editor};
+use crate::index::{NodeId, ScopeKind};
 
 /// Put the nodes that `make(editor, maker, from)` makes between a weight and its op; they read `from`, and their last one is the
 /// result. Ops that read the same tensor and want the same share them. Returns the bytes of the numbers that were added.
@@ -15,24 +15,24 @@ use crate::index::ScopeKind;
 /// Those of `make`.
 pub(super) fn on_weight<'g>(
     editor: &mut Editor<'g>,
-    work: &WeightWork,
+    (op, input): (NodeId, usize),
     how: &str,
     anchor: &str,
     make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
 ) -> Result<u64, MathError> {
-    let scope = work.op.scope;
-    let from = editor.reads(work.op, work.input);
+    let scope = op.scope;
+    let from = editor.reads(op, input);
     if let Some(made) = editor.already_made(scope, &from, how) {
-        editor.reroute(work.op, work.input, made);
+        editor.reroute(op, input, made);
         return Ok(0);
     }
-    let base = editor.unique(scope, &format!("{}/weight_quant", editor.graph.name(work.op)));
-    let mut maker = Maker::new(editor, work.op, &base, anchor);
+    let base = editor.unique(scope, &format!("{}/weight_quant", editor.graph.name(op)));
+    let mut maker = Maker::new(editor, op, &base, anchor);
     make(editor, &mut maker, &from)?;
     let (nodes, result, bytes) = maker.done();
-    editor.insert(work.op, nodes);
+    editor.insert(op, nodes);
     editor.remember(scope, &from, how, &result);
-    editor.reroute(work.op, work.input, result);
+    editor.reroute(op, input, result);
     Ok(bytes)
 }
 

@@ -100,6 +100,15 @@ impl<'g> Editor<'g> {
         self.patches.append(self.graph.index(), id, vec![Segment::Bytes(attr_text(mark::ATTR, text))]);
     }
 
+    /// Add inputs at the end of a node of the input; TensorFlow wants control edges (`^name`) there.
+    pub(crate) fn add_inputs(&mut self, id: NodeId, inputs: &[String]) {
+        let mut fields = Vec::new();
+        for input in inputs {
+            put_bytes(&mut fields, 3, input.as_bytes());
+        }
+        self.patches.append(self.graph.index(), id, vec![Segment::Bytes(fields)]);
+    }
+
     /// What `input` of `op` reads now.
     pub(crate) fn reads(&self, op: NodeId, input: usize) -> String {
         let original = || self.graph.input(op, input).map(|i| i.text.text(self.graph.bytes()).to_owned());

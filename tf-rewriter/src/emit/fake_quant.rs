@@ -32,7 +32,7 @@ pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, 
     let fake_quant = FakeQuant::new(ends, &work.settings);
     let how = format!("weight {} {:?}", work.slot, work.axes);
     let anchor = editor.graph.name(work.weight.source).to_owned();
-    on_weight(editor, work, &how, &anchor, |editor, maker, from| {
+    on_weight(editor, (work.op, work.input), &how, &anchor, |editor, maker, from| {
         match turn {
             None | Some(Turn::None) => {
                 fake_quant.last(editor, maker, from, work.axes.is_some());
@@ -92,13 +92,13 @@ fn ends(range: Range, settings: &Settings) -> Result<((f32, f32), Affine), MathE
 }
 
 /// How to bring the channels to the last axis, where `…PerChannel` wants them.
-enum Turn {
+pub(super) enum Turn {
     None,
     Reshape { flat: Vec<i32>, back: Vec<i32> },
     Transpose { perm: Vec<i32>, back: Vec<i32> },
 }
 
-fn turn(axes: Axes, shape: &[u64]) -> Turn {
+pub(super) fn turn(axes: Axes, shape: &[u64]) -> Turn {
     let dims: Vec<i32> = shape.iter().map(|d| i32::try_from(*d).unwrap_or(-1)).collect();
     if axes.first + axes.count == shape.len() {
         if axes.count == 1 {
@@ -164,7 +164,14 @@ impl FakeQuant {
 }
 
 /// Reshape or Transpose, with an int32 vector as second input.
-fn shaped(editor: &mut Editor<'_>, maker: &mut Maker<'_>, op: &str, part: &str, from: &str, by: &str) -> String {
+pub(super) fn shaped(
+    editor: &mut Editor<'_>,
+    maker: &mut Maker<'_>,
+    op: &str,
+    part: &str,
+    from: &str,
+    by: &str,
+) -> String {
     let node = shape_node(op, maker.part(editor, part), from, by, maker.device);
     maker.push(node)
 }

@@ -4,7 +4,7 @@ use crate::graph::Graph;
 use crate::index::{NodeId, Target};
 
 /// For each node of a scope, whether it runs inside a frame. An `Enter` opens one, an `Exit` leaves the innermost.
-pub(super) fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
+pub(crate) fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
     let Some(found) = graph.index().scope(scope) else { return Vec::new() };
     let op = |node: u32| graph.op(NodeId { scope, node });
     let count = u32::try_from(found.nodes.len()).unwrap_or(u32::MAX);

@@ -18,6 +18,8 @@ pub(super) struct Maker<'g> {
     nodes: Vec<NewNode>,
     /// Bytes of the numbers that quantization adds: codes, scales, ranges, levels; no shapes.
     bytes: u64,
+    /// Whether all nodes are parts of a `training` graph.
+    trains: bool,
 }
 
 impl<'g> Maker<'g> {
@@ -31,6 +33,7 @@ impl<'g> Maker<'g> {
             control: editor.frame_control(near, anchor),
             nodes: Vec::new(),
             bytes: 0,
+            trains: false,
         }
     }
 
@@ -44,8 +47,19 @@ impl<'g> Maker<'g> {
         editor.unique(self.scope, &format!("{}/{part}", self.base))
     }
 
+    /// From here on, nodes are parts of a `training` graph.
+    pub(super) fn trains(&mut self) {
+        self.trains = true;
+    }
+
     /// Add a node; how others read it.
     pub(super) fn push(&mut self, node: NewNode) -> String {
+        self.push_part(node, "op")
+    }
+
+    /// The same for a node with a part of its own in a `training` graph.
+    pub(super) fn push_part(&mut self, node: NewNode, part: &str) -> String {
+        let node = if self.trains { node.text(mark::PART, part) } else { node };
         let reference = node.output(self.kind);
         self.nodes.push(node);
         reference
@@ -72,6 +86,13 @@ impl<'g> Maker<'g> {
     pub(super) fn int(&mut self, editor: &mut Editor<'_>, part: &str, value: i32) -> String {
         self.count(4);
         let node = NewNode::ints(self.part(editor, part), self.device, &[], &[value]);
+        self.push(node.with_inputs(self.control.clone()))
+    }
+
+    /// An int64 scalar constant.
+    pub(super) fn long(&mut self, editor: &mut Editor<'_>, part: &str, value: i64) -> String {
+        self.count(8);
+        let node = NewNode::raw(self.part(editor, part), self.device, DataType::DT_INT64, &[], &value.to_le_bytes());
         self.push(node.with_inputs(self.control.clone()))
     }
 

@@ -15,10 +15,14 @@ mod node;
 mod packed;
 mod path;
 mod qat;
+pub(crate) mod training;
+mod variable;
 
 pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
+pub(crate) use frames::frames;
 pub(crate) use packed::packed;
+pub(crate) use variable::{init_op, new_variable};
 
 use std::sync::Arc;
 

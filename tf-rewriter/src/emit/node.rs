@@ -3,7 +3,8 @@
 use protobuf::{EnumOrUnknown, Message};
 
 use crate::index::ScopeKind;
-use crate::pb::{AttrValue, DataType, NodeDef, attr_value, node_def};
+use crate::pb::tensor_shape_proto::Dim;
+use crate::pb::{AttrValue, DataType, NodeDef, TensorShapeProto, attr_value, node_def};
 use crate::splice::{Segment, total};
 use crate::tensor::{encode_tensor, header};
 use crate::wire::{put_bytes, put_tag, put_varint};
@@ -11,8 +12,11 @@ use crate::wire::{put_bytes, put_tag, put_varint};
 /// The name of an op's first output, which references in function bodies need (from the ops' registrations in TensorFlow).
 fn output_name(op: &str) -> &'static str {
     match op {
-        "Cast" | "Transpose" | "Tanh" | "Round" => "y",
-        "Mul" | "Sub" | "AddV2" | "RealDiv" | "GreaterEqual" | "Maximum" | "Minimum" => "z",
+        "Abs" | "Cast" | "Neg" | "Round" | "Sign" | "Tanh" | "Transpose" => "y",
+        "AddV2" | "Greater" | "GreaterEqual" | "LessEqual" | "LogicalAnd" | "Maximum" | "Minimum" | "Mul"
+        | "RealDiv" | "Sub" => "z",
+        "ReadVariableOp" => "value",
+        "VarHandleOp" => "resource",
         "FakeQuantWithMinMaxVars" | "FakeQuantWithMinMaxVarsPerChannel" => "outputs",
         _ => "output",
     }
@@ -91,6 +95,31 @@ impl NewNode {
         let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", DataType::DT_INT32);
         node.set_tensor(vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, shape, &content))]);
         node
+    }
+
+    /// A Const of any type, whose elements are `content`, little endian.
+    pub(crate) fn raw(name: String, device: &str, dtype: DataType, shape: &[u64], content: &[u8]) -> Self {
+        let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", dtype);
+        node.set_tensor(vec![Segment::Bytes(encode_tensor(dtype, shape, content))]);
+        node
+    }
+
+    /// A resource variable, shared under its own name.
+    pub(crate) fn variable(name: String, device: &str, dtype: DataType, shape: &[u64]) -> Self {
+        let shared = name.clone();
+        let node = Self::new("VarHandleOp", name, Vec::new(), device).typed("dtype", dtype).shape("shape", shape);
+        node.text("shared_name", &shared).text("container", "")
+    }
+
+    /// What puts `value` into the variable `handle`.
+    pub(crate) fn assign(op: &str, name: String, device: &str, dtype: DataType, [handle, value]: [&str; 2]) -> Self {
+        Self::new(op, name, vec![handle.to_owned(), value.to_owned()], device).typed("dtype", dtype)
+    }
+
+    pub(crate) fn shape(self, key: &str, shape: &[u64]) -> Self {
+        let dim = |size: &u64| Dim { size: i64::try_from(*size).unwrap_or(i64::MAX), ..Dim::default() };
+        let shape = TensorShapeProto { dim: shape.iter().map(dim).collect(), ..TensorShapeProto::default() };
+        self.attr(key, attr_value::Value::Shape(shape))
     }
 
     /// Add control inputs (`^name`), or any input, at the end.

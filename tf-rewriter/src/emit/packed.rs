@@ -146,7 +146,7 @@ pub(super) fn control_inputs(graph: &Graph, id: NodeId) -> Vec<String> {
 }
 
 /// What the node under the old name keeps of the constant: attributes that begin with `_`, and debug information (fields 6 and up).
-fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
+pub(super) fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
     let bytes = graph.bytes();
     let Some(node) = graph.index().node(id) else { return Vec::new() };
     let mut kept = Vec::new();

@@ -1,8 +1,11 @@
 //! Attributes of a node, found on the wire when a rule asks for them.
 
 use super::{Node, Span, fields, payload};
-use crate::Error;
+use protobuf::Message;
+
+use crate::pb::attr_value;
 use crate::wire::Value;
+use crate::{At, Error};
 
 /// The value of an attribute, as far as rules need it. AttrValue: s = 2, i = 3, f = 4, b = 5, type = 6, shape = 7, tensor = 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,18 @@ impl Node {
             Some(Value::Bytes(content, start)) => Some(Span::new(start, start + content.len())),
             _ => None,
         })
+    }
+
+    /// A list of integers; empty where there is none.
+    pub(crate) fn attr_ints(&self, bytes: &[u8], key: &str) -> Result<Vec<i64>, Error> {
+        let Some(Value::Bytes(content, start)) = self.attr_field(bytes, key, 1)? else { return Ok(Vec::new()) };
+        let list = attr_value::ListValue::parse_from_bytes(content).map_err(|error| Error::Wire {
+            what: format!("attribute `{key}`").into(),
+            found: error.to_string().into(),
+            expected: "a list".into(),
+            at: At::offset(start),
+        })?;
+        Ok(list.i)
     }
 
     /// An integer attribute.

@@ -34,7 +34,7 @@ impl Planner<'_> {
             let tensor = sites::tensor_name(self.graph, op.id, position);
             let decision = match sites::trace(self.graph, op.id, position)? {
                 Traced::Quantized(id) => self.already(id)?,
-                Traced::Weight(_) | Traced::Variable(_) | Traced::OtherConstant => {
+                Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant => {
                     skip("constant-input", "a bias or another constant is never quantized as an activation")
                 }
                 Traced::Computed if self.is_parameter(op.id, position) => {
@@ -111,12 +111,21 @@ impl Planner<'_> {
         if sites::element_type(self.graph, op.id)? != Some(1) {
             return Ok(skip("not-float32", "fake-quant ops take float32 only"));
         }
+        if self.emit == Emit::Training && self.is_stateless(op.id) {
+            return Ok(skip(
+                "no-state",
+                "functions and loops cannot hold the variables of a range: inline the functions first, or use `--emit inference`",
+            ));
+        }
         if settings.quantizer == Quantizer::DoReFa {
             return Ok(if settings.bits == 32 {
                 skip("bits-32", "32 bits leave the activation as it is")
             } else {
                 with_axis(settings, None)
             });
+        }
+        if self.emit == Emit::Training {
+            return Ok(with_axis(settings, None));
         }
         if self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
             self.missing.push(format!("`{}` ({kind})", op.name));

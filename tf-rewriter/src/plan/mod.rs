@@ -12,8 +12,10 @@ use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::Error;
+use crate::emit::frames;
 use crate::graph::Graph;
-use crate::index::NodeId;
+use crate::index::{NodeId, ScopeKind};
+use crate::mark;
 use crate::ops;
 use crate::sites::{Traced, weight_of};
 
@@ -31,9 +33,10 @@ impl Graph {
             })?;
         }
         let emit = options.emit_for(config);
-        check_emit(config, emit, options.emit.is_none())?;
-        let mut planner =
-            Planner { graph: self, config, emit, ranges: options.ranges, sites: Vec::new(), missing: Vec::new() };
+        check_emit(config, emit)?;
+        let framed = if emit == Emit::Training { frames(self, 0) } else { Vec::new() };
+        let (sites, missing) = (Vec::new(), Vec::new());
+        let mut planner = Planner { graph: self, config, emit, ranges: options.ranges, framed, sites, missing };
         let mut facts = Vec::new();
         for (scope_id, scope) in (0u32..).zip(&self.index().scopes) {
             for node in 0..scope.nodes.len() {
@@ -55,15 +58,13 @@ impl Graph {
     }
 }
 
-fn check_emit(config: &ConfigList, emit: Emit, is_default: bool) -> Result<(), Error> {
+fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
     let forms = "`--emit baked` and `--emit packed` quantize the weights, `--emit inference` activations too";
-    if emit == Emit::Training {
-        let default = if is_default { " (the default for this config)" } else { "" };
-        let ranges = if config.quantizer == Quantizer::Qat { " (with `--ranges`)" } else { "" };
+    if emit == Emit::Training && config.quantizer == Quantizer::Naive {
         return Err(Error::Emit {
             emit,
-            why: format!("{default} does not exist for TensorFlow graphs yet").trim_start().to_owned(),
-            help: format!("the forms that exist: {forms}{ranges}"),
+            why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
+            help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
         });
     }
     if emit == Emit::Packed {
@@ -100,6 +101,8 @@ struct Planner<'a> {
     config: &'a ConfigList,
     emit: Emit,
     ranges: Option<&'a Ranges>,
+    /// For `training`: which nodes of the main graph run in a `while` frame.
+    framed: Vec<bool>,
     sites: Vec<Site>,
     /// Activation sites without a range.
     missing: Vec<String>,
@@ -115,6 +118,20 @@ struct Op<'a> {
 }
 
 impl Planner<'_> {
+    /// Whether a node cannot reach the variables of the main graph.
+    fn is_stateless(&self, id: NodeId) -> bool {
+        let main = self.graph.index().scope(id.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
+        !main || self.framed.get(id.node as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether a node is a part of what quantization put into a training graph: it is nobody's op.
+    fn is_ours(&self, id: NodeId) -> Result<bool, Error> {
+        match self.graph.index().node(id) {
+            Some(node) => Ok(node.attr(self.graph.bytes(), mark::PART)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     fn op(&mut self, id: NodeId) -> Result<Facts, Error> {
         let kind = self.graph.op(id);
         let info = ops::info(kind);
@@ -126,7 +143,10 @@ impl Planner<'_> {
         let op_type = String::from_utf8_lossy(kind).into_owned();
         let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
         let config = self.config;
-        let selection = config.select(&facts.view());
+        let mut selection = config.select(&facts.view());
+        if matches!(selection, Selection::Selected { .. }) && self.is_ours(id)? {
+            selection = Selection::NotSelected;
+        }
         let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight };
         let wanted = |kind| match selection {
             Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),

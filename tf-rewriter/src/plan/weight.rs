@@ -32,7 +32,7 @@ impl Planner<'_> {
         };
         let tensor = match traced {
             Traced::Weight(weight) => self.tensor(weight.source),
-            Traced::Variable(id) | Traced::Quantized(id) => self.tensor(*id),
+            Traced::Variable(id, _) | Traced::Quantized(id) => self.tensor(*id),
             Traced::Argument | Traced::Computed | Traced::OtherConstant => {
                 crate::sites::tensor_name(self.graph, op.id, *input)
             }
@@ -40,7 +40,14 @@ impl Planner<'_> {
         let decision = match (traced, wanted) {
             (Traced::Quantized(id), _) => self.already(*id)?,
             (_, None) => Decision::Skip(not_chosen(selection)),
-            (Traced::Variable(id), Some(_)) => skip(
+            (Traced::Variable(_, Some(weight)), Some(settings)) if self.emit == Emit::Training => {
+                self.chosen(op, *input, weight, settings)?
+            }
+            (Traced::Variable(id, None), Some(_)) if self.emit == Emit::Training => skip(
+                "variable-unknown",
+                format!("`{}` does not say a float type and a whole shape", self.graph.name(*id)),
+            ),
+            (Traced::Variable(id, _), Some(_)) => skip(
                 "weight-is-variable",
                 format!(
                     "the values of `{}` are in a checkpoint, not in the graph: freeze the model first",
@@ -50,18 +57,18 @@ impl Planner<'_> {
             (Traced::Argument, Some(_)) => {
                 skip("weight-is-argument", "the weight is an argument of the function: its values are at the caller")
             }
-            (Traced::Weight(weight), Some(settings)) => self.constant(op, *input, weight, settings)?,
+            (Traced::Weight(weight), Some(settings)) => self.chosen(op, *input, weight, settings)?,
             (Traced::Computed | Traced::OtherConstant, Some(_)) => skip("no-weight", "the weight is computed"),
         };
         let mut found = site(op, QuantType::Weight, tensor, decision);
-        if let Traced::Weight(weight) = traced {
+        if let Traced::Weight(weight) | Traced::Variable(_, Some(weight)) = traced {
             found.dtype = Some(weight.dtype);
             found.shape = Some(weight.shape.clone());
         }
         Ok(found)
     }
 
-    fn constant(&self, op: &Op<'_>, input: usize, weight: &Weight, settings: Settings) -> Result<Decision, Error> {
+    fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, settings: Settings) -> Result<Decision, Error> {
         if weight.elements() == 0 {
             return Ok(skip("empty", "the weight has no elements"));
         }
@@ -72,7 +79,7 @@ impl Planner<'_> {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
             return Ok(skip("splat-too-large", text));
         }
-        if self.emit == Emit::Inference {
+        if matches!(self.emit, Emit::Inference | Emit::Training) {
             if settings.quantizer == Quantizer::Naive && settings.rounding == Rounding::Truncate {
                 return Ok(skip(
                     "truncates",
@@ -83,6 +90,12 @@ impl Planner<'_> {
                 return Ok(skip(
                     "weight-in-loop",
                     "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",
+                ));
+            }
+            if self.emit == Emit::Training && settings.quant_start_step > 0 && self.is_stateless(op.id) {
+                return Ok(skip(
+                    "no-step",
+                    "the step counter cannot be read in a function or a loop, and `quant_start_step` needs it",
                 ));
             }
             if crate::sites::element_type(self.graph, op.id)? != Some(1) {

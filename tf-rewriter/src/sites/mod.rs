@@ -16,7 +16,7 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
     let mut quantized = None;
     for &input in info.weights {
         match trace(graph, op, input)? {
-            found @ (Traced::Weight(_) | Traced::Variable(_)) => return Ok(Some((input, found))),
+            found @ (Traced::Weight(_) | Traced::Variable(..)) => return Ok(Some((input, found))),
             // The weight, quantized before; a product of two constants has another one on its other side.
             Traced::Quantized(id) if is_parameter(graph, id, false) => return Ok(Some((input, Traced::Quantized(id)))),
             // A matrix product may read one quantized activation and one quantized weight: the preferred side is reported. An
@@ -82,8 +82,19 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
 
 /// Whether an op gives the same for the same inputs, as far as is known: no random number, no state of a loop, nothing that is fed.
 fn is_function_of_inputs(op: &[u8]) -> bool {
-    let others =
-        [&b"Cast"[..], b"Enter", b"Fill", b"GreaterEqual", b"ReadVariableOp", b"Round", b"SelectV2", b"Select"];
+    let others = [
+        &b"Cast"[..],
+        b"Enter",
+        b"Fill",
+        b"Greater",
+        b"GreaterEqual",
+        b"ReadVariableOp",
+        b"Round",
+        b"Select",
+        b"SelectV2",
+        b"Sign",
+        b"StopGradient",
+    ];
     (crate::ops::info(op).is_some() && op != b"PlaceholderWithDefault") || is_quantizer(op) || others.contains(&op)
 }
 

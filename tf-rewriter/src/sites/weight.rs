@@ -1,6 +1,6 @@
 //! From an op's weight input back to the constant or variable that holds it.
 
-use protobuf::Enum;
+use protobuf::{Enum, Message};
 use quant_math::DType;
 use quant_math::weights::ChannelLayout;
 
@@ -9,7 +9,7 @@ use crate::graph::Graph;
 use crate::index::{NodeId, Span, Target};
 use crate::mark;
 use crate::ops::ChannelRule;
-use crate::pb::DataType;
+use crate::pb::{DataType, TensorShapeProto};
 use crate::tensor::TensorView;
 
 /// The most nodes between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
@@ -45,9 +45,9 @@ impl Axes {
 pub(crate) struct Weight {
     /// The nodes between, from the op to the constant.
     pub(crate) path: Vec<NodeId>,
-    /// The constant.
+    /// The constant, or the variable.
     pub(crate) source: NodeId,
-    /// Its TensorProto.
+    /// The constant's TensorProto; empty for a variable.
     pub(crate) tensor: Span,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<u64>,
@@ -72,8 +72,8 @@ enum Step {
 pub(crate) enum Traced {
     /// A constant of a float type.
     Weight(Box<Weight>),
-    /// A variable: its values are not in the graph.
-    Variable(NodeId),
+    /// A variable: its values are not in the graph. Type and shape are, where the graph says them.
+    Variable(NodeId, Option<Box<Weight>>),
     /// Something that is quantized already.
     Quantized(NodeId),
     /// A function's argument.
@@ -114,7 +114,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
                 (at, position) = (next, 0);
             }
             b"Const" => return constant(graph, path, next),
-            b"Variable" | b"VariableV2" | b"VarHandleOp" => return Ok(Traced::Variable(next)),
+            b"Variable" | b"VariableV2" | b"VarHandleOp" => return variable(graph, path, next),
             _ => return Ok(Traced::Computed),
         }
     }
@@ -124,6 +124,24 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
 fn is_float(dtype: Option<u64>) -> bool {
     let known = [DataType::DT_FLOAT, DataType::DT_DOUBLE, DataType::DT_HALF, DataType::DT_BFLOAT16];
     dtype.is_some_and(|number| known.iter().any(|known| u64::try_from(known.value()) == Ok(number)))
+}
+
+fn float_type(number: u64) -> Option<DType> {
+    match i32::try_from(number).ok().and_then(DataType::from_i32)? {
+        DataType::DT_FLOAT => Some(DType::F32),
+        DataType::DT_DOUBLE => Some(DType::F64),
+        DataType::DT_HALF => Some(DType::F16),
+        DataType::DT_BFLOAT16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+/// The dimensions of a TensorShapeProto that knows all of them, and whose number of elements fits.
+fn known_shape(shape: &[u8]) -> Option<Vec<u64>> {
+    let shape = TensorShapeProto::parse_from_bytes(shape).ok().filter(|shape| !shape.unknown_rank)?;
+    let dims: Vec<u64> = shape.dim.iter().map(|dim| u64::try_from(dim.size).ok()).collect::<Option<_>>()?;
+    dims.iter().try_fold(8u64, |bytes, dim| bytes.checked_mul(*dim))?;
+    Some(dims)
 }
 
 /// Ops whose output is on a grid.
@@ -141,6 +159,15 @@ fn constant(graph: &Graph, path: Vec<NodeId>, source: NodeId) -> Result<Traced, 
     let enters_loop = path.iter().any(|id| graph.op(*id) == b"Enter");
     let tensor = graph.constant_span(source)?.unwrap_or_default();
     Ok(Traced::Weight(Box::new(Weight { path, source, tensor, dtype, shape, edge_shape, steps, enters_loop, splat })))
+}
+
+fn variable(graph: &Graph, path: Vec<NodeId>, source: NodeId) -> Result<Traced, Error> {
+    let Some((dtype, shape)) = graph.variable(source)? else { return Ok(Traced::Variable(source, None)) };
+    let (steps, edge_shape) = steps(graph, &path, &shape)?;
+    let enters_loop = path.iter().any(|id| graph.op(*id) == b"Enter");
+    let tensor = Span::default();
+    let weight = Weight { path, source, tensor, dtype, shape, edge_shape, steps, enters_loop, splat: None };
+    Ok(Traced::Variable(source, Some(Box::new(weight))))
 }
 
 /// The shape changes along the path, from the constant on, and the shape at its end if all of them are known.
@@ -241,6 +268,15 @@ impl Graph {
     pub(crate) fn constant(&self, id: NodeId) -> Result<Option<TensorView<'_>>, Error> {
         let Some(span) = self.constant_span(id)? else { return Ok(None) };
         TensorView::parse(span.of(self.bytes()), span.start(), self.name(id)).map(Some)
+    }
+
+    /// Type and shape of a variable, where its node says both and the type is one that weights have.
+    pub(crate) fn variable(&self, id: NodeId) -> Result<Option<(DType, Vec<u64>)>, Error> {
+        let bytes = self.bytes();
+        let Some(node) = self.index().node(id) else { return Ok(None) };
+        let dtype = node.attr_type(bytes, "dtype")?.and_then(float_type);
+        let shape = node.attr_shape(bytes, "shape")?.and_then(|span| known_shape(span.of(bytes)));
+        Ok(dtype.zip(shape))
     }
 
     /// Where a Const node's TensorProto lies.

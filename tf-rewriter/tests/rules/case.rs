@@ -10,7 +10,7 @@
 //! # run: no
 //! ```
 //!
-//! `quantizer` is `naive` unless given, `emit` all three. `range` may stand more than once. `run: no` marks a graph that TensorFlow
+//! `quantizer` is `naive` unless given, `emit` all but `training`, `gradient` is `op`. `range` may stand more than once. `run: no` marks a graph that TensorFlow
 //! loads but cannot run as it stands.
 #![allow(dead_code, reason = "the comparison with TensorFlow uses more of it")]
 
@@ -18,7 +18,7 @@ use quant_math::config::ConfigList;
 use quant_math::plan::Observer;
 use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
 use quant_math::{Emit, Plan, QuantType, Quantizer, Range};
-use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
+use tf_rewriter::{Compressed, Error, Gradient, Graph, PlanOptions};
 
 /// A case, read.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Case {
     pub(crate) bytes: Vec<u8>,
     pub(crate) config: ConfigList,
     pub(crate) emits: Vec<Emit>,
+    gradient: Gradient,
     outputs: Vec<String>,
     ranges: Vec<SiteRange>,
     /// Whether TensorFlow can run the graph.
@@ -38,7 +39,7 @@ impl Case {
         let lines = text.lines().map_while(|line| line.strip_prefix('#'));
         let keys: Vec<(&str, &str)> = lines
             .filter_map(|line| line.trim().split_once(": "))
-            .filter(|(key, _)| ["quantizer", "config", "emit", "outputs", "range", "run"].contains(key))
+            .filter(|(key, _)| ["quantizer", "config", "emit", "gradient", "outputs", "range", "run"].contains(key))
             .collect();
         let find = |wanted: &str| keys.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value);
         let quantizer = match find("quantizer").unwrap_or("naive") {
@@ -55,6 +56,7 @@ impl Case {
             "baked" => Emit::Baked,
             "packed" => Emit::Packed,
             "inference" => Emit::Inference,
+            "training" => Emit::Training,
             other => panic!("no form `{other}`"),
         });
         let ranges = keys.iter().filter(|(key, _)| *key == "range").map(|(_, value)| {
@@ -66,6 +68,7 @@ impl Case {
             bytes: text.as_bytes().to_vec(),
             config,
             emits: emits.collect(),
+            gradient: if find("gradient") == Some("composed") { Gradient::Composed } else { Gradient::Op },
             outputs: find("outputs").map_or_else(Vec::new, |names| names.split(' ').map(str::to_owned).collect()),
             ranges: ranges.collect(),
             runs: find("run") != Some("no"),
@@ -94,7 +97,7 @@ impl Case {
         let ranges = self.ranges(graph);
         graph.plan(
             &self.config,
-            PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, ..PlanOptions::default() },
+            PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, gradient: self.gradient },
         )
     }
 

@@ -182,6 +182,8 @@ fn content(dtype: &str, bytes: &[u8]) -> Vec<String> {
         "DT_HALF" => each(bytes, |b| f16::from_le_bytes(b).to_string()),
         "DT_BFLOAT16" => each(bytes, |b| bf16::from_le_bytes(b).to_string()),
         "DT_INT8" => each(bytes, |b| i8::from_le_bytes(b).to_string()),
+        "DT_BOOL" => each(bytes, |[b]: [u8; 1]| (b != 0).to_string()),
+        "DT_INT64" => each(bytes, |b| i64::from_le_bytes(b).to_string()),
         "DT_INT32" => each(bytes, |b| i32::from_le_bytes(b).to_string()),
         other => panic!("tensor_content of {other}"),
     }

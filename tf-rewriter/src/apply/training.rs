@@ -1,0 +1,72 @@
+//! Applying a plan for `--emit training`.
+
+use quant_math::ranges::Ranges;
+use quant_math::{Plan, Quantizer};
+
+use super::{Fate, Located, describe, locate, observe_all};
+use crate::Error;
+use crate::emit::training::{self, Context, LiveWeight, State};
+use crate::emit::{Editor, frames};
+use crate::graph::Graph;
+use crate::index::{NodeId, ScopeKind};
+use crate::splice::Segment;
+
+impl Graph {
+    /// The segments of the training graph. Weights are looked at only to refuse numbers without a quantized form.
+    pub(super) fn patch_training(
+        &self,
+        plan: &Plan,
+        ranges: Option<&Ranges>,
+        fates: &mut [Fate],
+    ) -> Result<Vec<Segment>, Error> {
+        let located = locate::weights(self, plan)?;
+        let activations = locate::activations(self, plan, ranges)?;
+        let works: Vec<(usize, LiveWeight)> = located.iter().map(|site| (site.site, live(site))).collect();
+        for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)?.0 {
+            if let Some(fate) = fates.get_mut(work.site) {
+                describe(fate, work);
+                // All-zero weights are quantized like others: they are going to change.
+                fate.unchanged = None;
+            }
+        }
+        let mut editor = Editor::new(self);
+        let framed = frames(self, 0);
+        let reaches_state = |op: NodeId| {
+            let main = self.index().scope(op.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
+            main && !framed.get(op.node as usize).copied().unwrap_or(false)
+        };
+        let with_state = works.iter().map(|(_, work)| work.op).chain(activations.iter().map(|(_, work)| work.op));
+        let mut state = if with_state.into_iter().any(reaches_state) { Some(State::open(&mut editor)?) } else { None };
+        for (site, work) in &works {
+            let reaches = reaches_state(work.op);
+            let state = state.as_mut().filter(|_| reaches);
+            let mut context = Context { gradient: plan.gradient, state };
+            let added = training::weight(&mut editor, &mut context, work)
+                .map_err(|source| Error::Math { tensor: self.full_name(work.weight.source), source })?;
+            if let Some(fate) = fates.get_mut(*site) {
+                fate.bytes_after = fate.bytes_before + added;
+            }
+        }
+        for (site, work) in &activations {
+            let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
+            training::activation(&mut editor, &mut context, work);
+            if let Some(fate) = fates.get_mut(*site) {
+                fate.bytes_after = if work.settings.quantizer == Quantizer::DoReFa { 0 } else { 8 };
+            }
+        }
+        if let Some(state) = state {
+            state.finish(&mut editor);
+        }
+        editor.finish().assemble(self.bytes())
+    }
+}
+
+/// Whether the file holds every element of a weight.
+fn is_whole_constant(site: &Located) -> bool {
+    site.weight.tensor.len() > 0 && site.weight.splat.is_none()
+}
+
+fn live(site: &Located) -> LiveWeight {
+    let axes = site.axes.map(|(edge, _)| edge);
+    LiveWeight { op: site.op, input: site.input, weight: site.weight.clone(), settings: site.settings, axes }
+}

@@ -1,0 +1,48 @@
+//! A constant that becomes a variable.
+
+use super::Editor;
+use super::node::NewNode;
+use super::packed::{control_inputs, kept_fields};
+use crate::Error;
+use crate::index::NodeId;
+use crate::plan::pb_type;
+use crate::splice::Segment;
+use quant_math::DType;
+
+/// Names of new nodes.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) variable: String,
+    pub(crate) assign: String,
+}
+
+/// Put a variable, its first value and what reads it (under the old name) in place of the constant `id` of the main graph.
+pub(crate) fn new_variable(editor: &mut Editor<'_>, id: NodeId, dtype: DType, shape: &[u64]) -> Result<Names, Error> {
+    let graph = editor.graph;
+    let name = graph.name(id).to_owned();
+    let device = editor.device(id);
+    let variable = editor.unique(id.scope, &format!("{name}/variable"));
+    let initial = editor.unique(id.scope, &format!("{name}/initial_value"));
+    let assign = editor.unique(id.scope, &format!("{name}/assign"));
+    let dtype = pb_type(dtype);
+    let mut value = NewNode::new("Const", initial.clone(), Vec::new(), device).typed("dtype", dtype);
+    value.set_tensor(vec![Segment::Copy(graph.constant_span(id)?.unwrap_or_default())]);
+    let read = NewNode::new("ReadVariableOp", name, vec![variable.clone()], device)
+        .typed("dtype", dtype)
+        .with_inputs(control_inputs(graph, id))
+        .taking_over(kept_fields(graph, id));
+    let nodes = vec![
+        NewNode::variable(variable.clone(), device, dtype, shape),
+        value,
+        NewNode::assign("AssignVariableOp", assign.clone(), device, dtype, [&variable, &initial]),
+        read,
+    ];
+    editor.replace(id, nodes);
+    Ok(Names { variable, assign })
+}
+
+/// A node that runs the others, in the main graph.
+pub(crate) fn init_op(editor: &mut Editor<'_>, name: &str, runs: &[String]) {
+    let controls = runs.iter().map(|run| format!("^{run}")).collect();
+    editor.insert(NodeId { scope: 0, node: 0 }, vec![NewNode::new("NoOp", name.to_owned(), controls, "")]);
+}

@@ -1,0 +1,212 @@
+//! A frozen graph's constants as variables, so that it can be trained again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quant_math::DType;
+use quant_math::plan::Reason;
+
+use crate::Error;
+use crate::emit::{Editor, frames, new_variable};
+use crate::graph::Graph;
+use crate::index::{NodeId, Target};
+use crate::ops;
+use crate::sites::{Traced, trace, weight_of};
+
+/// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.
+pub const VARIABLES_INIT: &str = "variables/init";
+
+/// A constant that became a resource variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trainable {
+    /// The variable's node (`VarHandleOp`), and its name in a checkpoint.
+    pub variable: String,
+    /// The node that reads it (`ReadVariableOp`), under the constant's old name.
+    pub read: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape, outermost dimension first.
+    pub shape: Vec<u64>,
+}
+
+/// A constant that stays one although an op reads it as a weight or bias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The op that reads it.
+    pub op: String,
+    /// The constant.
+    pub constant: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A graph whose weights and biases are variables.
+#[derive(Debug)]
+pub struct TrainableGraph {
+    /// The graph; its computation is what it was.
+    pub graph: Graph,
+    /// What can be trained, in the graph's order.
+    pub variables: Vec<Trainable>,
+    /// What stays constant, and why.
+    pub kept: Vec<Kept>,
+    /// The op that initializes the variables: [`VARIABLES_INIT`], or that name with a number where the graph has a node of that name.
+    pub init: String,
+}
+
+impl Graph {
+    /// Turn constants into variables: weights of the ops that quantizers take by default, and vectors that `BiasAdd`, `Add`, `AddV2` or
+    /// `Mul` apply directly behind them (biases, folded batch normalization).
+    ///
+    /// A constant `w` becomes the variable `w/variable`; what reads it (`ReadVariableOp`) has the name `w`, so that every edge stays.
+    /// Quantize afterwards: a quantized weight is not looked behind.
+    ///
+    /// TensorFlow's C API (2.21) differentiates convolutions with dilations wrongly, and those with explicit padding and Conv3D not at
+    /// all. Their weights, and everything whose gradient would have to pass through them, stay constant and are listed in
+    /// [`TrainableGraph::kept`].
+    ///
+    /// # Errors
+    /// Damaged nodes and tensors.
+    pub fn into_trainable(self) -> Result<TrainableGraph, Error> {
+        let found = Search::new(&self)?;
+        let Search { constants, kept, .. } = found;
+        let mut editor = Editor::new(&self);
+        let mut variables = Vec::new();
+        let mut assigns = Vec::new();
+        for (id, (dtype, shape)) in constants {
+            let names = new_variable(&mut editor, id, dtype, &shape)?;
+            assigns.push(names.assign);
+            variables.push(Trainable { variable: names.variable, read: self.name(id).to_owned(), dtype, shape });
+        }
+        let init = editor.unique(0, VARIABLES_INIT);
+        if !variables.is_empty() {
+            crate::emit::init_op(&mut editor, &init, &assigns);
+        }
+        let patches = editor.finish();
+        let graph = self.patched(patches)?;
+        Ok(TrainableGraph { graph, variables, kept, init })
+    }
+}
+
+/// Type and shape of a constant.
+type Facts = (DType, Vec<u64>);
+
+struct Search<'g> {
+    graph: &'g Graph,
+    /// Nodes whose gradient would pass through an op that has none, or a wrong one; with that op.
+    behind: BTreeMap<NodeId, (NodeId, &'static str)>,
+    framed: Vec<bool>,
+    constants: BTreeMap<NodeId, Facts>,
+    kept: Vec<Kept>,
+}
+
+impl<'g> Search<'g> {
+    fn new(graph: &'g Graph) -> Result<Self, Error> {
+        let nodes = graph.index().scope(0).map_or(0, |scope| u32::try_from(scope.nodes.len()).unwrap_or(u32::MAX));
+        let nodes = || (0..nodes).map(|node| NodeId { scope: 0, node });
+        let mut behind = BTreeMap::new();
+        for id in nodes() {
+            if let Some(why) = without_gradient(graph, id)? {
+                mark_behind(graph, id, why, &mut behind);
+            }
+        }
+        let mut search = Self { graph, behind, framed: frames(graph, 0), constants: BTreeMap::new(), kept: Vec::new() };
+        for id in nodes() {
+            search.op(id)?;
+        }
+        Ok(search)
+    }
+
+    fn op(&mut self, op: NodeId) -> Result<(), Error> {
+        let Some(info) = ops::info(self.graph.op(op)).filter(|info| info.default) else { return Ok(()) };
+        let Some((_, Traced::Weight(weight))) = weight_of(self.graph, op, info)? else { return Ok(()) };
+        if weight.elements() > 0 {
+            self.found(op, weight.source, (weight.dtype, weight.shape.clone()));
+        }
+        self.vectors(op)
+    }
+
+    /// Biases and scales behind an op, one after the other.
+    fn vectors(&mut self, op: NodeId) -> Result<(), Error> {
+        let Some(scope) = self.graph.index().scope(0) else { return Ok(()) };
+        let mut at = op;
+        // Each step goes on to a reader, and edges of the graph make no cycle outside of frames; a chain of vectors is short.
+        for _ in 0..8 {
+            let mut next = None;
+            for (reader, input) in scope.data_edges(at.node) {
+                let reader = NodeId { scope: 0, node: reader };
+                let applies = matches!(self.graph.op(reader), b"BiasAdd" | b"Add" | b"AddV2" | b"Mul");
+                if !applies || input > 1 {
+                    continue;
+                }
+                let Traced::Weight(vector) = trace(self.graph, reader, 1 - input)? else { continue };
+                if vector.shape.len() == 1 && vector.elements() > 0 {
+                    self.found(reader, vector.source, (vector.dtype, vector.shape.clone()));
+                    next = Some(reader);
+                }
+            }
+            match next {
+                Some(reader) => at = reader,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, op: NodeId, source: NodeId, facts: Facts) {
+        let reason = if let Some((bad, why)) = self.behind.get(&source) {
+            let own = *bad == op;
+            let text = if own {
+                format!("`{}` {why}", self.graph.name(*bad))
+            } else {
+                format!("its gradient passes through `{}`, which {why}", self.graph.name(*bad))
+            };
+            Reason::new(if own { "no-gradient" } else { "behind-no-gradient" }, text)
+        } else if self.framed.get(source.node as usize).copied().unwrap_or(false) {
+            Reason::new("in-loop", "a loop cannot hold a variable")
+        } else {
+            self.constants.insert(source, facts);
+            return;
+        };
+        let kept = Kept { op: self.graph.name(op).to_owned(), constant: self.graph.name(source).to_owned(), reason };
+        if !self.kept.contains(&kept) {
+            self.kept.push(kept);
+        }
+    }
+}
+
+/// Why TensorFlow's C API cannot differentiate a convolution, if it cannot (2.21, `nn_grad.cc`).
+fn without_gradient(graph: &Graph, id: NodeId) -> Result<Option<&'static str>, Error> {
+    let bytes = graph.bytes();
+    let Some(node) = graph.index().node(id) else { return Ok(None) };
+    let op = node.op.of(bytes);
+    if matches!(op, b"Conv3D" | b"Conv3DBackpropInputV2") {
+        return Ok(Some("has no gradient in TensorFlow's C API"));
+    }
+    if !matches!(op, b"Conv2D" | b"DepthwiseConv2dNative" | b"Conv2DBackpropInput") {
+        return Ok(None);
+    }
+    if node.attr_ints(bytes, "dilations")?.iter().any(|dilation| *dilation != 1) {
+        return Ok(Some("has dilations, and TensorFlow's C API gives its gradient without them"));
+    }
+    let padding = node.attr_bytes(bytes, "padding")?;
+    let explicit = padding.is_some_and(|span| span.of(bytes) == b"EXPLICIT");
+    Ok(explicit.then_some("has explicit padding, for which TensorFlow's C API has no gradient"))
+}
+
+/// All nodes from which data flows into `bad`.
+fn mark_behind(graph: &Graph, bad: NodeId, why: &'static str, behind: &mut BTreeMap<NodeId, (NodeId, &'static str)>) {
+    let Some(scope) = graph.index().scope(bad.scope) else { return };
+    let mut open = vec![bad];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let Some(node) = graph.index().node(id) else { continue };
+        for input in scope.inputs(node) {
+            let Target::Data { node, .. } = input.target else { continue };
+            let source = NodeId { scope: bad.scope, node };
+            // What is behind another one already has all of its sources there; the first one that was found is named.
+            if seen.insert(source) && !behind.contains_key(&source) {
+                behind.insert(source, (bad, why));
+                open.push(source);
+            }
+        }
+    }
+}
