@@ -12,10 +12,9 @@ use common::{Framework, oracle, repository, run_python};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
 use quant_math::config::ConfigList;
-use quant_math::plan::{Observer, Site};
-use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::ranges::{ModelId, Ranges};
 use quant_math::weights::fake_quant_view;
-use quant_math::{Emit, Plan, QuantType, Quantizer, Range};
+use quant_math::{Emit, Plan, QuantType, Quantizer};
 use serde_json::{Value, json};
 use torch_adapter::{Model, PlanOptions};
 
@@ -52,23 +51,6 @@ fn sources() -> Vec<PathBuf> {
     paths
 }
 
-/// Every activation from −3 to 3: the ranges do not matter here, that they arrive does.
-fn ranges(model: &Model, config: &ConfigList) -> Ranges {
-    let training = PlanOptions { emit: Some(Emit::Training), ..PlanOptions::default() };
-    let plan = model.plan(config, training).unwrap();
-    let range = Range::new(-3.0, 3.0).unwrap();
-    let range = |site: &Site| SiteRange::new(&site.op, site.kind, &site.tensor, range);
-    Ranges {
-        version: RANGES_VERSION,
-        framework: "torch 1.13.0".to_owned(),
-        model: ModelId { file: "model.pt".to_owned(), fingerprint: model.fingerprint() },
-        config: None,
-        observer: Observer::MinMax,
-        samples: 1,
-        ranges: plan.quantized().filter(|site| site.kind != QuantType::Weight).map(range).collect(),
-    }
-}
-
 /// What quant-math makes of the weights that the plan names.
 fn expected(plan: &Plan, floats: &Path, out: &Path) {
     let mut reader = NpzReader::new(File::open(floats).unwrap()).unwrap();
@@ -91,8 +73,9 @@ fn case(source: &Path, floats: &Path, folder: &Path, number: usize, emit: Emit) 
     let (config_name, quantizer, text) = CONFIGS[number];
     let config = ConfigList::parse(text, Some(quantizer)).unwrap();
     let model = Model::open(source).unwrap();
-    let ranges = (quantizer == Quantizer::Qat && emit == Emit::Inference).then(|| ranges(&model, &config));
-    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, ..PlanOptions::default() };
+    let ranges =
+        (quantizer == Quantizer::Qat && emit == Emit::Inference).then(|| common::torch::ranges(&model, &config));
+    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), ..PlanOptions::default() };
     let plan = match model.plan(&config, options) {
         Ok(plan) => plan,
         Err(error) => {

@@ -15,6 +15,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 pub(crate) mod tf;
+pub(crate) mod torch;
 
 use std::ffi::OsStr;
 use std::io::Write;

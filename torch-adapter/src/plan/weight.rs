@@ -33,11 +33,11 @@ impl Planner<'_> {
         selection: Selection<'_>,
         wanted: Option<Settings>,
     ) -> Decision {
-        if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
-            return Decision::Skip(reason.clone());
-        }
         if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
             return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
+        }
+        if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
+            return Decision::Skip(reason.clone());
         }
         let Some(settings) = wanted else { return not_chosen(selection) };
         if let Some(reason) = &weight.blocked {

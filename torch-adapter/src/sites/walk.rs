@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::events::{Anchor, CallEvent, QuantizerCall, QuantizerRead, Read, Spot, Walk};
 use super::frame::{Frame, vague_names};
-use super::heap::{Heap, Item, ObjectId, unmangle};
+use super::heap::{Heap, Item, ObjectId, TensorId, unmangle};
 use super::program::{FunctionRef, Program};
 use super::table::{self, CallRule};
 use super::value::{Origin, Value};
@@ -316,8 +316,24 @@ impl<'a> Walker<'a> {
         Value::Result(number)
     }
 
+    /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
+    fn decoded(&self, path: &str, arguments: &[(ExprId, Value)]) -> Option<TensorId> {
+        if !matches!(path, "torch.add" | "torch.sub" | "torch.mul" | "torch.true_divide") {
+            return None;
+        }
+        let tensor = match arguments.first() {
+            Some((_, Value::Weight(weight))) => weight.tensor,
+            Some((_, Value::Quantized(Some(tensor)))) => *tensor,
+            _ => return None,
+        };
+        self.heap.tensor(tensor).is_some_and(|facts| facts.scalar == "Char").then_some(tensor)
+    }
+
     /// Functions whose value says something about a tensor or an object.
     fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
+        if let Some(codes) = self.decoded(path, arguments) {
+            return Value::Quantized(Some(codes));
+        }
         super::builtin::call(path, arguments).unwrap_or_else(|call| match call {
             super::builtin::Special::GetAttribute(object, name) => {
                 self.attribute(frame, &Value::Object(object), &name, expr.index())
