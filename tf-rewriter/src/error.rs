@@ -214,6 +214,22 @@ pub enum Error {
         /// Where they differ.
         message: String,
     },
+    /// No checkpoint, or one of a kind that is not read.
+    #[error("{message}")]
+    Checkpoint {
+        /// What was found and what was expected.
+        message: String,
+        /// The way out.
+        help: String,
+    },
+    /// A tensor that the checkpoint does not have.
+    #[error("there is no tensor called `{name}` among the {tensors} of the checkpoint")]
+    NoSuchTensor {
+        /// The name.
+        name: String,
+        /// How many there are.
+        tensors: usize,
+    },
     /// The written file failed its check; it was not put in place.
     #[error("the written graph failed its check and was discarded: {message}")]
     Verify {
@@ -258,6 +274,8 @@ impl Error {
             Self::Quantizer(_) => "E0506",
             Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "E0601",
+            Self::Checkpoint { .. } => "E0701",
+            Self::NoSuchTensor { .. } => "E0702",
         }
     }
 
@@ -279,7 +297,11 @@ impl Error {
             Self::Cycle { .. } => Some("only `NextIteration` may close a loop; TensorFlow would refuse the graph too".into()),
             Self::NoText { .. } => Some("write the binary form (.pb), which keeps every field".into()),
             Self::Math { source, .. } => source.help(),
-            Self::Emit { help, .. } | Self::MissingRanges { help, .. } | Self::Ranges { help, .. } => Some(help.clone().into()),
+            Self::Emit { help, .. }
+            | Self::MissingRanges { help, .. }
+            | Self::Ranges { help, .. }
+            | Self::Checkpoint { help, .. } => Some(help.clone().into()),
+            Self::NoSuchTensor { .. } => Some("the checkpoint must be of this very graph: was it saved by another one?".into()),
             Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
             Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+pub mod bundle;
 mod emit;
 mod error;
 mod graph;
@@ -21,6 +22,7 @@ pub mod training;
 pub mod wire;
 
 pub use apply::Compressed;
+pub use bundle::Bundle;
 pub use error::{At, Error};
 pub use graph::Graph;
 pub use quant_math::plan::{Gradient, PlanOptions};

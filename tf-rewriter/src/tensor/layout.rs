@@ -71,6 +71,11 @@ impl Layout {
     }
 }
 
+/// Bytes of an element outside of a graph; `None` for strings, handles, variants, references and types unknown here.
+pub fn dtype_size(dtype: DataType) -> Option<usize> {
+    Layout::of(dtype).map(|layout| layout.size)
+}
+
 /// The name of an element type as TensorFlow writes it, for messages.
 pub fn dtype_name(number: i32) -> Cow<'static, str> {
     use protobuf::EnumFull;

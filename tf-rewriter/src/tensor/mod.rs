@@ -12,5 +12,5 @@ mod view;
 
 pub use data::FloatData;
 pub use encode::{encode_splat, encode_tensor, header};
-pub use layout::dtype_name;
+pub use layout::{dtype_name, dtype_size};
 pub use view::{Payload, TensorView};
