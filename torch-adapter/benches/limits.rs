@@ -1,0 +1,64 @@
+//! The adapter against its limit, measured in the same run: `compress` against copying the file.
+//!
+//! `cargo bench -p torch-adapter`; needs `cargo xtask models big-torch` first. Each ratio is the median of five runs, taken in turns, so that
+//! both sides see the same machine.
+
+#[path = "../../benches/measure/mod.rs"]
+mod measure;
+
+use std::io::Write;
+use std::path::Path;
+
+use measure::{MemorySampler, Outcome, in_turns, memory_row, row};
+use quant_math::config::ConfigList;
+use quant_math::{Emit, Quantizer};
+use torch_adapter::{Model, PlanOptions};
+
+fn main() -> Outcome<()> {
+    let mut out = anstream::stdout();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/models");
+    let big = models.join("big.pt");
+    if !big.exists() {
+        writeln!(out, "{} is missing: run `cargo xtask models big-torch` first", big.display())?;
+        return Ok(());
+    }
+    let copy = models.join("bench_copy.pt");
+    let result = models.join("bench_result.pt");
+    for emit in [Emit::Baked, Emit::Inference, Emit::Packed] {
+        let mut peak = 0;
+        let (copied, compressed) = in_turns(
+            || {
+                std::fs::copy(&big, &copy)?;
+                Ok(())
+            },
+            || {
+                let sampler = MemorySampler::start();
+                compress(&big, &result, emit)?;
+                peak = peak.max(sampler.stop());
+                Ok(())
+            },
+        )?;
+        let budget = (emit != Emit::Packed).then_some(1.2);
+        row(&mut out, &format!("compress --emit {emit} of 1.07 GB / cp"), compressed, copied, budget)?;
+        memory_row(&mut out, peak)?;
+        let (copied, compressed) = in_turns(
+            || {
+                std::fs::copy(&big, &copy)?;
+                Ok(std::fs::File::open(&copy)?.sync_all()?)
+            },
+            || compress(&big, &result, emit),
+        )?;
+        row(&mut out, &format!("compress --emit {emit} of 1.07 GB / cp and fsync"), compressed, copied, budget)?;
+    }
+    std::fs::remove_file(copy)?;
+    std::fs::remove_file(result)?;
+    Ok(())
+}
+
+fn compress(archive: &Path, result: &Path, emit: Emit) -> Outcome<()> {
+    let model = Model::open(archive)?;
+    let config = ConfigList::default_for(Quantizer::Naive);
+    let plan = model.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
+    model.apply(&plan, None)?.write_to(result)?;
+    Ok(())
+}
