@@ -144,7 +144,7 @@ impl Model {
         heap.name_paths();
         let program = program(&archive)?;
         agree::check(&heap, &program)?;
-        let sites = sites::find(&program, &heap, &|class| library::Class::of(class).is_some());
+        let sites = sites::find(&program, &heap, &library::is_quantizer);
         let (mark, warnings) = read_mark(&archive)?;
         let mut model = Self {
             path,

@@ -314,6 +314,12 @@ const DOREFA_ACTIVATION: &str = "def dorefa_activation(x: Tensor,
   return torch.type_as(torch.true_divide(code, levels), x)
 ";
 
+/// Whether a class or function, named without `___torch_mangle_N`, is one of the library.
+pub(crate) fn is_quantizer(qualified: &str) -> bool {
+    let functions = [Function::Weight, Function::Sign, Function::Activation];
+    Class::of(qualified).is_some() || functions.iter().any(|function| function.qualified() == qualified)
+}
+
 /// What a model's code uses of the library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Used {

@@ -53,7 +53,7 @@ pub struct Sites {
 
 /// Follow the code of `program` from the methods of the root object.
 ///
-/// `is_quantizer` says of a class, named without `___torch_mangle_N`, whether it is a quantizer that is there already.
+/// `is_quantizer` says of a class or function, named without `___torch_mangle_N`, whether it is a quantizer that is there already.
 pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool) -> Sites {
     let walk = walk::walk(program, heap, is_quantizer);
     Sites {

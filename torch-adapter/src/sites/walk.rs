@@ -26,7 +26,7 @@ pub(super) struct Walker<'a> {
     pub(super) heap: &'a Heap,
     pub(super) walk: Walk,
     memo: BTreeMap<Key, Value>,
-    /// Qualified class names whose `forward` is a quantizer's.
+    /// Qualified names of classes whose `forward` is a quantizer's, and of functions that are one.
     is_quantizer: &'a dyn Fn(&str) -> bool,
 }
 
@@ -277,8 +277,12 @@ impl<'a> Walker<'a> {
 
     fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
         self.walk.called.insert(Arc::clone(path));
-        if let Some(rule) = table::find(&unmangle(path)) {
+        let plain = unmangle(path);
+        if let Some(rule) = table::find(&plain) {
             return self.event(frame, rule, arguments, expr);
+        }
+        if (self.is_quantizer)(&plain) {
+            return self.quantized(frame, None, arguments.first().map(|(_, value)| value), expr);
         }
         if let Some(place) = self.program.find_function(path) {
             let anchor = frame.anchor.clone().or_else(|| {
