@@ -118,6 +118,24 @@ pub enum MathError {
         /// What does not fit.
         message: &'static str,
     },
+    /// A label without a class.
+    #[error("label {label} of row {index} is out of range, expected 0 to less than {classes}")]
+    Label {
+        /// The row, from 0.
+        index: usize,
+        /// The label.
+        label: i64,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Counts among the first k for two k.
+    #[error("counts among the first {found} cannot join counts among the first {expected}")]
+    OtherK {
+        /// Of the ones that are to join.
+        found: usize,
+        /// Of the ones that are there.
+        expected: usize,
+    },
     /// More elements than 64 bits count.
     #[error("more than 2^64 elements or batches")]
     CountOverflow,
@@ -152,6 +170,8 @@ impl MathError {
             Self::OtherDecay { .. } => "M0115",
             Self::Counts { .. } => "M0116",
             Self::CountOverflow => "M0117",
+            Self::Label { .. } => "M0118",
+            Self::OtherK { .. } => "M0119",
         }
     }
 

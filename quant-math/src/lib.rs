@@ -23,6 +23,7 @@ pub mod plan;
 pub mod quantizers;
 pub mod range;
 pub mod ranges;
+pub mod ranking;
 pub mod report;
 mod simd;
 pub mod tanh;
