@@ -10,6 +10,8 @@ use crate::{Affine, Grid, MathError, Range};
 /// Candidates are the ranges [−i·w, i·w] of the histogram's edges, each cut to the values that were seen; the last one is all
 /// of them. Of a candidate:
 ///
+/// * the centre counts no more than the bins on either side of it together: 0 has no error on any grid, and a ReLU's output is full
+///   of it, which would outweigh everything else (NVIDIA's pytorch-quantization gives the first bin the second's count);
 /// * P is the histogram inside, where all values outside count for the outermost bin with a value in it on their side;
 /// * Q is the histogram inside, without the values outside, as the codes leave it: bins that share a code (the code of the bin's
 ///   middle) share their counts equally, as far as they have any;
@@ -26,7 +28,11 @@ pub fn entropy(histogram: &Histogram, grid: Grid, symmetric: bool) -> Result<Ran
     let whole = histogram.range().ok_or(MathError::Empty)?;
     let affine = if symmetric { Affine::symmetric } else { Affine::asymmetric };
     affine(whole, grid)?;
-    let bins: Vec<Bin> = histogram.bins().map(|(bin, count)| Bin::new(histogram, bin, count)).collect();
+    let beside_centre = histogram.count(-1).saturating_add(histogram.count(1));
+    let counts = histogram.bins().map(|(bin, count)| (bin, if bin == 0 { count.min(beside_centre) } else { count }));
+    let bins: Vec<Bin> =
+        counts.filter(|(_, count)| *count > 0).map(|(bin, count)| Bin::new(histogram, bin, count)).collect();
+    let all = bins.iter().map(|bin| bin.count).sum();
     let outermost = bins.iter().map(|bin| bin.magnitude).max().unwrap_or(0);
     let (mut best, mut best_divergence) = (whole, f64::INFINITY);
     for clip in (0..=outermost).rev() {
@@ -40,7 +46,7 @@ pub fn entropy(histogram: &Histogram, grid: Grid, symmetric: bool) -> Result<Ran
         }
         let first = bins.partition_point(|bin| bin.low_side && bin.magnitude > clip);
         let last = bins.partition_point(|bin| bin.low_side || bin.magnitude <= clip);
-        let divergence = divergence(&bins, first, last, affine, real(histogram.total()));
+        let divergence = divergence(&bins, first, last, affine, all);
         if divergence < best_divergence {
             (best, best_divergence) = (range, divergence);
         }
