@@ -1,6 +1,7 @@
 //! Entropy and squared error of clips against references that go by the definition, one candidate at a time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::prelude::*;
 use quant_math::observers::{Histogram, entropy, mse};
 use quant_math::{Affine, Grid, Range};
 
@@ -192,6 +193,20 @@ fn squared_error_is_least_at_its_clip() {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_clip_is_never_worse_than_the_whole(data in prop::collection::vec(-9.0_f32..30.0, 1..60), bits in 2_u32..=6, symmetric: bool) {
+        let (histogram, grid) = (histogram(&data), grid(bits, symmetric));
+        let whole = histogram.range().unwrap();
+        let found = error(&histogram, mse(&histogram, grid, symmetric).unwrap(), grid, symmetric);
+        let at_whole = error(&histogram, whole, grid, symmetric);
+        // As above: float32 values of the codes, against exact steps.
+        let largest = f64::from(whole.max.max(-whole.min));
+        let bound = 1e-6 * at_whole + real(histogram.total()) * (largest * 2.0_f64.powi(-22)).powi(2);
+        prop_assert!(found <= at_whole + bound, "{found} {at_whole}");
     }
 }
 
