@@ -51,7 +51,7 @@ pub use progress::Progress;
 pub use run::run;
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
-pub use table::terminal_width;
+pub use table::{rows_text, terminal_width};
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, read_ranges, write_ranges,
     write_result,

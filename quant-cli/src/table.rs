@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use crate::printable::printable_line;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// The width of the terminal that standard output is, if it is one.
@@ -31,6 +32,32 @@ pub(crate) fn new(layout: &Layout<'_>) -> Table {
         }
     }
     table
+}
+
+/// A table of `rows` as wide as the terminal. Columns `wrap` may be wrapped, columns `right` stand right; a column without any text
+/// is left out.
+pub fn rows_text(
+    header: &[&str],
+    wrap: &[usize],
+    right: &[usize],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().map(|row| row.iter().map(|cell| printable_line(cell)).collect()).collect();
+    let kept: Vec<usize> = (0..header.len())
+        .filter(|column| rows.iter().any(|row| row.get(*column).is_some_and(|cell| !cell.is_empty())))
+        .collect();
+    let moved = |columns: &[usize]| -> Vec<usize> {
+        columns.iter().filter_map(|column| kept.iter().position(|k| k == column)).collect()
+    };
+    let header: Vec<&str> = kept.iter().filter_map(|column| header.get(*column).copied()).collect();
+    let (wrap, right) = (moved(wrap), moved(right));
+    let layout = Layout { header: &header, wrap: &wrap, right: &right };
+    let mut table = new(&layout);
+    for row in rows {
+        table.add_row(kept.iter().filter_map(|column| row.get(*column)));
+    }
+    text(table, terminal_width(), &layout)
 }
 
 /// The table's text, wrapped if it is wider than `width`; `None` is as wide as it needs to be.

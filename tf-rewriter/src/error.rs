@@ -208,6 +208,10 @@ pub enum Error {
     /// A config for another quantizer.
     #[error(transparent)]
     Quantizer(#[from] quant_math::nni::WrongQuantizer),
+    /// Something that needs a graph to execute.
+    #[cfg(feature = "run")]
+    #[error(transparent)]
+    Run(#[from] crate::run::RunError),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -256,6 +260,8 @@ impl Error {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "E0101",
             Self::Output(error) => error.code(),
+            #[cfg(feature = "run")]
+            Self::Run(error) => error.code(),
             Self::NotAGraph { .. } => "E0102",
             Self::TooLarge { .. } => "E0103",
             Self::Wire { .. } => "E0201",
@@ -284,6 +290,8 @@ impl Error {
         match self {
             Self::InFile { source, .. } => source.help(),
             Self::Output(error) => error.help().map(Cow::Borrowed),
+            #[cfg(feature = "run")]
+            Self::Run(error) => error.help(),
             Self::NotAGraph { help, .. } => Some(help.clone()),
             Self::TooLarge { .. } => Some(
                 "TensorFlow itself refuses a GraphDef of 2 GiB or more; keep the weights in a SavedModel's checkpoint instead of freezing them"
@@ -319,6 +327,8 @@ impl Error {
                     inner.map_or_else(|| path.display().to_string(), |at| format!("{}, {at}", path.display())),
                 );
             }
+            #[cfg(feature = "run")]
+            Self::Run(error) => return error.location(),
             Self::Wire { at, .. }
             | Self::DuplicateName { at, .. }
             | Self::MissingInput { at, .. }

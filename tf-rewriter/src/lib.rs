@@ -12,6 +12,8 @@ mod ops;
 pub mod pb;
 mod plan;
 mod quantizers;
+#[cfg(feature = "run")]
+pub mod run;
 mod sites;
 mod splice;
 mod survey;

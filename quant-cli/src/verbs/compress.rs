@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::plan::Measure;
 use super::{Adapter, PlanArgs};
 use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs};
 use crate::failure::Failure;
@@ -27,8 +28,20 @@ impl<M: Adapter> CompressArgs<M> {
     /// # Errors
     /// A config, model or ranges file that is wrong; an output that cannot be written.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        self.carry_out(global, None)
+    }
+
+    /// The same with ranges that `measure` gets from the model, in place of a ranges file.
+    ///
+    /// # Errors
+    /// Those of `measure` too.
+    pub fn run_measuring(&self, global: &GlobalArgs, measure: &Measure<'_, M>) -> Result<(), Failure> {
+        self.carry_out(global, Some(measure))
+    }
+
+    fn carry_out(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<(), Failure> {
         let destination = self.output.destination()?;
-        let planned = self.plan.plan(global)?;
+        let planned = self.plan.plan(global, measure)?;
         let compressed = M::apply(planned.model, &planned.plan, planned.ranges.as_ref())?;
         write_result::<M>(global, &destination, &self.report, &compressed)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_math::Plan;
+use quant_math::config::ConfigList;
 use quant_math::plan::{PlanOptions, Reason};
 use quant_math::ranges::Ranges;
 
@@ -29,6 +30,9 @@ pub struct PlanArgs<M: Adapter> {
     ranges: Option<PathBuf>,
 }
 
+/// How ranges are got from a model that is run.
+pub(super) type Measure<'a, M> = dyn Fn(&<M as Adapter>::Model, &ConfigList) -> Result<Ranges, Failure> + 'a;
+
 /// A plan with everything that carrying it out needs.
 pub(super) struct Planned<M: Adapter> {
     pub(super) model: M::Model,
@@ -37,11 +41,15 @@ pub(super) struct Planned<M: Adapter> {
 }
 
 impl<M: Adapter> PlanArgs<M> {
-    pub(super) fn plan(&self, global: &GlobalArgs) -> Result<Planned<M>, Failure> {
+    pub(super) fn plan(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<Planned<M>, Failure> {
         // The config first: what is wrong there needs no model.
         let config = self.quantize.config_list()?;
-        let ranges = self.ranges.as_deref().map(read_ranges).transpose()?;
+        let given = self.ranges.as_deref().map(read_ranges).transpose()?;
         let model = self.model.open()?;
+        let ranges = match measure {
+            Some(measure) => Some(measure(&model, &config)?),
+            None => given,
+        };
         let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
         let plan = M::plan(&model, &config, M::options(&self.options, options))?;
         let (about_config, others): (Vec<Reason>, Vec<Reason>) =
@@ -56,7 +64,7 @@ impl<M: Adapter> PlanArgs<M> {
     /// # Errors
     /// A config, model or ranges file that is wrong.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let planned = self.plan(global)?;
+        let planned = self.plan(global, None)?;
         let mut out = global.out();
         if global.json {
             out.json(&planned.plan)?;

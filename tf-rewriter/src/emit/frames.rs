@@ -3,6 +3,15 @@
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
 
+#[cfg(feature = "run")]
+impl Graph {
+    /// Whether a node of the main graph runs inside a frame.
+    pub(crate) fn in_frame(&self, name: &str) -> bool {
+        let node = self.index().scope(0).and_then(|scope| scope.find(self.bytes(), name.as_bytes()));
+        node.is_some_and(|node| frames(self, 0).get(node as usize).copied().unwrap_or(false))
+    }
+}
+
 /// For each node of a scope, whether it runs inside a frame. An `Enter` opens one, an `Exit` leaves the innermost.
 pub(crate) fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
     let Some(found) = graph.index().scope(scope) else { return Vec::new() };

@@ -34,16 +34,8 @@ impl Graph {
         }
         let emit = options.emit_for(config);
         check_emit(config, emit)?;
-        let framed = if emit == Emit::Training { frames(self, 0) } else { Vec::new() };
-        let (sites, missing) = (Vec::new(), Vec::new());
-        let mut planner = Planner { graph: self, config, emit, ranges: options.ranges, framed, sites, missing };
-        let mut facts = Vec::new();
-        for (scope_id, scope) in (0u32..).zip(&self.index().scopes) {
-            for node in 0..scope.nodes.len() {
-                let id = NodeId { scope: scope_id, node: u32::try_from(node).unwrap_or(u32::MAX) };
-                facts.push(planner.op(id).map_err(|error| self.in_own_file(error))?);
-            }
-        }
+        let mut planner = Planner::new(self, config, emit, options.ranges);
+        let facts = planner.all()?;
         if !planner.missing.is_empty() {
             return Err(Error::MissingRanges {
                 sites: planner.missing,
@@ -55,6 +47,20 @@ impl Graph {
         }
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
         Plan::new(config, &options, planner.sites, &facts, Vec::new()).map_err(|reasons| Error::Unmatched { reasons })
+    }
+
+    /// The activations that an `inference` graph needs a measured range for.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    pub fn activations(&self, config: &ConfigList) -> Result<Vec<Site>, Error> {
+        let mut planner = Planner::new(self, config, Emit::Inference, None);
+        planner.all()?;
+        let needed = |site: &Site| {
+            let quantized = site.settings().is_some_and(|settings| settings.quantizer != Quantizer::DoReFa);
+            quantized && matches!(site.kind, QuantType::Input | QuantType::Output)
+        };
+        Ok(planner.sites.into_iter().filter(needed).collect())
     }
 }
 
@@ -117,7 +123,17 @@ struct Op<'a> {
     weight: Option<(usize, Traced)>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
+        let framed = if emit == Emit::Training { frames(graph, 0) } else { Vec::new() };
+        Self { graph, config, emit, ranges, framed, sites: Vec::new(), missing: Vec::new() }
+    }
+
+    /// Decide about every op; returns what the config wants to know about them.
+    fn all(&mut self) -> Result<Vec<Facts>, Error> {
+        self.graph.all_nodes().map(|id| self.op(id).map_err(|error| self.graph.in_own_file(error))).collect()
+    }
+
     /// Whether a node cannot reach the variables of the main graph.
     fn is_stateless(&self, id: NodeId) -> bool {
         let main = self.graph.index().scope(id.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));

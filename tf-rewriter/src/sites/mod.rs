@@ -80,6 +80,15 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
     true
 }
 
+#[cfg(feature = "run")]
+impl Graph {
+    /// Whether a node of the main graph is made from constants and variables alone.
+    pub(crate) fn is_parameter_named(&self, name: &str) -> bool {
+        let node = self.index().scope(0).and_then(|scope| scope.find(self.bytes(), name.as_bytes()));
+        node.is_some_and(|node| is_parameter(self, NodeId { scope: 0, node }, false))
+    }
+}
+
 /// Whether an op gives the same for the same inputs, as far as is known: no random number, no state of a loop, nothing that is fed.
 fn is_function_of_inputs(op: &[u8]) -> bool {
     let others = [

@@ -69,6 +69,13 @@ impl Graph {
         scopes.flat_map(|(scope, found)| (0u32..).zip(&found.nodes).map(move |(node, _)| NodeId { scope, node }))
     }
 
+    /// The tensors that the graph gives: what nothing reads, and what was named with [`Graph::with_outputs`], as `node:0`.
+    #[cfg(feature = "run")]
+    pub(crate) fn output_names(&self) -> Vec<String> {
+        let outputs = self.all_nodes().filter(|id| self.is_sink(*id));
+        outputs.map(|id| format!("{}:0", self.name(id))).collect()
+    }
+
     /// Whether a node's value leaves the main graph: nothing reads it, and it is no mere side effect.
     fn is_sink(&self, id: NodeId) -> bool {
         let Some(scope) = self.index().scope(id.scope).filter(|_| id.scope == 0) else { return false };

@@ -16,6 +16,8 @@ pub(crate) fn failure(error: Error) -> Failure {
     match innermost(&error) {
         Error::Output(output) => diagnostic = diagnostic.with_causes_of(output),
         io @ Error::Io { .. } => diagnostic = diagnostic.with_causes_of(io),
+        #[cfg(feature = "run")]
+        Error::Run(run @ tf_rewriter::run::RunError::Io { .. }) => diagnostic = diagnostic.with_causes_of(run),
         _ => {}
     }
     match innermost(&error) {

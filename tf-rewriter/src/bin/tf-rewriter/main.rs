@@ -1,14 +1,22 @@
 //! Quantize TensorFlow graphs from the command line.
 
+#[cfg(feature = "run")]
+mod calibrate;
 mod coded;
+#[cfg(feature = "run")]
+mod compress;
+#[cfg(feature = "run")]
+mod evaluate;
+#[cfg(feature = "run")]
+mod library;
 mod model;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{
-    CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, MergeRangesArgs, PlanArgs, SchemaArgs,
-};
+#[cfg(not(feature = "run"))]
+use quant_cli::CompressArgs;
+use quant_cli::{CompletionsArgs, DiffArgs, Failure, GlobalArgs, InspectArgs, MergeRangesArgs, PlanArgs, SchemaArgs};
 
 use crate::model::ModelArgs;
 
@@ -29,11 +37,24 @@ enum Command {
     /// Dry run: every site, chosen or skipped, and why
     Plan(PlanArgs<ModelArgs>),
     /// Quantize a graph
+    #[cfg(not(feature = "run"))]
     Compress(CompressArgs<ModelArgs>),
+    /// Quantize a graph
+    #[cfg(feature = "run")]
+    Compress(compress::MeasuringCompressArgs),
+    /// Measure the ranges of activations on data
+    #[cfg(feature = "run")]
+    Calibrate(calibrate::CalibrateArgs),
+    /// Outputs of a model on data: how far from another model's, and how often right
+    #[cfg(feature = "run")]
+    Evaluate(evaluate::EvaluateArgs),
     /// What changed between two graphs, per tensor, in codes and in error
     Diff(DiffArgs),
     /// Join the ranges files of parts of the data
     MergeRanges(MergeRangesArgs),
+    /// Where TensorFlow's library was looked for and found, and how to install it
+    #[cfg(feature = "run")]
+    Doctor(library::DoctorArgs),
     /// The JSON Schema of a config, or the table of op types
     Schema(SchemaArgs),
     /// Completions for a shell
@@ -42,15 +63,56 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    quant_cli::run(&cli.global, || match &cli.command {
-        Command::Inspect(args) => args.run(&cli.global),
-        Command::Plan(args) => args.run(&cli.global),
-        Command::Compress(args) => args.run(&cli.global),
-        Command::Diff(args) => args.run::<ModelArgs>(&cli.global),
-        Command::MergeRanges(args) => args.run(&cli.global),
-        Command::Schema(args) => args.run(&cli.global),
-        Command::Completions(args) => args.run(&cli.global, Cli::command()),
+    #[cfg(feature = "run")]
+    let library = cli.command.library().map(|args| args.prepare(&cli.global));
+    quant_cli::run(&cli.global, || {
+        #[cfg(feature = "run")]
+        if let Some(library) = library {
+            return cli.command.run_with(&cli.global, library);
+        }
+        cli.command.run(&cli.global)
     })
+}
+
+impl Command {
+    /// Run a command that needs no TensorFlow.
+    fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        match self {
+            Self::Inspect(args) => args.run(global),
+            Self::Plan(args) => args.run(global),
+            Self::Compress(args) => args.run(global),
+            Self::Diff(args) => args.run::<ModelArgs>(global),
+            Self::MergeRanges(args) => args.run(global),
+            Self::Schema(args) => args.run(global),
+            Self::Completions(args) => args.run(global, Cli::command()),
+            #[cfg(feature = "run")]
+            Self::Calibrate(_) | Self::Evaluate(_) | Self::Doctor(_) => Ok(()),
+        }
+    }
+
+    /// The options for finding TensorFlow of a command that needs it.
+    #[cfg(feature = "run")]
+    fn library(&self) -> Option<&library::LibraryArgs> {
+        match self {
+            Self::Compress(args) => args.library(),
+            Self::Calibrate(args) => Some(&args.library),
+            Self::Evaluate(args) => Some(&args.library),
+            Self::Doctor(args) => Some(&args.library),
+            _ => None,
+        }
+    }
+
+    /// Run a command that needs TensorFlow.
+    #[cfg(feature = "run")]
+    fn run_with(&self, global: &GlobalArgs, library: library::Library) -> Result<(), Failure> {
+        match self {
+            Self::Compress(args) => args.run_with(global, library),
+            Self::Calibrate(args) => args.run(global, library),
+            Self::Evaluate(args) => args.run(global, library),
+            Self::Doctor(_) => library::DoctorArgs::run(global, library),
+            other => other.run(global),
+        }
+    }
 }
 
 #[cfg(test)]

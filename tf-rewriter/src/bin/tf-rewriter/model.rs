@@ -27,6 +27,14 @@ pub(crate) struct ModelArgs {
     outputs: Vec<String>,
 }
 
+#[cfg(feature = "run")]
+impl ModelArgs {
+    /// Another model, with the same named outputs.
+    pub(crate) fn open_beside(&self, path: &Path) -> Result<Graph, Failure> {
+        Self::open_path(path)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(path)))
+    }
+}
+
 impl Adapter for ModelArgs {
     type Model = Graph;
     type Compressed = Compressed;

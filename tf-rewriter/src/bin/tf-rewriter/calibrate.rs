@@ -1,0 +1,207 @@
+//! `calibrate`: activation ranges from data, into a ranges file.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use quant_cli::{Adapter, Destination, Failure, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges};
+use quant_math::config::ConfigList;
+use quant_math::plan::{Quantizer, Reason};
+use quant_math::ranges::Ranges;
+use tf_rewriter::Graph;
+use tf_rewriter::run::{self, Calibrator, Data, RunError, RunOptions};
+
+use crate::coded::failure;
+use crate::library::{Library, LibraryArgs, TargetArgs};
+use crate::model::ModelArgs;
+
+/// How much work an interruption may cost.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// What is measured where no config is given.
+const EVERYTHING: &str = "[{op_types: 'default', quant_types: ['input', 'output'], quant_bits: 8}]";
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// NNI's config_list, whose `input` and `output` sites are measured [default: every default op's]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The ranges file to write
+    #[arg(long, short, value_name = "RANGES")]
+    output: PathBuf,
+
+    /// Go on where an interrupted run stopped
+    #[arg(long)]
+    resume: bool,
+
+    #[command(flatten)]
+    target: TargetArgs,
+
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+/// Data to run a model on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataArgs {
+    /// Arrays by input name, the sample outermost: a .npz, a .npy, or a folder of them
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+
+    /// Samples that run at once
+    #[arg(long, value_name = "N", default_value = "32")]
+    pub(crate) batch: NonZeroU64,
+}
+
+impl DataArgs {
+    /// Open the arrays `names`.
+    pub(crate) fn open(&self, names: &[String]) -> Result<Data, Failure> {
+        Data::open(&self.data, names).map_err(run_failure)
+    }
+
+    /// Samples at once: as many as the model's inputs fix, where they do.
+    pub(crate) fn batch_for(&self, global: &GlobalArgs, model: &run::Model, data: &Data) -> u64 {
+        let Some(fixed) = model.fixed_batch() else { return self.batch.get() };
+        let left = data.samples() % fixed.max(1);
+        if left > 0 {
+            let text =
+                format!("the model takes {fixed} samples at once: the last {left} of {} are left out", data.samples());
+            global.warn(&[Reason::new("left-out", text)]);
+        }
+        fixed
+    }
+}
+
+pub(crate) fn run_failure(error: RunError) -> Failure {
+    failure(error.into())
+}
+
+impl CalibrateArgs {
+    /// Measure and write the ranges file.
+    pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        let config = config(self.config.as_deref())?;
+        let graph = self.model.open()?;
+        library.load(global)?;
+        let mut calibrator = Calibrator::new(&graph, &config, &self.target.options(global)).map_err(failure)?;
+        global.warn(calibrator.warnings());
+        let mut data = self.data.open(&calibrator.model().input_names())?;
+        calibrator.model().check(&data).map_err(run_failure)?;
+        let partial = partial_path(&self.output);
+        if self.resume {
+            if partial.is_file() {
+                calibrator.resume(&read_ranges(&partial)?, &partial).map_err(run_failure)?;
+                data.skip(calibrator.samples()).map_err(run_failure)?;
+            } else {
+                let text =
+                    format!("nothing was left behind by an interrupted run (`{}`): beginning anew", partial.display());
+                global.warn(&[Reason::new("nothing-to-resume", text)]);
+            }
+        }
+        let begun = calibrator.samples();
+        let measured =
+            measure(global, &mut calibrator, &mut data, &self.data, &mut |calibrator| save(calibrator, &partial));
+        if let Err(failure) = measured {
+            // What was measured is kept, for `--resume`.
+            if calibrator.samples() > begun {
+                save(&calibrator, &partial)?;
+            }
+            return Err(failure);
+        }
+        let ranges = calibrator.ranges().map_err(run_failure)?;
+        write_ranges(&ranges, &Destination::File(self.output.clone()))?;
+        if partial.is_file() {
+            std::fs::remove_file(&partial)?;
+        }
+        let mut out = global.out();
+        if global.json {
+            out.json(&serde_json::json!({
+                "ranges": ranges.ranges.len(), "samples": ranges.samples, "framework": ranges.framework, "output": self.output
+            }))?;
+        } else {
+            writeln!(
+                out,
+                "{} over {} samples -> {}",
+                count(ranges.ranges.len(), "range"),
+                ranges.samples,
+                self.output.display()
+            )?;
+        }
+        Ok(out.finish()?)
+    }
+}
+
+/// Run all data that is left.
+fn measure(
+    global: &GlobalArgs,
+    calibrator: &mut Calibrator,
+    data: &mut Data,
+    args: &DataArgs,
+    save: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let fixed = calibrator.model().fixed_batch();
+    let batch = args.batch_for(global, calibrator.model(), data);
+    let progress = Progress::new(global, "calibrating", data.samples());
+    progress.inc(calibrator.samples());
+    let mut saved = Instant::now();
+    while let Some(next) = data.next(batch).map_err(run_failure)? {
+        if fixed.is_some_and(|fixed| next.samples < fixed) {
+            break;
+        }
+        calibrator.observe(data, &next).map_err(run_failure)?;
+        progress.inc(next.samples);
+        if saved.elapsed() >= SAVE_EVERY {
+            save(calibrator)?;
+            saved = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// `compress --calibrate`: ranges of a model that are used at once.
+pub(crate) fn ranges_for(
+    global: &GlobalArgs,
+    graph: &Graph,
+    config: &ConfigList,
+    args: &DataArgs,
+) -> Result<Ranges, Failure> {
+    let options = RunOptions { threads: global.jobs, ..RunOptions::default() };
+    let mut calibrator = Calibrator::new(graph, config, &options).map_err(failure)?;
+    global.warn(calibrator.warnings());
+    let mut data = args.open(&calibrator.model().input_names())?;
+    calibrator.model().check(&data).map_err(run_failure)?;
+    measure(global, &mut calibrator, &mut data, args, &mut |_| Ok(()))?;
+    calibrator.ranges().map_err(run_failure)
+}
+
+fn config(path: Option<&Path>) -> Result<ConfigList, Failure> {
+    match path {
+        // QAT alone has activations with ranges.
+        Some(path) => {
+            let config = Some(path.to_owned());
+            QuantizeArgs { quantizer: Some(Quantizer::Qat), config, ..QuantizeArgs::default() }.config_list()
+        }
+        None => Ok(ConfigList::parse(EVERYTHING, Some(Quantizer::Qat))?),
+    }
+}
+
+fn save(calibrator: &Calibrator, path: &Path) -> Result<(), Failure> {
+    let ranges = calibrator.ranges().map_err(run_failure)?;
+    write_ranges(&ranges, &Destination::File(path.to_owned()))
+}
+
+/// Where an interrupted run leaves what it measured: beside the output.
+fn partial_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    output.with_file_name(name)
+}

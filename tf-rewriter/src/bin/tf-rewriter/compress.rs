@@ -1,0 +1,49 @@
+//! `compress`, which can measure the ranges that it needs.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::Args;
+use quant_cli::{Failure, GlobalArgs};
+
+use crate::calibrate::{DataArgs, ranges_for};
+use crate::library::{Library, LibraryArgs};
+use crate::model::ModelArgs;
+
+/// Arguments of `compress`.
+#[derive(Debug, Args)]
+pub(crate) struct MeasuringCompressArgs {
+    #[command(flatten)]
+    compress: quant_cli::CompressArgs<ModelArgs>,
+
+    /// Measure the ranges of activations on this data first (a .npz, a .npy, or a folder of them), instead of `--ranges`
+    #[arg(long, value_name = "DATA", conflicts_with = "ranges", help_heading = "TensorFlow")]
+    calibrate: Option<PathBuf>,
+
+    /// Samples that run at once
+    #[arg(long, value_name = "N", default_value = "32", requires = "calibrate", help_heading = "TensorFlow")]
+    batch: NonZeroU64,
+
+    #[command(flatten)]
+    library: LibraryArgs,
+}
+
+impl MeasuringCompressArgs {
+    /// The options for finding TensorFlow, where it is needed.
+    pub(crate) fn library(&self) -> Option<&LibraryArgs> {
+        self.calibrate.as_ref().map(|_| &self.library)
+    }
+
+    /// Quantize with the ranges that were given.
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        self.compress.run(global)
+    }
+
+    /// Measure ranges, then quantize with them.
+    pub(crate) fn run_with(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        let Some(data) = &self.calibrate else { return self.compress.run(global) };
+        library.load(global)?;
+        let data = DataArgs { data: data.clone(), batch: self.batch };
+        self.compress.run_measuring(global, &|graph, config| ranges_for(global, graph, config, &data))
+    }
+}

@@ -1,0 +1,228 @@
+//! Calibration: ranges of activations from data.
+//!
+//! Reductions happen in the graph, so that only statistics travel, whatever the tensors' size: the smallest and the largest value,
+//! and two histograms where the observer needs them.
+
+mod probe;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use quant_math::config::ConfigList;
+use quant_math::observers::Statistics;
+use quant_math::plan::{Observer, Reason, Settings, Site};
+use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::{MathError, Quantizer};
+
+use self::probe::Probe;
+use super::data::Batch;
+use super::session::{Model, RunOptions};
+use super::{Data, RunError};
+use crate::Error;
+use crate::graph::Graph;
+
+/// A model on its way to ranges.
+#[derive(Debug)]
+pub struct Calibrator {
+    model: Model,
+    model_id: ModelId,
+    /// The config's fingerprint.
+    config: String,
+    /// The activations that need a range, each with the position of its tensor.
+    sites: Vec<(Site, usize)>,
+    tensors: Vec<Watched>,
+    samples: u64,
+    warnings: Vec<Reason>,
+}
+
+/// A tensor that is looked at, in one way.
+#[derive(Debug)]
+struct Watched {
+    tensor: String,
+    probe: Probe,
+    statistics: Statistics,
+}
+
+impl Calibrator {
+    /// Hand the model to TensorFlow, with what measures the activations that `config` names.
+    ///
+    /// # Errors
+    /// A config without activations that need a range; those of [`Model::new`].
+    pub fn new(graph: &Graph, config: &ConfigList, options: &RunOptions) -> Result<Self, Error> {
+        let mut warnings = Vec::new();
+        let mut wanted = Vec::new();
+        for site in graph.activations(config)? {
+            let Some(settings) = site.settings().copied() else { continue };
+            match graph.unfetchable(&site.tensor) {
+                Some(why) => {
+                    let text = format!("`{}` ({}) {why}: it gets no range", site.op, site.kind);
+                    warnings.push(Reason::new("not-measured", text));
+                }
+                None => wanted.push((site, settings)),
+            }
+        }
+        if wanted.is_empty() {
+            let dorefa = config.quantizer == Quantizer::DoReFa;
+            let message = if dorefa {
+                "DoReFa's activations need no ranges: they are clipped to [0, 1]"
+            } else {
+                "the config names no activation of this model that can be measured"
+            };
+            let help =
+                "name `input` or `output` in the config's `quant_types`; `plan MODEL --config C` shows the sites";
+            return Err(RunError::Request { message: message.to_owned(), help: help.to_owned() }.into());
+        }
+        let mut model = Model::new(graph, options)?;
+        let mut tensors: Vec<Watched> = Vec::new();
+        let mut known = BTreeMap::new();
+        let mut sites = Vec::new();
+        for (site, settings) in wanted {
+            let math = |source| RunError::Math { tensor: site.tensor.clone(), source };
+            let statistics = Statistics::new(settings.observer, settings.ema_decay).map_err(math)?;
+            let decay = (settings.observer == Observer::Ema).then(|| settings.ema_decay.map(f64::to_bits));
+            let key = (site.tensor.clone(), statistics.kind(), decay);
+            let position = if let Some(position) = known.get(&key) {
+                *position
+            } else {
+                let probe = Probe::new(&mut model, &site.tensor, matches!(statistics, Statistics::Histogram(_)))?;
+                tensors.push(Watched { tensor: site.tensor.clone(), probe, statistics });
+                known.insert(key, tensors.len() - 1);
+                tensors.len() - 1
+            };
+            sites.push((site, position));
+        }
+        let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        let model_id = ModelId { file: file.unwrap_or_default(), fingerprint: graph.fingerprint() };
+        Ok(Self { model, model_id, config: config.calibration_fingerprint(), sites, tensors, samples: 0, warnings })
+    }
+
+    /// The model, for opening and checking data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Activations that cannot be measured, and why.
+    pub fn warnings(&self) -> &[Reason] {
+        &self.warnings
+    }
+
+    /// Samples that were run.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Run a batch and keep what it says about every tensor. Nothing changes where there is an error.
+    ///
+    /// # Errors
+    /// Data with NaN or infinity; a tensor that becomes so; TensorFlow's own.
+    pub fn observe(&mut self, data: &Data, batch: &Batch) -> Result<(), RunError> {
+        super::session::check_finite(&self.model, data, batch, self.samples)?;
+        let probes: Vec<&Probe> = self.tensors.iter().map(|watched| &watched.probe).collect();
+        let least: Vec<Option<i32>> = self
+            .tensors
+            .iter()
+            .map(|watched| match &watched.statistics {
+                Statistics::Histogram(histogram) => Some(histogram.exponent()),
+                _ => None,
+            })
+            .collect();
+        let seen = probe::run(&self.model, &probes, &least, batch)?;
+        let mut next = Vec::with_capacity(self.tensors.len());
+        for (watched, seen) in self.tensors.iter().zip(seen) {
+            let failed = |source: MathError| RunError::Math {
+                tensor: format!(
+                    "{} (samples {} to {})",
+                    watched.tensor,
+                    self.samples,
+                    self.samples + batch.samples - 1
+                ),
+                source,
+            };
+            let mut statistics = watched.statistics.clone();
+            match (&mut statistics, seen.counts) {
+                (Statistics::Histogram(histogram), Some(counts)) => {
+                    // Either list counts every element.
+                    let total = counts.positive.iter().map(|n| u64::try_from(*n).unwrap_or_default()).sum();
+                    let added =
+                        histogram.add_counts(seen.range, counts.exponent, total, &counts.positive, &counts.negative);
+                    added.map_err(failed)?;
+                }
+                (statistics, _) => statistics.add_range(seen.range).map_err(failed)?,
+            }
+            next.push(statistics);
+        }
+        for (watched, statistics) in self.tensors.iter_mut().zip(next) {
+            watched.statistics = statistics;
+        }
+        self.samples += batch.samples;
+        Ok(())
+    }
+
+    /// Go on from what an interrupted run left behind.
+    ///
+    /// # Errors
+    /// What was left behind belongs to another model or config, or has no statistics.
+    pub fn resume(&mut self, ranges: &Ranges, path: &Path) -> Result<(), RunError> {
+        let differs = |message: String| RunError::Resume { message, path: path.to_owned() };
+        ranges.check_model(&self.model_id.fingerprint).map_err(|error| differs(error.to_string()))?;
+        if ranges.config.as_ref() != Some(&self.config) {
+            return Err(differs("it was made with another config".to_owned()));
+        }
+        for (site, position) in &self.sites {
+            let entry = ranges
+                .ranges
+                .iter()
+                .find(|entry| entry.site == site.op && entry.kind == site.kind && entry.tensor == site.tensor);
+            let calibration = entry.and_then(|entry| entry.calibration.as_ref());
+            let calibration =
+                calibration.ok_or_else(|| differs(format!("it has no statistics of `{}` ({})", site.op, site.kind)))?;
+            if let Some(watched) = self.tensors.get_mut(*position) {
+                watched.statistics = calibration.statistics.clone();
+            }
+        }
+        self.samples = ranges.samples;
+        Ok(())
+    }
+
+    /// The ranges of everything that was run.
+    ///
+    /// # Errors
+    /// Nothing was run; a range that is too wide for float32.
+    pub fn ranges(&self) -> Result<Ranges, RunError> {
+        let mut ranges = Vec::with_capacity(self.sites.len());
+        for (site, position) in &self.sites {
+            let (Some(settings), Some(watched)) = (site.settings(), self.tensors.get(*position)) else { continue };
+            let failed = |source| RunError::Math { tensor: site.tensor.clone(), source };
+            let Settings { observer, bits, symmetric, .. } = *settings;
+            let calibration = Calibration {
+                observer,
+                bits,
+                symmetric,
+                samples: self.samples,
+                statistics: watched.statistics.clone(),
+            };
+            ranges.push(SiteRange::measured(&site.op, site.kind, &site.tensor, calibration).map_err(failed)?);
+        }
+        let first = self.sites.first().and_then(|(site, _)| site.settings());
+        Ok(Ranges {
+            version: RANGES_VERSION,
+            framework: format!("tensorflow {}", self.model.version),
+            model: self.model_id.clone(),
+            config: Some(self.config.clone()),
+            observer: first.map(|settings| settings.observer).unwrap_or_default(),
+            samples: self.samples,
+            ranges,
+        })
+    }
+}
+
+impl Graph {
+    /// Why a tensor of the plan cannot be fetched from outside.
+    fn unfetchable(&self, tensor: &str) -> Option<&'static str> {
+        if tensor.contains("::") {
+            return Some("is in a function body, from which nothing can be fetched");
+        }
+        let node = tensor.split(':').next().unwrap_or(tensor);
+        self.in_frame(node).then_some("is in a loop, from which nothing can be fetched")
+    }
+}

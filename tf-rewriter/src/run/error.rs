@@ -1,0 +1,124 @@
+//! What can go wrong where a graph is run.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// An error of what executes a graph. [`RunError::code`] is stable; [`RunError::help`] says the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// TensorFlow's library was not found.
+    #[error("TensorFlow's library was not found; looked at {looked}")]
+    NoTensorFlow {
+        /// The places, in the order in which they were looked at.
+        looked: String,
+    },
+    /// A library that cannot be used.
+    #[error("`{path}` is no library of TensorFlow that can be used: {message}")]
+    Library {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said, or what it lacks.
+        message: String,
+    },
+    /// TensorFlow refused or failed.
+    #[error("TensorFlow {on}cannot {action}: {message}")]
+    TensorFlow {
+        /// What was asked of it.
+        action: String,
+        /// ``at `grpc://host:port` ``, where it is not in this process; else empty.
+        on: String,
+        /// Its answer.
+        message: String,
+    },
+    /// A data file that cannot be read, or is something else.
+    #[error("data: {message}")]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+        /// What was expected.
+        help: String,
+    },
+    /// Data and model, or options, do not fit together.
+    #[error("{message}")]
+    Request {
+        /// What does not fit.
+        message: String,
+        /// What can be done.
+        help: String,
+    },
+    /// Interrupted work that cannot be taken up.
+    #[error("cannot resume: {message}")]
+    Resume {
+        /// What differs, or is missing.
+        message: String,
+        /// The file with the state.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Numbers without a range or a quantized form.
+    #[error("tensor `{tensor}`: {source}")]
+    Math {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        source: quant_math::MathError,
+    },
+}
+
+/// The one command that installs TensorFlow where this program finds it.
+pub const INSTALL: &str = "python3 -m pip install tensorflow-cpu";
+
+impl RunError {
+    /// A stable code for scripts; it never changes its meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoTensorFlow { .. } => "E0701",
+            Self::Library { .. } => "E0702",
+            Self::TensorFlow { .. } => "E0703",
+            Self::Data { .. } => "E0704",
+            Self::Request { .. } => "E0705",
+            Self::Resume { .. } => "E0706",
+            Self::Io { .. } => "E0707",
+            Self::Math { source, .. } => source.code(),
+        }
+    }
+
+    /// The way out, where there is one.
+    pub fn help(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::NoTensorFlow { .. } => Some(
+                format!("install it with `{INSTALL}`, or name its folder with `--tensorflow-dir`; `tf-rewriter doctor` shows every place that is looked at").into(),
+            ),
+            Self::Library { .. } => Some(
+                format!("name a folder with TensorFlow 2 for this processor with `--tensorflow-dir`, or install it with `{INSTALL}`").into(),
+            ),
+            Self::Data { help, .. } | Self::Request { help, .. } => Some(help.clone().into()),
+            Self::Resume { .. } => Some("run without `--resume` to begin anew".into()),
+            Self::TensorFlow { on, .. } if !on.is_empty() => {
+                Some("see whether the server still runs; with `--resume` the work goes on where it stopped".into())
+            }
+            Self::Math { source, .. } => source.help(),
+            Self::TensorFlow { .. } | Self::Io { .. } => None,
+        }
+    }
+
+    /// The file at fault, for a line `--> …`.
+    pub fn location(&self) -> Option<String> {
+        match self {
+            Self::Data { path, .. } | Self::Resume { path, .. } => Some(path.display().to_string()),
+            _ => None,
+        }
+    }
+}

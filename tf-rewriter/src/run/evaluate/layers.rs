@@ -1,0 +1,180 @@
+//! Tensors inside two models, side by side: where the error enters.
+
+use std::collections::BTreeMap;
+
+use quant_math::metrics::{Metrics, MetricsAccumulator};
+use serde::Serialize;
+use tensorflow::{DataType, Operation, Output};
+
+use super::super::session::Model;
+use super::super::value::Value;
+use crate::graph::Graph;
+
+/// A tensor that both models have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Layer {
+    /// The node.
+    pub name: String,
+    /// Its type in the model.
+    pub op_type: String,
+    /// The error against the reference.
+    pub error: Metrics,
+}
+
+/// A tensor at which the error grows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entrance {
+    /// The node.
+    pub name: String,
+    /// The signal-to-noise ratio of the worst tensor that it is computed from; `None`: no error there.
+    pub sqnr_db_before: Option<f64>,
+    /// Its own.
+    pub sqnr_db: Option<f64>,
+}
+
+/// How many entrances are named.
+const NAMED: usize = 3;
+
+#[derive(Debug)]
+pub(super) struct Layers {
+    tensors: Vec<Tensor>,
+}
+
+#[derive(Debug)]
+struct Tensor {
+    name: String,
+    op_type: String,
+    own: Output,
+    other: Output,
+    sums: MetricsAccumulator,
+    /// The nearest tensors before it, by position.
+    before: Vec<usize>,
+}
+
+impl Layers {
+    /// The float32 activations that both models call by one name, each after those that it is computed from.
+    pub(super) fn new(model: &Model, reference: &Model, graph: &Graph) -> Self {
+        let mut layers = Self { tensors: Vec::new() };
+        let mut nearest: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for operation in in_order(model) {
+            let name = operation.name().unwrap_or_default();
+            let mut before: Vec<usize> = inputs(&operation)
+                .iter()
+                .filter_map(|input| nearest.get(&input.name().ok()?))
+                .flatten()
+                .copied()
+                .collect();
+            before.sort_unstable();
+            before.dedup();
+            let other = compared(model, graph, &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
+            let other = other.filter(|other| is_float(&other.operation));
+            let own = match other {
+                None => before,
+                Some(other) => {
+                    let op_type = operation.op_type().unwrap_or_default();
+                    layers.tensors.push(Tensor {
+                        name: name.clone(),
+                        op_type,
+                        own: Output { operation, index: 0 },
+                        other,
+                        sums: MetricsAccumulator::default(),
+                        before,
+                    });
+                    vec![layers.tensors.len() - 1]
+                }
+            };
+            nearest.insert(name, own);
+        }
+        layers
+    }
+
+    /// What has to be fetched: from the model, and from the reference.
+    pub(super) fn fetches(&self) -> Vec<(Output, Output)> {
+        self.tensors.iter().map(|tensor| (tensor.own.clone(), tensor.other.clone())).collect()
+    }
+
+    pub(super) fn add(&mut self, own: &[Value], others: &[Value]) {
+        for ((tensor, own), other) in self.tensors.iter_mut().zip(own).zip(others) {
+            if own.shape() == other.shape() {
+                tensor.sums.update(&other.to_f32(), &own.to_f32());
+            }
+        }
+    }
+
+    pub(super) fn finish(&self) -> (Vec<Layer>, Vec<Entrance>) {
+        let errors: Vec<Metrics> = self.tensors.iter().map(|tensor| tensor.sums.finish()).collect();
+        let noise = |position: usize| errors.get(position).map_or(0.0, noise_to_signal);
+        let mut entrances: Vec<(f64, Entrance)> = Vec::new();
+        for (position, (tensor, error)) in self.tensors.iter().zip(&errors).enumerate() {
+            let worst = tensor.before.iter().copied().max_by(|a, b| noise(*a).total_cmp(&noise(*b)));
+            let added = noise(position) - worst.map_or(0.0, noise);
+            if added > 0.0 {
+                let sqnr_db_before = worst.and_then(|worst| errors.get(worst)).and_then(|error| error.sqnr_db);
+                entrances.push((added, Entrance { name: tensor.name.clone(), sqnr_db_before, sqnr_db: error.sqnr_db }));
+            }
+        }
+        entrances.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let entrances = entrances.into_iter().take(NAMED).map(|(_, entrance)| entrance).collect();
+        let layer = |(tensor, error): (&Tensor, Metrics)| Layer {
+            name: tensor.name.clone(),
+            op_type: tensor.op_type.clone(),
+            error,
+        };
+        (self.tensors.iter().zip(errors).map(layer).collect(), entrances)
+    }
+}
+
+fn noise_to_signal(error: &Metrics) -> f64 {
+    error.sqnr_db.map_or(0.0, |db| 10f64.powf(-db / 10.0))
+}
+
+/// Whether a node's first output is an activation that can be fetched.
+fn compared(model: &Model, graph: &Graph, operation: &Operation, name: &str) -> bool {
+    let depends_on_input = !matches!(
+        operation.op_type().as_deref(),
+        Ok("Const" | "Placeholder" | "VarHandleOp" | "VariableV2" | "Variable")
+    );
+    depends_on_input
+        && is_float(operation)
+        && !graph.in_frame(name)
+        && model.inputs().iter().all(|input| input.name != name)
+        && !graph.is_parameter_named(name)
+}
+
+fn is_float(operation: &Operation) -> bool {
+    operation.num_outputs() > 0 && operation.output_type(0) == DataType::Float
+}
+
+fn inputs(operation: &Operation) -> Vec<Operation> {
+    (0..operation.num_inputs()).map(|position| operation.input(position).0).collect()
+}
+
+/// Every node after its inputs, as far as the graph has no loop.
+fn in_order(model: &Model) -> Vec<Operation> {
+    let mut done: BTreeMap<String, bool> = BTreeMap::new();
+    let mut order = Vec::new();
+    for start in model.graph.operation_iter() {
+        let mut open = vec![start];
+        while let Some(operation) = open.last().cloned() {
+            let name = operation.name().unwrap_or_default();
+            match done.get(&name) {
+                None => {
+                    done.insert(name, false);
+                    let waiting = inputs(&operation)
+                        .into_iter()
+                        .filter(|input| !done.contains_key(&input.name().unwrap_or_default()));
+                    open.extend(waiting);
+                }
+                Some(false) => {
+                    done.insert(name, true);
+                    order.push(operation);
+                    open.pop();
+                }
+                Some(true) => {
+                    open.pop();
+                }
+            }
+        }
+    }
+    order
+}

@@ -1,0 +1,229 @@
+//! Evaluation: what a model gives on data, how far it is from a reference, and how often it is right.
+
+mod classes;
+mod layers;
+
+use quant_math::metrics::{Metrics, MetricsAccumulator};
+use serde::Serialize;
+use tensorflow::Output;
+
+use self::classes::Classes;
+use self::layers::Layers;
+use super::data::Batch;
+use super::session::{Model, check_finite};
+use super::value::Value;
+use super::{Data, RunError};
+use crate::graph::Graph;
+
+pub use self::classes::{Accuracy, Agreement};
+pub use self::layers::{Entrance, Layer};
+
+/// What is wanted besides the comparison of outputs.
+#[derive(Debug, Clone, Default)]
+pub struct EvaluateOptions {
+    /// The k of top-k agreement; 0: no top-k.
+    pub top_k: usize,
+    /// Compare the tensors inside, too.
+    pub per_layer: bool,
+}
+
+/// A model being evaluated, beside a reference or alone.
+#[derive(Debug)]
+pub struct Evaluator {
+    model: Model,
+    reference: Option<Model>,
+    outputs: Vec<Compared>,
+    layers: Option<Layers>,
+    samples: u64,
+    labelled: u64,
+}
+
+/// An output of the model, and the reference's that it is compared with.
+#[derive(Debug)]
+struct Compared {
+    name: String,
+    output: Output,
+    reference: Option<Output>,
+    sums: MetricsAccumulator,
+    classes: Option<Classes>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Samples that were run.
+    pub samples: u64,
+    /// Each output.
+    pub outputs: Vec<OutputReport>,
+    /// Each tensor inside that both models have, in the order in which they are computed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+    /// Where the error enters: the tensors that add most to it, the worst first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entrances: Vec<Entrance>,
+}
+
+/// An output in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutputReport {
+    /// `node:port`.
+    pub name: String,
+    /// The error against the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Metrics>,
+    /// How often both models choose the same class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+    /// How often the labels' class is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
+}
+
+impl Evaluator {
+    /// Evaluate `model`, against `reference` where there is one; `graph` is the model's own graph.
+    ///
+    /// # Errors
+    /// Models whose inputs or outputs differ.
+    pub fn new(
+        model: Model,
+        reference: Option<Model>,
+        graph: &Graph,
+        options: &EvaluateOptions,
+    ) -> Result<Self, RunError> {
+        if let Some(reference) = &reference {
+            let (mut own, mut others) = (model.input_names(), reference.input_names());
+            own.sort();
+            others.sort();
+            if own != others {
+                return Err(RunError::Request {
+                    message: format!("the models have different inputs: {own:?} and {others:?}"),
+                    help: "compare two forms of one model".to_owned(),
+                });
+            }
+        }
+        let mut outputs = Vec::new();
+        for name in model.outputs() {
+            let output = model.tensor(name)?;
+            let beside = match &reference {
+                None => None,
+                Some(reference) => Some(reference.tensor(name).map_err(|_| RunError::Request {
+                    message: format!("the reference has no tensor `{name}`, which is an output of the model"),
+                    help: "name outputs that both have with `--outputs`".to_owned(),
+                })?),
+            };
+            outputs.push(Compared {
+                name: name.clone(),
+                output,
+                reference: beside,
+                sums: MetricsAccumulator::default(),
+                classes: Some(Classes::new(options.top_k)),
+            });
+        }
+        let layers = match (&reference, options.per_layer) {
+            (Some(reference), true) => Some(Layers::new(&model, reference, graph)),
+            (None, true) => {
+                return Err(RunError::Request {
+                    message: "layers can only be compared with those of another model".to_owned(),
+                    help: "name the reference with `--against`".to_owned(),
+                });
+            }
+            (_, false) => None,
+        };
+        Ok(Self { model, reference, outputs, layers, samples: 0, labelled: 0 })
+    }
+
+    /// The model, for opening and checking data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Run a batch; `labels` are the right classes of its samples. Returns the model's outputs, in the order of [`Model::outputs`].
+    ///
+    /// # Errors
+    /// Data with NaN or infinity, labels out of range, TensorFlow's own.
+    pub fn add(&mut self, data: &Data, batch: &Batch, labels: Option<&[i64]>) -> Result<Vec<Value>, RunError> {
+        check_finite(&self.model, data, batch, self.samples)?;
+        let inside = self.layers.as_ref().map(Layers::fetches).unwrap_or_default();
+        let fetches: Vec<Output> =
+            self.outputs.iter().map(|o| o.output.clone()).chain(inside.iter().map(|(own, _)| own.clone())).collect();
+        let mut values = self.model.run(batch, &fetches)?;
+        let own_inside = values.split_off(self.outputs.len());
+        let mut references = Vec::new();
+        let mut reference_inside = Vec::new();
+        if let Some(reference) = &self.reference {
+            let fetches = self
+                .outputs
+                .iter()
+                .filter_map(|o| o.reference.clone())
+                .chain(inside.iter().map(|(_, other)| other.clone()));
+            references = run_by_name(reference, &self.model, batch, &fetches.collect::<Vec<_>>())?;
+            reference_inside = references.split_off(self.outputs.len());
+        }
+        for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
+            let reference = references.get(position);
+            if let Some(reference) = reference {
+                if reference.shape() != value.shape() {
+                    return Err(RunError::Request {
+                        message: format!(
+                            "`{}` has shape {:?}, the reference's {:?}",
+                            compared.name,
+                            value.shape(),
+                            reference.shape()
+                        ),
+                        help: "compare two forms of one model".to_owned(),
+                    });
+                }
+                compared.sums.update(&reference.to_f32(), &value.to_f32());
+            }
+            if let Some(classes) = &mut compared.classes
+                && !classes.add(value, reference, labels, batch.samples, self.samples, data)?
+            {
+                compared.classes = None;
+            }
+        }
+        if let Some(layers) = &mut self.layers {
+            layers.add(&own_inside, &reference_inside);
+        }
+        self.samples += batch.samples;
+        if labels.is_some() {
+            self.labelled += batch.samples;
+        }
+        Ok(values)
+    }
+
+    /// Everything that was added, in numbers.
+    ///
+    /// # Errors
+    /// Labels for outputs of which none is one score per class.
+    pub fn finish(&self) -> Result<Evaluation, RunError> {
+        let compare = self.reference.is_some();
+        let outputs: Vec<OutputReport> = self
+            .outputs
+            .iter()
+            .map(|compared| OutputReport {
+                name: compared.name.clone(),
+                error: compare.then(|| compared.sums.finish()),
+                agreement: compared.classes.as_ref().filter(|_| compare).and_then(Classes::agreement),
+                accuracy: compared.classes.as_ref().and_then(Classes::accuracy),
+            })
+            .collect();
+        if self.labelled > 0 && outputs.iter().all(|output| output.accuracy.is_none()) {
+            return Err(RunError::Request {
+                message: "no output of the model has one score per class ([samples, classes]), which labels need"
+                    .to_owned(),
+                help: "name the output with the scores with `--outputs`".to_owned(),
+            });
+        }
+        let (layers, entrances) = self.layers.as_ref().map(Layers::finish).unwrap_or_default();
+        Ok(Evaluation { samples: self.samples, outputs, layers, entrances })
+    }
+}
+
+/// Run a model whose inputs may stand in another order than those of the model that the batch was read for.
+fn run_by_name(model: &Model, read_for: &Model, batch: &Batch, fetches: &[Output]) -> Result<Vec<Value>, RunError> {
+    let value_of = |name: &str| {
+        read_for.inputs().iter().zip(&batch.values).find(|(input, _)| input.name == name).map(|(_, value)| value)
+    };
+    let feeds = model.inputs().iter().filter_map(|input| Some((&input.operation, 0, value_of(&input.name)?)));
+    model.run_with(feeds, fetches, &[])
+}

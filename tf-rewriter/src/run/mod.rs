@@ -1,0 +1,27 @@
+//! What needs a graph to execute: ranges for activations, numbers for accuracy, and training.
+//!
+//! TensorFlow's own library executes, through the [`tensorflow`] crate. The library is loaded when it is needed ([`load`]); nothing
+//! else of this crate needs it.
+//!
+//! ```text
+//! Graph ──session──▶ Model     data ──▶ Batch     Model × Batch ──▶ calibrate, evaluate
+//! ```
+
+mod calibrate;
+mod data;
+mod error;
+mod evaluate;
+mod library;
+mod locate;
+mod nodes;
+mod session;
+mod value;
+
+pub use calibrate::Calibrator;
+pub use data::{Batch, Data};
+pub use error::{INSTALL, RunError};
+pub use evaluate::{Accuracy, Agreement, Entrance, EvaluateOptions, Evaluation, Evaluator, Layer, OutputReport};
+pub use library::load;
+pub use locate::{Folder, Place, Search, VARIABLE};
+pub use session::{Input, Model, RunOptions};
+pub use value::Value;

@@ -1,0 +1,95 @@
+//! Tensors whose element type is known at run time only.
+
+use half::f16;
+use tensorflow::{DataType, FetchToken, Operation, SessionRunArgs, Tensor};
+
+macro_rules! values {
+    ($($variant:ident $rust:ident, $dtype:ident, $descr:literal;)*) => {
+        /// A tensor of one of the element types that data files and model inputs have.
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub enum Value {
+            $(#[doc = concat!("Elements of type `", stringify!($rust), "`.")] $variant(Tensor<$rust>),)*
+        }
+
+        impl Value {
+            /// The element type.
+            pub fn dtype(&self) -> DataType {
+                match self { $(Self::$variant(_) => DataType::$dtype,)* }
+            }
+
+            /// The dimensions, outermost first.
+            pub fn shape(&self) -> &[u64] {
+                match self { $(Self::$variant(tensor) => tensor.dims(),)* }
+            }
+
+            /// A tensor of a NumPy type without its byte order (`f4`) from its little-endian elements; `None` where the type is none
+            /// of these, or the bytes are not as many as the shape says.
+            pub(crate) fn from_bytes(descr: &str, shape: &[u64], bytes: &[u8]) -> Option<Self> {
+                match descr { $($descr => {
+                    let mut tensor = Tensor::<$rust>::new(shape);
+                    if size_of_val::<[$rust]>(&tensor) != bytes.len() {
+                        return None;
+                    }
+                    values!(@fill $rust, tensor, bytes);
+                    Some(Self::$variant(tensor))
+                })* _ => None }
+            }
+
+            /// The NumPy type of an element type, without its byte order.
+            pub(crate) fn descr(dtype: DataType) -> Option<&'static str> {
+                match dtype { $(DataType::$dtype => Some($descr),)* _ => None }
+            }
+
+            pub(crate) fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, op: &Operation, port: i32) {
+                match self { $(Self::$variant(tensor) => run.add_feed(op, port, tensor),)* }
+            }
+
+            pub(crate) fn fetch(run: &mut SessionRunArgs<'_>, token: FetchToken, dtype: DataType) -> tensorflow::Result<Option<Self>> {
+                Ok(match dtype { $(DataType::$dtype => Some(Self::$variant(run.fetch(token)?)),)* _ => None })
+            }
+
+            /// The elements as float64, for what is compared or looked at.
+            pub fn to_f64(&self) -> Vec<f64> {
+                match self { $(Self::$variant(tensor) => tensor.iter().map(|x| values!(@f64 $rust, *x)).collect(),)* }
+            }
+
+            /// The elements as float32.
+            pub fn to_f32(&self) -> std::borrow::Cow<'_, [f32]> {
+                match self {
+                    Self::F32(tensor) => std::borrow::Cow::Borrowed(tensor),
+                    #[expect(clippy::cast_possible_truncation, reason = "what is compared is compared in float32")]
+                    other => other.to_f64().into_iter().map(|x| x as f32).collect(),
+                }
+            }
+        }
+    };
+    (@fill bool, $tensor:ident, $bytes:ident) => { $tensor.iter_mut().zip($bytes).for_each(|(to, from)| *to = *from != 0) };
+    (@fill $rust:ident, $tensor:ident, $bytes:ident) => { bytemuck::cast_slice_mut::<$rust, u8>(&mut $tensor).copy_from_slice($bytes) };
+    (@f64 bool, $x:expr) => { f64::from(u8::from($x)) };
+    (@f64 f64, $x:expr) => { $x };
+    (@f64 i64, $x:expr) => { wide($x.into()) };
+    (@f64 u64, $x:expr) => { wide($x.into()) };
+    (@f64 $rust:ident, $x:expr) => { f64::from($x) };
+}
+
+values! {
+    Bool bool, Bool, "b1";
+    F16 f16, Half, "f2";
+    F32 f32, Float, "f4";
+    F64 f64, Double, "f8";
+    I8 i8, Int8, "i1";
+    I16 i16, Int16, "i2";
+    I32 i32, Int32, "i4";
+    I64 i64, Int64, "i8";
+    U8 u8, UInt8, "u1";
+    U16 u16, UInt16, "u2";
+    U32 u32, UInt32, "u4";
+    U64 u64, UInt64, "u8";
+}
+
+/// Labels and indices, which are far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "labels and indices are far below 2^53")]
+fn wide(x: i128) -> f64 {
+    x as f64
+}
