@@ -84,13 +84,13 @@ impl RunError {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NoTensorFlow { .. } => "E0701",
-            Self::Library { .. } => "E0702",
-            Self::TensorFlow { .. } => "E0703",
-            Self::Data { .. } => "E0704",
-            Self::Request { .. } => "E0705",
-            Self::Resume { .. } => "E0706",
-            Self::Io { .. } => "E0707",
+            Self::NoTensorFlow { .. } => "E0801",
+            Self::Library { .. } => "E0802",
+            Self::TensorFlow { .. } => "E0803",
+            Self::Data { .. } => "E0804",
+            Self::Request { .. } => "E0805",
+            Self::Resume { .. } => "E0806",
+            Self::Io { .. } => "E0807",
             Self::Math { source, .. } => source.code(),
         }
     }

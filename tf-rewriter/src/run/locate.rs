@@ -173,7 +173,7 @@ mod tests {
         let search = Search::new(Some(empty.path()));
         assert_eq!(search.places.len(), 1);
         let error = search.folder().unwrap_err();
-        assert_eq!(error.code(), "E0701");
+        assert_eq!(error.code(), "E0801");
         assert!(error.to_string().contains("--tensorflow-dir"), "{error}");
         assert!(error.help().unwrap().contains(super::super::INSTALL));
     }

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 
 use tensorflow::{
     DataType, FetchToken, Graph as TfGraph, ImportGraphDefOptions, Operation, Output, Session, SessionOptions,
-    SessionRunArgs, Status,
+    SessionRunArgs, Status, Tensor,
 };
 
 use super::data::{Batch, Data};
 use super::value::Value;
 use super::{RunError, library};
 use crate::graph::Graph;
+use crate::training::IS_TRAINING;
 use crate::wire::{put_tag, put_varint};
 
 /// Where and how graphs run.
@@ -31,6 +32,8 @@ pub struct Model {
     inputs: Vec<Input>,
     /// Names of the outputs, as `node:port`.
     outputs: Vec<String>,
+    /// What decides whether a training graph learns ranges, where there is one; and `false` for it.
+    is_training: Option<(Operation, Value)>,
     on: String,
     /// TensorFlow's version.
     pub(crate) version: String,
@@ -92,7 +95,11 @@ impl Model {
                 inputs.push(Input { name, dtype: operation.output_type(0), shape, operation });
             }
         }
-        Ok(Self { graph, session, inputs, outputs, on, version })
+        let is_training = graph.operation_by_name(IS_TRAINING).ok().flatten();
+        let is_training = is_training
+            .filter(|operation| operation.num_outputs() > 0 && operation.output_type(0) == DataType::Bool)
+            .map(|operation| (operation, Value::Bool(Tensor::from(false))));
+        Ok(Self { graph, session, inputs, outputs, is_training, on, version })
     }
 
     /// What has to be fed.
@@ -185,7 +192,20 @@ impl Model {
     /// TensorFlow's own.
     pub(crate) fn run(&self, batch: &Batch, fetches: &[Output]) -> Result<Vec<Value>, RunError> {
         let feeds = self.inputs.iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
-        self.run_with(feeds, fetches, &[])
+        self.infer(feeds, fetches)
+    }
+
+    /// Run with any feeds; a training graph learns nothing from it.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub(crate) fn infer<'a>(
+        &'a self,
+        feeds: impl IntoIterator<Item = (&'a Operation, i32, &'a Value)>,
+        fetches: &[Output],
+    ) -> Result<Vec<Value>, RunError> {
+        let is_training = self.is_training.as_ref().map(|(operation, no)| (operation, 0, no));
+        self.run_with(feeds.into_iter().chain(is_training), fetches, &[])
     }
 
     /// Run with any feeds, and with targets that give nothing.

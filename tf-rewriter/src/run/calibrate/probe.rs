@@ -120,7 +120,7 @@ fn run_once(model: &Model, probes: &[&Probe], exponents: &[i32], batch: &Batch) 
     }
     let inputs = model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
     let limits = limits.iter().map(|(operation, value)| (*operation, 0, value));
-    let mut values = model.run_with(inputs.chain(limits), &fetches, &[])?.into_iter();
+    let mut values = model.infer(inputs.chain(limits), &fetches)?.into_iter();
     let mut seen = Vec::with_capacity(probes.len());
     for (probe, exponent) in probes.iter().zip(exponents) {
         let mut one = || values.next().and_then(|value| value.to_f32().first().copied()).unwrap_or(f32::NAN);

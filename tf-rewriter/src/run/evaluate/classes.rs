@@ -1,5 +1,7 @@
 //! Outputs that are one score per class: which class is chosen.
 
+use quant_math::MathError;
+use quant_math::ranking::Ranking;
 use serde::Serialize;
 
 use super::super::value::Value;
@@ -12,7 +14,7 @@ pub struct Agreement {
     pub top_1: f64,
     /// k.
     pub k: usize,
-    /// The share of samples for which the model's class is among the reference's k highest scores.
+    /// The share of samples for which the reference's class is among the model's k highest scores.
     pub top_k: f64,
 }
 
@@ -27,114 +29,75 @@ pub struct Accuracy {
 }
 
 /// Counts of choices.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Classes {
-    k: usize,
-    samples: u64,
-    same: u64,
-    among: u64,
-    compared: bool,
-    labelled: u64,
-    right: u64,
-    reference_right: u64,
+    output: String,
+    both: Ranking,
+    own: Ranking,
+    reference: Ranking,
+}
+
+/// The samples that scores belong to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Samples<'a> {
+    pub(super) data: &'a Data,
+    pub(super) labels: Option<&'a [i64]>,
+    /// The number of the first one.
+    pub(super) first: u64,
+    pub(super) count: u64,
 }
 
 impl Classes {
-    pub(super) fn new(k: usize) -> Self {
-        Self { k, ..Self::default() }
+    pub(super) fn new(output: &str, k: usize) -> Self {
+        let none = Ranking::new(k);
+        Self { output: output.to_owned(), both: none, own: none, reference: none }
     }
 
     /// Add a batch. `false`: this output is not one score per class.
     ///
     /// # Errors
-    /// A label that is no class.
+    /// A label that is no class; a score that is NaN.
     pub(super) fn add(
         &mut self,
         value: &Value,
         reference: Option<&Value>,
-        labels: Option<&[i64]>,
-        samples: u64,
-        first_sample: u64,
-        data: &Data,
+        samples: Samples<'_>,
     ) -> Result<bool, RunError> {
         let &[rows, classes] = value.shape() else { return Ok(false) };
         let is_float = matches!(value, Value::F16(_) | Value::F32(_) | Value::F64(_));
-        let Some(classes) = usize::try_from(classes).ok().filter(|n| *n > 1 && rows == samples && is_float) else {
+        let Some(classes) = usize::try_from(classes).ok().filter(|n| *n > 1 && rows == samples.count && is_float)
+        else {
             return Ok(false);
         };
-        let scores = value.to_f64();
-        let reference = reference.map(Value::to_f64);
-        for (row, scores) in scores.chunks_exact(classes).enumerate() {
-            let chosen = best(scores);
-            let others = reference.as_ref().and_then(|scores| scores.get(row * classes..(row + 1) * classes));
-            if let Some(others) = others {
-                self.compared = true;
-                self.same += u64::from(best(others) == chosen);
-                self.among += u64::from(rank(others, chosen) < self.k);
+        let failed = |source: MathError| match source {
+            MathError::Label { index, label, classes } => {
+                let sample = samples.first + index as u64;
+                let message =
+                    format!("the label of sample {sample} is {label}, expected a class from 0 to {}", classes - 1);
+                let help = "labels are the positions of the right scores, counted from 0";
+                super::super::data::data(samples.data.path(), message, help)
             }
-            if let Some(label) = labels.and_then(|labels| labels.get(row)) {
-                let right = usize::try_from(*label).ok().filter(|label| *label < classes).ok_or_else(|| {
-                    let sample = first_sample + row as u64;
-                    let message =
-                        format!("the label of sample {sample} is {label}, expected a class from 0 to {}", classes - 1);
-                    super::super::data::data(
-                        data.path(),
-                        message,
-                        "labels are the positions of the right scores, counted from 0",
-                    )
-                })?;
-                self.labelled += 1;
-                self.right += u64::from(chosen == right);
-                self.reference_right += u64::from(others.is_some_and(|others| best(others) == right));
+            source => RunError::Math { tensor: self.output.clone(), source },
+        };
+        let scores = value.to_f32();
+        let reference = reference.map(Value::to_f32);
+        if let Some(reference) = &reference {
+            self.both.against_reference(classes, reference, &scores).map_err(failed)?;
+        }
+        if let Some(labels) = samples.labels {
+            self.own.against_labels(classes, labels, &scores).map_err(failed)?;
+            if let Some(reference) = &reference {
+                self.reference.against_labels(classes, labels, reference).map_err(failed)?;
             }
-            self.samples += 1;
         }
         Ok(true)
     }
 
     pub(super) fn agreement(&self) -> Option<Agreement> {
-        self.compared.then(|| Agreement {
-            top_1: share(self.same, self.samples),
-            k: self.k,
-            top_k: share(self.among, self.samples),
-        })
+        Some(Agreement { top_1: self.both.top1()?, k: self.both.k(), top_k: self.both.top_k()? })
     }
 
     pub(super) fn accuracy(&self) -> Option<Accuracy> {
-        (self.labelled > 0).then(|| Accuracy {
-            model: share(self.right, self.labelled),
-            reference: self.compared.then(|| share(self.reference_right, self.labelled)),
-        })
-    }
-}
-
-/// The position of the highest score, the first of equals, as NumPy's argmax.
-fn best(scores: &[f64]) -> usize {
-    let highest = scores.iter().enumerate().reduce(|best, next| if *next.1 > *best.1 { next } else { best });
-    highest.map_or(0, |(position, _)| position)
-}
-
-/// How many scores come before that of `class`.
-fn rank(scores: &[f64], class: usize) -> usize {
-    let Some(own) = scores.get(class) else { return scores.len() };
-    let before =
-        |(position, score): &(usize, &f64)| *score > own || (*position < class && score.total_cmp(own).is_eq());
-    scores.iter().enumerate().filter(before).count()
-}
-
-fn share(of: u64, all: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 samples")]
-    let share = of as f64 / all.max(1) as f64;
-    share
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_equal_scores_is_chosen() {
-        assert_eq!(best(&[0.0, 2.0, 2.0]), 1);
-        assert_eq!((rank(&[1.0, 3.0, 3.0], 1), rank(&[1.0, 3.0, 3.0], 2), rank(&[1.0, 3.0, 3.0], 0)), (0, 1, 2));
+        Some(Accuracy { model: self.own.top1()?, reference: self.reference.top1() })
     }
 }

@@ -7,7 +7,7 @@ use quant_math::metrics::{Metrics, MetricsAccumulator};
 use serde::Serialize;
 use tensorflow::Output;
 
-use self::classes::Classes;
+use self::classes::{Classes, Samples};
 use self::layers::Layers;
 use super::data::Batch;
 use super::session::{Model, check_finite};
@@ -116,7 +116,7 @@ impl Evaluator {
                 output,
                 reference: beside,
                 sums: MetricsAccumulator::default(),
-                classes: Some(Classes::new(options.top_k)),
+                classes: Some(Classes::new(name, options.top_k)),
             });
         }
         let layers = match (&reference, options.per_layer) {
@@ -140,7 +140,7 @@ impl Evaluator {
     /// Run a batch; `labels` are the right classes of its samples. Returns the model's outputs, in the order of [`Model::outputs`].
     ///
     /// # Errors
-    /// Data with NaN or infinity, labels out of range, TensorFlow's own.
+    /// Data with NaN or infinity, scores that are NaN, labels out of range, TensorFlow's own.
     pub fn add(&mut self, data: &Data, batch: &Batch, labels: Option<&[i64]>) -> Result<Vec<Value>, RunError> {
         check_finite(&self.model, data, batch, self.samples)?;
         let inside = self.layers.as_ref().map(Layers::fetches).unwrap_or_default();
@@ -159,6 +159,7 @@ impl Evaluator {
             references = run_by_name(reference, &self.model, batch, &fetches.collect::<Vec<_>>())?;
             reference_inside = references.split_off(self.outputs.len());
         }
+        let samples = Samples { data, labels, first: self.samples, count: batch.samples };
         for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
             let reference = references.get(position);
             if let Some(reference) = reference {
@@ -176,7 +177,7 @@ impl Evaluator {
                 compared.sums.update(&reference.to_f32(), &value.to_f32());
             }
             if let Some(classes) = &mut compared.classes
-                && !classes.add(value, reference, labels, batch.samples, self.samples, data)?
+                && !classes.add(value, reference, samples)?
             {
                 compared.classes = None;
             }
@@ -225,5 +226,5 @@ fn run_by_name(model: &Model, read_for: &Model, batch: &Batch, fetches: &[Output
         read_for.inputs().iter().zip(&batch.values).find(|(input, _)| input.name == name).map(|(_, value)| value)
     };
     let feeds = model.inputs().iter().filter_map(|input| Some((&input.operation, 0, value_of(&input.name)?)));
-    model.run_with(feeds, fetches, &[])
+    model.infer(feeds, fetches)
 }
