@@ -234,6 +234,18 @@ pub enum Error {
         /// How many there are.
         tensors: usize,
     },
+    /// A graph that was not made by `--emit training`, where one is needed.
+    #[error("{found}, expected a graph that `--emit training` made")]
+    NotTraining {
+        /// What the graph is or has.
+        found: String,
+    },
+    /// Variables without a value.
+    #[error("the checkpoint has no value for {} variable(s) of the graph: {}", .names.len(), first_names(.names))]
+    MissingVariables {
+        /// The variables.
+        names: Vec<String>,
+    },
     /// The written file failed its check; it was not put in place.
     #[error("the written graph failed its check and was discarded: {message}")]
     Verify {
@@ -278,6 +290,8 @@ impl Error {
             Self::Plan { .. } => "E0504",
             Self::NoSuchNode { .. } => "E0505",
             Self::Quantizer(_) => "E0506",
+            Self::NotTraining { .. } => "E0507",
+            Self::MissingVariables { .. } => "E0703",
             Self::Unmatched { .. } => "C0107",
             Self::Verify { .. } => "E0601",
             Self::Checkpoint { .. } => "E0701",
@@ -310,6 +324,12 @@ impl Error {
             | Self::Ranges { help, .. }
             | Self::Checkpoint { help, .. } => Some(help.clone().into()),
             Self::NoSuchTensor { .. } => Some("the checkpoint must be of this very graph: was it saved by another one?".into()),
+            Self::NotTraining { .. } => {
+                Some("make one with `compress --emit training`, train it, and save its variables with a Saver".into())
+            }
+            Self::MissingVariables { .. } => Some(
+                "save a checkpoint after training with all variables of the training graph, those that quantization added included".into(),
+            ),
             Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
             Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),

@@ -163,6 +163,20 @@ impl Graph {
         scope.inputs(self.index.node(id)?).get(position)
     }
 
+    /// The node that [`Graph::full_name`] calls so.
+    pub(crate) fn named(&self, full_name: &str) -> Option<NodeId> {
+        let bytes = self.bytes();
+        (0u32..).zip(&self.index.scopes).find_map(|(scope, found)| {
+            let name = match found.kind {
+                crate::index::ScopeKind::Main => full_name,
+                crate::index::ScopeKind::Function { name, .. } => {
+                    full_name.strip_prefix(name.text(bytes))?.strip_prefix("::")?
+                }
+            };
+            found.find(bytes, name.as_bytes()).map(|node| NodeId { scope, node })
+        })
+    }
+
     /// The name with its function in front, as plans and messages show it.
     pub(crate) fn full_name(&self, id: NodeId) -> String {
         match self.index.scope(id.scope).map(|s| s.kind) {

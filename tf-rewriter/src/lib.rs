@@ -4,6 +4,7 @@ mod apply;
 pub mod bundle;
 mod emit;
 mod error;
+mod freeze;
 mod graph;
 mod index;
 pub mod io;

@@ -148,6 +148,11 @@ impl<'g> Editor<'g> {
         name
     }
 
+    /// Give node `id` another name, which nothing has.
+    pub(crate) fn rename(&mut self, id: NodeId, name: &str) {
+        self.renamed.insert(id, name.to_owned());
+    }
+
     /// Let all results of a function that are `from` leave as `to`.
     pub(crate) fn return_instead(&mut self, scope: u32, from: &str, to: &str) {
         let returns = self.graph.index().scope(scope).map(|s| s.returns.as_slice()).unwrap_or_default();

@@ -22,7 +22,7 @@ pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
 pub(crate) use frames::frames;
 pub(crate) use packed::packed;
-pub(crate) use variable::{init_op, new_variable};
+pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};
 
 use std::sync::Arc;
 

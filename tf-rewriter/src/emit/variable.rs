@@ -4,9 +4,12 @@ use super::Editor;
 use super::node::NewNode;
 use super::packed::{control_inputs, kept_fields};
 use crate::Error;
+use crate::bundle::Tensor;
 use crate::index::NodeId;
+use crate::pb::DataType;
 use crate::plan::pb_type;
 use crate::splice::Segment;
+use protobuf::Enum;
 use quant_math::DType;
 
 /// Names of new nodes.
@@ -45,4 +48,25 @@ pub(crate) fn new_variable(editor: &mut Editor<'_>, id: NodeId, dtype: DType, sh
 pub(crate) fn init_op(editor: &mut Editor<'_>, name: &str, runs: &[String]) {
     let controls = runs.iter().map(|run| format!("^{run}")).collect();
     editor.insert(NodeId { scope: 0, node: 0 }, vec![NewNode::new("NoOp", name.to_owned(), controls, "")]);
+}
+
+/// Put a variable's value in place of what reads it (`ReadVariableOp`, or a reference variable itself), under the same name.
+pub(crate) fn frozen_variable(editor: &mut Editor<'_>, id: NodeId, value: &Tensor) {
+    let graph = editor.graph;
+    let name = graph.name(id).to_owned();
+    let node = NewNode::raw(name, editor.device(id), value.dtype, &value.shape, &value.bytes)
+        .taking_over(kept_fields(graph, id));
+    editor.replace(id, vec![node]);
+}
+
+/// Let what reads a variable once more read the constant that it became.
+pub(crate) fn read_again(editor: &mut Editor<'_>, id: NodeId, constant: &str) -> Result<(), Error> {
+    let graph = editor.graph;
+    let number = graph.index().node(id).map(|node| node.attr_type(graph.bytes(), "dtype")).transpose()?.flatten();
+    let dtype = number.and_then(|number| DataType::from_i32(i32::try_from(number).ok()?)).unwrap_or_default();
+    let node = NewNode::new("Identity", graph.name(id).to_owned(), vec![constant.to_owned()], editor.device(id))
+        .typed("T", dtype)
+        .taking_over(kept_fields(graph, id));
+    editor.replace(id, vec![node]);
+    Ok(())
 }

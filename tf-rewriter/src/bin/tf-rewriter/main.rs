@@ -7,6 +7,7 @@ mod coded;
 mod compress;
 #[cfg(feature = "run")]
 mod evaluate;
+mod freeze;
 #[cfg(feature = "run")]
 mod library;
 mod model;
@@ -48,6 +49,8 @@ enum Command {
     /// Outputs of a model on data: how far from another model's, and how often right
     #[cfg(feature = "run")]
     Evaluate(evaluate::EvaluateArgs),
+    /// Turn a trained graph and its checkpoint into a graph for inference
+    Freeze(freeze::FreezeArgs),
     /// What changed between two graphs, per tensor, in codes and in error
     Diff(DiffArgs),
     /// Join the ranges files of parts of the data
@@ -81,6 +84,7 @@ impl Command {
             Self::Inspect(args) => args.run(global),
             Self::Plan(args) => args.run(global),
             Self::Compress(args) => args.run(global),
+            Self::Freeze(args) => args.run(global),
             Self::Diff(args) => args.run::<ModelArgs>(global),
             Self::MergeRanges(args) => args.run(global),
             Self::Schema(args) => args.run(global),

@@ -22,7 +22,8 @@ use crate::pb::DataType;
 use crate::sites::{Axes, Weight};
 
 pub(crate) use activation::activation;
-pub(crate) use state::State;
+pub(crate) use ranges::least_width;
+pub(crate) use state::{State, part};
 pub(crate) use weight::weight;
 
 /// A weight that is to be quantized while its graph is trained.

@@ -118,7 +118,7 @@ impl State {
 }
 
 /// The part that a node has in a training graph.
-fn part(graph: &Graph, id: NodeId) -> Option<&str> {
+pub(crate) fn part(graph: &Graph, id: NodeId) -> Option<&str> {
     let node = graph.index().node(id)?;
     node.attr_bytes(graph.bytes(), mark::PART).ok().flatten().map(|span| span.text(graph.bytes()))
 }

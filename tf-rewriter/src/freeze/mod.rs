@@ -1,0 +1,64 @@
+//! `freeze`: a trained `training` graph becomes `inference`, `baked` or `packed`.
+//!
+//! ```text
+//! training graph + values ──sites──▶ what was quantized how ──strip──▶ float graph with constants ──plan, apply──▶ result
+//! ```
+//!
+//! What `--emit training` added goes, what the forward pass reads of variables becomes constants, and what is left is quantized like any
+//! other frozen graph, with the settings that the training graph carries and the ranges that it learnt.
+
+mod plan;
+mod sites;
+mod strip;
+mod values;
+
+use quant_math::Emit;
+
+use crate::Error;
+use crate::apply::Compressed;
+use crate::bundle::Tensor;
+use crate::graph::Graph;
+
+use values::Values;
+
+impl Graph {
+    /// Turn what a `training` graph has learnt into another form of output. `values` gives a variable's value by its name, as a
+    /// checkpoint has it.
+    ///
+    /// The outputs of the result are the nodes that nothing reads and that do not write variables, and those of
+    /// [`Graph::with_outputs`]; what none of them needs (optimizer, initializers, savers) is left out. A site whose start step was not
+    /// reached stays float, with the reason `not-begun`.
+    ///
+    /// # Errors
+    /// `training` as the form; a graph without quantizers; variables without a value, or with one of another type or shape; NaN or
+    /// infinite weights; what `values` says.
+    pub fn freeze(
+        self,
+        values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
+        emit: Emit,
+    ) -> Result<Compressed, Error> {
+        if emit == Emit::Training {
+            return Err(Error::Emit {
+                emit,
+                why: "is what is frozen, not what comes out".to_owned(),
+                help: "use `inference`, `baked` or `packed`".to_owned(),
+            });
+        }
+        let made = (|| {
+            let sites = sites::find(&self)?;
+            if sites.is_empty() {
+                return Err(Error::NotTraining { found: "the graph has no quantizers to freeze".to_owned() });
+            }
+            let mut values = Values::new(&values);
+            let learnt = plan::learnt(&self, &sites, &mut values)?;
+            let stripped = strip::strip(&self, &sites, &mut values);
+            // What is missing is told before what follows from it.
+            values.check()?;
+            let (float, renamed) = stripped?;
+            let (plan, ranges) = plan::plan(&self, &float, &sites, &learnt, (&renamed, emit))?;
+            Ok((float, plan, ranges))
+        })();
+        let (float, plan, ranges) = made.map_err(|error| self.in_own_file(error))?;
+        float.apply(&plan, Some(&ranges)).map_err(|error| self.in_own_file(error))
+    }
+}

@@ -1,0 +1,156 @@
+//! What was learnt, as a plan and ranges for the float graph.
+
+use std::collections::BTreeMap;
+
+use quant_math::plan::{Decision, Gradient, Observer, PLAN_VERSION, Plan, Reason, Site};
+use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::{Emit, QuantType, Quantizer, Range};
+
+use super::sites::{Found, Sites};
+use super::values::{self, Values};
+use crate::Error;
+use crate::emit::training::least_width;
+use crate::graph::Graph;
+use crate::index::NodeId;
+use crate::ops;
+use crate::sites::{Traced, weight_of};
+
+/// What the variables of a site say.
+#[derive(Debug, Default)]
+pub(super) struct Learnt {
+    range: Option<Range>,
+    /// Whether it quantizes: its start step has come, and it has a range if it needs one.
+    begun: bool,
+}
+
+/// Read the variables of all sites.
+pub(super) fn learnt(graph: &Graph, sites: &Sites, values: &mut Values<'_>) -> Result<BTreeMap<NodeId, Learnt>, Error> {
+    let mut found = BTreeMap::new();
+    for (last, site) in sites {
+        found.insert(*last, one(graph, site, values)?);
+    }
+    Ok(found)
+}
+
+fn one(graph: &Graph, site: &Found, values: &mut Values<'_>) -> Result<Learnt, Error> {
+    let start = site.settings.quant_start_step;
+    let mut begun = true;
+    if let (Some(step), 1..) = (site.step, start) {
+        let step = values.of(graph, step)?.as_ref().and_then(values::long);
+        begun = step.is_some_and(|step| u64::try_from(step).unwrap_or(0) >= start);
+    }
+    let Some((lower, upper)) = site.range else { return Ok(Learnt { range: None, begun }) };
+    let lower = values.of(graph, lower)?.as_ref().and_then(values::float);
+    let upper = values.of(graph, upper)?.as_ref().and_then(values::float);
+    // Before the first batch, lower is above upper.
+    let range = lower.zip(upper).filter(|(min, max)| min <= max).map(|(min, max)| Range { min, max });
+    let range = range.map(|range| if site.settings.symmetric { range } else { widened(range, site) });
+    Ok(Learnt { range, begun: begun && range.is_some() })
+}
+
+/// A tiny range, widened as the training graph does.
+fn widened(range: Range, site: &Found) -> Range {
+    let width = range.max - range.min;
+    let least = if width > 0.0 { least_width(&site.settings) } else { 0.0 };
+    Range { min: range.min, max: range.max.max(range.min + least) }
+}
+
+/// The plan for the float graph, and the ranges it needs.
+pub(super) fn plan(
+    graph: &Graph,
+    float: &Graph,
+    sites: &Sites,
+    learnt: &BTreeMap<NodeId, Learnt>,
+    (renamed, emit): (&BTreeMap<NodeId, String>, Emit),
+) -> Result<(Plan, Ranges), Error> {
+    let mut made = Vec::new();
+    let mut ranges = Vec::new();
+    let name = |id: NodeId| renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
+    for (last, site) in sites {
+        let default = Learnt::default();
+        let learnt = learnt.get(last).unwrap_or(&default);
+        let Some((producer, port)) = site.producer(last.scope, sites) else { continue };
+        let tensor = format!("{}:{port}", name(producer));
+        let ops: Vec<NodeId> = match site.kind {
+            QuantType::Output => vec![producer],
+            QuantType::Weight | QuantType::Input => readers(graph, *last),
+            // Gradients are those of training alone.
+            QuantType::Gradient => Vec::new(),
+        };
+        for op in ops {
+            let op_type = String::from_utf8_lossy(graph.op(op)).into_owned();
+            let decision = decision(site, learnt, emit);
+            let mut found = Site {
+                op: name(op),
+                op_type,
+                kind: site.kind,
+                tensor: tensor.clone(),
+                dtype: None,
+                shape: None,
+                decision,
+            };
+            if site.kind == QuantType::Weight {
+                describe(float, &mut found)?;
+            }
+            if let Some(range) = learnt.range {
+                ranges.push(SiteRange::new(found.op.clone(), site.kind, tensor.clone(), range));
+            }
+            // An op that the outputs do not need is gone.
+            if float.named(&found.op).is_some() && !made.contains(&found) {
+                made.push(found);
+            }
+        }
+    }
+    let quantizer = sites.values().next().map_or(Quantizer::Qat, |site| site.settings.quantizer);
+    let not_begun = made.iter().any(|site| matches!(&site.decision, Decision::Skip(r) if r.code == "not-begun"));
+    let warning = "some quantizers had not begun when the model was saved; their sites are float now";
+    let warnings = if not_begun { vec![Reason::new("not-begun", warning)] } else { Vec::new() };
+    let gradient = Gradient::default();
+    let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings };
+    let ranges = Ranges {
+        version: RANGES_VERSION,
+        framework: "tensorflow".to_owned(),
+        model: ModelId { file: String::new(), fingerprint: float.fingerprint() },
+        config: None,
+        observer: Observer::Ema,
+        samples: 0,
+        ranges,
+    };
+    Ok((plan, ranges))
+}
+
+fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {
+    let skip = |code: &str, text: String| Decision::Skip(Reason::new(code, text));
+    if !learnt.begun {
+        let text = "the step counter had not reached the start step, or no range was seen";
+        return skip("not-begun", text.to_owned());
+    }
+    if site.kind != QuantType::Weight && matches!(emit, Emit::Baked | Emit::Packed) {
+        return skip("weights-only", format!("`--emit {emit}` quantizes weights only"));
+    }
+    if site.kind == QuantType::Weight && emit == Emit::Packed && site.settings.bits > 8 {
+        return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now".to_owned());
+    }
+    Decision::Quantize(site.settings)
+}
+
+/// Name, type and shape of the constant behind a weight site of the float graph.
+fn describe(float: &Graph, site: &mut Site) -> Result<(), Error> {
+    let Some((op, info)) = float.named(&site.op).and_then(|op| Some((op, ops::info(float.op(op))?))) else {
+        return Ok(());
+    };
+    if let Some((_, Traced::Weight(weight))) = weight_of(float, op, info)? {
+        site.tensor = format!("{}:0", float.full_name(weight.source));
+        site.dtype = Some(weight.dtype);
+        site.shape = Some(weight.shape);
+    }
+    Ok(())
+}
+
+/// The ops that read a quantized tensor.
+fn readers(graph: &Graph, last: NodeId) -> Vec<NodeId> {
+    let edges = graph.index().scope(last.scope).map(|scope| scope.data_edges(last.node)).unwrap_or_default();
+    let mut readers: Vec<NodeId> = edges.into_iter().map(|(node, _)| NodeId { scope: last.scope, node }).collect();
+    readers.dedup();
+    readers
+}
