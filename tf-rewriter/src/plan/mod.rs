@@ -181,10 +181,17 @@ impl<'a> Planner<'a> {
             self.output(&op, settings)?;
         }
         if wanted(QuantType::Gradient).is_some() {
-            let reason = Reason::new(
-                "gradient-needs-training",
-                format!("gradients exist only while training, and `--emit {}` does not train", self.emit),
-            );
+            let reason = if self.emit == Emit::Training {
+                Reason::new(
+                    "gradient-not-there",
+                    "quantized gradients do not exist for TensorFlow graphs yet: the op trains with gradients in float",
+                )
+            } else {
+                Reason::new(
+                    "gradient-needs-training",
+                    format!("gradients exist only while training, and `--emit {}` does not train", self.emit),
+                )
+            };
             let tensor = format!("{}:0", op.name);
             self.sites.push(site(&op, QuantType::Gradient, tensor, Decision::Skip(reason)));
         }
