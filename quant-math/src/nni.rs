@@ -98,17 +98,17 @@ quantizer! {
 
 impl<M: Compress> NaiveQuantizer<M> {
     /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
-    pub fn new(model: M) -> Self {
+    pub fn new(model: impl Into<M>) -> Self {
         let config_list = ConfigList::default_for(Quantizer::Naive);
-        Self(Call { model, config_list, emit: None, gradient: Gradient::default(), ranges: None })
+        Self(Call { model: model.into(), config_list, emit: None, gradient: Gradient::default(), ranges: None })
     }
 
     /// Quantize what a `config_list` selects.
     ///
     /// # Errors
     /// [`WrongQuantizer`] for a config of another quantizer.
-    pub fn with_config(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
-        Call::new(model, config_list, Quantizer::Naive).map(Self)
+    pub fn with_config(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model.into(), config_list, Quantizer::Naive).map(Self)
     }
 }
 
@@ -117,8 +117,8 @@ impl<M: Compress> QatQuantizer<M> {
     ///
     /// # Errors
     /// [`WrongQuantizer`] for a config of another quantizer.
-    pub fn new(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
-        Call::new(model, config_list, Quantizer::Qat).map(Self)
+    pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model.into(), config_list, Quantizer::Qat).map(Self)
     }
 
     /// TensorFlow, `training`: choose how gradients pass the rounding.
@@ -141,8 +141,8 @@ impl<M: Compress> DoReFaQuantizer<M> {
     ///
     /// # Errors
     /// [`WrongQuantizer`] for a config of another quantizer.
-    pub fn new(model: M, config_list: &ConfigList) -> Result<Self, M::Error> {
-        Call::new(model, config_list, Quantizer::DoReFa).map(Self)
+    pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model.into(), config_list, Quantizer::DoReFa).map(Self)
     }
 }
 
@@ -165,15 +165,15 @@ mod tests {
 
     #[test]
     fn a_call_is_a_plan_with_its_config_and_form() {
-        assert_eq!(NaiveQuantizer::new(Told).compress(), Ok((Quantizer::Naive, Emit::Baked, false)));
+        assert_eq!(NaiveQuantizer::<Told>::new(Told).compress(), Ok((Quantizer::Naive, Emit::Baked, false)));
         let dorefa = ConfigList::default_for(Quantizer::DoReFa);
-        let call = DoReFaQuantizer::new(Told, &dorefa).unwrap().emit(Emit::Packed);
+        let call = DoReFaQuantizer::<Told>::new(Told, &dorefa).unwrap().emit(Emit::Packed);
         assert_eq!(call.compress(), Ok((Quantizer::DoReFa, Emit::Packed, false)));
     }
 
     #[test]
     fn a_config_of_another_quantizer_is_refused() {
-        let error = QatQuantizer::new(Told, &ConfigList::default_for(Quantizer::DoReFa)).unwrap_err();
+        let error = QatQuantizer::<Told>::new(Told, &ConfigList::default_for(Quantizer::DoReFa)).unwrap_err();
         assert_eq!(error, WrongQuantizer { found: Quantizer::DoReFa, expected: Quantizer::Qat });
         assert_eq!(error.to_string(), "the config_list is for dorefa, expected qat");
     }

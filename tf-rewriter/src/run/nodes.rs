@@ -51,7 +51,22 @@ impl<'m> Nodes<'m> {
                 break name;
             }
         };
-        let node = self.model.graph.new_operation(kind, &name);
+        self.named(&name, kind, make)
+    }
+
+    /// A node with several inputs and no output that is read.
+    pub(super) fn operation(&mut self, kind: &str, inputs: &[Output]) -> Result<Operation, RunError> {
+        self.with(kind, inputs, |_| Ok(())).map(|output| output.operation)
+    }
+
+    /// A node of a given name.
+    pub(super) fn named(
+        &mut self,
+        name: &str,
+        kind: &str,
+        make: impl FnOnce(&mut OperationDescription<'_>) -> Result<(), Status>,
+    ) -> Result<Operation, RunError> {
+        let node = self.model.graph.new_operation(kind, name);
         let finished = node.map_err(Status::from).and_then(|mut node| {
             make(&mut node)?;
             node.finish()
@@ -73,5 +88,10 @@ impl<'m> Nodes<'m> {
             node.set_attr_type("dtype", dtype)?;
             Ok(node.set_attr_shape("shape", &Shape::from(shape))?)
         })
+    }
+
+    /// A Placeholder of any shape.
+    pub(super) fn fed(&mut self, dtype: DataType) -> Result<Output, RunError> {
+        self.with("Placeholder", &[], |node| Ok(node.set_attr_type("dtype", dtype)?))
     }
 }

@@ -36,6 +36,11 @@ macro_rules! values {
                 })* _ => None }
             }
 
+            /// The elements, little-endian.
+            pub fn bytes(&self) -> std::borrow::Cow<'_, [u8]> {
+                match self { $(Self::$variant(tensor) => values!(@bytes $rust, tensor),)* }
+            }
+
             /// The NumPy type of an element type, without its byte order.
             pub(crate) fn descr(dtype: DataType) -> Option<&'static str> {
                 match dtype { $(DataType::$dtype => Some($descr),)* _ => None }
@@ -64,6 +69,8 @@ macro_rules! values {
             }
         }
     };
+    (@bytes bool, $tensor:ident) => { $tensor.iter().map(|x| u8::from(*x)).collect() };
+    (@bytes $rust:ident, $tensor:ident) => { std::borrow::Cow::Borrowed(bytemuck::cast_slice::<$rust, u8>($tensor)) };
     (@fill bool, $tensor:ident, $bytes:ident) => { $tensor.iter_mut().zip($bytes).for_each(|(to, from)| *to = *from != 0) };
     (@fill $rust:ident, $tensor:ident, $bytes:ident) => { bytemuck::cast_slice_mut::<$rust, u8>(&mut $tensor).copy_from_slice($bytes) };
     (@f64 bool, $x:expr) => { f64::from(u8::from($x)) };

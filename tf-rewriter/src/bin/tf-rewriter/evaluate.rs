@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, GlobalArgs, Progress, rows_text};
-use tf_rewriter::run::{Data, EvaluateOptions, Evaluation, Evaluator, Model, RunError, Value};
+use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, classes};
 
 use crate::calibrate::{DataArgs, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
@@ -71,9 +71,12 @@ impl EvaluateArgs {
                 break;
             }
             let labels = match &self.labels {
-                Some(name) => {
-                    next.values.pop().map(|labels| classes(&data, name, &labels, next.samples)).transpose()?
-                }
+                Some(name) => next
+                    .values
+                    .pop()
+                    .map(|labels| classes(&data, name, &labels, next.samples))
+                    .transpose()
+                    .map_err(run_failure)?,
                 None => None,
             };
             let outputs = evaluator.add(&data, &next, labels.as_deref()).map_err(run_failure)?;
@@ -95,24 +98,6 @@ impl EvaluateArgs {
         }
         Ok(out.finish()?)
     }
-}
-
-/// The labels of a batch as whole numbers.
-pub(crate) fn classes(data: &Data, name: &str, labels: &Value, samples: u64) -> Result<Vec<i64>, Failure> {
-    let wrong = |message: String| {
-        let help = "labels are one whole number per sample: the position of the right score, counted from 0";
-        run_failure(RunError::Data { path: data.path().to_owned(), message, help: help.to_owned() })
-    };
-    if labels.shape().iter().product::<u64>() != samples {
-        return Err(wrong(format!("the labels `{name}` have shape {:?}, expected one per sample", labels.shape())));
-    }
-    let whole = |x: f64| {
-        #[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number of few digits")]
-        let label = x as i64;
-        (x.fract() == 0.0 && x.abs() < 1e15).then_some(label)
-    };
-    let found: Option<Vec<i64>> = labels.to_f64().into_iter().map(whole).collect();
-    found.ok_or_else(|| wrong(format!("the labels `{name}` hold a number that is not whole")))
 }
 
 /// Outputs on their way to a .npz.

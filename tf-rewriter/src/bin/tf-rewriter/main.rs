@@ -7,6 +7,8 @@ mod coded;
 mod compress;
 #[cfg(feature = "run")]
 mod evaluate;
+#[cfg(feature = "run")]
+mod finetune;
 mod freeze;
 #[cfg(feature = "run")]
 mod library;
@@ -51,6 +53,9 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Turn a trained graph and its checkpoint into a graph for inference
     Freeze(freeze::FreezeArgs),
+    /// Quantization-aware training from a frozen graph
+    #[cfg(feature = "run")]
+    Finetune(finetune::FinetuneArgs),
     /// What changed between two graphs, per tensor, in codes and in error
     Diff(DiffArgs),
     /// Join the ranges files of parts of the data
@@ -90,7 +95,7 @@ impl Command {
             Self::Schema(args) => args.run(global),
             Self::Completions(args) => args.run(global, Cli::command()),
             #[cfg(feature = "run")]
-            Self::Calibrate(_) | Self::Evaluate(_) | Self::Doctor(_) => Ok(()),
+            Self::Calibrate(_) | Self::Evaluate(_) | Self::Finetune(_) | Self::Doctor(_) => Ok(()),
         }
     }
 
@@ -101,6 +106,7 @@ impl Command {
             Self::Compress(args) => args.library(),
             Self::Calibrate(args) => Some(&args.library),
             Self::Evaluate(args) => Some(&args.library),
+            Self::Finetune(args) => Some(&args.library),
             Self::Doctor(args) => Some(&args.library),
             _ => None,
         }
@@ -113,6 +119,7 @@ impl Command {
             Self::Compress(args) => args.run_with(global, library),
             Self::Calibrate(args) => args.run(global, library),
             Self::Evaluate(args) => args.run(global, library),
+            Self::Finetune(args) => args.run(global, library),
             Self::Doctor(_) => library::DoctorArgs::run(global, library),
             other => other.run(global),
         }

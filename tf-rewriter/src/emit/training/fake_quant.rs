@@ -21,12 +21,14 @@ pub(super) fn fake_quant(
     if gradient == Gradient::Op {
         return quantized;
     }
-    // What the kernel makes of the largest numbers are the ends that it uses: the nudged range, in the kernel's own bits.
+    // What the kernel makes of the largest numbers are the ends that it uses: the nudged range, in the kernel's own bits. The C API would
+    // look for the kernel's gradient behind them.
     let shape: Vec<u64> = channels.into_iter().map(|n| u64::try_from(n).unwrap_or(0)).collect();
     let count = usize::try_from(channels.unwrap_or(1)).unwrap_or(0);
     let mut end = |part: &str, value: f32| {
         let beyond = maker.floats(editor, &format!("beyond_{part}"), &shape, &vec![value; count]);
-        op.of(editor, maker, &format!("nudged_{part}"), &beyond)
+        let nudged = op.of(editor, maker, &format!("nudged_{part}"), &beyond);
+        maker.float_op(editor, "StopGradient", &format!("{part}_stopped"), &[&nudged])
     };
     let (min, max) = (end("min", f32::MIN), end("max", f32::MAX));
     let raised = maker.float_op(editor, "Maximum", "raised", &[x, &min]);

@@ -1,0 +1,242 @@
+//! `finetune`: quantization-aware training from a frozen graph.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use quant_cli::{
+    Adapter, Diagnostic, Failure, FreezeFormArgs, GlobalArgs, OutputArgs, Progress, QuantizeArgs, ReportArgs,
+    write_result,
+};
+use quant_math::plan::{Emit, Quantizer, Reason};
+use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
+
+use crate::calibrate::run_failure;
+use crate::coded::failure;
+use crate::library::{Library, LibraryArgs, TargetArgs};
+use crate::model::ModelArgs;
+
+/// How much work an interruption may cost, besides the epoch that was begun.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Arguments of `finetune`.
+#[derive(Debug, Args)]
+pub(crate) struct FinetuneArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Arrays by input name, the sample outermost: a .npz, a .npy, or a folder of them
+    #[arg(long, value_name = "DATA")]
+    data: PathBuf,
+
+    /// The quantizer; may stand in the config instead
+    #[arg(long, short = 'Q', value_name = "QUANTIZER", value_parser = PossibleValuesParser::new(["qat", "dorefa"]))]
+    quantizer: Option<String>,
+
+    /// NNI's config_list, as JSON5 or as it stands in Python
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    form: FreezeFormArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+
+    /// The array with the right classes, counted from 0: train with softmax cross-entropy
+    #[arg(long, value_name = "NAME", conflicts_with = "distill", required_unless_present = "distill")]
+    labels: Option<String>,
+
+    /// Train to match the float model's outputs; no labels are needed
+    #[arg(long)]
+    distill: bool,
+
+    #[command(flatten)]
+    training: TrainingArgs,
+
+    /// Go on where an interrupted training stopped
+    #[arg(long)]
+    resume: bool,
+
+    #[command(flatten)]
+    target: TargetArgs,
+
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+/// How to train.
+#[derive(Debug, Args)]
+struct TrainingArgs {
+    /// Passes over the data
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Training")]
+    epochs: u32,
+
+    /// Samples of a step
+    #[arg(long, value_name = "N", default_value = "32", help_heading = "Training")]
+    batch: std::num::NonZeroU64,
+
+    /// The optimizer
+    #[arg(long, value_name = "NAME", default_value = "adam", value_parser = PossibleValuesParser::new(["adam", "sgd"]), help_heading = "Training")]
+    optimizer: String,
+
+    /// The share of the last step that SGD keeps
+    #[arg(long, value_name = "M", default_value_t = 0.9, value_parser = momentum, help_heading = "Training")]
+    momentum: f32,
+
+    /// The learning rate at the beginning; it falls to 0 by half a cosine
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = rate, help_heading = "Training")]
+    lr: f32,
+
+    /// The share of the samples that is held back, to tell which epoch is the best
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, help_heading = "Training")]
+    validation: f64,
+
+    /// Decides the order of the samples and which are held back
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    seed: u64,
+}
+
+fn number<T: std::str::FromStr>(text: &str, fits: impl Fn(&T) -> bool, expected: &str) -> Result<T, String> {
+    text.parse().ok().filter(fits).ok_or_else(|| format!("expected {expected}"))
+}
+
+fn momentum(text: &str) -> Result<f32, String> {
+    number(text, |x: &f32| (0.0..1.0).contains(x), "a number from 0 to below 1")
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    number(text, |x: &f32| *x > 0.0 && x.is_finite(), "a number above 0")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |x: &f64| (0.0..1.0).contains(x), "a number from 0 to below 1")
+}
+
+impl TrainingArgs {
+    fn options(&self, objective: Objective) -> FinetuneOptions {
+        FinetuneOptions {
+            objective,
+            optimizer: if self.optimizer == "sgd" {
+                Optimizer::Sgd { momentum: self.momentum }
+            } else {
+                Optimizer::Adam
+            },
+            epochs: self.epochs,
+            batch: self.batch.get(),
+            learning_rate: self.lr,
+            validation: self.validation,
+            seed: self.seed,
+        }
+    }
+}
+
+impl FinetuneArgs {
+    /// Train, and write the result.
+    pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        let destination = self.output.destination()?;
+        let quantizer =
+            self.quantizer.as_deref().map(|name| if name == "qat" { Quantizer::Qat } else { Quantizer::DoReFa });
+        let config =
+            QuantizeArgs { quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() }.config_list()?;
+        if config.quantizer == Quantizer::Naive {
+            let diagnostic =
+                Diagnostic::error("U0105", "the naive quantizer quantizes after training, and is not trained");
+            return Err(Failure::usage(diagnostic.help("train with `qat` or `dorefa`")));
+        }
+        let graph = self.model.open()?;
+        library.load(global)?;
+        let objective = if self.distill { Objective::Distill } else { Objective::Labels };
+        let options = self.training.options(objective);
+        let run = self.target.options(global);
+        let mut finetuner =
+            Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
+        global.warn(finetuner.warnings());
+        let state = state_path(&self.output.output);
+        if self.resume {
+            if state.is_file() {
+                finetuner.resume(&state).map_err(run_failure)?;
+            } else {
+                let text = format!(
+                    "nothing was left behind by an interrupted training (`{}`): beginning anew",
+                    state.display()
+                );
+                global.warn(&[Reason::new("nothing-to-resume", text)]);
+            }
+        }
+        self.train(global, &mut finetuner, &state)?;
+        let best = finetuner.best();
+        if let Some(best) = best.filter(|best| !best.quantized) {
+            let text = format!(
+                "after epoch {}, the last one, quantization has not begun everywhere: `quant_start_step` is beyond the end of the training",
+                best.number
+            );
+            global.warn(&[Reason::new("not-begun", text)]);
+        }
+        let compressed = finetuner.freeze(self.form.emit.unwrap_or(Emit::Inference)).map_err(failure)?;
+        write_result::<ModelArgs>(global, &destination, &self.report, &compressed)?;
+        if state.is_file() {
+            std::fs::remove_file(&state)?;
+        }
+        Ok(())
+    }
+
+    fn train(&self, global: &GlobalArgs, finetuner: &mut Finetuner, state: &Path) -> Result<(), Failure> {
+        let mut saved = Instant::now();
+        loop {
+            let progress = Progress::new(global, "training", finetuner.samples_per_epoch());
+            let trained = finetuner.epoch(&|samples| progress.inc(samples));
+            drop(progress);
+            let epoch = match trained {
+                Ok(Some(epoch)) => epoch,
+                Ok(None) => break,
+                Err(error) => {
+                    // The epochs before this one are kept, for `--resume`.
+                    return Err(run_failure(error));
+                }
+            };
+            self.tell(global, &epoch)?;
+            if saved.elapsed() >= SAVE_EVERY {
+                quant_cli::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
+                saved = Instant::now();
+            }
+        }
+        if let Some(best) = finetuner.best().filter(|_| !global.quiet && !global.json) {
+            writeln!(anstream::stderr(), "the best is epoch {}", best.number)?;
+        }
+        Ok(())
+    }
+
+    /// One line an epoch, on standard error.
+    fn tell(&self, global: &GlobalArgs, epoch: &Epoch) -> Result<(), Failure> {
+        let mut err = anstream::stderr().lock();
+        if global.quiet {
+            return Ok(());
+        }
+        if global.json {
+            writeln!(err, "{}", serde_json::json!({ "epoch": epoch }))?;
+            return Ok(());
+        }
+        write!(err, "epoch {}/{}  loss {:.5}", epoch.number, self.training.epochs, epoch.loss)?;
+        if let Some(loss) = epoch.validation_loss {
+            write!(err, "  validation loss {loss:.5}")?;
+        }
+        if let Some(accuracy) = epoch.validation_accuracy {
+            write!(err, "  accuracy {:.2} %", 100.0 * accuracy)?;
+        }
+        writeln!(err, "{}", if epoch.quantized { "" } else { "  (not quantized everywhere yet)" })?;
+        Ok(())
+    }
+}
+
+/// Where an interrupted training leaves its state: beside the output.
+fn state_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".training");
+    output.with_file_name(name)
+}

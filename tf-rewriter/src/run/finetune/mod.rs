@@ -1,0 +1,406 @@
+//! Quantization-aware training from a frozen graph.
+//!
+//! ```text
+//! frozen graph ──into_trainable──▶ variables ──plan, apply──▶ training graph ──loss, gradients, optimizer──▶ epochs ──freeze──▶ result
+//! ```
+
+mod goals;
+mod options;
+mod samples;
+mod state;
+mod trainer;
+mod variables;
+
+use std::path::Path;
+
+use quant_math::config::ConfigList;
+use quant_math::plan::{Emit, Gradient, PlanOptions, Reason};
+use serde::{Deserialize, Serialize};
+
+use self::goals::{check_labels, hits, outputs_of};
+use self::samples::{Samples, shuffle};
+use self::state::{Identity, State};
+use self::trainer::Trainer;
+use self::variables::{Snapshot, Variable};
+use super::RunError;
+use super::data::{Batch, Data};
+use super::session::{Model, RunOptions};
+use super::value::Value;
+use crate::Error;
+use crate::apply::Compressed;
+use crate::bundle::Tensor;
+use crate::graph::Graph;
+use crate::pb::DataType as PbType;
+use crate::trainable::{Trainable, TrainableGraph};
+use crate::training::INIT;
+
+pub use options::{FinetuneOptions, Objective, Optimizer};
+
+/// What an epoch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1; 0 is the model before the first step.
+    pub number: u32,
+    /// The mean loss of its steps.
+    pub loss: f64,
+    /// The loss of the samples that are not trained on.
+    pub validation_loss: Option<f64>,
+    /// The share of them whose class is right, with labels.
+    pub validation_accuracy: Option<f64>,
+    /// Whether quantization has begun at every site (`quant_start_step`).
+    pub quantized: bool,
+}
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Finetuner {
+    training: Graph,
+    trainer: Trainer,
+    /// The float model, whose outputs are the targets without labels.
+    teacher: Option<(Model, Vec<tensorflow::Output>)>,
+    variables: Vec<Variable>,
+    samples: Samples,
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    batch: usize,
+    options: FinetuneOptions,
+    identity: Identity,
+    /// The step from which on every site is quantized.
+    all_begun: u64,
+    steps: u64,
+    epochs: Vec<Epoch>,
+    best: Option<(Epoch, Snapshot)>,
+    warnings: Vec<Reason>,
+}
+
+/// A training graph in TensorFlow, with its first values.
+struct Prepared {
+    training: Graph,
+    model: Model,
+    trainables: Vec<Trainable>,
+    all_begun: u64,
+    warnings: Vec<Reason>,
+    fingerprint: String,
+    plan: String,
+}
+
+impl Prepared {
+    fn new(graph: Graph, config: &ConfigList, run: &RunOptions) -> Result<Self, Error> {
+        let outputs = graph.output_names();
+        let fingerprint = graph.fingerprint();
+        let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
+        let mut warnings: Vec<Reason> = kept
+            .into_iter()
+            .map(|kept| {
+                Reason::new(
+                    "not-trained",
+                    format!("`{}` (read by `{}`) stays as it is: {}", kept.constant, kept.op, kept.reason.text),
+                )
+            })
+            .collect();
+        if trainables.is_empty() {
+            return Err(RunError::Request {
+                message: "the graph has no constant that could be trained".to_owned(),
+                help: "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
+                    .to_owned(),
+            }
+            .into());
+        }
+        let plan_options =
+            PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
+        let plan = graph.plan(config, plan_options)?;
+        warnings.extend(plan.warnings.iter().cloned());
+        if plan.is_empty() {
+            let reason = plan
+                .skipped()
+                .next()
+                .map(|(site, reason)| format!(" (`{}`: {})", site.op, reason.text))
+                .unwrap_or_default();
+            return Err(RunError::Request {
+                message: format!("the config quantizes nothing of this graph{reason}"),
+                help: "`plan MODEL --config C` shows every site and why it is skipped".to_owned(),
+            }
+            .into());
+        }
+        let all_begun = plan
+            .quantized()
+            .filter_map(|site| site.settings())
+            .map(|settings| settings.quant_start_step)
+            .max()
+            .unwrap_or(0);
+        let mut bytes = Vec::new();
+        let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
+        graph.apply(&plan, None)?.write(&mut bytes)?;
+        let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
+        let model = Model::from_bytes(training.bytes(), outputs, run)?;
+        for name in [init.as_str(), INIT] {
+            // A config of weights alone needs no state, and so no init op.
+            if let Some(operation) = model.graph.operation_by_name(name).ok().flatten() {
+                model.run_with([], &[], &[&operation])?;
+            }
+        }
+        let plan = quant_math::ranges::fingerprint(crc32c::crc32c(&plan_text), plan_text.len() as u64);
+        Ok(Self { training, model, trainables, all_begun, warnings, fingerprint, plan })
+    }
+}
+
+impl Finetuner {
+    /// Turn the constants of `graph` that are weights into variables, quantize for training as `config` says, and read all of the data,
+    /// whose arrays `labels` are the right classes. The data is held in memory.
+    ///
+    /// # Errors
+    /// Those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`], [`Model::new`]; data that does not fit the model; a model
+    /// that cannot be differentiated.
+    pub fn new(
+        graph: Graph,
+        config: &ConfigList,
+        path: &Path,
+        labels: Option<&str>,
+        options: FinetuneOptions,
+        run: &RunOptions,
+    ) -> Result<Self, Error> {
+        let teacher = (options.objective == Objective::Distill).then(|| Model::new(&graph, run)).transpose()?;
+        let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan } =
+            Prepared::new(graph, config, run)?;
+        let mut names = model.input_names();
+        names.extend(labels.map(str::to_owned));
+        let mut data = Data::open(path, &names)?;
+        model.check(&data)?;
+        let samples = Samples::read(&model, &mut data, labels.is_some())?;
+        let fixed = model.fixed_batch();
+        let batch = usize::try_from(fixed.unwrap_or(options.batch)).unwrap_or(usize::MAX);
+        let (train, validation) = samples.split(options.validation, options.seed);
+        if train.len() < if fixed.is_some() { batch } else { 1 } {
+            return Err(RunError::Request {
+                message: format!("{} samples are left to train on", train.len()),
+                help: "give more data, or a smaller share for validation".to_owned(),
+            }
+            .into());
+        }
+        let goals = outputs_of(&model, &samples, batch)?;
+        check_labels(&samples, &goals, path)?;
+        let teacher = match teacher {
+            None => None,
+            Some(teacher) => {
+                let outputs =
+                    goals.iter().map(|output| teacher.tensor(&output.output.operation.name().unwrap_or_default()));
+                let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+                Some((teacher, outputs))
+            }
+        };
+        let variables = Variable::all(&mut model)?;
+        let trainer = Trainer::new(model, &goals, &trainables, options.objective, options.optimizer)?;
+        variables::begin(&trainer.model, &trainer.slots)?;
+        warnings.extend(
+            trainer
+                .untouched
+                .iter()
+                .map(|name| Reason::new("not-trained", format!("the loss does not depend on `{name}`"))),
+        );
+        let identity = Identity { model: fingerprint, plan, options: options.clone(), samples: data.samples() };
+        Ok(Self {
+            training,
+            trainer,
+            teacher,
+            variables,
+            samples,
+            train,
+            validation,
+            batch,
+            options,
+            identity,
+            all_begun,
+            steps: 0,
+            epochs: Vec::new(),
+            best: None,
+            warnings,
+        })
+    }
+
+    /// What the user should know before the training.
+    pub fn warnings(&self) -> &[Reason] {
+        &self.warnings
+    }
+
+    /// The epochs so far.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// The best epoch so far: the highest validation accuracy, then the lowest validation loss; only epochs count at whose end every
+    /// site was quantized. Without validation, the last epoch.
+    pub fn best(&self) -> Option<Epoch> {
+        self.best.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    /// Train one more epoch; `None` when all are done.
+    ///
+    /// # Errors
+    /// TensorFlow's own; a training that runs away.
+    pub fn epoch(&mut self, on_step: &dyn Fn(u64)) -> Result<Option<Epoch>, RunError> {
+        let number = u32::try_from(self.epochs.len()).unwrap_or(u32::MAX).saturating_add(1);
+        if number > self.options.epochs {
+            return Ok(None);
+        }
+        let mut order = self.train.clone();
+        shuffle(&mut order, self.options.seed, u64::from(number));
+        let steps_per_epoch = self.batches(&order).count() as u64;
+        let all_steps = steps_per_epoch * u64::from(self.options.epochs);
+        let (mut sum, mut count) = (0.0, 0u64);
+        for numbers in self.batches(&order).map(<[usize]>::to_vec).collect::<Vec<_>>() {
+            let (batch, labels) = self.samples.gather(&numbers);
+            let targets = self.targets(&batch, labels)?;
+            let rate = self.options.learning_rate_at(self.steps, all_steps);
+            sum += self.trainer.step(&batch, &targets, rate, self.steps + 1)? * real(batch.samples);
+            count += batch.samples;
+            self.steps += 1;
+            on_step(batch.samples);
+        }
+        let (validation_loss, validation_accuracy) = self.validate()?;
+        let quantized = self.steps >= self.all_begun;
+        let epoch = Epoch { number, loss: sum / real(count.max(1)), validation_loss, validation_accuracy, quantized };
+        self.epochs.push(epoch);
+        if self.best.as_ref().is_none_or(|(best, _)| better(&epoch, best)) {
+            let values = variables::read(&self.trainer.model, self.variables.iter())?;
+            self.best = Some((epoch, values));
+        }
+        Ok(Some(epoch))
+    }
+
+    /// Samples that an epoch trains on.
+    pub fn samples_per_epoch(&self) -> u64 {
+        self.train.len() as u64
+    }
+
+    /// Batches of a run over `order`; where the model fixes their size, what is left over is left out.
+    fn batches<'o>(&self, order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> + use<'o> {
+        let (size, fixed) = (self.batch.max(1), self.trainer.model.fixed_batch().is_some());
+        order.chunks(size).filter(move |chunk| !fixed || chunk.len() == size)
+    }
+
+    fn targets(&self, batch: &Batch, labels: Option<Vec<i64>>) -> Result<Vec<Value>, RunError> {
+        match (&self.teacher, labels) {
+            (Some((teacher, outputs)), _) => teacher.run(batch, outputs),
+            (None, Some(labels)) => Ok(vec![Value::I64(tensorflow::Tensor::from(labels.as_slice()))]),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    fn validate(&self) -> Result<(Option<f64>, Option<f64>), RunError> {
+        let (mut loss, mut right, mut count) = (0.0, 0u64, 0u64);
+        for numbers in self.batches(&self.validation) {
+            let (batch, labels) = self.samples.gather(numbers);
+            let targets = self.targets(&batch, labels.clone())?;
+            let (of_batch, scores) = self.trainer.test(&batch, &targets)?;
+            loss += of_batch * real(batch.samples);
+            count += batch.samples;
+            if let (Some(scores), Some(labels)) = (scores, labels) {
+                right += hits(&scores, &labels);
+            }
+        }
+        if count == 0 {
+            return Ok((None, None));
+        }
+        let accuracy = self.samples.labels().map(|_| real(right) / real(count));
+        Ok((Some(loss / real(count)), accuracy))
+    }
+
+    /// What [`Finetuner::resume`] needs to go on from here, as bytes of a file.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub fn state(&self) -> Result<Vec<u8>, RunError> {
+        let now = variables::read(&self.trainer.model, self.variables.iter().chain(&self.trainer.slots))?;
+        let best = self.best.clone();
+        State { identity: self.identity.clone(), epochs: self.epochs.clone(), steps: self.steps, now, best }.to_bytes()
+    }
+
+    /// Go on from what [`Finetuner::state`] gave.
+    ///
+    /// # Errors
+    /// A damaged file; another model, config, data or options.
+    pub fn resume(&mut self, path: &Path) -> Result<(), RunError> {
+        let state = State::open(path)?;
+        let differs = |message: String| RunError::Resume { message, path: path.to_owned() };
+        let (found, own) = (&state.identity, &self.identity);
+        for (what, same) in [
+            ("model", found.model == own.model),
+            ("config", found.plan == own.plan),
+            ("number of samples", found.samples == own.samples),
+            ("set of training options", found.options == own.options),
+        ] {
+            if !same {
+                return Err(differs(format!("it was made with another {what}")));
+            }
+        }
+        let all = self.variables.iter().chain(&self.trainer.slots);
+        variables::write(&self.trainer.model, all, &state.now).map_err(differs)?;
+        (self.epochs, self.steps, self.best) = (state.epochs, state.steps, state.best);
+        Ok(())
+    }
+
+    /// The best model so far, frozen.
+    ///
+    /// # Errors
+    /// Those of [`Graph::freeze`].
+    pub fn freeze(self, emit: Emit) -> Result<Compressed, Error> {
+        let best = match self.best {
+            Some((_, values)) => values,
+            None => variables::read(&self.trainer.model, self.variables.iter())?,
+        };
+        self.training.freeze(|name| Ok(best.get(name).and_then(tensor)), emit)
+    }
+}
+
+/// A value as a checkpoint would have it.
+fn tensor(value: &Value) -> Option<Tensor> {
+    let dtype = match value {
+        Value::F16(_) => PbType::DT_HALF,
+        Value::F32(_) => PbType::DT_FLOAT,
+        Value::F64(_) => PbType::DT_DOUBLE,
+        Value::I32(_) => PbType::DT_INT32,
+        Value::I64(_) => PbType::DT_INT64,
+        Value::Bool(_) => PbType::DT_BOOL,
+        _ => return None,
+    };
+    Some(Tensor { dtype, shape: value.shape().to_vec(), bytes: value.bytes().into_owned() })
+}
+
+/// Whether an epoch is better than the best so far.
+fn better(new: &Epoch, best: &Epoch) -> bool {
+    if new.quantized != best.quantized {
+        return new.quantized;
+    }
+    let Some((new_loss, best_loss)) = new.validation_loss.zip(best.validation_loss) else { return true };
+    let accuracy = new.validation_accuracy.zip(best.validation_accuracy).map(|(new, best)| new.total_cmp(&best));
+    match accuracy {
+        Some(std::cmp::Ordering::Greater) => true,
+        Some(std::cmp::Ordering::Less) => false,
+        _ => new_loss < best_loss,
+    }
+}
+
+fn real(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of samples are far below 2^53")]
+    let count = count as f64;
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(loss: f64, accuracy: Option<f64>, quantized: bool) -> Epoch {
+        Epoch { number: 1, loss: 0.0, validation_loss: Some(loss), validation_accuracy: accuracy, quantized }
+    }
+
+    #[test]
+    fn accuracy_decides_before_loss_and_quantization_before_both() {
+        assert!(better(&epoch(2.0, Some(0.9), true), &epoch(1.0, Some(0.8), true)));
+        assert!(!better(&epoch(1.0, Some(0.8), true), &epoch(1.0, Some(0.8), true)));
+        assert!(better(&epoch(0.5, Some(0.8), true), &epoch(1.0, Some(0.8), true)));
+        assert!(better(&epoch(0.5, None, true), &epoch(1.0, None, true)));
+        assert!(better(&epoch(9.0, Some(0.1), true), &epoch(1.0, Some(0.8), false)));
+        assert!(!better(&epoch(0.1, Some(1.0), false), &epoch(1.0, Some(0.8), true)));
+    }
+}

@@ -1,0 +1,266 @@
+//! A training graph in TensorFlow, with a loss and an optimizer on it.
+
+use tensorflow::{DataType, Operation, Output, Tensor};
+
+use super::super::RunError;
+use super::super::data::Batch;
+use super::super::nodes::Nodes;
+use super::super::session::Model;
+use super::super::value::Value;
+use super::options::{Objective, Optimizer};
+use super::variables::Variable;
+use crate::trainable::Trainable;
+use crate::training::IS_TRAINING;
+
+const BETA_1: f32 = 0.9;
+const BETA_2: f32 = 0.999;
+const EPSILON: f32 = 1e-7;
+/// Below it, the logarithm of a probability is cut off, as Keras does.
+const LEAST_PROBABILITY: f32 = 1e-7;
+
+/// The nodes of a training.
+#[derive(Debug)]
+pub(super) struct Trainer {
+    pub(super) model: Model,
+    is_training: Option<Operation>,
+    loss: Output,
+    /// The scores of each class, for accuracy.
+    scores: Option<Output>,
+    /// What the targets are fed to: the labels, or the float model's outputs.
+    targets: Vec<Operation>,
+    apply: Vec<Operation>,
+    rates: Rates,
+    /// The optimizer's own variables.
+    pub(super) slots: Vec<Variable>,
+    /// Variables that the loss does not depend on.
+    pub(super) untouched: Vec<String>,
+}
+
+/// Scalars that change from step to step.
+#[derive(Debug)]
+struct Rates {
+    learning_rate: Operation,
+    /// β₁ᵗ and β₂ᵗ of Adam.
+    powers: Option<(Operation, Operation)>,
+}
+
+/// An output that is trained.
+#[derive(Debug, Clone)]
+pub(super) struct TrainedOutput {
+    pub(super) output: Output,
+    /// Elements of a sample, where it is one score per class.
+    pub(super) classes: Option<u64>,
+    /// Whether the scores are probabilities already.
+    pub(super) is_softmax: bool,
+}
+
+impl Trainer {
+    /// Add loss, gradients and optimizer. The session's variables must have their values.
+    ///
+    /// # Errors
+    /// An op on the way from a weight to the loss that TensorFlow's C API cannot differentiate.
+    pub(super) fn new(
+        mut model: Model,
+        outputs: &[TrainedOutput],
+        variables: &[Trainable],
+        objective: Objective,
+        optimizer: Optimizer,
+    ) -> Result<Self, RunError> {
+        let is_training = model.graph.operation_by_name(IS_TRAINING).ok().flatten();
+        let mut nodes = Nodes::new(&mut model, "finetune");
+        let (loss, targets) = match objective {
+            Objective::Labels => labels_loss(&mut nodes, outputs)?,
+            Objective::Distill => distill_loss(&mut nodes, outputs)?,
+        };
+        let mut handles = Vec::with_capacity(variables.len());
+        for variable in variables {
+            handles.push(nodes.model.tensor(&variable.variable)?);
+        }
+        let gradients =
+            nodes.model.graph.add_gradients(Some("finetune/gradients"), std::slice::from_ref(&loss), &handles, None);
+        let gradients = gradients.map_err(|status| RunError::Request {
+            message: format!("the model cannot be trained here: {status}"),
+            help: "TensorFlow's C API has no gradient for an op between a weight and the loss; `--emit training` gives a graph for Python, whose gradients are more".to_owned(),
+        })?;
+        let mut rates = Rates { learning_rate: nodes.placeholder(DataType::Float, &[])?.operation, powers: None };
+        if optimizer == Optimizer::Adam {
+            let powers = (nodes.placeholder(DataType::Float, &[])?, nodes.placeholder(DataType::Float, &[])?);
+            rates.powers = Some((powers.0.operation, powers.1.operation));
+        }
+        let (mut apply, mut slots, mut untouched) = (Vec::new(), Vec::new(), Vec::new());
+        for ((variable, handle), gradient) in variables.iter().zip(handles).zip(gradients) {
+            match gradient {
+                Some(gradient) => {
+                    apply.push(step(&mut nodes, &rates, optimizer, (variable, handle, gradient), &mut slots)?);
+                }
+                None => untouched.push(variable.read.clone()),
+            }
+        }
+        if apply.is_empty() {
+            return Err(RunError::Request {
+                message: "the loss depends on no weight that can be trained".to_owned(),
+                help: "see whether the outputs are the right ones, and `--outputs`".to_owned(),
+            });
+        }
+        let scores = outputs.iter().find(|output| output.classes.is_some()).map(|output| output.output.clone());
+        Ok(Self { model, is_training, loss, scores, targets, apply, rates, slots, untouched })
+    }
+
+    /// One step on a batch; returns its loss before the step. `number` counts steps from 1.
+    ///
+    /// # Errors
+    /// TensorFlow's own; a loss that is no longer finite.
+    pub(super) fn step(
+        &self,
+        batch: &Batch,
+        targets: &[Value],
+        learning_rate: f32,
+        number: u64,
+    ) -> Result<f64, RunError> {
+        let scalar = |x: f32| Value::F32(Tensor::from(x));
+        let power = |beta: f32| {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                reason = "the optimizer takes float32"
+            )]
+            let power = f64::from(beta).powf(number as f64) as f32;
+            scalar(power)
+        };
+        let mut extra = vec![(&self.rates.learning_rate, scalar(learning_rate))];
+        if let Some((first, second)) = &self.rates.powers {
+            extra.extend([(first, power(BETA_1)), (second, power(BETA_2))]);
+        }
+        let apply: Vec<&Operation> = self.apply.iter().collect();
+        let values = self.run(batch, targets, &extra, std::slice::from_ref(&self.loss), &apply)?;
+        let loss = values.first().and_then(|value| value.to_f64().first().copied()).unwrap_or(f64::NAN);
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        Err(RunError::Request {
+            message: format!("the loss became {loss} in step {number}: the training ran away"),
+            help: "train with a smaller `--lr`; what was best so far is kept for `--resume`".to_owned(),
+        })
+    }
+
+    /// The loss of a batch and the scores of its classes, without training.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub(super) fn test(&self, batch: &Batch, targets: &[Value]) -> Result<(f64, Option<Value>), RunError> {
+        let no = Value::Bool(Tensor::from(false));
+        let extra: Vec<_> = self.is_training.iter().map(|operation| (operation, no.clone())).collect();
+        let fetches: Vec<Output> = std::iter::once(self.loss.clone()).chain(self.scores.clone()).collect();
+        let mut values = self.run(batch, targets, &extra, &fetches, &[])?.into_iter();
+        let loss = values.next().and_then(|value| value.to_f64().first().copied()).unwrap_or(f64::NAN);
+        Ok((loss, values.next()))
+    }
+
+    fn run(
+        &self,
+        batch: &Batch,
+        targets: &[Value],
+        extra: &[(&Operation, Value)],
+        fetches: &[Output],
+        operations: &[&Operation],
+    ) -> Result<Vec<Value>, RunError> {
+        let inputs = self.model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
+        let targets = self.targets.iter().zip(targets).map(|(operation, value)| (operation, 0, value));
+        let extra = extra.iter().map(|(operation, value)| (*operation, 0, value));
+        self.model.run_with(inputs.chain(targets).chain(extra), fetches, operations)
+    }
+}
+
+fn step(
+    nodes: &mut Nodes<'_>,
+    rates: &Rates,
+    optimizer: Optimizer,
+    (variable, handle, gradient): (&Trainable, Output, Output),
+    slots: &mut Vec<Variable>,
+) -> Result<Operation, RunError> {
+    let output = |operation: &Operation| Output { operation: operation.clone(), index: 0 };
+    let rate = output(&rates.learning_rate);
+    let mut slot = |nodes: &mut Nodes<'_>, name: &str| {
+        let made = Variable::zeros(nodes, &format!("{}/{name}", variable.variable), &variable.shape)?;
+        let handle = made.handle();
+        slots.push(made);
+        Ok::<_, RunError>(handle)
+    };
+    match (optimizer, &rates.powers) {
+        (Optimizer::Adam, Some((first, second))) => {
+            let (m, v) = (slot(nodes, "m")?, slot(nodes, "v")?);
+            let [beta_1, beta_2, epsilon] = [BETA_1, BETA_2, EPSILON].map(|x| nodes.constant(Tensor::from(x)));
+            let inputs = [handle, m, v, output(first), output(second), rate, beta_1?, beta_2?, epsilon?, gradient];
+            nodes.operation("ResourceApplyAdam", &inputs)
+        }
+        (Optimizer::Sgd { momentum }, _) => {
+            let accumulated = slot(nodes, "momentum")?;
+            let momentum = nodes.constant(Tensor::from(momentum))?;
+            nodes.operation("ResourceApplyMomentum", &[handle, accumulated, rate, gradient, momentum])
+        }
+        (Optimizer::Adam, None) => nodes.operation("ResourceApplyGradientDescent", &[handle, rate, gradient]),
+    }
+}
+
+/// The mean of the softmax cross-entropy over the samples, for the first output with scores.
+fn labels_loss(nodes: &mut Nodes<'_>, outputs: &[TrainedOutput]) -> Result<(Output, Vec<Operation>), RunError> {
+    let scored = outputs.iter().find_map(|output| Some((output, output.classes?)));
+    let Some((output, classes)) = scored else {
+        return Err(RunError::Request {
+            message: "no output of the model has one score per class ([samples, classes]), which labels need"
+                .to_owned(),
+            help: "name the output with the scores with `--outputs`, or train with `--distill`".to_owned(),
+        });
+    };
+    let labels = nodes.fed(DataType::Int64)?;
+    let depth = nodes.constant(Tensor::from(i32::try_from(classes).unwrap_or(i32::MAX)))?;
+    let (on, off) = (nodes.constant(Tensor::from(1f32))?, nodes.constant(Tensor::from(0f32))?);
+    let wanted = nodes.add("OneHot", &[labels.clone(), depth, on, off])?;
+    let losses = if output.is_softmax {
+        let least = nodes.constant(Tensor::from(LEAST_PROBABILITY))?;
+        let probability = nodes.add("Maximum", &[output.output.clone(), least])?;
+        let logarithm = nodes.add("Log", &[probability])?;
+        let product = nodes.add("Mul", &[wanted, logarithm])?;
+        let axis = nodes.constant(Tensor::from([1]))?;
+        let sum = nodes.add("Sum", &[product, axis])?;
+        nodes.add("Neg", &[sum])?
+    } else {
+        nodes.add("SoftmaxCrossEntropyWithLogits", &[output.output.clone(), wanted])?
+    };
+    let axis = nodes.constant(Tensor::from([0]))?;
+    Ok((nodes.add("Mean", &[losses, axis])?, vec![labels.operation]))
+}
+
+/// The mean over the outputs of Σ(y − t)² / Σt².
+fn distill_loss(nodes: &mut Nodes<'_>, outputs: &[TrainedOutput]) -> Result<(Output, Vec<Operation>), RunError> {
+    let (mut ratios, mut targets) = (Vec::new(), Vec::new());
+    for output in outputs {
+        let target = nodes.fed(DataType::Float)?;
+        let difference = nodes.add("Sub", &[output.output.clone(), target.clone()])?;
+        let (noise, signal) = (energy(nodes, difference)?, energy(nodes, target.clone())?);
+        ratios.push(nodes.add("DivNoNan", &[noise, signal])?);
+        targets.push(target.operation);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a model has few outputs")]
+    let share = nodes.constant(Tensor::from(1.0 / ratios.len().max(1) as f32))?;
+    let mut sum = None;
+    for ratio in ratios {
+        sum = Some(match sum {
+            None => ratio,
+            Some(sum) => nodes.add("AddV2", &[sum, ratio])?,
+        });
+    }
+    let sum = sum.ok_or_else(|| RunError::Request {
+        message: "the model has no float32 output to match".to_owned(),
+        help: "name one with `--outputs`".to_owned(),
+    })?;
+    Ok((nodes.add("Mul", &[sum, share])?, targets))
+}
+
+/// The sum of the squares of all elements.
+fn energy(nodes: &mut Nodes<'_>, from: Output) -> Result<Output, RunError> {
+    let (all, axis) = (nodes.constant(Tensor::from([-1]))?, nodes.constant(Tensor::from([0]))?);
+    let squares = nodes.add("Square", &[from])?;
+    let flat = nodes.add("Reshape", &[squares, all])?;
+    nodes.add("Sum", &[flat, axis])
+}
