@@ -80,26 +80,24 @@ fn replace(page: &str, name: &str, part: &str) -> Result<String> {
     Ok(format!("{before}{begin}\n{part}{end}{after}"))
 }
 
-/// Quantizes the digits model in every way of the table and counts what TensorFlow gets right with each.
+/// Quantizes the digits model in every way of the table and lets `evaluate` count what each gets right.
 fn accuracy_table() -> Result<String> {
-    let tensorflow = oracles::tensorflow()?;
+    let library = oracles::tensorflow_library()?;
     let rows = rows()?;
-    let models = rows.iter().flat_map(|row| std::iter::once(&row.per_tensor).chain(&row.per_channel));
-    let mut oracle = python(tensorflow);
-    oracle.args(["tests/tf_oracle.py", "accuracy", "--data", TEST_DATA]).args(models);
-    let scores: Value = serde_json::from_str(&output(&mut oracle)?).context("the oracle printed no JSON")?;
-    let samples = scores.get("samples").and_then(Value::as_f64).context("the oracle named no number of samples")?;
-    let percent = |model: &Path| {
-        let score = scores.get("percent").and_then(|all| all.get(model.to_string_lossy().as_ref()));
-        let score = score.and_then(Value::as_f64).with_context(|| format!("no score for {}", model.display()))?;
-        anyhow::Ok(format!("{score:.2}"))
+    let mut samples = 0.0;
+    let mut percent = |model: &Path| {
+        let found = evaluate(&library, model)?;
+        samples = found.get("samples").and_then(Value::as_f64).context("no number of samples")?;
+        let right = found.pointer("/outputs/0/accuracy/model").and_then(Value::as_f64);
+        let right = right.with_context(|| format!("no accuracy of {}", model.display()))?;
+        anyhow::Ok(format!("{:.2}", 100.0 * right))
     };
     let mut lines = vec![
         "| quantizer | weights | activations | per tensor, % | per channel, % |".to_owned(),
         "| --- | --- | --- | --- | --- |".to_owned(),
     ];
     for row in &rows {
-        let per_channel = row.per_channel.as_deref().map_or_else(|| Ok("–".to_owned()), percent)?;
+        let per_channel = row.per_channel.as_deref().map_or_else(|| Ok("–".to_owned()), &mut percent)?;
         let per_tensor = percent(&row.per_tensor)?;
         let Row { label, weights, activations, .. } = row;
         lines.push(format!("| {label} | {weights} | {activations} | {per_tensor} | {per_channel} |"));
@@ -157,6 +155,16 @@ fn quantize(name: &str, quantizer: &str, emit: &str, config: Option<&Value>) -> 
     }
     compress("tf-rewriter", MODEL, &out, &options, config)?;
     Ok(out)
+}
+
+/// What `tf-rewriter evaluate` says of a model on the test images.
+fn evaluate(library: &Path, model: &Path) -> Result<Value> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "tf-rewriter", "--bin", "tf-rewriter", "--", "evaluate"]).arg(model);
+    command.args(["--data", TEST_DATA, "--labels", "label", "--json", "--tensorflow-dir"]).arg(library);
+    // The kernels whose sums are the same on every CPU.
+    let text = output(command.env("TF_ENABLE_ONEDNN_OPTS", "0"))?;
+    serde_json::from_str(&text).context("`evaluate` printed no JSON")
 }
 
 /// Runs `compress` of one of the two binaries; all paths are from the workspace's folder.

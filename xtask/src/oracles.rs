@@ -101,6 +101,14 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     Ok(found("TensorFlow", (interpreter, version)))
 }
 
+/// The folder of that TensorFlow's own library.
+pub(crate) fn tensorflow_library() -> Result<PathBuf> {
+    const FIND: &str = "import importlib.util as u; print(u.find_spec('tensorflow').submodule_search_locations[0])";
+    let interpreter = tensorflow()?;
+    let found = probe(python(&interpreter).args(["-c", FIND]));
+    Ok(found.with_context(|| format!("{} has no package `tensorflow`", interpreter.display()))?.into())
+}
+
 /// Finds or installs PyTorch, and says where it is.
 pub(crate) fn torch() -> Result<PathBuf> {
     if let Some(given) = given(TORCH_VAR, IMPORT_TORCH)? {

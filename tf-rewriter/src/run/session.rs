@@ -1,6 +1,7 @@
 //! A graph in TensorFlow, with a session that runs it.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use tensorflow::{
     DataType, FetchToken, Graph as TfGraph, ImportGraphDefOptions, Operation, Output, Session, SessionOptions,
@@ -21,6 +22,8 @@ pub struct RunOptions {
     pub target: Option<String>,
     /// Threads of TensorFlow; `None`: one per core.
     pub threads: Option<NonZeroUsize>,
+    /// How long a cluster may take to answer; `None`: for ever, which is how long TensorFlow waits for one that is gone.
+    pub timeout: Option<Duration>,
 }
 
 /// A model that can be run.
@@ -83,7 +86,7 @@ impl Model {
                 help: "an address looks like `grpc://host:port`".to_owned(),
             })?;
         }
-        session_options.set_config(&config(options.threads)).map_err(|status| failed("be configured", &status))?;
+        session_options.set_config(&config(options)).map_err(|status| failed("be configured", &status))?;
         let session = Session::new(&session_options, &graph).map_err(|status| failed("begin a session", &status))?;
         let mut inputs = Vec::new();
         for operation in graph.operation_iter() {
@@ -241,14 +244,21 @@ impl Model {
     }
 }
 
-/// ConfigProto: intra_op_parallelism_threads = 2, inter_op_parallelism_threads = 5.
-fn config(threads: Option<NonZeroUsize>) -> Vec<u8> {
+/// ConfigProto: intra_op_parallelism_threads = 2, inter_op_parallelism_threads = 5, operation_timeout_in_ms = 11.
+fn config(options: &RunOptions) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Some(threads) = threads {
+    if let Some(threads) = options.threads {
         for field in [2, 5] {
             put_tag(&mut bytes, field, 0);
             put_varint(&mut bytes, threads.get() as u64);
         }
+    }
+    if let (Some(timeout), Some(_)) = (options.timeout, &options.target) {
+        put_tag(&mut bytes, 11, 0);
+        put_varint(
+            &mut bytes,
+            u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX.cast_unsigned()),
+        );
     }
     bytes
 }
@@ -259,11 +269,7 @@ fn config(threads: Option<NonZeroUsize>) -> Vec<u8> {
 /// [`RunError::Data`] with the array, the sample and the number.
 pub(crate) fn check_finite(model: &Model, data: &Data, batch: &Batch, first_sample: u64) -> Result<(), RunError> {
     for (input, value) in model.inputs.iter().zip(&batch.values) {
-        if !matches!(value, Value::F16(_) | Value::F32(_) | Value::F64(_)) {
-            continue;
-        }
-        let found = value.to_f64().into_iter().enumerate().find(|(_, x)| !x.is_finite());
-        if let Some((index, number)) = found {
+        if let Some((index, number)) = value.first_not_finite() {
             let one = value.shape().iter().skip(1).product::<u64>().max(1);
             let sample = first_sample + index as u64 / one;
             let message = format!("`{}` holds {number} in sample {sample}", input.name);

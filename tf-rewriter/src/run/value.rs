@@ -41,6 +41,11 @@ macro_rules! values {
                 match self { $(Self::$variant(tensor) => values!(@bytes $rust, tensor),)* }
             }
 
+            /// Whether arrays of a NumPy type without its byte order are read.
+            pub(crate) fn reads(descr: &str) -> bool {
+                matches!(descr, $($descr)|*)
+            }
+
             /// The NumPy type of an element type, without its byte order.
             pub(crate) fn descr(dtype: DataType) -> Option<&'static str> {
                 match dtype { $(DataType::$dtype => Some($descr),)* _ => None }
@@ -93,6 +98,22 @@ values! {
     U16 u16, UInt16, "u2";
     U32 u32, UInt32, "u4";
     U64 u64, UInt64, "u8";
+}
+
+impl Value {
+    /// The position of the first NaN or infinity, and which it is.
+    pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
+        match self {
+            Self::F16(tensor) => {
+                tensor.iter().enumerate().find(|(_, x)| !x.is_finite()).map(|(at, x)| (at, f64::from(*x)))
+            }
+            Self::F32(tensor) => {
+                tensor.iter().enumerate().find(|(_, x)| !x.is_finite()).map(|(at, x)| (at, f64::from(*x)))
+            }
+            Self::F64(tensor) => tensor.iter().enumerate().find(|(_, x)| !x.is_finite()).map(|(at, x)| (at, *x)),
+            _ => None,
+        }
+    }
 }
 
 /// Labels and indices, which are far below 2^53.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use quant_cli::atomic::AtomicFile;
 use quant_cli::{Adapter, Destination, Failure, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Quantizer, Reason};
@@ -16,9 +17,6 @@ use tf_rewriter::run::{self, Calibrator, Data, RunError, RunOptions};
 use crate::coded::failure;
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
-
-/// How much work an interruption may cost.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// What is measured where no config is given.
 const EVERYTHING: &str = "[{op_types: 'default', quant_types: ['input', 'output'], quant_bits: 8}]";
@@ -43,6 +41,10 @@ pub(crate) struct CalibrateArgs {
     /// Go on where an interrupted run stopped
     #[arg(long)]
     resume: bool,
+
+    /// Keep what was measured for `--resume` every so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    save_every: u64,
 
     #[command(flatten)]
     target: TargetArgs,
@@ -90,6 +92,8 @@ impl CalibrateArgs {
     /// Measure and write the ranges file.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         let config = config(self.config.as_deref())?;
+        // Better now than after hours of work.
+        drop(AtomicFile::create(&self.output)?);
         let graph = self.model.open()?;
         library.load(global)?;
         let mut calibrator = Calibrator::new(&graph, &config, &self.target.options(global)).map_err(failure)?;
@@ -100,6 +104,11 @@ impl CalibrateArgs {
         if self.resume {
             if partial.is_file() {
                 calibrator.resume(&read_ranges(&partial)?, &partial).map_err(run_failure)?;
+                if calibrator.samples() > data.samples() {
+                    let (done, there) = (calibrator.samples(), data.samples());
+                    let message = format!("it was made from {done} samples, and the data holds {there}");
+                    return Err(run_failure(RunError::Resume { message, path: partial }));
+                }
                 data.skip(calibrator.samples()).map_err(run_failure)?;
             } else {
                 let text =
@@ -108,8 +117,15 @@ impl CalibrateArgs {
             }
         }
         let begun = calibrator.samples();
-        let measured =
-            measure(global, &mut calibrator, &mut data, &self.data, &mut |calibrator| save(calibrator, &partial));
+        let every = Duration::from_secs(self.save_every);
+        let mut saved = Instant::now();
+        let measured = measure(global, &mut calibrator, &mut data, &self.data, &mut |calibrator| {
+            if saved.elapsed() >= every {
+                save(calibrator, &partial)?;
+                saved = Instant::now();
+            }
+            Ok(())
+        });
         if let Err(failure) = measured {
             // What was measured is kept, for `--resume`.
             if calibrator.samples() > begun {
@@ -140,29 +156,25 @@ impl CalibrateArgs {
     }
 }
 
-/// Run all data that is left.
+/// Run all data that is left; `each` sees what was measured after each batch.
 fn measure(
     global: &GlobalArgs,
     calibrator: &mut Calibrator,
     data: &mut Data,
     args: &DataArgs,
-    save: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
+    each: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let fixed = calibrator.model().fixed_batch();
     let batch = args.batch_for(global, calibrator.model(), data);
     let progress = Progress::new(global, "calibrating", data.samples());
     progress.inc(calibrator.samples());
-    let mut saved = Instant::now();
     while let Some(next) = data.next(batch).map_err(run_failure)? {
         if fixed.is_some_and(|fixed| next.samples < fixed) {
             break;
         }
         calibrator.observe(data, &next).map_err(run_failure)?;
         progress.inc(next.samples);
-        if saved.elapsed() >= SAVE_EVERY {
-            save(calibrator)?;
-            saved = Instant::now();
-        }
+        each(calibrator)?;
     }
     Ok(())
 }

@@ -50,6 +50,10 @@ pub(crate) struct EvaluateArgs {
 impl EvaluateArgs {
     /// Run the data through the models and print what came out.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        if let Some(path) = &self.save {
+            // Better now than after hours of work.
+            drop(quant_cli::atomic::AtomicFile::create(path)?);
+        }
         let graph = self.model.open()?;
         let reference = self.against.as_deref().map(|path| self.model.open_beside(path)).transpose()?;
         library.load(global)?;
@@ -59,7 +63,14 @@ impl EvaluateArgs {
         let wanted = EvaluateOptions { top_k: self.top_k, per_layer: self.per_layer };
         let mut evaluator = Evaluator::new(model, reference, &graph, &wanted).map_err(run_failure)?;
         let mut names = evaluator.model().input_names();
-        names.extend(self.labels.clone());
+        if let Some(labels) = &self.labels {
+            if names.contains(labels) {
+                let message = format!("the labels `{labels}` are an input of the model");
+                let help = "name the array with the right classes with `--labels`".to_owned();
+                return Err(run_failure(RunError::Request { message, help }));
+            }
+            names.push(labels.clone());
+        }
         let mut data = self.data.open(&names)?;
         evaluator.model().check(&data).map_err(run_failure)?;
         let mut saved = Saved::new(evaluator.model());
@@ -174,7 +185,8 @@ fn told(found: &Evaluation) -> String {
         text.push('\n');
         let entrances = found.entrances.iter().map(|entrance| {
             let (before, after) = (decibel(entrance.sqnr_db_before), decibel(entrance.sqnr_db));
-            format!("\nthe error enters at {} (SQNR {before} -> {after} dB)", entrance.name)
+            let what = if entrance.sqnr_db_before.is_none() { "enters" } else { "grows" };
+            format!("\nthe error {what} at {} (SQNR {before} -> {after} dB)", entrance.name)
         });
         text.extend(entrances);
     }

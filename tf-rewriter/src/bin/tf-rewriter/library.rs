@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
@@ -23,11 +24,19 @@ pub(crate) struct TargetArgs {
     /// Run on a TensorFlow cluster instead of in this process
     #[arg(long, value_name = "grpc://HOST:PORT", help_heading = "TensorFlow")]
     target: Option<String>,
+
+    /// Seconds that the cluster may take for a batch; one that is gone would be waited for without end
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = "TensorFlow")]
+    timeout: u64,
 }
 
 impl TargetArgs {
     pub(crate) fn options(&self, global: &GlobalArgs) -> RunOptions {
-        RunOptions { target: self.target.clone(), threads: global.jobs }
+        RunOptions {
+            target: self.target.clone(),
+            threads: global.jobs,
+            timeout: Some(Duration::from_secs(self.timeout)),
+        }
     }
 }
 
@@ -46,7 +55,8 @@ impl LibraryArgs {
         let search = Search::new(self.tensorflow_dir.as_deref());
         let folder = search.folder();
         let level = match global.verbose {
-            0 => "2",
+            // What fails is told as our own error.
+            0 => "3",
             1 => "1",
             _ => "0",
         };

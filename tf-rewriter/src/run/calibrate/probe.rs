@@ -47,10 +47,16 @@ impl Probe {
     /// Add the nodes for the tensor of that name (`node:port`).
     pub(super) fn new(model: &mut Model, tensor: &str, histogram: bool) -> Result<Self, RunError> {
         let from = model.tensor(tensor)?;
+        let dtype = from.operation.output_type(usize::try_from(from.index).unwrap_or_default());
         let mut nodes = Nodes::new(model, format!("calibration/{}", tensor.replace(':', "/")));
         let all = nodes.constant(Tensor::from([-1]))?;
         let axis = nodes.constant(Tensor::from([0]))?;
         let flat = nodes.add("Reshape", &[from, all])?;
+        // Ranges are float32's, whatever the model computes in.
+        let flat = match dtype {
+            DataType::Float => flat,
+            _ => nodes.with("Cast", &[flat], |node| Ok(node.set_attr_type("DstT", DataType::Float)?))?,
+        };
         let min = nodes.add("Min", &[flat.clone(), axis.clone()])?;
         let max = nodes.add("Max", &[flat.clone(), axis])?;
         let histograms = histogram.then(|| Histograms::new(&mut nodes, flat)).transpose()?;

@@ -142,8 +142,9 @@ impl Data {
     /// The next `most` samples, fewer at the end; `None` when all were read. A batch reaches over the end of a file.
     ///
     /// # Errors
-    /// A damaged file.
+    /// A damaged file; no library of TensorFlow, whose tensors a batch is made of.
     pub fn next(&mut self, most: u64) -> Result<Option<Batch>, RunError> {
+        super::library::load()?;
         let mut buffers = vec![Vec::new(); self.wanted.len()];
         let mut samples = 0;
         while samples < most {
@@ -313,7 +314,7 @@ fn check(array: &Array, path: &Path) -> Result<Wanted, RunError> {
             format!("`{}` is a single number, expected an array with the sample as outermost dimension", array.name);
         return Err(data(path, message, "give it a first dimension of one element per sample"));
     }
-    if Value::from_bytes(&head.descr, &[0], &[]).is_none() {
+    if !Value::reads(&head.descr) {
         return Err(unknown_type(path, &array.name, &head.descr));
     }
     Ok(Wanted {
@@ -346,3 +347,6 @@ fn extension(path: &Path) -> Option<&str> {
 fn stem(path: &Path) -> Option<String> {
     Some(path.file_stem()?.to_str()?.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub struct Layer {
     pub error: Metrics,
 }
 
-/// A tensor at which the error grows.
+/// A tensor at which error enters, or grows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entrance {
     /// The node.
@@ -32,7 +32,7 @@ pub struct Entrance {
     pub sqnr_db: Option<f64>,
 }
 
-/// How many entrances are named.
+/// How many entrances from nothing are named, and how many places at which the error that is there grows.
 const NAMED: usize = 3;
 
 #[derive(Debug)]
@@ -104,17 +104,23 @@ impl Layers {
     pub(super) fn finish(&self) -> (Vec<Layer>, Vec<Entrance>) {
         let errors: Vec<Metrics> = self.tensors.iter().map(|tensor| tensor.sums.finish()).collect();
         let noise = |position: usize| errors.get(position).map_or(0.0, noise_to_signal);
-        let mut entrances: Vec<(f64, Entrance)> = Vec::new();
+        // Beside a tensor that is exact the error is new. Further on the same error may weigh more, because what it is compared with
+        // becomes smaller: that is no entrance, however much it adds.
+        let (mut new, mut grown) = (Vec::new(), Vec::new());
         for (position, (tensor, error)) in self.tensors.iter().zip(&errors).enumerate() {
             let worst = tensor.before.iter().copied().max_by(|a, b| noise(*a).total_cmp(&noise(*b)));
             let added = noise(position) - worst.map_or(0.0, noise);
             if added > 0.0 {
                 let sqnr_db_before = worst.and_then(|worst| errors.get(worst)).and_then(|error| error.sqnr_db);
-                entrances.push((added, Entrance { name: tensor.name.clone(), sqnr_db_before, sqnr_db: error.sqnr_db }));
+                let to = if sqnr_db_before.is_none() { &mut new } else { &mut grown };
+                to.push((added, Entrance { name: tensor.name.clone(), sqnr_db_before, sqnr_db: error.sqnr_db }));
             }
         }
-        entrances.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let entrances = entrances.into_iter().take(NAMED).map(|(_, entrance)| entrance).collect();
+        for list in [&mut new, &mut grown] {
+            list.sort_by(|a: &(f64, Entrance), b| b.0.total_cmp(&a.0));
+            list.truncate(NAMED);
+        }
+        let entrances = new.into_iter().chain(grown).map(|(_, entrance)| entrance).collect();
         let layer = |(tensor, error): (&Tensor, Metrics)| Layer {
             name: tensor.name.clone(),
             op_type: tensor.op_type.clone(),

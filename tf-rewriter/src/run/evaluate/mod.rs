@@ -58,7 +58,8 @@ pub struct Evaluation {
     /// Each tensor inside that both models have, in the order in which they are computed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
-    /// Where the error enters: the tensors that add most to it, the worst first.
+    /// Where the error enters: tensors that are computed from exact ones alone, the worst first; then those that add most to an error
+    /// that is there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entrances: Vec<Entrance>,
 }

@@ -1,0 +1,196 @@
+//! What is missing, damaged or does not fit: clear errors, and nothing lost.
+
+use std::fs;
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ndarray::{Array1, Array4};
+use ndarray_npy::{NpzWriter, WritableElement, WriteNpyExt as _};
+
+use super::{DIGITS, PROGRAM, TEST_DATA, TensorFlow, fails, good, stderr};
+
+const INSTALL: &str = "python3 -m pip install tensorflow-cpu";
+
+fn images<T: Clone + num_like::Zero>(samples: usize, side: usize) -> Array4<T> {
+    Array4::from_elem((samples, side, side, 1), T::zero())
+}
+
+/// Just what the element types here share.
+mod num_like {
+    pub(super) trait Zero {
+        fn zero() -> Self;
+    }
+    impl Zero for f32 {
+        fn zero() -> Self {
+            0.0
+        }
+    }
+    impl Zero for f64 {
+        fn zero() -> Self {
+            0.0
+        }
+    }
+}
+
+fn npz<T: WritableElement + Clone>(tensorflow: &TensorFlow, name: &str, array: &Array4<T>) -> PathBuf {
+    let mut archive = NpzWriter::new(Cursor::new(Vec::new()));
+    archive.add_array(name, array).unwrap();
+    let samples = array.shape()[0];
+    archive.add_array("label", &Array1::from_iter((0..samples).map(|i| i64::try_from(i).unwrap()))).unwrap();
+    tensorflow.file("wrong.npz", archive.finish().unwrap().into_inner())
+}
+
+#[test]
+fn no_library() {
+    let empty = tempfile::TempDir::new().unwrap();
+    let out = empty.path().join("ranges.json");
+    for command in ["calibrate", "evaluate", "compress"] {
+        let mut program = Command::new(PROGRAM);
+        program.args([command, DIGITS]).arg("--tensorflow-dir").arg(empty.path());
+        match command {
+            "calibrate" => program.args(["--data", TEST_DATA, "-o"]).arg(&out),
+            "evaluate" => program.args(["--data", TEST_DATA]),
+            _ => program.args(["-Q", "qat", "--calibrate", TEST_DATA, "-o"]).arg(&out),
+        };
+        fails(&mut program, "E0801", &["--tensorflow-dir", INSTALL, "doctor"]);
+    }
+    let doctor = Command::new(PROGRAM).arg("doctor").arg("--tensorflow-dir").arg(empty.path()).output().unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains(INSTALL), "{doctor:?}");
+    assert!(stderr(&doctor).starts_with("error[E0801]"), "{}", stderr(&doctor));
+    assert!(fs::read_dir(empty.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn a_library_that_is_none() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let library = folder.path().join("libtensorflow.so");
+    let run = || {
+        let mut program = Command::new(PROGRAM);
+        program.args(["evaluate", DIGITS, "--data", TEST_DATA, "--tensorflow-dir"]).arg(folder.path());
+        program
+    };
+    fs::write(&library, "no library").unwrap();
+    fails(&mut run(), "E0802", &["libtensorflow.so", INSTALL]);
+    // A library of something else: the C compiler's run-time support is wherever a Rust program runs.
+    let other = [
+        "/lib/x86_64-linux-gnu/libgcc_s.so.1",
+        "/lib/aarch64-linux-gnu/libgcc_s.so.1",
+        "/lib64/libgcc_s.so.1",
+        "/usr/lib/libgcc_s.so.1",
+    ];
+    if let Some(other) = other.iter().find(|path| Path::new(path).exists()) {
+        fs::copy(other, &library).unwrap();
+        fails(&mut run(), "E0802", &["libtensorflow.so", INSTALL]);
+    }
+}
+
+#[test]
+fn doctor_finds_it() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let doctor = good(Command::new(PROGRAM).arg("doctor").arg("--tensorflow-dir").arg(&tensorflow.library));
+    assert!(doctor.contains("TensorFlow 2.") && !doctor.contains(INSTALL), "{doctor}");
+}
+
+#[test]
+fn data_that_does_not_fit() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.path("ranges.json");
+    let both = |data: &Path, texts: &[&str]| {
+        fails(&mut tensorflow.calibrate(data, &out), "E0804", texts);
+        let mut evaluate = tensorflow.command("evaluate", Path::new(DIGITS));
+        fails(evaluate.arg("--data").arg(data), "E0804", texts);
+    };
+    both(&npz(&tensorflow, "picture", &images::<f32>(3, 8)), &["there is no array `image`", "`picture`", "wrong.npz"]);
+    both(
+        &npz(&tensorflow, "image", &images::<f32>(3, 9)),
+        &["`image` has samples of shape [9, 9, 1], expected [8, 8, 1]"],
+    );
+    both(&npz(&tensorflow, "image", &images::<f64>(3, 8)), &["`image` has elements of type `f8`, expected `f4`"]);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut array = images::<f32>(50, 8);
+        array[[41, 2, 3, 0]] = bad;
+        both(&npz(&tensorflow, "image", &array), &[&format!("`image` holds {bad} in sample 41")]);
+    }
+    both(&tensorflow.path("absent.npz"), &["absent.npz"]);
+    let good = fs::read(TEST_DATA).unwrap();
+    for percent in [1, 30, 60, 99] {
+        both(&tensorflow.file("cut.npz", &good[..good.len() * percent / 100]), &["cut.npz"]);
+    }
+    let mut array = Vec::new();
+    images::<f32>(10, 8).write_npy(&mut array).unwrap();
+    array.truncate(array.len() - 300);
+    both(&tensorflow.file("cut.npy", &array), &["`image` ends early: its head says 10 samples"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn labels_that_are_no_classes() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let evaluate = |data: &Path, label: &str| {
+        let mut command = tensorflow.command("evaluate", Path::new(DIGITS));
+        command.arg("--data").arg(data).args(["--labels", label]);
+        command
+    };
+    // Labels 0, 1, …, 11 of ten classes.
+    let data = npz(&tensorflow, "image", &images::<f32>(12, 8));
+    fails(&mut evaluate(&data, "label"), "E0804", &["the label of sample 10 is 10, expected a class from 0 to 9"]);
+    fails(&mut evaluate(&data, "labels"), "E0804", &["there is no array `labels`"]);
+    fails(&mut evaluate(&data, "image"), "E0805", &["the labels `image` are an input of the model"]);
+    for (name, labels, said) in [
+        (
+            "pairs",
+            ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0]]),
+            "the labels `right` have shape [2, 2], expected one per sample",
+        ),
+        ("halves", ndarray::arr2(&[[0.0], [0.5]]), "the labels `right` hold a number that is not whole"),
+    ] {
+        let mut archive = NpzWriter::new(Cursor::new(Vec::new()));
+        archive.add_array("image", &images::<f32>(2, 8)).unwrap();
+        archive.add_array("right", &labels).unwrap();
+        let data = tensorflow.file(&format!("{name}.npz"), archive.finish().unwrap().into_inner());
+        fails(&mut evaluate(&data, "right"), "E0804", &[said]);
+    }
+}
+
+#[test]
+fn every_form_of_data_is_one() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let images = super::array::<f32>(Path::new(TEST_DATA), "image");
+    let mut bytes = Vec::new();
+    images.write_npy(&mut bytes).unwrap();
+    let whole = tensorflow.ranges(Path::new(TEST_DATA), "whole.json", &[]);
+    let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file("image.npy", deflated).unwrap();
+    archive.write_all(&bytes).unwrap();
+    let deflated = tensorflow.file("deflated.npz", archive.finish().unwrap().into_inner());
+    let single = tensorflow.file("any name.npy", &bytes);
+    for data in [deflated, single] {
+        assert!(tensorflow.ranges(&data, "other.json", &[]) == whole, "{}", data.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn no_space_for_the_ranges() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.file("ranges.json", "old");
+    // A limit on the size of files stands for a full disk. The unit is 512 bytes.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" calibrate \"$@\"", PROGRAM, DIGITS, "--data", TEST_DATA]);
+    shell.arg("--tensorflow-dir").arg(&tensorflow.library).arg("-o").arg(&out);
+    fails(&mut shell, "O0104", &["ranges.json", "free some space"]);
+    assert_eq!(fs::read(&out).unwrap(), b"old");
+    assert!(!tensorflow.path("ranges.json.partial").exists());
+    // What is no file is refused before anything is measured.
+    fails(&mut tensorflow.calibrate(Path::new(TEST_DATA), Path::new("/dev/full")), "O0102", &["a device or pipe"]);
+    fails(
+        &mut tensorflow.calibrate(Path::new(TEST_DATA), Path::new("/no/such/folder/r.json")),
+        "O0101",
+        &["/no/such/folder"],
+    );
+    let mut evaluate = tensorflow.command("evaluate", Path::new(DIGITS));
+    fails(evaluate.args(["--data", TEST_DATA, "--save", "/dev/full"]), "O0102", &["a device or pipe"]);
+}
