@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, GlobalArgs, Progress, rows_text};
-use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, classes};
+use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, RunError, Value, classes};
 
 use crate::calibrate::{DataArgs, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
