@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::oracles;
-use crate::run::{cargo, note, output, python, root, run, say};
+use crate::run::{cargo, note, output, root, run, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
