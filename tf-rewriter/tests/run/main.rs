@@ -12,6 +12,7 @@
 
 mod calibrate;
 mod evaluate;
+mod finetune;
 mod interrupted;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]

@@ -187,7 +187,7 @@ impl FinetuneArgs {
     }
 
     fn train(&self, global: &GlobalArgs, finetuner: &mut Finetuner, state: &Path) -> Result<(), Failure> {
-        let mut saved = Instant::now();
+        let mut saved: Option<Instant> = None;
         loop {
             let progress = Progress::new(global, "training", finetuner.samples_per_epoch());
             let trained = finetuner.epoch(&|samples| progress.inc(samples));
@@ -201,9 +201,9 @@ impl FinetuneArgs {
                 }
             };
             self.tell(global, &epoch)?;
-            if saved.elapsed() >= SAVE_EVERY {
+            if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
                 quant_cli::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
-                saved = Instant::now();
+                saved = Some(Instant::now());
             }
         }
         if let Some(best) = finetuner.best().filter(|_| !global.quiet && !global.json) {

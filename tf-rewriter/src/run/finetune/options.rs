@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Objective {
     /// Softmax cross-entropy with the labels.
     Labels,
-    /// The noise-to-signal ratio Σ(y − t)² / Σt² of each output y against the float model's t, averaged over the outputs: no labels.
+    /// No labels: cross-entropy with the float model's probabilities (Hinton et al. 2015, temperature 1) for an output of one score
+    /// per class; the noise-to-signal ratio Σ(y − t)² / Σt² against the float model's t for another. Averaged over the outputs.
     Distill,
 }
 

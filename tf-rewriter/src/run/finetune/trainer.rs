@@ -139,7 +139,7 @@ impl Trainer {
         }
         Err(RunError::Request {
             message: format!("the loss became {loss} in step {number}: the training ran away"),
-            help: "train with a smaller `--lr`; what was best so far is kept for `--resume`".to_owned(),
+            help: "train with a smaller `--lr`".to_owned(),
         })
     }
 
@@ -216,6 +216,11 @@ fn labels_loss(nodes: &mut Nodes<'_>, outputs: &[TrainedOutput]) -> Result<(Outp
     let depth = nodes.constant(Tensor::from(i32::try_from(classes).unwrap_or(i32::MAX)))?;
     let (on, off) = (nodes.constant(Tensor::from(1f32))?, nodes.constant(Tensor::from(0f32))?);
     let wanted = nodes.add("OneHot", &[labels.clone(), depth, on, off])?;
+    Ok((cross_entropy(nodes, output, wanted)?, vec![labels.operation]))
+}
+
+/// The mean over the samples of −Σ p·log q, where q are an output's probabilities and p the wanted ones.
+fn cross_entropy(nodes: &mut Nodes<'_>, output: &TrainedOutput, wanted: Output) -> Result<Output, RunError> {
     let losses = if output.is_softmax {
         let least = nodes.constant(Tensor::from(LEAST_PROBABILITY))?;
         let probability = nodes.add("Maximum", &[output.output.clone(), least])?;
@@ -228,26 +233,32 @@ fn labels_loss(nodes: &mut Nodes<'_>, outputs: &[TrainedOutput]) -> Result<(Outp
         nodes.add("SoftmaxCrossEntropyWithLogits", &[output.output.clone(), wanted])?
     };
     let axis = nodes.constant(Tensor::from([0]))?;
-    Ok((nodes.add("Mean", &[losses, axis])?, vec![labels.operation]))
+    nodes.add("Mean", &[losses, axis])
 }
 
-/// The mean over the outputs of Σ(y − t)² / Σt².
+/// The mean over the outputs of the cross-entropy with the float model's probabilities (Hinton et al. 2015, temperature 1), or of
+/// Σ(y − t)² / Σt² where an output is not one score per class.
 fn distill_loss(nodes: &mut Nodes<'_>, outputs: &[TrainedOutput]) -> Result<(Output, Vec<Operation>), RunError> {
-    let (mut ratios, mut targets) = (Vec::new(), Vec::new());
+    let (mut losses, mut targets) = (Vec::new(), Vec::new());
     for output in outputs {
         let target = nodes.fed(DataType::Float)?;
-        let difference = nodes.add("Sub", &[output.output.clone(), target.clone()])?;
-        let (noise, signal) = (energy(nodes, difference)?, energy(nodes, target.clone())?);
-        ratios.push(nodes.add("DivNoNan", &[noise, signal])?);
-        targets.push(target.operation);
+        targets.push(target.operation.clone());
+        losses.push(if output.classes.is_some() {
+            let wanted = if output.is_softmax { target } else { nodes.add("Softmax", &[target])? };
+            cross_entropy(nodes, output, wanted)?
+        } else {
+            let difference = nodes.add("Sub", &[output.output.clone(), target.clone()])?;
+            let (noise, signal) = (energy(nodes, difference)?, energy(nodes, target)?);
+            nodes.add("DivNoNan", &[noise, signal])?
+        });
     }
     #[expect(clippy::cast_precision_loss, reason = "a model has few outputs")]
-    let share = nodes.constant(Tensor::from(1.0 / ratios.len().max(1) as f32))?;
+    let share = nodes.constant(Tensor::from(1.0 / losses.len().max(1) as f32))?;
     let mut sum = None;
-    for ratio in ratios {
+    for loss in losses {
         sum = Some(match sum {
-            None => ratio,
-            Some(sum) => nodes.add("AddV2", &[sum, ratio])?,
+            None => loss,
+            Some(sum) => nodes.add("AddV2", &[sum, loss])?,
         });
     }
     let sum = sum.ok_or_else(|| RunError::Request {

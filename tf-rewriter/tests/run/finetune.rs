@@ -1,0 +1,185 @@
+//! `finetune` on the digits model: what training gives back that quantization took, and what it does with wrong wishes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::*;
+
+const TRAIN_DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits_train.npz");
+const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/tf_oracle.py");
+const SEEDS: [u32; 3] = [0, 1, 2];
+
+/// Weights with `bits`; activations where a full-integer conversion needs them, 8 bits.
+fn config(tensorflow: &TensorFlow, bits: u32, per_channel: bool) -> PathBuf {
+    let text = json!([
+        { "quant_types": ["weight"], "quant_bits": bits, "per_channel": per_channel, "op_types": ["Conv2D", "DepthwiseConv2dNative", "MatMul"] },
+        { "quant_types": ["output"], "quant_bits": 8, "op_types": ["Placeholder", "Relu6"] },
+        { "quant_types": ["output"], "quant_bits": 8, "op_names": ["logits"] },
+    ]);
+    tensorflow.file(&format!("w{bits}_{per_channel}.json"), text.to_string())
+}
+
+/// Accuracy on the test images, in percent.
+fn accuracy(tensorflow: &TensorFlow, model: &Path) -> f64 {
+    let mut command = tensorflow.command("evaluate", model);
+    let told = good(command.args(["--data", TEST_DATA, "--labels", "label", "--json"]));
+    let found: Value = serde_json::from_str(&told).unwrap();
+    100.0 * found["outputs"][0]["accuracy"]["model"].as_f64().unwrap()
+}
+
+fn finetune(tensorflow: &TensorFlow, config: &Path, out: &Path) -> Command {
+    let mut command = tensorflow.command("finetune", Path::new(DIGITS));
+    command.args(["--data", TRAIN_DATA, "--quiet"]).arg("--config").arg(config).arg("-o").arg(out);
+    command
+}
+
+/// The mean over the seeds of what training with `options` comes to.
+fn trained(tensorflow: &TensorFlow, config: &Path, options: &[&str]) -> f64 {
+    let out = tensorflow.path("trained.pb");
+    let scores = SEEDS.map(|seed| {
+        good(finetune(tensorflow, config, &out).args(options).args(["--epochs", "20", "--seed", &seed.to_string()]));
+        accuracy(tensorflow, &out)
+    });
+    scores.iter().sum::<f64>() / 3.0
+}
+
+fn untrained(tensorflow: &TensorFlow, config: &Path) -> f64 {
+    let out = tensorflow.path("untrained.pb");
+    let mut command = tensorflow.command("compress", Path::new(DIGITS));
+    command.args(["-Q", "qat", "--quiet", "--calibrate", TRAIN_DATA]).arg("--config").arg(config).arg("-o").arg(&out);
+    good(&mut command);
+    accuracy(tensorflow, &out)
+}
+
+/// The thresholds are what quantization-aware training is for, in points of accuracy; no seed was picked.
+#[test]
+fn training_gives_back_what_quantization_took() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let float = accuracy(&tensorflow, Path::new(DIGITS));
+    let labels = ["-Q", "qat", "--labels", "label"];
+    let (w8, w4, w3, w2) = (
+        config(&tensorflow, 8, false),
+        config(&tensorflow, 4, false),
+        config(&tensorflow, 3, true),
+        config(&tensorflow, 2, true),
+    );
+    let w4_per_channel = untrained(&tensorflow, &config(&tensorflow, 4, true));
+    let rows =
+        [("W8A8", &w8), ("W4A8", &w4), ("W3A8 per channel", &w3), ("W2A8 per channel", &w2)].map(|(name, config)| {
+            let (before, after) = (untrained(&tensorflow, config), trained(&tensorflow, config, &labels));
+            eprintln!("{name}: untrained {before:.2} %, trained {after:.2} %, float {float:.2} %");
+            (before, after)
+        });
+    assert!(rows[0].0 >= float - 1.0, "W8A8 untrained");
+    assert!(w4_per_channel >= float - 2.0, "W4A8 per channel untrained: {w4_per_channel} %");
+    assert!(rows[0].1 >= float - 1.0 && rows[1].1 >= float - 1.0, "W8A8 and W4A8");
+    assert!(rows[2].1 >= rows[2].0 + 1.0, "W3A8");
+    assert!(rows[3].1 >= rows[3].0 + 10.0, "W2A8");
+    for (name, config, with_labels) in [("W8A8", &w8, rows[0].1), ("W4A8", &w4, rows[1].1)] {
+        let distilled = trained(&tensorflow, config, &["-Q", "qat", "--distill"]);
+        eprintln!("{name}: distilled {distilled:.2} %");
+        assert!((distilled - with_labels).abs() <= 1.0, "{name}: distilled {distilled} %, with labels {with_labels} %");
+    }
+}
+
+#[test]
+fn dorefa_trains_at_every_width() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let scores = [8, 4, 2, 1].map(|bits| {
+        let text = json!([
+            { "quant_types": ["weight"], "quant_bits": bits, "op_types": ["default"] },
+            { "quant_types": ["output"], "quant_bits": bits, "op_types": ["Relu6"] },
+        ]);
+        let config = tensorflow.file(&format!("d{bits}.json"), text.to_string());
+        let score = trained(&tensorflow, &config, &["-Q", "dorefa", "--labels", "label", "--lr", "0.005"]);
+        eprintln!("DoReFa {bits}/{bits}: {score:.2} %");
+        score
+    });
+    // Ten classes: what has learnt nothing is right in 10 % or so.
+    assert!(scores.iter().all(|score| *score > 30.0), "{scores:?}");
+    // The spread between seeds at 8/8 is about two points.
+    assert!(scores[3] < scores[0] - 5.0, "1/1 is not clearly below 8/8: {scores:?}");
+}
+
+#[test]
+fn the_result_becomes_an_integer_model() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.path("trained.pb");
+    let config = config(&tensorflow, 8, false);
+    good(finetune(&tensorflow, &config, &out).args(["-Q", "qat", "--labels", "label"]));
+    let ours = accuracy(&tensorflow, &out);
+    let mut python = Command::new(&tensorflow.python);
+    python.arg(ORACLE).arg("tflite").arg(&out).args(["--route", "v2", "--data", TEST_DATA]);
+    let output = python.env("TF_CPP_MIN_LOG_LEVEL", "3").env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for op in answer["ops"].as_array().unwrap() {
+        let dtypes: Vec<_> = op["dtypes"].as_array().unwrap().iter().map(|d| d.as_str().unwrap()).collect();
+        assert!(dtypes.iter().all(|d| ["int8", "int32"].contains(d)), "{op}");
+    }
+    let percent = answer["percent"].as_f64().unwrap();
+    assert!((percent - ours).abs() <= 1.0, "TFLite {percent} %, evaluate {ours} %");
+}
+
+/// With one thread, TensorFlow adds in one order.
+#[test]
+fn a_training_that_was_killed_goes_on() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let config = config(&tensorflow, 4, false);
+    let options = ["-Q", "qat", "--labels", "label", "--epochs", "30", "--jobs", "1"];
+    let (whole, resumed) = (tensorflow.path("whole.pb"), tensorflow.path("resumed.pb"));
+    good(finetune(&tensorflow, &config, &whole).args(options));
+    let mut child = finetune(&tensorflow, &config, &resumed).args(options).spawn().unwrap();
+    let (state, begun) = (tensorflow.path("resumed.pb.training"), Instant::now());
+    while !state.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had left a state behind");
+        assert!(begun.elapsed() < Duration::from_mins(5), "no state after five minutes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!resumed.exists());
+    let other = ["-Q", "qat", "--labels", "label", "--epochs", "31", "--jobs", "1", "--resume"];
+    fails(
+        finetune(&tensorflow, &config, &resumed).args(other),
+        "E0806",
+        &["set of training options", "resumed.pb.training"],
+    );
+    good(finetune(&tensorflow, &config, &resumed).args(options).arg("--resume"));
+    assert!(fs::read(whole).unwrap() == fs::read(resumed).unwrap(), "the resumed training came to something else");
+    assert!(!state.exists(), "the state of a finished training is left behind");
+}
+
+#[test]
+fn wrong_wishes_are_told() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let config = config(&tensorflow, 8, false);
+    let out = tensorflow.path("never.pb");
+    let train = |data: &Path, labels: &str, config: &Path| {
+        let mut command = tensorflow.command("finetune", Path::new(DIGITS));
+        command.arg("--data").arg(data).args(["-Q", "qat", "--labels", labels]).arg("--config").arg(config);
+        command.arg("-o").arg(&out);
+        command
+    };
+    let images = array::<f32>(Path::new(TEST_DATA), "image");
+    let write = |name: &str, label: i64| {
+        let path = tensorflow.path(name);
+        let mut archive = ndarray_npy::NpzWriter::new(fs::File::create(&path).unwrap());
+        archive.add_array("image", &images).unwrap();
+        archive.add_array("label", &ndarray::Array1::from_elem(images.shape()[0], label)).unwrap();
+        archive.finish().unwrap();
+        path
+    };
+    let data = Path::new(TRAIN_DATA);
+    let beyond = ["the label of sample 0 is 10", "from 0 to 9", "beyond.npz"];
+    fails(&mut train(&write("beyond.npz", 10), "label", &config), "E0804", &beyond);
+    fails(&mut train(&write("below.npz", -1), "label", &config), "E0804", &["the label of sample 0 is -1"]);
+    fails(&mut train(&write("few.npz", 1), "class", &config), "E0804", &["`class`"]);
+    let running_away = ["--lr", "3e38", "--optimizer", "sgd", "--quiet"];
+    fails(train(data, "label", &config).args(running_away), "E0805", &["the loss became", "--lr"]);
+    let nothing = tensorflow.file("nothing.json", r#"[{"op_types": ["default"], "exclude": true}]"#);
+    fails(&mut train(data, "label", &nothing), "E0805", &["quantizes nothing"]);
+    assert!(!out.exists());
+}
