@@ -11,7 +11,7 @@ pub const LEFT_OUT: u64 = 10_000;
 /// The range of all but the outermost values of n.
 ///
 /// Asymmetric: ⌊n / 20,000⌋ values are left out at each end, half of all that are (the convention of ONNX Runtime's percentile
-/// calibration): the exact answer is the sorted values' x[c] and x[n − 1 − c]. Symmetric: the ⌊n / 10,000⌋ largest by magnitude
+/// calibration): the exact answer is the sorted values' `x[c]` and `x[n − 1 − c]`. Symmetric: the ⌊n / 10,000⌋ largest by magnitude
 /// are left out (Wu et al. 2020), and the range is that of the magnitudes up to the largest that is left.
 ///
 /// The histogram knows the bin that holds an exact end. The answer is that bin's outer edge, or the exact smallest or largest

@@ -183,3 +183,34 @@ fn wrong_wishes_are_told() {
     fails(&mut train(data, "label", &nothing), "E0805", &["quantizes nothing"]);
     assert!(!out.exists());
 }
+
+/// The example is what a user of the `tensorflow` crate writes.
+#[test]
+fn a_graph_of_the_tensorflow_crate_is_quantized_and_trained() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let folder = tensorflow.path("library");
+    fs::create_dir(&folder).unwrap();
+    for (name, link) in [
+        ("libtensorflow_cc.so.2", "libtensorflow.so"),
+        ("libtensorflow_framework.so.2", "libtensorflow_framework.so.2"),
+    ] {
+        std::os::unix::fs::symlink(tensorflow.library.join(name), folder.join(link)).unwrap();
+    }
+    // Cargo builds examples for tests, except where one test alone was asked for; it puts them beside the program.
+    let cargo = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "tf-rewriter", "--example", "train_graph"])
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", stderr(&cargo));
+    let example = Path::new(PROGRAM).with_file_name("examples").join("train_graph");
+    let output = Command::new(example).env("TENSORFLOW_DIR", folder).env("TF_CPP_MIN_LOG_LEVEL", "3").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = String::from_utf8(output.stdout).unwrap();
+    eprintln!("{told}");
+    let losses: Vec<f64> = told.lines().filter_map(|line| line.split_once("loss ")?.1.parse().ok()).collect();
+    assert!(losses.len() == 5 && losses[4] < losses[0], "{told}");
+    let percent: f64 =
+        told.lines().find_map(|line| line.strip_prefix("accuracy: ")?.strip_suffix(" %")?.parse().ok()).unwrap();
+    // 4-bit weights without training: 91 %.
+    assert!(percent > 95.0, "{told}");
+}
