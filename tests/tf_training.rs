@@ -1,4 +1,4 @@
-//! Graphs of `--emit training`, trained and frozen, beside Python's TensorFlow (`tests/tf/training.py`).
+//! Graphs of `--emit training`, trained and frozen, beside Python's TensorFlow (`tests/tf/training.py`, `tests/tf/gradients.py`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -137,4 +137,58 @@ fn training_graphs_train_like_pythons_own_and_freeze_to_what_they_were() {
         found.only_in_first.iter().all(|node| node.ends_with("dilation_rate") || node.ends_with("Shape")),
         "{found:?}"
     );
+}
+
+#[test]
+fn gradients_that_a_graph_computes_are_quantized_as_the_formula_says() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ask = |arguments: &[&str]| -> Value {
+        let arguments = [&arguments[..1], &[folder.to_str().unwrap()], &arguments[1..]].concat();
+        serde_json::from_slice(&run_python(&python, "tests/tf/gradients.py", &arguments, &[])).unwrap()
+    };
+    ask(&["make"]);
+    let config = |types: &str, bits: u32, seed: u32| {
+        let ops = "['Conv2D', 'DepthwiseConv2dNative', 'MatMul']";
+        let text = format!("[{{op_types: {ops}, quant_types: [{types}], quant_bits: {bits}, seed: {seed}}}]");
+        ConfigList::parse(&text, Some(Quantizer::DoReFa)).unwrap()
+    };
+    let mut noise = Vec::new();
+    for (bits, seed) in [(2, 0), (4, 1), (4, 2), (8, 3)] {
+        let name = format!("{bits}_{seed}.pb");
+        let config = config("'gradient'", bits, seed);
+        assert_eq!(compress(folder, "gradients.pb", &config, Gradient::Op, &name), 4);
+        let plan = Graph::open(folder.join(&name)).unwrap().plan(&config, PlanOptions::default()).unwrap();
+        let done = plan.skipped().filter(|(_, reason)| reason.code == "already-quantized").count();
+        assert_eq!((plan.quantized().count(), done), (0, 4), "a second run");
+
+        let answer = ask(&["check", &name, &bits.to_string()]);
+        assert_eq!(answer["step"], 2, "{answer}");
+        for (op, found) in answer["sites"].as_object().unwrap() {
+            let said = format!("{name}, {op}: {found}");
+            let count = |key: &str| found[key].as_u64().unwrap();
+            assert_eq!((count("wrong"), count("beyond")), (0, 0), "{said}");
+            assert!(count("most_values") <= 1 << bits, "{said}");
+            assert!(count("changed") > 0 && count("different_noise") > count("elements") / 2, "{said}");
+            assert_eq!(count("zero_samples"), 1, "{said}");
+            for key in ["zero_stays", "same_again", "next_differs", "weight_gradient", "differs_from_float"] {
+                assert_eq!(found[key], true, "{key}: {said}");
+            }
+            assert_eq!(found["readers"].as_array().unwrap().len(), 2, "both backward ops, and nothing else: {said}");
+            noise.push(found["noise"].as_f64().unwrap() * f64::from((1u32 << bits) - 1));
+        }
+    }
+    noise.sort_by(f64::total_cmp);
+    noise.dedup();
+    assert_eq!(noise.len(), 16, "every seed and every site has numbers of its own");
+
+    // Nothing of it is left in what is frozen.
+    compress(folder, "gradients.pb", &config("'weight', 'gradient'", 4, 0), Gradient::Op, "both.pb");
+    let frozen = Graph::open(folder.join("both.pb")).unwrap().freeze(|_| Ok(None), Emit::Inference).unwrap();
+    assert!(frozen.plan().quantized().count() >= 4);
+    assert!(frozen.plan().sites.iter().all(|site| site.kind == quant_math::QuantType::Weight));
+    let mut bytes = Vec::new();
+    frozen.write(&mut bytes).unwrap();
+    assert!(!bytes.windows(14).any(|window| window == b"gradient_quant"));
 }

@@ -63,6 +63,7 @@ rules! {
     function_body
     function_output_unused
     function_types
+    gradients
     gradients_need_training
     huge
     input_of_quantized_output

@@ -7,11 +7,12 @@ use quant_math::{Emit, Plan, QuantType, Quantizer};
 use super::Located;
 use crate::Error;
 use crate::emit::ActivationWork;
+use crate::emit::training::GradientWork;
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::ops;
 use crate::plan::{channel_axes, too_large_to_spread};
-use crate::sites::{Traced, tensor_name, weight_of};
+use crate::sites::{Backward, BackwardOps, Traced, tensor_name, weight_of};
 
 /// The weight sites that are to be quantized.
 pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error> {
@@ -65,6 +66,32 @@ pub(super) fn activations(
             }
             found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range }));
         }
+    }
+    Ok(found)
+}
+
+/// The gradients that are to be quantized.
+pub(super) fn gradients(graph: &Graph, plan: &Plan) -> Result<Vec<GradientWork>, Error> {
+    let mut found = Vec::new();
+    let mut backward = None;
+    for site in plan.sites.iter().filter(|site| site.kind == QuantType::Gradient) {
+        let Some(settings) = site.settings() else { continue };
+        let op = node(graph, site)?;
+        let weight = match ops::info(graph.op(op)) {
+            Some(info) => weight_of(graph, op, info)?.map_or(1, |(input, _)| input),
+            None => 1,
+        };
+        let ops = match &backward {
+            Some(found) => found,
+            None => backward.insert(BackwardOps::new(graph)?),
+        };
+        let Backward::Found(edges) = ops.of(op, weight)? else {
+            return Err(mismatch(site, "has no backward ops"));
+        };
+        if edges.iter().any(|(reader, input)| tensor_name(graph, *reader, *input) != site.tensor) {
+            return Err(mismatch(site, "has backward ops that read another tensor"));
+        }
+        found.push(GradientWork { op, edges, settings: *settings });
     }
     Ok(found)
 }

@@ -21,6 +21,7 @@ impl Graph {
     ) -> Result<Vec<Segment>, Error> {
         let located = locate::weights(self, plan)?;
         let activations = locate::activations(self, plan, ranges)?;
+        let gradients = locate::gradients(self, plan)?;
         let works: Vec<(usize, LiveWeight)> = located.iter().map(|site| (site.site, live(site))).collect();
         for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)?.0 {
             if let Some(fate) = fates.get_mut(work.site) {
@@ -36,6 +37,7 @@ impl Graph {
             main && !framed.get(op.node as usize).copied().unwrap_or(false)
         };
         let with_state = works.iter().map(|(_, work)| work.op).chain(activations.iter().map(|(_, work)| work.op));
+        let with_state = with_state.chain(gradients.iter().map(|work| work.op));
         let mut state = if with_state.into_iter().any(reaches_state) { Some(State::open(&mut editor)?) } else { None };
         for (site, work) in &works {
             let reaches = reaches_state(work.op);
@@ -53,6 +55,10 @@ impl Graph {
             if let Some(fate) = fates.get_mut(*site) {
                 fate.bytes_after = if work.settings.quantizer == Quantizer::DoReFa { 0 } else { 8 };
             }
+        }
+        for work in &gradients {
+            let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
+            training::gradient(&mut editor, &mut context, work);
         }
         if let Some(state) = state {
             state.finish(&mut editor);

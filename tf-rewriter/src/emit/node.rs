@@ -13,7 +13,7 @@ use crate::wire::{put_bytes, put_tag, put_varint};
 fn output_name(op: &str) -> &'static str {
     match op {
         "Abs" | "Cast" | "Neg" | "Round" | "Sign" | "Tanh" | "Transpose" => "y",
-        "AddV2" | "Greater" | "GreaterEqual" | "LessEqual" | "LogicalAnd" | "Maximum" | "Minimum" | "Mul"
+        "AddV2" | "Greater" | "GreaterEqual" | "Less" | "LessEqual" | "LogicalAnd" | "Maximum" | "Minimum" | "Mul"
         | "RealDiv" | "Sub" => "z",
         "ReadVariableOp" => "value",
         "VarHandleOp" => "resource",

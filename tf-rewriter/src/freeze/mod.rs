@@ -12,6 +12,8 @@ mod sites;
 mod strip;
 mod values;
 
+use std::collections::BTreeMap;
+
 use quant_math::Emit;
 
 use crate::Error;
@@ -20,6 +22,16 @@ use crate::bundle::Tensor;
 use crate::graph::Graph;
 
 use values::Values;
+
+/// The nodes of the main graph that end a site of a training graph, and the float tensors (node, port) that they stand for.
+pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
+    let sites = sites::find(graph)?;
+    let found = sites.iter().filter(|(last, _)| last.scope == 0).filter_map(|(last, site)| {
+        let (producer, port) = site.producer(0, &sites)?;
+        Some((last.node, (producer.node, port)))
+    });
+    Ok(found.collect())
+}
 
 impl Graph {
     /// Turn what a `training` graph has learnt into another form of output. `values` gives a variable's value by its name, as a

@@ -1,6 +1,7 @@
 //! Plan: every site of the graph, chosen or skipped, and why. Nothing is changed and no weight is read here.
 
 mod activation;
+mod gradient;
 mod weight;
 
 pub(crate) use activation::edge_text;
@@ -17,7 +18,7 @@ use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::mark;
 use crate::ops;
-use crate::sites::{Traced, weight_of};
+use crate::sites::{BackwardOps, Traced, weight_of};
 
 impl Graph {
     /// Find all sites and decide about each of them.
@@ -109,6 +110,8 @@ struct Planner<'a> {
     ranges: Option<&'a Ranges>,
     /// For `training`: which nodes of the main graph run in a `while` frame.
     framed: Vec<bool>,
+    /// Filled when a gradient is first asked for.
+    backward: Option<BackwardOps<'a>>,
     sites: Vec<Site>,
     /// Activation sites without a range.
     missing: Vec<String>,
@@ -126,7 +129,7 @@ struct Op<'a> {
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
         let framed = if emit == Emit::Training { frames(graph, 0) } else { Vec::new() };
-        Self { graph, config, emit, ranges, framed, sites: Vec::new(), missing: Vec::new() }
+        Self { graph, config, emit, ranges, framed, backward: None, sites: Vec::new(), missing: Vec::new() }
     }
 
     /// Decide about every op; returns what the config wants to know about them.
@@ -180,20 +183,8 @@ impl<'a> Planner<'a> {
         if let Some(settings) = wanted(QuantType::Output) {
             self.output(&op, settings)?;
         }
-        if wanted(QuantType::Gradient).is_some() {
-            let reason = if self.emit == Emit::Training {
-                Reason::new(
-                    "gradient-not-there",
-                    "quantized gradients do not exist for TensorFlow graphs yet: the op trains with gradients in float",
-                )
-            } else {
-                Reason::new(
-                    "gradient-needs-training",
-                    format!("gradients exist only while training, and `--emit {}` does not train", self.emit),
-                )
-            };
-            let tensor = format!("{}:0", op.name);
-            self.sites.push(site(&op, QuantType::Gradient, tensor, Decision::Skip(reason)));
+        if let Some(settings) = wanted(QuantType::Gradient) {
+            self.gradient(&op, settings)?;
         }
         Ok(facts)
     }

@@ -1,9 +1,11 @@
 //! Sites: the tensors of each op that could be quantized, before any config is looked at.
 
 mod activation;
+mod gradient;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
+pub(crate) use gradient::{Backward, BackwardOps};
 pub(crate) use weight::{Axes, Traced, Weight, is_quantizer, trace};
 
 use crate::Error;

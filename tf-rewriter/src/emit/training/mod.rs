@@ -6,6 +6,7 @@
 mod activation;
 mod dorefa;
 mod fake_quant;
+mod gradient;
 mod ranges;
 mod state;
 mod weight;
@@ -22,6 +23,7 @@ use crate::pb::DataType;
 use crate::sites::{Axes, Weight};
 
 pub(crate) use activation::activation;
+pub(crate) use gradient::{GradientWork, gradient};
 pub(crate) use ranges::least_width;
 pub(crate) use state::{State, part};
 pub(crate) use weight::weight;

@@ -1,0 +1,93 @@
+//! Decisions about gradients, which exist where a graph computes them itself.
+
+use quant_math::plan::{Decision, Settings};
+use quant_math::{DType, Emit, QuantType};
+
+use super::{Op, Planner, site, skip, with_axis};
+use crate::Error;
+use crate::index::{NodeId, Target};
+use crate::mark;
+use crate::sites::{self, Backward, BackwardOps, tensor_name};
+
+impl Planner<'_> {
+    pub(super) fn gradient(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+        let mut tensor = format!("{}:0", op.name);
+        let decision = self.gradient_decision(op, settings, &mut tensor)?;
+        let mut found = site(op, QuantType::Gradient, tensor, decision);
+        if found.settings().is_some() {
+            found.dtype = Some(DType::F32);
+        }
+        self.sites.push(found);
+        Ok(())
+    }
+
+    fn gradient_decision(&mut self, op: &Op<'_>, settings: Settings, tensor: &mut String) -> Result<Decision, Error> {
+        if self.emit != Emit::Training {
+            let text = format!("gradients exist only while training, and `--emit {}` does not train", self.emit);
+            return Ok(skip("gradient-needs-training", text));
+        }
+        if !matches!(op.kind, "Conv2D" | "DepthwiseConv2dNative" | "MatMul") {
+            let text =
+                format!("gradients are quantized for Conv2D, DepthwiseConv2dNative and MatMul, not `{}`", op.kind);
+            return Ok(skip("gradient-op-type", text));
+        }
+        if self.is_stateless(op.id) {
+            return Ok(skip(
+                "no-state",
+                "the gradients of ops in functions and loops are not found: inline the functions before the gradients are built",
+            ));
+        }
+        let weight = match (&op.weight, op.kind) {
+            (Some((input, _)), _) => *input,
+            (None, "MatMul") => {
+                return Ok(skip("gradient-not-there", "it has no weight, whose gradient would lead to it"));
+            }
+            (None, _) => 1,
+        };
+        let backward_ops = match &self.backward {
+            Some(found) => found,
+            None => self.backward.insert(BackwardOps::new(self.graph)?),
+        };
+        let edges = match backward_ops.of(op.id, weight)? {
+            Backward::Found(edges) => edges,
+            Backward::Missing => {
+                return Ok(skip(
+                    "gradient-not-there",
+                    "the graph has no op that makes the gradient of its weight: build the gradients (`tf.gradients`) into the graph \
+                     before it is quantized, else the op trains with gradients in float",
+                ));
+            }
+            Backward::Ambiguous => {
+                return Ok(skip(
+                    "gradient-ambiguous",
+                    "its backward ops read different tensors as the gradient of its output: give it an input or a weight of its own",
+                ));
+            }
+        };
+        if let Some((reader, input)) = edges.first() {
+            *tensor = tensor_name(self.graph, *reader, *input);
+        }
+        for (reader, input) in &edges {
+            if let Some(source) = self.source(*reader, *input)
+                && let Some(node) = self.graph.index().node(source)
+                && node.attr(self.graph.bytes(), mark::ATTR)?.is_some()
+            {
+                return self.already(source);
+            }
+        }
+        if sites::element_type(self.graph, op.id)? != Some(1) {
+            return Ok(skip("not-float32", "gradients are quantized in float32 only"));
+        }
+        if settings.bits == 32 {
+            return Ok(skip("bits-32", "32 bits leave the gradient as it is"));
+        }
+        Ok(with_axis(settings, None))
+    }
+
+    fn source(&self, op: NodeId, input: usize) -> Option<NodeId> {
+        match self.graph.input(op, input)?.target {
+            Target::Data { node, .. } => Some(NodeId { scope: op.scope, node }),
+            Target::Control { .. } | Target::Argument => None,
+        }
+    }
+}
