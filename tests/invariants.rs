@@ -1,11 +1,12 @@
 //! The invariants of `ARCHITECTURE.md`, each as a test with its name.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
-use quant_math::plan::Decision;
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, Quantizer};
 use tf_rewriter::{Graph, PlanOptions};
@@ -151,13 +152,7 @@ fn a_second_run_finds_nothing_to_do() {
 fn every_skip_has_a_reason() {
     let graph = Graph::open(digits()).unwrap();
     for (emit, config, ranges) in requests() {
-        for site in plan(&graph, emit, &config, ranges.as_ref()).sites {
-            if let Decision::Skip(reason) = site.decision {
-                assert!(!reason.text.is_empty(), "{}", site.op);
-                let kebab = reason.code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-                assert!(kebab && !reason.code.is_empty(), "{}", reason.code);
-            }
-        }
+        common::assert_reasons(&plan(&graph, emit, &config, ranges.as_ref()).sites);
     }
 }
 

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
-use quant_math::plan::Decision;
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, Quantizer};
 use torch_adapter::{Model, PlanOptions};
@@ -162,13 +161,7 @@ fn every_skip_has_a_reason() {
     for path in archives() {
         let model = Model::open(&path).unwrap();
         for request in requests(&model) {
-            for site in plan(&model, &request).sites {
-                if let Decision::Skip(reason) = site.decision {
-                    assert!(!reason.text.is_empty(), "{}", site.op);
-                    let kebab = reason.code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-                    assert!(kebab && !reason.code.is_empty(), "{}", reason.code);
-                }
-            }
+            common::assert_reasons(&plan(&model, &request).sites);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const RUNS: usize = 5;
 /// Memory beyond the mapped file that `compress` may take.
-pub(crate) const MEMORY_BUDGET: u64 = 64 << 20;
+const MEMORY_BUDGET: u64 = 64 << 20;
 
 /// Median times of both, run in turns.
 pub(crate) fn in_turns(
@@ -52,15 +53,48 @@ pub(crate) fn row(
     writeln!(out, "{what:52} {ratio:6.2} x{verdict}")
 }
 
+/// `work` on `file` against copying the file to `copy`, and against copying it with an fsync; memory beyond the mapped file.
+pub(crate) fn against_copy(
+    out: &mut impl Write,
+    what: &str,
+    (file, copy): (&Path, &Path),
+    budget: Option<f64>,
+    work: impl Fn() -> Outcome<()>,
+) -> Outcome<()> {
+    let mut peak = 0;
+    let (copied, worked) = in_turns(
+        || {
+            std::fs::copy(file, copy)?;
+            Ok(())
+        },
+        || {
+            let sampler = MemorySampler::start();
+            work()?;
+            peak = peak.max(sampler.stop());
+            Ok(())
+        },
+    )?;
+    row(out, &format!("{what} / cp"), worked, copied, budget)?;
+    memory_row(out, peak)?;
+    let (copied, worked) = in_turns(
+        || {
+            std::fs::copy(file, copy)?;
+            Ok(std::fs::File::open(copy)?.sync_all()?)
+        },
+        &work,
+    )?;
+    Ok(row(out, &format!("{what} / cp and fsync"), worked, copied, budget)?)
+}
+
 /// Samples this process's anonymous memory (Linux); mapped files are not part of it.
-pub(crate) struct MemorySampler {
+struct MemorySampler {
     stop: std::sync::Arc<AtomicBool>,
     thread: std::thread::JoinHandle<u64>,
     before: u64,
 }
 
 impl MemorySampler {
-    pub(crate) fn start() -> Self {
+    fn start() -> Self {
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -74,7 +108,7 @@ impl MemorySampler {
         Self { stop, thread, before: anonymous_memory() }
     }
 
-    pub(crate) fn stop(self) -> u64 {
+    fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default().saturating_sub(self.before)
     }
@@ -88,7 +122,7 @@ fn anonymous_memory() -> u64 {
 }
 
 /// The memory that a run took, against its budget.
-pub(crate) fn memory_row(out: &mut impl Write, peak: u64) -> std::io::Result<()> {
+fn memory_row(out: &mut impl Write, peak: u64) -> std::io::Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
     let mebibytes = peak as f64 / f64::from(1 << 20);
     let verdict = if peak <= MEMORY_BUDGET { "" } else { ", missed" };

@@ -99,7 +99,7 @@ fn emit_parser() -> impl TypedValueParser<Value = Emit> {
 }
 
 /// A parser that knows its words, for the help and for completions.
-fn words<T, const N: usize>(all: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+pub(crate) fn words<T, const N: usize>(all: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
 {
@@ -120,18 +120,6 @@ pub struct GradientArgs {
 
 fn gradient_parser() -> impl TypedValueParser<Value = Gradient> {
     words([("op", Gradient::Op), ("composed", Gradient::Composed)])
-}
-
-/// The form of what comes out of a trained model.
-#[derive(Debug, Clone, Default, Args)]
-pub struct FreezeFormArgs {
-    /// The form of the output [default: inference]
-    #[arg(long, value_name = "FORM", value_parser = frozen_parser())]
-    pub emit: Option<Emit>,
-}
-
-fn frozen_parser() -> impl TypedValueParser<Value = Emit> {
-    words([("inference", Emit::Inference), ("baked", Emit::Baked), ("packed", Emit::Packed)])
 }
 
 impl QuantizeArgs {
@@ -231,6 +219,19 @@ impl OutputArgs {
             return Err(Failure::usage(diagnostic.help("write to a file with `-o OUT`, or into a pipe")));
         }
         Ok(Destination::Stdout)
+    }
+}
+
+impl Destination {
+    /// Refuse a file that cannot be made, before work is done for it.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn probe(&self) -> Result<(), Failure> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => Ok(crate::atomic::probe(path)?),
+        }
     }
 }
 

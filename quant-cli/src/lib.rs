@@ -38,7 +38,7 @@ mod summary;
 mod table;
 mod verbs;
 
-pub use args::{Destination, FreezeFormArgs, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs};
+pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs};
 pub use atomic::{AtomicError, AtomicFile};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};
@@ -53,6 +53,6 @@ pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{rows_text, terminal_width};
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, read_ranges, write_ranges,
-    write_result,
+    Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, read_ranges,
+    write_ranges,
 };

@@ -4,22 +4,15 @@
 use std::collections::BTreeSet;
 
 use ndarray::{ArrayD, Axis, IxDyn};
+mod support;
+
 use proptest::prelude::*;
 use quant_math::kernels::{tensorflow, torch};
 use quant_math::metrics::MetricsAccumulator;
 use quant_math::plan::Settings;
 use quant_math::weights::{codes_view, fake_quant_view, observe_ranges};
 use quant_math::{Affine, ChannelLayout, Grid, Quantizer, Range, Rounding, WeightMap, observe};
-
-/// Finite numbers of every size that a range can have without overflow, zeros and subnormal numbers included.
-fn number() -> impl Strategy<Value = f32> {
-    prop_oneof![
-        4 => -10.0_f32..10.0,
-        1 => Just(0.0_f32),
-        1 => Just(-0.0_f32),
-        2 => any::<u32>().prop_map(f32::from_bits).prop_filter("finite", |x| x.abs() < 1e37),
-    ]
-}
+use support::number;
 
 fn numbers() -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec(number(), 1..200)

@@ -1,23 +1,16 @@
 //! Calibration statistics: merging parts is the whole, and every range is what a slow reference says.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod support;
+
 use proptest::prelude::*;
 use quant_math::observers::{BINS, Histogram, LEFT_OUT, MIN_EXPONENT, Statistics, percentile};
 use quant_math::plan::{Observer, Settings};
 use quant_math::{MathError, Quantizer, Range};
+use support::{noise, number};
 
 const OBSERVERS: [Observer; 5] =
     [Observer::MinMax, Observer::Ema, Observer::Percentile, Observer::Entropy, Observer::Mse];
-
-/// Finite numbers of every size that a range can have without overflow, zeros and subnormal numbers included.
-fn number() -> impl Strategy<Value = f32> {
-    prop_oneof![
-        4 => -10.0_f32..10.0,
-        1 => Just(0.0_f32),
-        1 => Just(-0.0_f32),
-        2 => any::<u32>().prop_map(f32::from_bits).prop_filter("finite", |x| x.abs() < 1e37),
-    ]
-}
 
 /// Batches as a run sees them, none of them empty.
 fn batches() -> impl Strategy<Value = Vec<Vec<f32>>> {
@@ -182,20 +175,6 @@ proptest! {
             prop_assert!((f64::from(merged) - f64::from(whole)).abs() <= bound, "{merged} {whole}");
         }
     }
-}
-
-/// Numbers with a bell's shape and long tails, the same for the same seed.
-fn noise(seed: u64, len: usize, offset: f32) -> Vec<f32> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        #[expect(clippy::cast_precision_loss, reason = "24 bits")]
-        let unit = (state >> 40) as f32 / 16_777_216.0;
-        unit
-    };
-    (0..len).map(|_| offset + (next() + next() + next() - 1.5) / (next() + 0.02)).collect()
 }
 
 #[test]

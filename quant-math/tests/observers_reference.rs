@@ -1,22 +1,15 @@
 //! Entropy and squared error of clips against references that go by the definition, one candidate at a time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use proptest::prelude::*;
 use quant_math::observers::{Histogram, entropy, mse};
 use quant_math::{Affine, Grid, Range};
 
 /// Numbers with a bell's shape and long tails.
 fn bell(len: usize, offset: f32) -> Vec<f32> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        #[expect(clippy::cast_precision_loss, reason = "24 bits")]
-        let unit = (state >> 40) as f32 / 16_777_216.0;
-        unit
-    };
-    (0..len).map(|_| offset + (next() + next() + next() - 1.5) / (next() + 0.02)).collect()
+    support::noise(0x9e37_79b9_7f4a_7c15, len, offset)
 }
 
 fn relu(data: &[f32]) -> Vec<f32> {

@@ -57,3 +57,14 @@ pub(crate) fn run_python<A: AsRef<OsStr>>(python: &Path, script: &str, arguments
     );
     output.stdout
 }
+
+/// Every site that is left alone says why, with a code in kebab case.
+pub(crate) fn assert_reasons(sites: &[quant_math::plan::Site]) {
+    for site in sites {
+        if let quant_math::plan::Decision::Skip(reason) = &site.decision {
+            assert!(!reason.text.is_empty(), "{}", site.op);
+            let kebab = reason.code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            assert!(kebab && !reason.code.is_empty(), "{}", reason.code);
+        }
+    }
+}

@@ -13,7 +13,7 @@ use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
 use tf_rewriter::{Graph, PlanOptions};
 
-use measure::{MemorySampler, Outcome, in_turns, memory_row, row};
+use measure::{Outcome, against_copy, in_turns, row};
 
 fn main() -> Outcome<()> {
     let mut out = anstream::stdout();
@@ -36,31 +36,9 @@ fn main() -> Outcome<()> {
     let copy = models.join("bench_copy.pb");
     let result = models.join("bench_result.pb");
     for emit in [Emit::Baked, Emit::Inference, Emit::Packed] {
-        let mut peak = 0;
-        let (copied, compressed) = in_turns(
-            || {
-                std::fs::copy(&big, &copy)?;
-                Ok(())
-            },
-            || {
-                let sampler = MemorySampler::start();
-                compress(&big, &result, &config, emit)?;
-                peak = peak.max(sampler.stop());
-                Ok(())
-            },
-        )?;
         let budget = (emit != Emit::Packed).then_some(1.2);
-        row(&mut out, &format!("compress --emit {emit} of 1.9 GB / cp"), compressed, copied, budget)?;
-        memory_row(&mut out, peak)?;
-
-        let (copied, compressed) = in_turns(
-            || {
-                std::fs::copy(&big, &copy)?;
-                Ok(std::fs::File::open(&copy)?.sync_all()?)
-            },
-            || compress(&big, &result, &config, emit),
-        )?;
-        row(&mut out, &format!("compress --emit {emit} of 1.9 GB / cp and fsync"), compressed, copied, budget)?;
+        let what = format!("compress --emit {emit} of 1.9 GB");
+        against_copy(&mut out, &what, (&big, &copy), budget, || compress(&big, &result, &config, emit))?;
     }
     std::fs::remove_file(copy)?;
     std::fs::remove_file(result)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::index::{GraphIndex, Input, NodeId};
+use crate::index::{GraphIndex, Input, NodeId, Target};
 use crate::io::{self, Form, Mapped};
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
@@ -175,6 +175,14 @@ impl Graph {
             };
             found.find(bytes, name.as_bytes()).map(|node| NodeId { scope, node })
         })
+    }
+
+    /// The node that makes what an input of `id` reads, where it is data of a node.
+    pub(crate) fn source(&self, id: NodeId, position: usize) -> Option<NodeId> {
+        match self.input(id, position)?.target {
+            Target::Data { node, .. } => Some(NodeId { scope: id.scope, node }),
+            Target::Control { .. } | Target::Argument => None,
+        }
     }
 
     /// The name with its function in front, as plans and messages show it.

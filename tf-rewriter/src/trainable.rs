@@ -6,9 +6,9 @@ use quant_math::DType;
 use quant_math::plan::Reason;
 
 use crate::Error;
-use crate::emit::{Editor, frames, new_variable};
+use crate::emit::{Editor, new_variable};
 use crate::graph::Graph;
-use crate::index::{NodeId, Target};
+use crate::index::{Frames, NodeId, Target};
 use crate::ops;
 use crate::sites::{Traced, trace, weight_of};
 
@@ -93,7 +93,7 @@ struct Search<'g> {
     graph: &'g Graph,
     /// Nodes whose gradient would pass through an op that has none, or a wrong one; with that op.
     behind: BTreeMap<NodeId, (NodeId, &'static str)>,
-    framed: Vec<bool>,
+    frames: Frames,
     constants: BTreeMap<NodeId, Facts>,
     kept: Vec<Kept>,
 }
@@ -108,7 +108,8 @@ impl<'g> Search<'g> {
                 mark_behind(graph, id, why, &mut behind);
             }
         }
-        let mut search = Self { graph, behind, framed: frames(graph, 0), constants: BTreeMap::new(), kept: Vec::new() };
+        let mut search =
+            Self { graph, behind, frames: Frames::of_main(graph), constants: BTreeMap::new(), kept: Vec::new() };
         for id in nodes() {
             search.op(id)?;
         }
@@ -160,7 +161,7 @@ impl<'g> Search<'g> {
                 format!("its gradient passes through `{}`, which {why}", self.graph.name(*bad))
             };
             Reason::new(if own { "no-gradient" } else { "behind-no-gradient" }, text)
-        } else if self.framed.get(source.node as usize).copied().unwrap_or(false) {
+        } else if self.frames.hold(source) {
             Reason::new("in-loop", "a loop cannot hold a variable")
         } else {
             self.constants.insert(source, facts);

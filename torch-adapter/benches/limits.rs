@@ -9,7 +9,7 @@ mod measure;
 use std::io::Write;
 use std::path::Path;
 
-use measure::{MemorySampler, Outcome, in_turns, memory_row, row};
+use measure::{Outcome, against_copy};
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
 use torch_adapter::{Model, PlanOptions};
@@ -25,30 +25,9 @@ fn main() -> Outcome<()> {
     let copy = models.join("bench_copy.pt");
     let result = models.join("bench_result.pt");
     for emit in [Emit::Baked, Emit::Inference, Emit::Packed] {
-        let mut peak = 0;
-        let (copied, compressed) = in_turns(
-            || {
-                std::fs::copy(&big, &copy)?;
-                Ok(())
-            },
-            || {
-                let sampler = MemorySampler::start();
-                compress(&big, &result, emit)?;
-                peak = peak.max(sampler.stop());
-                Ok(())
-            },
-        )?;
         let budget = (emit != Emit::Packed).then_some(1.2);
-        row(&mut out, &format!("compress --emit {emit} of 1.07 GB / cp"), compressed, copied, budget)?;
-        memory_row(&mut out, peak)?;
-        let (copied, compressed) = in_turns(
-            || {
-                std::fs::copy(&big, &copy)?;
-                Ok(std::fs::File::open(&copy)?.sync_all()?)
-            },
-            || compress(&big, &result, emit),
-        )?;
-        row(&mut out, &format!("compress --emit {emit} of 1.07 GB / cp and fsync"), compressed, copied, budget)?;
+        let what = format!("compress --emit {emit} of 1.07 GB");
+        against_copy(&mut out, &what, (&big, &copy), budget, || compress(&big, &result, emit))?;
     }
     std::fs::remove_file(copy)?;
     std::fs::remove_file(result)?;

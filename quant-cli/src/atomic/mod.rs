@@ -190,6 +190,14 @@ impl Seek for AtomicFile {
     }
 }
 
+/// Refuse a target that cannot be made, before hours of work are done for it. Nothing is left there.
+///
+/// # Errors
+/// Those of [`AtomicFile::create`].
+pub fn probe(target: &Path) -> Result<(), AtomicError> {
+    AtomicFile::create(target).map(drop)
+}
+
 /// Write `bytes` as the whole of `target`.
 pub fn write(target: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
     let mut file = AtomicFile::create(target)?;

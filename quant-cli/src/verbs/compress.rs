@@ -51,7 +51,7 @@ impl<M: Adapter> CompressArgs<M> {
 ///
 /// # Errors
 /// An output that cannot be written.
-pub fn write_result<M: Adapter>(
+pub(super) fn write_result<M: Adapter>(
     global: &GlobalArgs,
     destination: &Destination,
     report_args: &ReportArgs,

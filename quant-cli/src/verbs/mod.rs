@@ -2,6 +2,7 @@
 
 mod compress;
 mod diff;
+mod frozen;
 mod inspect;
 mod plan;
 mod ranges;
@@ -22,8 +23,11 @@ use quant_math::report::Report;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-pub use compress::{CompressArgs, write_result};
+use compress::write_result;
+
+pub use compress::CompressArgs;
 pub use diff::DiffArgs;
+pub use frozen::FrozenArgs;
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, write_ranges};

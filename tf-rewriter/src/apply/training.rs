@@ -5,10 +5,10 @@ use quant_math::{Plan, Quantizer};
 
 use super::{Fate, Located, describe, locate, observe_all};
 use crate::Error;
+use crate::emit::Editor;
 use crate::emit::training::{self, Context, LiveWeight, State};
-use crate::emit::{Editor, frames};
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind};
+use crate::index::Frames;
 use crate::splice::Segment;
 
 impl Graph {
@@ -31,17 +31,16 @@ impl Graph {
             }
         }
         let mut editor = Editor::new(self);
-        let framed = frames(self, 0);
-        let reaches_state = |op: NodeId| {
-            let main = self.index().scope(op.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
-            main && !framed.get(op.node as usize).copied().unwrap_or(false)
-        };
+        let frames = Frames::of_main(self);
         let with_state = works.iter().map(|(_, work)| work.op).chain(activations.iter().map(|(_, work)| work.op));
         let with_state = with_state.chain(gradients.iter().map(|work| work.op));
-        let mut state = if with_state.into_iter().any(reaches_state) { Some(State::open(&mut editor)?) } else { None };
+        let mut state = if with_state.into_iter().any(|op| frames.reaches_state(op)) {
+            Some(State::open(&mut editor)?)
+        } else {
+            None
+        };
         for (site, work) in &works {
-            let reaches = reaches_state(work.op);
-            let state = state.as_mut().filter(|_| reaches);
+            let state = state.as_mut().filter(|_| frames.reaches_state(work.op));
             let mut context = Context { gradient: plan.gradient, state };
             let added = training::weight(&mut editor, &mut context, work)
                 .map_err(|source| Error::Math { tensor: self.full_name(work.weight.source), source })?;

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::frames::frames;
 use super::node::{NewNode, attr_text};
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind};
+use crate::index::{Frames, NodeId, ScopeKind};
 use crate::mark;
 use crate::splice::{Patches, Segment, node_field};
 use crate::wire::put_bytes;
@@ -27,7 +26,7 @@ pub(crate) struct Editor<'g> {
     /// Function results that leave under another name: scope, position in `returns`, text.
     returned: BTreeMap<(u32, usize), String>,
     /// Nodes inside `while` frames, by scope; filled when first asked.
-    frames: BTreeMap<u32, Vec<bool>>,
+    frames: BTreeMap<u32, Frames>,
 }
 
 impl<'g> Editor<'g> {
@@ -166,9 +165,8 @@ impl<'g> Editor<'g> {
     /// `^node` for new constants beside a node in a `while` frame, so that they run in the frame too; nothing elsewhere.
     pub(crate) fn frame_control(&mut self, near: NodeId, anchor: &str) -> Option<String> {
         let graph = self.graph;
-        let inside = self.frames.entry(near.scope).or_insert_with(|| frames(graph, near.scope));
-        let inside = inside.get(near.node as usize).copied().unwrap_or(false);
-        inside.then(|| format!("^{}", anchor.split(':').next().unwrap_or(anchor)))
+        let frames = self.frames.entry(near.scope).or_insert_with(|| Frames::of(graph, near.scope));
+        frames.hold(near).then(|| format!("^{}", anchor.split(':').next().unwrap_or(anchor)))
     }
 
     /// All edits as patches.

@@ -8,7 +8,6 @@ mod dorefa;
 mod edge;
 mod editor;
 mod fake_quant;
-mod frames;
 mod maker;
 mod naive;
 mod node;
@@ -20,7 +19,6 @@ mod variable;
 
 pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
-pub(crate) use frames::frames;
 pub(crate) use packed::packed;
 pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};
 

@@ -58,12 +58,7 @@ pub(super) fn strip(
 
 /// The variable of the main graph that a `ReadVariableOp` reads.
 fn data_source(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    match graph.input(id, 0)?.target {
-        Target::Data { node, .. } => {
-            Some(NodeId { scope: id.scope, node }).filter(|id| graph.op(*id) == b"VarHandleOp")
-        }
-        Target::Control { .. } | Target::Argument => None,
-    }
+    graph.source(id, 0).filter(|source| graph.op(*source) == b"VarHandleOp")
 }
 
 fn captured(graph: &Graph, id: NodeId) -> Error {
@@ -176,12 +171,9 @@ fn kept(graph: &Graph, sites: &Sites) -> Result<BTreeSet<NodeId>, Error> {
 fn is_output(graph: &Graph, id: NodeId) -> bool {
     let op = graph.op(id);
     let reads_only = matches!(op, b"ReadVariableOp" | b"Identity")
-        && graph.input(id, 0).is_some_and(|input| match input.target {
-            Target::Data { node, .. } => {
-                matches!(graph.op(NodeId { scope: id.scope, node }), b"VarHandleOp" | b"Variable" | b"VariableV2")
-            }
-            Target::Control { .. } | Target::Argument => false,
-        });
+        && graph
+            .source(id, 0)
+            .is_some_and(|source| matches!(graph.op(source), b"VarHandleOp" | b"Variable" | b"VariableV2"));
     !reads_only && !matches!(op, b"NoOp" | b"Const" | b"VarHandleOp" | b"Variable" | b"VariableV2")
 }
 

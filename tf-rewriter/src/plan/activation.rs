@@ -135,10 +135,7 @@ impl Planner<'_> {
 
     /// Whether what `input` of `op` reads is made from constants.
     fn is_parameter(&self, op: NodeId, input: usize) -> bool {
-        match self.graph.input(op, input).map(|i| i.target) {
-            Some(Target::Data { node, .. }) => sites::is_parameter(self.graph, NodeId { scope: op.scope, node }, false),
-            _ => false,
-        }
+        self.graph.source(op, input).is_some_and(|source| sites::is_parameter(self.graph, source, false))
     }
 }
 

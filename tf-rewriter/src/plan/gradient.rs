@@ -5,7 +5,6 @@ use quant_math::{DType, Emit, QuantType};
 
 use super::{Op, Planner, site, skip, with_axis};
 use crate::Error;
-use crate::index::{NodeId, Target};
 use crate::mark;
 use crate::sites::{self, Backward, BackwardOps, tensor_name};
 
@@ -68,7 +67,7 @@ impl Planner<'_> {
             *tensor = tensor_name(self.graph, *reader, *input);
         }
         for (reader, input) in &edges {
-            if let Some(source) = self.source(*reader, *input)
+            if let Some(source) = self.graph.source(*reader, *input)
                 && let Some(node) = self.graph.index().node(source)
                 && node.attr(self.graph.bytes(), mark::ATTR)?.is_some()
             {
@@ -82,12 +81,5 @@ impl Planner<'_> {
             return Ok(skip("bits-32", "32 bits leave the gradient as it is"));
         }
         Ok(with_axis(settings, None))
-    }
-
-    fn source(&self, op: NodeId, input: usize) -> Option<NodeId> {
-        match self.graph.input(op, input)?.target {
-            Target::Data { node, .. } => Some(NodeId { scope: op.scope, node }),
-            Target::Control { .. } | Target::Argument => None,
-        }
     }
 }

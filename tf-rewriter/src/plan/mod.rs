@@ -7,15 +7,16 @@ mod weight;
 pub(crate) use activation::edge_text;
 pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
+use std::cell::OnceCell;
+
 use quant_math::config::{ConfigList, OpFacts, Selection};
 use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::Error;
-use crate::emit::frames;
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind};
+use crate::index::{Frames, NodeId};
 use crate::mark;
 use crate::ops;
 use crate::sites::{BackwardOps, Traced, weight_of};
@@ -108,8 +109,8 @@ struct Planner<'a> {
     config: &'a ConfigList,
     emit: Emit,
     ranges: Option<&'a Ranges>,
-    /// For `training`: which nodes of the main graph run in a `while` frame.
-    framed: Vec<bool>,
+    /// Those of the main graph, filled when first asked for.
+    frames: OnceCell<Frames>,
     /// Filled when a gradient is first asked for.
     backward: Option<BackwardOps<'a>>,
     sites: Vec<Site>,
@@ -128,8 +129,8 @@ struct Op<'a> {
 
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
-        let framed = if emit == Emit::Training { frames(graph, 0) } else { Vec::new() };
-        Self { graph, config, emit, ranges, framed, backward: None, sites: Vec::new(), missing: Vec::new() }
+        let frames = OnceCell::new();
+        Self { graph, config, emit, ranges, frames, backward: None, sites: Vec::new(), missing: Vec::new() }
     }
 
     /// Decide about every op; returns what the config wants to know about them.
@@ -139,8 +140,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a node cannot reach the variables of the main graph.
     fn is_stateless(&self, id: NodeId) -> bool {
-        let main = self.graph.index().scope(id.scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
-        !main || self.framed.get(id.node as usize).copied().unwrap_or(false)
+        !self.frames.get_or_init(|| Frames::of_main(self.graph)).reaches_state(id)
     }
 
     /// Whether a node is a part of what quantization put into a training graph: it is nobody's op.

@@ -1,14 +1,34 @@
-//! Labels: the right class of each sample.
+//! Labels: the right class of each sample, as a further array of the data.
+
+use std::path::Path;
 
 use super::RunError;
-use super::data::{Data, data};
-use super::value::Value;
+use super::data::{Batch, Data, data};
+use super::session::Model;
 
-/// The labels of a batch as whole numbers.
+/// What [`Data::open`] is to be asked for: the inputs of a model, and the labels behind them.
+///
+/// # Errors
+/// [`RunError::Request`] for labels that are called like an input.
+pub fn arrays(model: &Model, labels: Option<&str>) -> Result<Vec<String>, RunError> {
+    let mut names = model.input_names();
+    if let Some(labels) = labels {
+        if names.iter().any(|name| name == labels) {
+            return Err(RunError::Request {
+                message: format!("the labels `{labels}` are an input of the model"),
+                help: "name the array with the right classes with `--labels`".to_owned(),
+            });
+        }
+        names.push(labels.to_owned());
+    }
+    Ok(names)
+}
+
+/// Take the labels `name`, the last array of a batch, as whole numbers.
 ///
 /// # Errors
 /// [`RunError::Data`] where they are not one whole number per sample.
-pub fn classes(from: &Data, name: &str, labels: &Value, samples: u64) -> Result<Vec<i64>, RunError> {
+pub fn take(from: &Data, name: &str, batch: &mut Batch) -> Result<Vec<i64>, RunError> {
     let wrong = |message: String| {
         data(
             from.path(),
@@ -16,7 +36,8 @@ pub fn classes(from: &Data, name: &str, labels: &Value, samples: u64) -> Result<
             "labels are one whole number per sample: the position of the right score, counted from 0",
         )
     };
-    if labels.shape().iter().product::<u64>() != samples {
+    let labels = batch.values.pop().ok_or_else(|| wrong(format!("there are no labels `{name}`")))?;
+    if labels.shape().iter().product::<u64>() != batch.samples {
         return Err(wrong(format!("the labels `{name}` have shape {:?}, expected one per sample", labels.shape())));
     }
     let whole = |x: f64| {
@@ -26,4 +47,11 @@ pub fn classes(from: &Data, name: &str, labels: &Value, samples: u64) -> Result<
     };
     let found: Option<Vec<i64>> = labels.to_f64().into_iter().map(whole).collect();
     found.ok_or_else(|| wrong(format!("the labels `{name}` hold a number that is not whole")))
+}
+
+/// The error of a label that is the position of no score.
+pub(crate) fn no_class(path: &Path, sample: u64, label: i64, classes: u64) -> RunError {
+    let last = classes.saturating_sub(1);
+    let message = format!("the label of sample {sample} is {label}, expected a class from 0 to {last}");
+    data(path, message, "labels are the positions of the right scores, counted from 0")
 }

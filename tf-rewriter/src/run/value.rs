@@ -4,7 +4,7 @@ use half::f16;
 use tensorflow::{DataType, FetchToken, Operation, SessionRunArgs, Tensor};
 
 macro_rules! values {
-    ($($variant:ident $rust:ident, $dtype:ident, $descr:literal;)*) => {
+    ($($variant:ident $rust:ident, $dtype:ident, $pb:ident, $descr:literal;)*) => {
         /// A tensor of one of the element types that data files and model inputs have.
         #[derive(Debug, Clone)]
         #[non_exhaustive]
@@ -16,6 +16,12 @@ macro_rules! values {
             /// The element type.
             pub fn dtype(&self) -> DataType {
                 match self { $(Self::$variant(_) => DataType::$dtype,)* }
+            }
+
+            /// The tensor as a checkpoint has it.
+            pub(crate) fn to_stored(&self) -> crate::bundle::Tensor {
+                let dtype = match self { $(Self::$variant(_) => crate::pb::DataType::$pb,)* };
+                crate::bundle::Tensor { dtype, shape: self.shape().to_vec(), bytes: self.bytes().into_owned() }
             }
 
             /// The dimensions, outermost first.
@@ -86,18 +92,18 @@ macro_rules! values {
 }
 
 values! {
-    Bool bool, Bool, "b1";
-    F16 f16, Half, "f2";
-    F32 f32, Float, "f4";
-    F64 f64, Double, "f8";
-    I8 i8, Int8, "i1";
-    I16 i16, Int16, "i2";
-    I32 i32, Int32, "i4";
-    I64 i64, Int64, "i8";
-    U8 u8, UInt8, "u1";
-    U16 u16, UInt16, "u2";
-    U32 u32, UInt32, "u4";
-    U64 u64, UInt64, "u8";
+    Bool bool, Bool, DT_BOOL, "b1";
+    F16 f16, Half, DT_HALF, "f2";
+    F32 f32, Float, DT_FLOAT, "f4";
+    F64 f64, Double, DT_DOUBLE, "f8";
+    I8 i8, Int8, DT_INT8, "i1";
+    I16 i16, Int16, DT_INT16, "i2";
+    I32 i32, Int32, DT_INT32, "i4";
+    I64 i64, Int64, DT_INT64, "i8";
+    U8 u8, UInt8, DT_UINT8, "u1";
+    U16 u16, UInt16, DT_UINT16, "u2";
+    U32 u32, UInt32, DT_UINT32, "u4";
+    U64 u64, UInt64, DT_UINT64, "u8";
 }
 
 impl Value {

@@ -177,6 +177,10 @@ fn wrong_wishes_are_told() {
     fails(&mut train(&write("beyond.npz", 10), "label", &config), "E0804", &beyond);
     fails(&mut train(&write("below.npz", -1), "label", &config), "E0804", &["the label of sample 0 is -1"]);
     fails(&mut train(&write("few.npz", 1), "class", &config), "E0804", &["`class`"]);
+    fails(&mut train(data, "image", &config), "E0805", &["`image` are an input"]);
+    // A place that cannot be written is told before anything is trained.
+    let nowhere = tensorflow.path("no_folder/out.pb");
+    fails(finetune(&tensorflow, &config, &nowhere).args(["-Q", "qat", "--distill"]), "O0101", &["no_folder"]);
     let running_away = ["--lr", "3e38", "--optimizer", "sgd", "--quiet"];
     fails(train(data, "label", &config).args(running_away), "E0805", &["the loss became", "--lr"]);
     let nothing = tensorflow.file("nothing.json", r#"[{"op_types": ["default"], "exclude": true}]"#);

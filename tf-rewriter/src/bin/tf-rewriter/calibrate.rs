@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use quant_cli::atomic::AtomicFile;
 use quant_cli::{Adapter, Destination, Failure, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Quantizer, Reason};
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
-use tf_rewriter::run::{self, Calibrator, Data, RunError, RunOptions};
+use tf_rewriter::run::{self, Batch, Calibrator, Data, RunError, RunOptions};
 
 use crate::coded::failure;
+use crate::left_behind::LeftBehind;
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -65,6 +65,12 @@ pub(crate) struct DataArgs {
     pub(crate) batch: NonZeroU64,
 }
 
+/// The next samples that a model takes at once; what does not fill a batch of fixed size is left out.
+pub(crate) fn next_batch(model: &run::Model, data: &mut Data, most: u64) -> Result<Option<Batch>, Failure> {
+    let batch = data.next(most).map_err(run_failure)?;
+    Ok(batch.filter(|batch| model.fixed_batch().is_none_or(|fixed| batch.samples == fixed)))
+}
+
 impl DataArgs {
     /// Open the arrays `names`.
     pub(crate) fn open(&self, names: &[String]) -> Result<Data, Failure> {
@@ -92,36 +98,29 @@ impl CalibrateArgs {
     /// Measure and write the ranges file.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         let config = config(self.config.as_deref())?;
-        // Better now than after hours of work.
-        drop(AtomicFile::create(&self.output)?);
+        quant_cli::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
         library.load(global)?;
         let mut calibrator = Calibrator::new(&graph, &config, &self.target.options(global)).map_err(failure)?;
         global.warn(calibrator.warnings());
         let mut data = self.data.open(&calibrator.model().input_names())?;
         calibrator.model().check(&data).map_err(run_failure)?;
-        let partial = partial_path(&self.output);
-        if self.resume {
-            if partial.is_file() {
-                calibrator.resume(&read_ranges(&partial)?, &partial).map_err(run_failure)?;
-                if calibrator.samples() > data.samples() {
-                    let (done, there) = (calibrator.samples(), data.samples());
-                    let message = format!("it was made from {done} samples, and the data holds {there}");
-                    return Err(run_failure(RunError::Resume { message, path: partial }));
-                }
-                data.skip(calibrator.samples()).map_err(run_failure)?;
-            } else {
-                let text =
-                    format!("nothing was left behind by an interrupted run (`{}`): beginning anew", partial.display());
-                global.warn(&[Reason::new("nothing-to-resume", text)]);
+        let left = LeftBehind::beside(&self.output, ".partial");
+        if self.resume && left.is_there(global, "run") {
+            calibrator.resume(&read_ranges(left.path())?, left.path()).map_err(run_failure)?;
+            if calibrator.samples() > data.samples() {
+                let (done, there) = (calibrator.samples(), data.samples());
+                let message = format!("it was made from {done} samples, and the data holds {there}");
+                return Err(run_failure(RunError::Resume { message, path: left.path().to_owned() }));
             }
+            data.skip(calibrator.samples()).map_err(run_failure)?;
         }
         let begun = calibrator.samples();
         let every = Duration::from_secs(self.save_every);
         let mut saved = Instant::now();
         let measured = measure(global, &mut calibrator, &mut data, &self.data, &mut |calibrator| {
             if saved.elapsed() >= every {
-                save(calibrator, &partial)?;
+                save(calibrator, left.path())?;
                 saved = Instant::now();
             }
             Ok(())
@@ -129,15 +128,13 @@ impl CalibrateArgs {
         if let Err(failure) = measured {
             // What was measured is kept, for `--resume`.
             if calibrator.samples() > begun {
-                save(&calibrator, &partial)?;
+                save(&calibrator, left.path())?;
             }
             return Err(failure);
         }
         let ranges = calibrator.ranges().map_err(run_failure)?;
         write_ranges(&ranges, &Destination::File(self.output.clone()))?;
-        if partial.is_file() {
-            std::fs::remove_file(&partial)?;
-        }
+        left.remove()?;
         let mut out = global.out();
         if global.json {
             out.json(&serde_json::json!({
@@ -164,14 +161,10 @@ fn measure(
     args: &DataArgs,
     each: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let fixed = calibrator.model().fixed_batch();
     let batch = args.batch_for(global, calibrator.model(), data);
     let progress = Progress::new(global, "calibrating", data.samples());
     progress.inc(calibrator.samples());
-    while let Some(next) = data.next(batch).map_err(run_failure)? {
-        if fixed.is_some_and(|fixed| next.samples < fixed) {
-            break;
-        }
+    while let Some(next) = next_batch(calibrator.model(), data, batch)? {
         calibrator.observe(data, &next).map_err(run_failure)?;
         progress.inc(next.samples);
         each(calibrator)?;
@@ -209,11 +202,4 @@ fn config(path: Option<&Path>) -> Result<ConfigList, Failure> {
 fn save(calibrator: &Calibrator, path: &Path) -> Result<(), Failure> {
     let ranges = calibrator.ranges().map_err(run_failure)?;
     write_ranges(&ranges, &Destination::File(path.to_owned()))
-}
-
-/// Where an interrupted run leaves what it measured: beside the output.
-fn partial_path(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    output.with_file_name(name)
 }

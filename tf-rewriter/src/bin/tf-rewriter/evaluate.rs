@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, GlobalArgs, Progress, rows_text};
-use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, RunError, Value, classes};
+use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, labels};
 
-use crate::calibrate::{DataArgs, run_failure};
+use crate::calibrate::{DataArgs, next_batch, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -51,8 +51,7 @@ impl EvaluateArgs {
     /// Run the data through the models and print what came out.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         if let Some(path) = &self.save {
-            // Better now than after hours of work.
-            drop(quant_cli::atomic::AtomicFile::create(path)?);
+            quant_cli::atomic::probe(path)?;
         }
         let graph = self.model.open()?;
         let reference = self.against.as_deref().map(|path| self.model.open_beside(path)).transpose()?;
@@ -62,35 +61,16 @@ impl EvaluateArgs {
         let reference = reference.map(|graph| Model::new(&graph, &options)).transpose().map_err(run_failure)?;
         let wanted = EvaluateOptions { top_k: self.top_k, per_layer: self.per_layer };
         let mut evaluator = Evaluator::new(model, reference, &graph, &wanted).map_err(run_failure)?;
-        let mut names = evaluator.model().input_names();
-        if let Some(labels) = &self.labels {
-            if names.contains(labels) {
-                let message = format!("the labels `{labels}` are an input of the model");
-                let help = "name the array with the right classes with `--labels`".to_owned();
-                return Err(run_failure(RunError::Request { message, help }));
-            }
-            names.push(labels.clone());
-        }
+        let names = labels::arrays(evaluator.model(), self.labels.as_deref()).map_err(run_failure)?;
         let mut data = self.data.open(&names)?;
         evaluator.model().check(&data).map_err(run_failure)?;
         let mut saved = Saved::new(evaluator.model());
-        let fixed = evaluator.model().fixed_batch();
         let batch = self.data.batch_for(global, evaluator.model(), &data);
         let progress = Progress::new(global, "evaluating", data.samples());
-        while let Some(mut next) = data.next(batch).map_err(run_failure)? {
-            if fixed.is_some_and(|fixed| next.samples < fixed) {
-                break;
-            }
-            let labels = match &self.labels {
-                Some(name) => next
-                    .values
-                    .pop()
-                    .map(|labels| classes(&data, name, &labels, next.samples))
-                    .transpose()
-                    .map_err(run_failure)?,
-                None => None,
-            };
-            let outputs = evaluator.add(&data, &next, labels.as_deref()).map_err(run_failure)?;
+        while let Some(mut next) = next_batch(evaluator.model(), &mut data, batch)? {
+            let classes = self.labels.as_ref().map(|name| labels::take(&data, name, &mut next));
+            let classes = classes.transpose().map_err(run_failure)?;
+            let outputs = evaluator.add(&data, &next, classes.as_deref()).map_err(run_failure)?;
             if self.save.is_some() {
                 saved.add(&outputs);
             }

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use quant_cli::{
-    Adapter, Diagnostic, Failure, FreezeFormArgs, GlobalArgs, OutputArgs, Progress, QuantizeArgs, ReportArgs,
-    write_result,
-};
-use quant_math::plan::{Emit, Quantizer, Reason};
+use quant_cli::{Adapter, Diagnostic, Failure, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
+use quant_math::plan::{Quantizer, Reason};
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
 
 use crate::calibrate::run_failure;
 use crate::coded::failure;
+use crate::left_behind::LeftBehind;
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -40,13 +38,7 @@ pub(crate) struct FinetuneArgs {
     config: PathBuf,
 
     #[command(flatten)]
-    output: OutputArgs,
-
-    #[command(flatten)]
-    form: FreezeFormArgs,
-
-    #[command(flatten)]
-    report: ReportArgs,
+    frozen: FrozenArgs,
 
     /// The array with the right classes, counted from 0: train with softmax cross-entropy
     #[arg(long, value_name = "NAME", conflicts_with = "distill", required_unless_present = "distill")]
@@ -139,7 +131,8 @@ impl TrainingArgs {
 impl FinetuneArgs {
     /// Train, and write the result.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
-        let destination = self.output.destination()?;
+        let destination = self.frozen.destination()?;
+        destination.probe()?;
         let quantizer =
             self.quantizer.as_deref().map(|name| if name == "qat" { Quantizer::Qat } else { Quantizer::DoReFa });
         let config =
@@ -157,19 +150,11 @@ impl FinetuneArgs {
         let mut finetuner =
             Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
         global.warn(finetuner.warnings());
-        let state = state_path(&self.output.output);
-        if self.resume {
-            if state.is_file() {
-                finetuner.resume(&state).map_err(run_failure)?;
-            } else {
-                let text = format!(
-                    "nothing was left behind by an interrupted training (`{}`): beginning anew",
-                    state.display()
-                );
-                global.warn(&[Reason::new("nothing-to-resume", text)]);
-            }
+        let left = LeftBehind::beside(self.frozen.path(), ".training");
+        if self.resume && left.is_there(global, "training") {
+            finetuner.resume(left.path()).map_err(run_failure)?;
         }
-        self.train(global, &mut finetuner, &state)?;
+        self.train(global, &mut finetuner, left.path())?;
         let best = finetuner.best();
         if let Some(best) = best.filter(|best| !best.quantized) {
             let text = format!(
@@ -178,12 +163,9 @@ impl FinetuneArgs {
             );
             global.warn(&[Reason::new("not-begun", text)]);
         }
-        let compressed = finetuner.freeze(self.form.emit.unwrap_or(Emit::Inference)).map_err(failure)?;
-        write_result::<ModelArgs>(global, &destination, &self.report, &compressed)?;
-        if state.is_file() {
-            std::fs::remove_file(&state)?;
-        }
-        Ok(())
+        let compressed = finetuner.freeze(self.frozen.form()).map_err(failure)?;
+        self.frozen.write::<ModelArgs>(global, &destination, &compressed)?;
+        left.remove()
     }
 
     fn train(&self, global: &GlobalArgs, finetuner: &mut Finetuner, state: &Path) -> Result<(), Failure> {
@@ -192,14 +174,8 @@ impl FinetuneArgs {
             let progress = Progress::new(global, "training", finetuner.samples_per_epoch());
             let trained = finetuner.epoch(&|samples| progress.inc(samples));
             drop(progress);
-            let epoch = match trained {
-                Ok(Some(epoch)) => epoch,
-                Ok(None) => break,
-                Err(error) => {
-                    // The epochs before this one are kept, for `--resume`.
-                    return Err(run_failure(error));
-                }
-            };
+            // A training that ran away leaves the state that was last written, for `--resume`.
+            let Some(epoch) = trained.map_err(run_failure)? else { break };
             self.tell(global, &epoch)?;
             if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
                 quant_cli::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
@@ -232,11 +208,4 @@ impl FinetuneArgs {
         writeln!(err, "{}", if epoch.quantized { "" } else { "  (not quantized everywhere yet)" })?;
         Ok(())
     }
-}
-
-/// Where an interrupted training leaves its state: beside the output.
-fn state_path(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".training");
-    output.with_file_name(name)
 }

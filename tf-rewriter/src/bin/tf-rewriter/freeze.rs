@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, FreezeFormArgs, GlobalArgs, OutputArgs, ReportArgs, write_result};
-use quant_math::Emit;
+use quant_cli::{Adapter, Failure, FrozenArgs, GlobalArgs};
 use tf_rewriter::Bundle;
 
 use crate::coded::failure;
@@ -21,21 +20,16 @@ pub(crate) struct FreezeArgs {
     checkpoint: PathBuf,
 
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    emit: FreezeFormArgs,
-    #[command(flatten)]
-    report: ReportArgs,
+    frozen: FrozenArgs,
 }
 
 impl FreezeArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let destination = self.output.destination()?;
+        let destination = self.frozen.destination()?;
         let graph = self.model.open()?;
         let checkpoint = Bundle::open(&self.checkpoint).map_err(failure)?;
-        let emit = self.emit.emit.unwrap_or(Emit::Inference);
-        let frozen = graph.freeze(|name| checkpoint.tensor(name), emit).map_err(failure)?;
+        let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;
         global.warn(&frozen.plan().warnings);
-        write_result::<ModelArgs>(global, &destination, &self.report, &frozen)
+        self.frozen.write::<ModelArgs>(global, &destination, &frozen)
     }
 }

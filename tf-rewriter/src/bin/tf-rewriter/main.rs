@@ -11,6 +11,8 @@ mod evaluate;
 mod finetune;
 mod freeze;
 #[cfg(feature = "run")]
+mod left_behind;
+#[cfg(feature = "run")]
 mod library;
 mod model;
 

@@ -5,12 +5,11 @@
 
 mod probe;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use quant_math::config::ConfigList;
 use quant_math::observers::Statistics;
-use quant_math::plan::{Observer, Reason, Settings, Site};
+use quant_math::plan::{Reason, Settings, Site};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 use quant_math::{MathError, Quantizer};
 
@@ -20,6 +19,7 @@ use super::session::{Model, RunOptions};
 use super::{Data, RunError};
 use crate::Error;
 use crate::graph::Graph;
+use crate::index::Frames;
 
 /// A model on its way to ranges.
 #[derive(Debug)]
@@ -50,10 +50,11 @@ impl Calibrator {
     /// A config without activations that need a range; those of [`Model::new`].
     pub fn new(graph: &Graph, config: &ConfigList, options: &RunOptions) -> Result<Self, Error> {
         let mut warnings = Vec::new();
+        let frames = Frames::of_main(graph);
         let mut wanted = Vec::new();
         for site in graph.activations(config)? {
             let Some(settings) = site.settings().copied() else { continue };
-            match graph.unfetchable(&site.tensor) {
+            match unfetchable(graph, &frames, &site.tensor) {
                 Some(why) => {
                     let text = format!("`{}` ({}) {why}: it gets no range", site.op, site.kind);
                     warnings.push(Reason::new("not-measured", text));
@@ -74,19 +75,17 @@ impl Calibrator {
         }
         let mut model = Model::new(graph, options)?;
         let mut tensors: Vec<Watched> = Vec::new();
-        let mut known = BTreeMap::new();
         let mut sites = Vec::new();
         for (site, settings) in wanted {
             let math = |source| RunError::Math { tensor: site.tensor.clone(), source };
             let statistics = Statistics::new(settings.observer, settings.ema_decay).map_err(math)?;
-            let decay = (settings.observer == Observer::Ema).then(|| settings.ema_decay.map(f64::to_bits));
-            let key = (site.tensor.clone(), statistics.kind(), decay);
-            let position = if let Some(position) = known.get(&key) {
-                *position
+            // One way to look at a tensor serves every site that wants it.
+            let known = tensors.iter().position(|known| known.tensor == site.tensor && known.statistics == statistics);
+            let position = if let Some(position) = known {
+                position
             } else {
                 let probe = Probe::new(&mut model, &site.tensor, matches!(statistics, Statistics::Histogram(_)))?;
                 tensors.push(Watched { tensor: site.tensor.clone(), probe, statistics });
-                known.insert(key, tensors.len() - 1);
                 tensors.len() - 1
             };
             sites.push((site, position));
@@ -216,13 +215,11 @@ impl Calibrator {
     }
 }
 
-impl Graph {
-    /// Why a tensor of the plan cannot be fetched from outside.
-    fn unfetchable(&self, tensor: &str) -> Option<&'static str> {
-        if tensor.contains("::") {
-            return Some("is in a function body, from which nothing can be fetched");
-        }
-        let node = tensor.split(':').next().unwrap_or(tensor);
-        self.in_frame(node).then_some("is in a loop, from which nothing can be fetched")
+/// Why a tensor of the plan cannot be fetched from outside.
+fn unfetchable(graph: &Graph, frames: &Frames, tensor: &str) -> Option<&'static str> {
+    if tensor.contains("::") {
+        return Some("is in a function body, from which nothing can be fetched");
     }
+    let node = graph.named(tensor.split(':').next().unwrap_or(tensor))?;
+    frames.hold(node).then_some("is in a loop, from which nothing can be fetched")
 }

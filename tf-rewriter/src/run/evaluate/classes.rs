@@ -4,6 +4,7 @@ use quant_math::MathError;
 use quant_math::ranking::Ranking;
 use serde::Serialize;
 
+use super::super::labels::no_class;
 use super::super::value::Value;
 use super::super::{Data, RunError};
 
@@ -71,11 +72,7 @@ impl Classes {
         };
         let failed = |source: MathError| match source {
             MathError::Label { index, label, classes } => {
-                let sample = samples.first + index as u64;
-                let message =
-                    format!("the label of sample {sample} is {label}, expected a class from 0 to {}", classes - 1);
-                let help = "labels are the positions of the right scores, counted from 0";
-                super::super::data::data(samples.data.path(), message, help)
+                no_class(samples.data.path(), samples.first + index as u64, label, classes as u64)
             }
             source => RunError::Math { tensor: self.output.clone(), source },
         };

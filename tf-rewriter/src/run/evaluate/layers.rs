@@ -9,6 +9,7 @@ use tensorflow::{DataType, Operation, Output};
 use super::super::session::Model;
 use super::super::value::Value;
 use crate::graph::Graph;
+use crate::index::Frames;
 
 /// A tensor that both models have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,6 +55,7 @@ struct Tensor {
 impl Layers {
     /// The float32 activations that both models call by one name, each after those that it is computed from.
     pub(super) fn new(model: &Model, reference: &Model, graph: &Graph) -> Self {
+        let frames = Frames::of_main(graph);
         let mut layers = Self { tensors: Vec::new() };
         let mut nearest: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for operation in in_order(model) {
@@ -66,7 +68,8 @@ impl Layers {
                 .collect();
             before.sort_unstable();
             before.dedup();
-            let other = compared(model, graph, &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
+            let other =
+                compared(model, (graph, &frames), &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
             let other = other.filter(|other| is_float(&other.operation));
             let own = match other {
                 None => before,
@@ -135,14 +138,14 @@ fn noise_to_signal(error: &Metrics) -> f64 {
 }
 
 /// Whether a node's first output is an activation that can be fetched.
-fn compared(model: &Model, graph: &Graph, operation: &Operation, name: &str) -> bool {
+fn compared(model: &Model, (graph, frames): (&Graph, &Frames), operation: &Operation, name: &str) -> bool {
     let depends_on_input = !matches!(
         operation.op_type().as_deref(),
         Ok("Const" | "Placeholder" | "VarHandleOp" | "VariableV2" | "Variable")
     );
     depends_on_input
         && is_float(operation)
-        && !graph.in_frame(name)
+        && !graph.named(name).is_some_and(|id| frames.hold(id))
         && model.inputs().iter().all(|input| input.name != name)
         && !graph.is_parameter_named(name)
 }

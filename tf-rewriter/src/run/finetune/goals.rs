@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use quant_math::ranking::Ranking;
 use tensorflow::{DataType, Operation};
 
 use super::super::RunError;
-use super::super::data::data;
+use super::super::labels::no_class;
 use super::super::session::Model;
 use super::super::value::Value;
 use super::samples::Samples;
 use super::trainer::TrainedOutput;
-use crate::training::IS_TRAINING;
 
 /// The outputs that can be trained, from a look at what they give.
 pub(super) fn outputs_of(model: &Model, samples: &Samples, batch: usize) -> Result<Vec<TrainedOutput>, RunError> {
@@ -19,10 +19,8 @@ pub(super) fn outputs_of(model: &Model, samples: &Samples, batch: usize) -> Resu
     let (first, _) = samples.gather(&numbers);
     let float = |name: &String| model.tensor(name).ok().filter(|output| is_float(&output.operation));
     let outputs: Vec<_> = model.outputs().iter().filter_map(float).collect();
-    let no = Value::Bool(tensorflow::Tensor::from(false));
-    let is_training = model.graph.operation_by_name(IS_TRAINING).ok().flatten();
     let inputs = model.inputs().iter().zip(&first.values).map(|(input, value)| (&input.operation, 0, value));
-    let values = model.run_with(inputs.chain(is_training.iter().map(|op| (op, 0, &no))), &outputs, &[])?;
+    let values = model.infer(inputs, &outputs)?;
     let trained = outputs.into_iter().zip(values).map(|(output, value)| {
         let classes = match value.shape() {
             &[rows, classes] if rows == first.samples && classes > 1 => Some(classes),
@@ -74,18 +72,16 @@ pub(super) fn check_labels(samples: &Samples, outputs: &[TrainedOutput], path: &
     };
     let wrong =
         labels.iter().enumerate().find(|(_, label)| u64::try_from(**label).map_or(true, |label| label >= classes));
-    let Some((sample, label)) = wrong else { return Ok(()) };
-    let message = format!("the label of sample {sample} is {label}, expected a class from 0 to {}", classes - 1);
-    Err(data(path, message, "labels are the positions of the right scores, counted from 0"))
+    match wrong {
+        Some((sample, label)) => Err(no_class(path, sample as u64, *label, classes)),
+        None => Ok(()),
+    }
 }
 
-/// How many of the highest scores are at the labels.
+/// How many of the highest scores are at the labels; where a score is NaN, none.
 pub(super) fn hits(scores: &Value, labels: &[i64]) -> u64 {
-    let classes = labels.len().max(1);
-    let all = scores.to_f64();
-    let rows = all.chunks_exact((all.len() / classes).max(1));
-    let best = |row: &[f64]| {
-        row.iter().enumerate().reduce(|best, next| if *next.1 > *best.1 { next } else { best }).map(|(at, _)| at)
-    };
-    rows.zip(labels).filter(|(row, label)| best(row).is_some_and(|at| i64::try_from(at) == Ok(**label))).count() as u64
+    let mut ranking = Ranking::new(1);
+    let classes = scores.shape().get(1).and_then(|classes| usize::try_from(*classes).ok()).unwrap_or_default();
+    // Labels were checked; NaN shows in the loss.
+    ranking.against_labels(classes, labels, &scores.to_f32()).map_or(0, |()| ranking.first())
 }

@@ -6,6 +6,7 @@
 
 mod goals;
 mod options;
+mod prepared;
 mod samples;
 mod state;
 mod trainer;
@@ -14,25 +15,23 @@ mod variables;
 use std::path::Path;
 
 use quant_math::config::ConfigList;
-use quant_math::plan::{Emit, Gradient, PlanOptions, Reason};
+use quant_math::plan::{Emit, Reason};
 use serde::{Deserialize, Serialize};
 
 use self::goals::{check_labels, hits, outputs_of};
+use self::prepared::Prepared;
 use self::samples::{Samples, shuffle};
 use self::state::{Identity, State};
 use self::trainer::Trainer;
 use self::variables::{Snapshot, Variable};
 use super::RunError;
 use super::data::{Batch, Data};
+use super::labels::arrays;
 use super::session::{Model, RunOptions};
 use super::value::Value;
 use crate::Error;
 use crate::apply::Compressed;
-use crate::bundle::Tensor;
 use crate::graph::Graph;
-use crate::pb::DataType as PbType;
-use crate::trainable::{Trainable, TrainableGraph};
-use crate::training::INIT;
 
 pub use options::{FinetuneOptions, Objective, Optimizer};
 
@@ -73,80 +72,9 @@ pub struct Finetuner {
     warnings: Vec<Reason>,
 }
 
-/// A training graph in TensorFlow, with its first values.
-struct Prepared {
-    training: Graph,
-    model: Model,
-    trainables: Vec<Trainable>,
-    all_begun: u64,
-    warnings: Vec<Reason>,
-    fingerprint: String,
-    plan: String,
-}
-
-impl Prepared {
-    fn new(graph: Graph, config: &ConfigList, run: &RunOptions) -> Result<Self, Error> {
-        let outputs = graph.output_names();
-        let fingerprint = graph.fingerprint();
-        let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
-        let mut warnings: Vec<Reason> = kept
-            .into_iter()
-            .map(|kept| {
-                Reason::new(
-                    "not-trained",
-                    format!("`{}` (read by `{}`) stays as it is: {}", kept.constant, kept.op, kept.reason.text),
-                )
-            })
-            .collect();
-        if trainables.is_empty() {
-            return Err(RunError::Request {
-                message: "the graph has no constant that could be trained".to_owned(),
-                help: "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
-                    .to_owned(),
-            }
-            .into());
-        }
-        let plan_options =
-            PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
-        let plan = graph.plan(config, plan_options)?;
-        warnings.extend(plan.warnings.iter().cloned());
-        if plan.is_empty() {
-            let reason = plan
-                .skipped()
-                .next()
-                .map(|(site, reason)| format!(" (`{}`: {})", site.op, reason.text))
-                .unwrap_or_default();
-            return Err(RunError::Request {
-                message: format!("the config quantizes nothing of this graph{reason}"),
-                help: "`plan MODEL --config C` shows every site and why it is skipped".to_owned(),
-            }
-            .into());
-        }
-        let all_begun = plan
-            .quantized()
-            .filter_map(|site| site.settings())
-            .map(|settings| settings.quant_start_step)
-            .max()
-            .unwrap_or(0);
-        let mut bytes = Vec::new();
-        let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
-        graph.apply(&plan, None)?.write(&mut bytes)?;
-        let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
-        let model = Model::from_bytes(training.bytes(), outputs, run)?;
-        for name in [init.as_str(), INIT] {
-            // A config of weights alone needs no state, and so no init op.
-            if let Some(operation) = model.graph.operation_by_name(name).ok().flatten() {
-                model.run_with([], &[], &[&operation])?;
-            }
-        }
-        let plan = quant_math::ranges::fingerprint(crc32c::crc32c(&plan_text), plan_text.len() as u64);
-        Ok(Self { training, model, trainables, all_begun, warnings, fingerprint, plan })
-    }
-}
-
 impl Finetuner {
     /// Turn the constants of `graph` that are weights into variables, quantize for training as `config` says, and read all of the data,
-    /// whose arrays `labels` are the right classes. The data is held in memory.
+    /// whose array `labels` is the right classes. The data is held in memory.
     ///
     /// # Errors
     /// Those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`], [`Model::new`]; data that does not fit the model; a model
@@ -162,11 +90,9 @@ impl Finetuner {
         let teacher = (options.objective == Objective::Distill).then(|| Model::new(&graph, run)).transpose()?;
         let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan } =
             Prepared::new(graph, config, run)?;
-        let mut names = model.input_names();
-        names.extend(labels.map(str::to_owned));
-        let mut data = Data::open(path, &names)?;
+        let mut data = Data::open(path, &arrays(&model, labels)?)?;
         model.check(&data)?;
-        let samples = Samples::read(&model, &mut data, labels.is_some())?;
+        let samples = Samples::read(&model, &mut data, labels)?;
         let fixed = model.fixed_batch();
         let batch = usize::try_from(fixed.unwrap_or(options.batch)).unwrap_or(usize::MAX);
         let (train, validation) = samples.split(options.validation, options.seed);
@@ -247,8 +173,8 @@ impl Finetuner {
         let steps_per_epoch = self.batches(&order).count() as u64;
         let all_steps = steps_per_epoch * u64::from(self.options.epochs);
         let (mut sum, mut count) = (0.0, 0u64);
-        for numbers in self.batches(&order).map(<[usize]>::to_vec).collect::<Vec<_>>() {
-            let (batch, labels) = self.samples.gather(&numbers);
+        for numbers in self.batches(&order) {
+            let (batch, labels) = self.samples.gather(numbers);
             let targets = self.targets(&batch, labels)?;
             let rate = self.options.learning_rate_at(self.steps, all_steps);
             sum += self.trainer.step(&batch, &targets, rate, self.steps + 1)? * real(batch.samples);
@@ -348,22 +274,8 @@ impl Finetuner {
             Some((_, values)) => values,
             None => variables::read(&self.trainer.model, self.variables.iter())?,
         };
-        self.training.freeze(|name| Ok(best.get(name).and_then(tensor)), emit)
+        self.training.freeze(|name| Ok(best.get(name).map(Value::to_stored)), emit)
     }
-}
-
-/// A value as a checkpoint would have it.
-fn tensor(value: &Value) -> Option<Tensor> {
-    let dtype = match value {
-        Value::F16(_) => PbType::DT_HALF,
-        Value::F32(_) => PbType::DT_FLOAT,
-        Value::F64(_) => PbType::DT_DOUBLE,
-        Value::I32(_) => PbType::DT_INT32,
-        Value::I64(_) => PbType::DT_INT64,
-        Value::Bool(_) => PbType::DT_BOOL,
-        _ => return None,
-    };
-    Some(Tensor { dtype, shape: value.shape().to_vec(), bytes: value.bytes().into_owned() })
 }
 
 /// Whether an epoch is better than the best so far.

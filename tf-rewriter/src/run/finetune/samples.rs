@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::data::{Batch, Data};
+use super::super::labels::take;
 use super::super::value::Value;
 use super::super::{RunError, session};
 
@@ -25,28 +26,22 @@ struct Array {
 }
 
 impl Samples {
-    /// Read all of `data`, whose first arrays are the inputs of `model`; a further one is the labels.
+    /// Read all of `data`, whose first arrays are the inputs of `model`; a further one, called `labels`, is the right classes.
     ///
     /// # Errors
     /// Damaged files, NaN or infinity, labels that are no classes.
-    pub(super) fn read(model: &session::Model, data: &mut Data, with_labels: bool) -> Result<Self, RunError> {
+    pub(super) fn read(model: &session::Model, data: &mut Data, labels: Option<&str>) -> Result<Self, RunError> {
         const AT_ONCE: u64 = 256;
         let mut arrays = Vec::new();
         for position in 0..model.inputs().len() {
             let Some((descr, shape)) = data.sample(position) else { continue };
             arrays.push(Array { descr: descr.to_owned(), shape: shape.to_vec(), bytes: Vec::new(), sample_bytes: 0 });
         }
-        let mut labels = with_labels.then(Vec::new);
+        let mut classes = labels.map(|_| Vec::new());
         let mut count = 0usize;
         while let Some(mut batch) = data.next(AT_ONCE)? {
-            if let Some(labels) = &mut labels {
-                let name = "labels";
-                let found = batch
-                    .values
-                    .pop()
-                    .map(|value| super::super::labels::classes(data, name, &value, batch.samples))
-                    .transpose()?;
-                labels.extend(found.unwrap_or_default());
+            if let (Some(name), Some(classes)) = (labels, &mut classes) {
+                classes.extend(take(data, name, &mut batch)?);
             }
             session::check_finite(model, data, &batch, count as u64)?;
             for (array, value) in arrays.iter_mut().zip(&batch.values) {
@@ -56,7 +51,7 @@ impl Samples {
             }
             count += usize::try_from(batch.samples).unwrap_or(0);
         }
-        Ok(Self { arrays, labels, count })
+        Ok(Self { arrays, labels: classes, count })
     }
 
     pub(super) fn labels(&self) -> Option<&[i64]> {

@@ -10,7 +10,6 @@ use super::super::value::Value;
 use super::options::{Objective, Optimizer};
 use super::variables::Variable;
 use crate::trainable::Trainable;
-use crate::training::IS_TRAINING;
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
@@ -22,26 +21,39 @@ const LEAST_PROBABILITY: f32 = 1e-7;
 #[derive(Debug)]
 pub(super) struct Trainer {
     pub(super) model: Model,
-    is_training: Option<Operation>,
     loss: Output,
     /// The scores of each class, for accuracy.
     scores: Option<Output>,
     /// What the targets are fed to: the labels, or the float model's outputs.
     targets: Vec<Operation>,
     apply: Vec<Operation>,
-    rates: Rates,
+    learning_rate: Operation,
+    method: Method,
     /// The optimizer's own variables.
     pub(super) slots: Vec<Variable>,
     /// Variables that the loss does not depend on.
     pub(super) untouched: Vec<String>,
 }
 
-/// Scalars that change from step to step.
+/// An optimizer, with what is fed to it in every step besides the learning rate.
 #[derive(Debug)]
-struct Rates {
-    learning_rate: Operation,
-    /// β₁ᵗ and β₂ᵗ of Adam.
-    powers: Option<(Operation, Operation)>,
+enum Method {
+    /// The share of the last step that is kept.
+    Momentum(f32),
+    /// β₁ᵗ and β₂ᵗ.
+    Adam(Operation, Operation),
+}
+
+impl Method {
+    fn new(nodes: &mut Nodes<'_>, optimizer: Optimizer) -> Result<Self, RunError> {
+        Ok(match optimizer {
+            Optimizer::Sgd { momentum } => Self::Momentum(momentum),
+            Optimizer::Adam => {
+                let mut power = || Ok::<_, RunError>(nodes.placeholder(DataType::Float, &[])?.operation);
+                Self::Adam(power()?, power()?)
+            }
+        })
+    }
 }
 
 /// An output that is trained.
@@ -66,7 +78,6 @@ impl Trainer {
         objective: Objective,
         optimizer: Optimizer,
     ) -> Result<Self, RunError> {
-        let is_training = model.graph.operation_by_name(IS_TRAINING).ok().flatten();
         let mut nodes = Nodes::new(&mut model, "finetune");
         let (loss, targets) = match objective {
             Objective::Labels => labels_loss(&mut nodes, outputs)?,
@@ -82,16 +93,14 @@ impl Trainer {
             message: format!("the model cannot be trained here: {status}"),
             help: "TensorFlow's C API has no gradient for an op between a weight and the loss; `--emit training` gives a graph for Python, whose gradients are more".to_owned(),
         })?;
-        let mut rates = Rates { learning_rate: nodes.placeholder(DataType::Float, &[])?.operation, powers: None };
-        if optimizer == Optimizer::Adam {
-            let powers = (nodes.placeholder(DataType::Float, &[])?, nodes.placeholder(DataType::Float, &[])?);
-            rates.powers = Some((powers.0.operation, powers.1.operation));
-        }
+        let learning_rate = nodes.placeholder(DataType::Float, &[])?.operation;
+        let method = Method::new(&mut nodes, optimizer)?;
         let (mut apply, mut slots, mut untouched) = (Vec::new(), Vec::new(), Vec::new());
         for ((variable, handle), gradient) in variables.iter().zip(handles).zip(gradients) {
             match gradient {
                 Some(gradient) => {
-                    apply.push(step(&mut nodes, &rates, optimizer, (variable, handle, gradient), &mut slots)?);
+                    let made = step(&mut nodes, (&learning_rate, &method), (variable, handle, gradient), &mut slots)?;
+                    apply.push(made);
                 }
                 None => untouched.push(variable.read.clone()),
             }
@@ -103,7 +112,7 @@ impl Trainer {
             });
         }
         let scores = outputs.iter().find(|output| output.classes.is_some()).map(|output| output.output.clone());
-        Ok(Self { model, is_training, loss, scores, targets, apply, rates, slots, untouched })
+        Ok(Self { model, loss, scores, targets, apply, learning_rate, method, slots, untouched })
     }
 
     /// One step on a batch; returns its loss before the step. `number` counts steps from 1.
@@ -127,12 +136,14 @@ impl Trainer {
             let power = f64::from(beta).powf(number as f64) as f32;
             scalar(power)
         };
-        let mut extra = vec![(&self.rates.learning_rate, scalar(learning_rate))];
-        if let Some((first, second)) = &self.rates.powers {
-            extra.extend([(first, power(BETA_1)), (second, power(BETA_2))]);
+        let mut rates = vec![(&self.learning_rate, scalar(learning_rate))];
+        if let Method::Adam(first, second) = &self.method {
+            rates.extend([(first, power(BETA_1)), (second, power(BETA_2))]);
         }
+        let rates = rates.iter().map(|(operation, value)| (*operation, 0, value));
         let apply: Vec<&Operation> = self.apply.iter().collect();
-        let values = self.run(batch, targets, &extra, std::slice::from_ref(&self.loss), &apply)?;
+        let feeds = self.feeds(batch, targets).chain(rates);
+        let values = self.model.run_with(feeds, std::slice::from_ref(&self.loss), &apply)?;
         let loss = values.first().and_then(|value| value.to_f64().first().copied()).unwrap_or(f64::NAN);
         if loss.is_finite() {
             return Ok(loss);
@@ -148,57 +159,48 @@ impl Trainer {
     /// # Errors
     /// TensorFlow's own.
     pub(super) fn test(&self, batch: &Batch, targets: &[Value]) -> Result<(f64, Option<Value>), RunError> {
-        let no = Value::Bool(Tensor::from(false));
-        let extra: Vec<_> = self.is_training.iter().map(|operation| (operation, no.clone())).collect();
         let fetches: Vec<Output> = std::iter::once(self.loss.clone()).chain(self.scores.clone()).collect();
-        let mut values = self.run(batch, targets, &extra, &fetches, &[])?.into_iter();
+        let mut values = self.model.infer(self.feeds(batch, targets), &fetches)?.into_iter();
         let loss = values.next().and_then(|value| value.to_f64().first().copied()).unwrap_or(f64::NAN);
         Ok((loss, values.next()))
     }
 
-    fn run(
-        &self,
-        batch: &Batch,
-        targets: &[Value],
-        extra: &[(&Operation, Value)],
-        fetches: &[Output],
-        operations: &[&Operation],
-    ) -> Result<Vec<Value>, RunError> {
+    fn feeds<'a>(
+        &'a self,
+        batch: &'a Batch,
+        targets: &'a [Value],
+    ) -> impl Iterator<Item = (&'a Operation, i32, &'a Value)> {
         let inputs = self.model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
-        let targets = self.targets.iter().zip(targets).map(|(operation, value)| (operation, 0, value));
-        let extra = extra.iter().map(|(operation, value)| (*operation, 0, value));
-        self.model.run_with(inputs.chain(targets).chain(extra), fetches, operations)
+        inputs.chain(self.targets.iter().zip(targets).map(|(operation, value)| (operation, 0, value)))
     }
 }
 
 fn step(
     nodes: &mut Nodes<'_>,
-    rates: &Rates,
-    optimizer: Optimizer,
+    (learning_rate, method): (&Operation, &Method),
     (variable, handle, gradient): (&Trainable, Output, Output),
     slots: &mut Vec<Variable>,
 ) -> Result<Operation, RunError> {
     let output = |operation: &Operation| Output { operation: operation.clone(), index: 0 };
-    let rate = output(&rates.learning_rate);
+    let rate = output(learning_rate);
     let mut slot = |nodes: &mut Nodes<'_>, name: &str| {
         let made = Variable::zeros(nodes, &format!("{}/{name}", variable.variable), &variable.shape)?;
         let handle = made.handle();
         slots.push(made);
         Ok::<_, RunError>(handle)
     };
-    match (optimizer, &rates.powers) {
-        (Optimizer::Adam, Some((first, second))) => {
+    match method {
+        Method::Adam(first, second) => {
             let (m, v) = (slot(nodes, "m")?, slot(nodes, "v")?);
             let [beta_1, beta_2, epsilon] = [BETA_1, BETA_2, EPSILON].map(|x| nodes.constant(Tensor::from(x)));
             let inputs = [handle, m, v, output(first), output(second), rate, beta_1?, beta_2?, epsilon?, gradient];
             nodes.operation("ResourceApplyAdam", &inputs)
         }
-        (Optimizer::Sgd { momentum }, _) => {
+        Method::Momentum(momentum) => {
             let accumulated = slot(nodes, "momentum")?;
-            let momentum = nodes.constant(Tensor::from(momentum))?;
+            let momentum = nodes.constant(Tensor::from(*momentum))?;
             nodes.operation("ResourceApplyMomentum", &[handle, accumulated, rate, gradient, momentum])
         }
-        (Optimizer::Adam, None) => nodes.operation("ResourceApplyGradientDescent", &[handle, rate, gradient]),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `freeze`: what a trained archive has learnt, as constants.
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, FreezeFormArgs, GlobalArgs, OutputArgs, ReportArgs, write_result};
-use quant_math::Emit;
+use quant_cli::{Adapter, Failure, FrozenArgs, GlobalArgs};
 
 use crate::coded::failure;
 use crate::model::ModelArgs;
@@ -13,18 +12,14 @@ pub(crate) struct FreezeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    emit: FreezeFormArgs,
-    #[command(flatten)]
-    report: ReportArgs,
+    frozen: FrozenArgs,
 }
 
 impl FreezeArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let destination = self.output.destination()?;
-        let frozen = self.model.open()?.freeze(self.emit.emit.unwrap_or(Emit::Inference)).map_err(failure)?;
+        let destination = self.frozen.destination()?;
+        let frozen = self.model.open()?.freeze(self.frozen.form()).map_err(failure)?;
         global.warn(&frozen.plan().warnings);
-        write_result::<ModelArgs>(global, &destination, &self.report, &frozen)
+        self.frozen.write::<ModelArgs>(global, &destination, &frozen)
     }
 }

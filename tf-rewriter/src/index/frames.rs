@@ -1,19 +1,38 @@
 //! Which nodes run inside a `while` frame: their constants must be held there by a control edge.
 
+use super::{NodeId, Target};
 use crate::graph::Graph;
-use crate::index::{NodeId, Target};
 
-#[cfg(feature = "run")]
-impl Graph {
-    /// Whether a node of the main graph runs inside a frame.
-    pub(crate) fn in_frame(&self, name: &str) -> bool {
-        let node = self.index().scope(0).and_then(|scope| scope.find(self.bytes(), name.as_bytes()));
-        node.is_some_and(|node| frames(self, 0).get(node as usize).copied().unwrap_or(false))
+/// The nodes of a scope that run inside a frame.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    scope: u32,
+    inside: Vec<bool>,
+}
+
+impl Frames {
+    pub(crate) fn of(graph: &Graph, scope: u32) -> Self {
+        Self { scope, inside: frames(graph, scope) }
+    }
+
+    /// Those of the main graph.
+    pub(crate) fn of_main(graph: &Graph) -> Self {
+        Self::of(graph, 0)
+    }
+
+    /// Whether a node of the scope runs inside a frame.
+    pub(crate) fn hold(&self, id: NodeId) -> bool {
+        id.scope == self.scope && self.inside.get(id.node as usize).copied().unwrap_or(false)
+    }
+
+    /// With the frames of the main graph: whether a node can reach the main graph's variables, which those of functions and frames cannot.
+    pub(crate) fn reaches_state(&self, id: NodeId) -> bool {
+        id.scope == self.scope && !self.hold(id)
     }
 }
 
 /// For each node of a scope, whether it runs inside a frame. An `Enter` opens one, an `Exit` leaves the innermost.
-pub(crate) fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
+fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
     let Some(found) = graph.index().scope(scope) else { return Vec::new() };
     let op = |node: u32| graph.op(NodeId { scope, node });
     let count = u32::try_from(found.nodes.len()).unwrap_or(u32::MAX);

@@ -1,0 +1,62 @@
+//! What comes out of a trained model.
+
+use std::path::Path;
+
+use clap::Args;
+use clap::builder::TypedValueParser;
+use quant_math::plan::Emit;
+
+use super::{Adapter, write_result};
+use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs, words};
+use crate::failure::Failure;
+
+/// Where a trained model goes, and in which form.
+#[derive(Debug, Clone, Args)]
+pub struct FrozenArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+
+    /// The form of the output [default: inference]
+    #[arg(long, value_name = "FORM", value_parser = parser())]
+    emit: Option<Emit>,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+fn parser() -> impl TypedValueParser<Value = Emit> {
+    words([("inference", Emit::Inference), ("baked", Emit::Baked), ("packed", Emit::Packed)])
+}
+
+impl FrozenArgs {
+    /// The form.
+    pub fn form(&self) -> Emit {
+        self.emit.unwrap_or(Emit::Inference)
+    }
+
+    /// The output as it was named.
+    pub fn path(&self) -> &Path {
+        &self.output.output
+    }
+
+    /// The place; a terminal is refused.
+    ///
+    /// # Errors
+    /// Standard output is a terminal.
+    pub fn destination(&self) -> Result<Destination, Failure> {
+        self.output.destination()
+    }
+
+    /// Write the model, and tell what was done.
+    ///
+    /// # Errors
+    /// An output that cannot be written.
+    pub fn write<M: Adapter>(
+        &self,
+        global: &GlobalArgs,
+        destination: &Destination,
+        frozen: &M::Compressed,
+    ) -> Result<(), Failure> {
+        write_result::<M>(global, destination, &self.report, frozen)
+    }
+}

@@ -1,0 +1,42 @@
+//! What an interrupted run leaves beside its output, for `--resume`.
+
+use std::path::{Path, PathBuf};
+
+use quant_cli::{Failure, GlobalArgs};
+use quant_math::plan::Reason;
+
+/// The file of a run's state.
+#[derive(Debug)]
+pub(crate) struct LeftBehind(PathBuf);
+
+impl LeftBehind {
+    /// The output's name with `ending`.
+    pub(crate) fn beside(output: &Path, ending: &str) -> Self {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(ending);
+        Self(output.with_file_name(name))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether there is something to go on from; a warning says where there is nothing. `run` is what would go on.
+    pub(crate) fn is_there(&self, global: &GlobalArgs, run: &str) -> bool {
+        let there = self.0.is_file();
+        if !there {
+            let text =
+                format!("nothing was left behind by an interrupted {run} (`{}`): beginning anew", self.0.display());
+            global.warn(&[Reason::new("nothing-to-resume", text)]);
+        }
+        there
+    }
+
+    /// The run is finished: nobody goes on from here.
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
+        if self.0.is_file() {
+            std::fs::remove_file(&self.0)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! From a frozen graph to a training graph that TensorFlow holds.
+
+use quant_math::config::ConfigList;
+use quant_math::plan::{Emit, Gradient, PlanOptions, Reason};
+use quant_math::ranges::fingerprint;
+
+use super::super::RunError;
+use super::super::session::{Model, RunOptions};
+use crate::Error;
+use crate::graph::Graph;
+use crate::trainable::{Trainable, TrainableGraph};
+use crate::training::INIT;
+
+/// A training graph in TensorFlow, with its first values.
+pub(super) struct Prepared {
+    pub(super) training: Graph,
+    pub(super) model: Model,
+    pub(super) trainables: Vec<Trainable>,
+    /// The step from which on every site is quantized.
+    pub(super) all_begun: u64,
+    pub(super) warnings: Vec<Reason>,
+    /// The float model's.
+    pub(super) fingerprint: String,
+    /// The plan's.
+    pub(super) plan: String,
+}
+
+impl Prepared {
+    pub(super) fn new(graph: Graph, config: &ConfigList, run: &RunOptions) -> Result<Self, Error> {
+        let outputs = graph.output_names();
+        let float = graph.fingerprint();
+        let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
+        let mut warnings: Vec<Reason> = kept
+            .into_iter()
+            .map(|kept| {
+                Reason::new(
+                    "not-trained",
+                    format!("`{}` (read by `{}`) stays as it is: {}", kept.constant, kept.op, kept.reason.text),
+                )
+            })
+            .collect();
+        if trainables.is_empty() {
+            return Err(RunError::Request {
+                message: "the graph has no constant that could be trained".to_owned(),
+                help: "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
+                    .to_owned(),
+            }
+            .into());
+        }
+        let plan_options =
+            PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
+        let plan = graph.plan(config, plan_options)?;
+        warnings.extend(plan.warnings.iter().cloned());
+        if plan.is_empty() {
+            let reason = plan
+                .skipped()
+                .next()
+                .map(|(site, reason)| format!(" (`{}`: {})", site.op, reason.text))
+                .unwrap_or_default();
+            return Err(RunError::Request {
+                message: format!("the config quantizes nothing of this graph{reason}"),
+                help: "`plan MODEL --config C` shows every site and why it is skipped".to_owned(),
+            }
+            .into());
+        }
+        let all_begun = plan
+            .quantized()
+            .filter_map(|site| site.settings())
+            .map(|settings| settings.quant_start_step)
+            .max()
+            .unwrap_or(0);
+        let mut bytes = Vec::new();
+        let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
+        graph.apply(&plan, None)?.write(&mut bytes)?;
+        let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
+        let model = Model::from_bytes(training.bytes(), outputs, run)?;
+        for name in [init.as_str(), INIT] {
+            // A config of weights alone needs no state, and so no init op.
+            if let Some(operation) = model.graph.operation_by_name(name).ok().flatten() {
+                model.run_with([], &[], &[&operation])?;
+            }
+        }
+        let plan = fingerprint(crc32c::crc32c(&plan_text), plan_text.len() as u64);
+        Ok(Self { training, model, trainables, all_begun, warnings, fingerprint: float, plan })
+    }
+}
