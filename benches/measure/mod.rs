@@ -50,7 +50,7 @@ pub(crate) fn row(
         Some(budget) => format!("  budget {budget}"),
         None => String::new(),
     };
-    writeln!(out, "{what:52} {ratio:6.2} x{verdict}")
+    writeln!(out, "{what:64} {ratio:6.2} x{verdict}")
 }
 
 /// `work` on `file` against copying the file to `copy`, and against copying it with an fsync; memory beyond the mapped file.

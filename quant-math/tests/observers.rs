@@ -48,11 +48,11 @@ fn slow_exponent(data: &[f32]) -> i32 {
     (MIN_EXPONENT..128).find(|k| largest < 2048.0 * 2.0_f64.powi(*k)).unwrap()
 }
 
-/// What TensorFlow's `HistogramFixedWidth` counts of max(x, 0), in float64 as its kernel does.
-fn counts(data: &[f32], sign: f32, exponent: i32) -> Vec<i32> {
-    let mut counts = vec![0; BINS];
+/// How many values are in each bin, of bin −2047 first.
+fn counts(data: &[f32], exponent: i32) -> Vec<i32> {
+    let mut counts = vec![0; 2 * BINS - 1];
     for x in data {
-        counts[usize::try_from(slow_bin((sign * x).max(0.0), exponent)).unwrap()] += 1;
+        counts[usize::try_from(slow_bin(*x, exponent) + 2047).unwrap()] += 1;
     }
     counts
 }
@@ -88,8 +88,7 @@ proptest! {
             let range = Range::observe(&batch[..]).unwrap();
             // The batch's own exponent and the larger one of what came before are both right.
             for exponent in [slow_exponent(batch), slow_exponent(batch).max(counted.exponent())] {
-                let (positive, negative) = (counts(batch, 1.0, exponent), counts(batch, -1.0, exponent));
-                counted.add_counts(range, exponent, batch.len() as u64, &positive, &negative).unwrap();
+                counted.add_counts(range, exponent, &counts(batch, exponent)).unwrap();
             }
         }
         let twice = [batches.concat(), batches.concat()].concat();
@@ -225,23 +224,22 @@ fn counts_that_contradict_each_other_are_refused() {
     let data = [0.5, -3.0, 1.0];
     let range = Range { min: -3.0, max: 1.0 };
     let exponent = Histogram::exponent_for(3.0);
-    let (positive, negative) = (counts(&data, 1.0, exponent), counts(&data, -1.0, exponent));
+    let counts = counts(&data, exponent);
     let mut histogram = Histogram::default();
-    let mut refused = |range, exponent, total, positive: &[i32], negative: &[i32]| {
-        let error = histogram.add_counts(range, exponent, total, positive, negative).unwrap_err();
+    let mut refused = |range, exponent, counts: &[i32]| {
+        let error = histogram.add_counts(range, exponent, counts).unwrap_err();
         assert_eq!(histogram, Histogram::default());
         error.to_string()
     };
-    assert!(refused(range, exponent + 1, 3, &positive, &negative).contains("exponent"));
-    assert!(refused(range, exponent - 1, 3, &positive, &negative).contains("exponent"));
-    assert!(refused(range, exponent, 4, &positive, &negative).contains("total"));
-    assert!(refused(range, exponent, 3, &positive[1..], &negative).contains("2048"));
-    assert!(refused(range, exponent, 3, &positive, &positive).contains("beside the centre"));
-    assert!(refused(Range { min: -3.0, max: 1.1 }, exponent, 3, &positive, &negative).contains("outermost"));
-    let less_than_nothing: Vec<i32> = positive.iter().map(|count| -count).collect();
-    assert!(refused(range, exponent, 3, &less_than_nothing, &negative).contains("negative"));
-    assert!(refused(Range { min: f32::NAN, max: 1.0 }, exponent, 3, &positive, &negative).contains("finite"));
-    histogram.add_counts(range, exponent, 3, &positive, &negative).unwrap();
+    assert!(refused(range, exponent + 1, &counts).contains("exponent"));
+    assert!(refused(range, exponent - 1, &counts).contains("exponent"));
+    assert!(refused(range, exponent, &counts[1..]).contains("4095"));
+    assert!(refused(range, exponent, &vec![0; counts.len()]).contains("outermost"));
+    assert!(refused(Range { min: -3.0, max: 1.1 }, exponent, &counts).contains("outermost"));
+    let less_than_nothing: Vec<i32> = counts.iter().map(|count| -count).collect();
+    assert!(refused(range, exponent, &less_than_nothing).contains("negative"));
+    assert!(refused(Range { min: f32::NAN, max: 1.0 }, exponent, &counts).contains("finite"));
+    histogram.add_counts(range, exponent, &counts).unwrap();
     assert_eq!(histogram.total(), 3);
 }
 

@@ -1,5 +1,9 @@
 //! `calibrate` against its limit, the plain inference that it must run, in one process and on the same batches.
 //!
+//! There are two such limits. The model's own inference never makes some of the tensors that are measured: TensorFlow fuses a
+//! convolution with what follows it, unless somebody reads what is between. So each row has a second ratio, to an inference of which
+//! those tensors are outputs, but for which nobody looks at their values.
+//!
 //! `cargo bench -p tf-rewriter --bench calibrate`; needs `cargo xtask models keras` first, and TensorFlow where `tf-rewriter doctor`
 //! finds it, or as the package of the interpreter that `QUANT_TF_PYTHON` names.
 
@@ -24,6 +28,7 @@ mod run {
 
     use quant_math::Quantizer;
     use quant_math::config::ConfigList;
+    use tensorflow::{ImportGraphDefOptions, Operation, Output, Session, SessionOptions, SessionRunArgs, Tensor};
     use tf_rewriter::Graph;
     use tf_rewriter::run::{Batch, Calibrator, Data, EvaluateOptions, Evaluator, Model, RunOptions, Search, VARIABLE};
 
@@ -50,21 +55,27 @@ mod run {
             return if status.success() { Ok(()) } else { Err(format!("the bench ended with {status}").into()) };
         }
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/models");
-        let (model, input) = (models.join("mobilenet_v2.pb"), models.join("mobilenet_v2_input.npz"));
-        if !model.exists() {
-            writeln!(out, "{} is missing: run `cargo xtask models keras` first", model.display())?;
-            return Ok(());
-        }
-        for observer in ["minmax", "entropy"] {
-            ratio(&mut out, &model, &input, observer)?;
+        for (name, file) in [("MobileNetV2", "mobilenet_v2"), ("ResNet50", "resnet50")] {
+            let (model, input) = (models.join(format!("{file}.pb")), models.join(format!("{file}_input.npz")));
+            if !model.exists() {
+                writeln!(out, "{} is missing: run `cargo xtask models keras` first", model.display())?;
+                return Ok(());
+            }
+            // NNI's documentation quantizes the outputs of activation functions.
+            for (what, ops) in [("activations", "'Relu', 'Relu6'"), ("convolutions", "'default'")] {
+                for observer in ["minmax", "entropy"] {
+                    let config = format!(
+                        "[{{op_types: [{ops}], quant_types: ['output'], quant_bits: 8, observer: '{observer}'}}]"
+                    );
+                    ratios(&mut out, &format!("{name}, {what}, {observer}"), (&model, &input), &config)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn ratio(out: &mut impl Write, model: &Path, input: &Path, observer: &str) -> Outcome<()> {
-        let config =
-            format!("[{{op_types: 'default', quant_types: ['output'], quant_bits: 8, observer: '{observer}'}}]");
-        let config = ConfigList::parse(&config, Some(Quantizer::Qat)).map_err(|errors| format!("{errors:?}"))?;
+    fn ratios(out: &mut impl Write, what: &str, (model, input): (&Path, &Path), config: &str) -> Outcome<()> {
+        let config = ConfigList::parse(config, Some(Quantizer::Qat)).map_err(|errors| format!("{errors:?}"))?;
         let graph = Graph::open(model)?;
         let options = RunOptions::default();
         let mut calibrator = Calibrator::new(&graph, &config, &options)?;
@@ -72,13 +83,64 @@ mod run {
         let mut plain = Evaluator::new(plain, None, &graph, &EvaluateOptions::default())?;
         let mut data = Data::open(input, &calibrator.model().input_names())?;
         let batch: Batch = data.next(u64::MAX)?.ok_or("an empty batch")?;
+        calibrator.observe(&data, &batch)?;
+        let tensors = calibrator.ranges()?.ranges.into_iter().map(|range| range.tensor).collect::<Vec<_>>();
+        let unread = Unread::new(&graph, calibrator.model().outputs(), &tensors)?;
+        let (x, name) = batch.values.first().zip(calibrator.model().input_names().pop()).ok_or("no input")?;
+        let x = Tensor::new(x.shape()).with_values(&x.to_f32())?;
+        let mut calibrate = || (0..BATCHES).try_for_each(|_| calibrator.observe(&data, &batch).map_err(Into::into));
         let (inference, calibration) = in_turns(
             || (0..BATCHES).try_for_each(|_| plain.add(&data, &batch, None).map(drop).map_err(Into::into)),
-            || (0..BATCHES).try_for_each(|_| calibrator.observe(&data, &batch).map_err(Into::into)),
+            &mut calibrate,
         )?;
-        let ranges = calibrator.ranges()?.ranges.len();
-        let what = format!("calibrate MobileNetV2, {ranges} x {observer} / inference");
-        Ok(row(out, &what, calibration, inference, Some(1.1))?)
+        let what = format!("calibrate {what} ({}) /", tensors.len());
+        row(out, &format!("{what} inference"), calibration, inference, Some(1.1))?;
+        let (inference, calibration) =
+            in_turns(|| (0..BATCHES).try_for_each(|_| unread.run(&name, &x)), &mut calibrate)?;
+        Ok(row(out, &format!("{what} tensors"), calibration, inference, Some(1.1))?)
+    }
+
+    /// A model with tensors that must be made, though only their sizes are read.
+    struct Unread {
+        graph: tensorflow::Graph,
+        session: Session,
+        fetches: Vec<Operation>,
+    }
+
+    impl Unread {
+        fn new(graph: &Graph, outputs: &[String], tensors: &[String]) -> Outcome<Self> {
+            let mut tf = tensorflow::Graph::new();
+            tf.import_graph_def(graph.bytes(), &ImportGraphDefOptions::new())?;
+            let find = |tf: &tensorflow::Graph, name: &str| -> Outcome<Output> {
+                let (node, port) = name.split_once(':').unwrap_or((name, "0"));
+                Ok(Output { operation: tf.operation_by_name_required(node)?, index: port.parse()? })
+            };
+            let mut fetches = Vec::new();
+            for output in outputs {
+                fetches.push(find(&tf, output)?.operation);
+            }
+            let mut sizes = Vec::new();
+            for tensor in tensors {
+                let tensor = find(&tf, tensor)?;
+                let mut node = tf.new_operation("Size", &format!("bench/size_{}", sizes.len()))?;
+                node.add_input(tensor);
+                sizes.push(Output { operation: node.finish()?, index: 0 });
+            }
+            let mut node = tf.new_operation("Pack", "bench/sizes")?;
+            node.add_input_list(&sizes);
+            fetches.push(node.finish()?);
+            let session = Session::new(&SessionOptions::new(), &tf)?;
+            Ok(Self { graph: tf, session, fetches })
+        }
+
+        fn run(&self, input: &str, x: &Tensor<f32>) -> Outcome<()> {
+            let mut run = SessionRunArgs::new();
+            run.add_feed(&self.graph.operation_by_name_required(input)?, 0, x);
+            for fetch in &self.fetches {
+                run.request_fetch(fetch, 0);
+            }
+            Ok(self.session.run(&mut run)?)
+        }
     }
 
     /// The `tensorflow` package of the interpreter that the tests use.

@@ -110,10 +110,7 @@ impl Histogram {
         Ok(())
     }
 
-    /// Add a batch of `total` elements in `range` that was counted elsewhere: `positive[i]` elements of max(x, 0) and
-    /// `negative[i]` elements of max(−x, 0) lie in [i·2^exponent, (i + 1)·2^exponent). So either list counts every element, the
-    /// first bin of each also those of the other sign; TensorFlow's `HistogramFixedWidth` with 2048 bins over
-    /// [0, 2048·2^exponent] counts like that.
+    /// Add a batch in `range` that was counted elsewhere: `counts[i]` elements are in bin i − 2047.
     ///
     /// The exponent is [`exponent_for`](Self::exponent_for) the batch's largest magnitude, or a larger one up to
     /// [`exponent`](Self::exponent). Nothing changes where there is an error.
@@ -121,38 +118,18 @@ impl Histogram {
     /// # Errors
     /// [`MathError::Counts`] where the numbers contradict each other, [`MathError::CountOverflow`], [`MathError::NonFinite`],
     /// [`MathError::EmptyRange`].
-    pub fn add_counts(
-        &mut self,
-        range: Range,
-        exponent: i32,
-        total: u64,
-        positive: &[i32],
-        negative: &[i32],
-    ) -> Result<(), MathError> {
+    pub fn add_counts(&mut self, range: Range, exponent: i32, counts: &[i32]) -> Result<(), MathError> {
         let range = ends(range)?;
         let least = Self::exponent_for(magnitude(range));
         if exponent < least || exponent > least.max(self.exponent) {
             return Err(MathError::Counts { message: "the exponent is not the one of the largest value" });
         }
-        if positive.len() != BINS || negative.len() != BINS {
-            return Err(MathError::Counts { message: "there are not 2048 bins of either sign" });
+        if counts.len() != ALL {
+            return Err(MathError::Counts { message: "there are not 4095 bins" });
         }
-        let outer = |list: &[i32]| {
-            let list: Option<Vec<u64>> = list.iter().map(|count| u64::try_from(*count).ok()).collect();
-            let list = list.ok_or(MathError::Counts { message: "a count is negative" })?;
-            if sum(&list)? != total {
-                return Err(MathError::Counts { message: "the counts of a sign do not add up to the total" });
-            }
-            Ok(list.get(1..).unwrap_or_default().to_vec())
-        };
-        let (positive, mut counts) = (outer(positive)?, outer(negative)?);
-        let beside = sum(&positive)?.checked_add(sum(&counts)?).ok_or(MathError::CountOverflow)?;
-        let message = "more elements lie beside the centre than there are";
-        let centre = total.checked_sub(beside).ok_or(MathError::Counts { message })?;
-        counts.reverse();
-        counts.push(centre);
-        counts.extend(positive);
-        let seen = Self { exponent, ends: Some(Ends(range)), total, counts };
+        let counts: Option<Vec<u64>> = counts.iter().map(|count| u64::try_from(*count).ok()).collect();
+        let counts = counts.ok_or(MathError::Counts { message: "a count is negative" })?;
+        let seen = Self { exponent, ends: Some(Ends(range)), total: sum(&counts)?, counts };
         seen.check()?;
         *self = self.merge(&seen)?;
         Ok(())

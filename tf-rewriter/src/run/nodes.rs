@@ -54,6 +54,15 @@ impl<'m> Nodes<'m> {
         self.named(&name, kind, make)
     }
 
+    /// A node that takes a list of any length.
+    pub(super) fn list(&mut self, kind: &str, inputs: &[Output]) -> Result<Output, RunError> {
+        let node = self.node(kind, |node| {
+            node.add_input_list(inputs);
+            Ok(())
+        });
+        node.map(|operation| Output { operation, index: 0 })
+    }
+
     /// A node with several inputs and no output that is read.
     pub(super) fn operation(&mut self, kind: &str, inputs: &[Output]) -> Result<Operation, RunError> {
         self.with(kind, inputs, |_| Ok(())).map(|output| output.operation)

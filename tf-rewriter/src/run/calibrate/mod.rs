@@ -1,19 +1,19 @@
 //! Calibration: ranges of activations from data.
 //!
 //! Reductions happen in the graph, so that only statistics travel, whatever the tensors' size: the smallest and the largest value,
-//! and two histograms where the observer needs them.
+//! and a histogram where the observer needs one.
 
 mod probe;
 
 use std::path::Path;
 
 use quant_math::config::ConfigList;
-use quant_math::observers::Statistics;
+use quant_math::observers::{Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 use quant_math::{MathError, Quantizer};
 
-use self::probe::Probe;
+use self::probe::Probes;
 use super::data::Batch;
 use super::session::{Model, RunOptions};
 use super::{Data, RunError};
@@ -31,6 +31,7 @@ pub struct Calibrator {
     /// The activations that need a range, each with the position of its tensor.
     sites: Vec<(Site, usize)>,
     tensors: Vec<Watched>,
+    probes: Probes,
     samples: u64,
     warnings: Vec<Reason>,
 }
@@ -39,8 +40,16 @@ pub struct Calibrator {
 #[derive(Debug)]
 struct Watched {
     tensor: String,
-    probe: Probe,
     statistics: Statistics,
+}
+
+impl Watched {
+    fn histogram(&self) -> Option<&Histogram> {
+        match &self.statistics {
+            Statistics::Histogram(histogram) => Some(histogram),
+            _ => None,
+        }
+    }
 }
 
 impl Calibrator {
@@ -73,7 +82,6 @@ impl Calibrator {
                 "name `input` or `output` in the config's `quant_types`; `plan MODEL --config C` shows the sites";
             return Err(RunError::Request { message: message.to_owned(), help: help.to_owned() }.into());
         }
-        let mut model = Model::new(graph, options)?;
         let mut tensors: Vec<Watched> = Vec::new();
         let mut sites = Vec::new();
         for (site, settings) in wanted {
@@ -84,15 +92,28 @@ impl Calibrator {
             let position = if let Some(position) = known {
                 position
             } else {
-                let probe = Probe::new(&mut model, &site.tensor, matches!(statistics, Statistics::Histogram(_)))?;
-                tensors.push(Watched { tensor: site.tensor.clone(), probe, statistics });
+                tensors.push(Watched { tensor: site.tensor.clone(), statistics });
                 tensors.len() - 1
             };
             sites.push((site, position));
         }
+        let mut model = Model::new(graph, options)?;
+        let probes = Probes::new(
+            &mut model,
+            tensors.iter().map(|watched| (&watched.tensor[..], watched.histogram().is_some())),
+        )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let model_id = ModelId { file: file.unwrap_or_default(), fingerprint: graph.fingerprint() };
-        Ok(Self { model, model_id, config: config.calibration_fingerprint(), sites, tensors, samples: 0, warnings })
+        Ok(Self {
+            model,
+            model_id,
+            config: config.calibration_fingerprint(),
+            sites,
+            tensors,
+            probes,
+            samples: 0,
+            warnings,
+        })
     }
 
     /// The model, for opening and checking data.
@@ -116,16 +137,8 @@ impl Calibrator {
     /// Data with NaN or infinity; a tensor that becomes so; TensorFlow's own.
     pub fn observe(&mut self, data: &Data, batch: &Batch) -> Result<(), RunError> {
         super::session::check_finite(&self.model, data, batch, self.samples)?;
-        let probes: Vec<&Probe> = self.tensors.iter().map(|watched| &watched.probe).collect();
-        let least: Vec<Option<i32>> = self
-            .tensors
-            .iter()
-            .map(|watched| match &watched.statistics {
-                Statistics::Histogram(histogram) => Some(histogram.exponent()),
-                _ => None,
-            })
-            .collect();
-        let seen = probe::run(&self.model, &probes, &least, batch)?;
+        let least: Vec<i32> = self.tensors.iter().filter_map(Watched::histogram).map(Histogram::exponent).collect();
+        let seen = self.probes.run(&self.model, &least, batch)?;
         let mut next = Vec::with_capacity(self.tensors.len());
         for (watched, seen) in self.tensors.iter().zip(seen) {
             let failed = |source: MathError| RunError::Math {
@@ -140,11 +153,7 @@ impl Calibrator {
             let mut statistics = watched.statistics.clone();
             match (&mut statistics, seen.counts) {
                 (Statistics::Histogram(histogram), Some(counts)) => {
-                    // Either list counts every element.
-                    let total = counts.positive.iter().map(|n| u64::try_from(*n).unwrap_or_default()).sum();
-                    let added =
-                        histogram.add_counts(seen.range, counts.exponent, total, &counts.positive, &counts.negative);
-                    added.map_err(failed)?;
+                    histogram.add_counts(seen.range, counts.exponent, &counts.bins).map_err(failed)?;
                 }
                 (statistics, _) => statistics.add_range(seen.range).map_err(failed)?,
             }

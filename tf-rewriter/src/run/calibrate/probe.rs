@@ -1,7 +1,7 @@
-//! What is added to a graph so that a tensor's statistics can be fetched instead of the tensor.
+//! What is added to a graph so that statistics of its tensors can be fetched instead of the tensors.
 
+use quant_math::Range;
 use quant_math::observers::{BINS, Histogram};
-use quant_math::{MathError, Range};
 use tensorflow::{DataType, Operation, Output, Tensor};
 
 use super::super::RunError;
@@ -10,22 +10,37 @@ use super::super::nodes::Nodes;
 use super::super::session::Model;
 use super::super::value::Value;
 
-/// The nodes behind one tensor.
+/// Where the nodes are; no model has a scope of that name unless it was made to.
+const SCOPE: &str = "calibration";
+/// Bins modulo this number: 2047, −2047 and all between have places of their own.
+const PLACES: i32 = 4096;
+
+/// The nodes behind all tensors that are looked at.
+///
+/// Everything is joined before it is fetched: TensorFlow takes about as long to hand over a number as to find the smallest of a small
+/// tensor.
 #[derive(Debug)]
-pub(super) struct Probe {
-    tensor: String,
-    min: Output,
-    max: Output,
+pub(super) struct Probes {
+    tensors: Vec<Probed>,
+    /// The smallest and the largest value of every tensor, in turns: `[2 · tensors]`.
+    ends: Output,
     histograms: Option<Histograms>,
 }
 
-/// Two `HistogramFixedWidth`, of max(x, 0) and max(−x, 0), over [0, limit].
+/// A tensor, and how it is looked at.
+#[derive(Debug)]
+struct Probed {
+    name: String,
+    counted: bool,
+}
+
+/// How many elements are in which bin, for every tensor that is counted.
 #[derive(Debug)]
 struct Histograms {
-    /// The placeholder of both value ranges.
-    limits: Operation,
-    positive: Output,
-    negative: Output,
+    /// A placeholder: `1 / width of a bin` of each, a power of two.
+    scales: Operation,
+    /// `[counted tensors, PLACES]`; a bin's place is its number modulo [`PLACES`].
+    counts: Output,
 }
 
 /// What a batch says about a tensor.
@@ -35,111 +50,119 @@ pub(super) struct Seen {
     pub(super) counts: Option<Counts>,
 }
 
-/// How many elements are in which bin.
+/// How many elements are in which bin, of bin −2047 first.
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) exponent: i32,
-    pub(super) positive: Vec<i32>,
-    pub(super) negative: Vec<i32>,
+    pub(super) bins: Vec<i32>,
 }
 
-impl Probe {
-    /// Add the nodes for the tensor of that name (`node:port`).
-    pub(super) fn new(model: &mut Model, tensor: &str, histogram: bool) -> Result<Self, RunError> {
-        let from = model.tensor(tensor)?;
-        let dtype = from.operation.output_type(usize::try_from(from.index).unwrap_or_default());
-        let mut nodes = Nodes::new(model, format!("calibration/{}", tensor.replace(':', "/")));
+impl Probes {
+    /// Add the nodes for the tensors of those names (`node:port`), and whether each is to be counted.
+    pub(super) fn new<'t>(
+        model: &mut Model,
+        tensors: impl IntoIterator<Item = (&'t str, bool)>,
+    ) -> Result<Self, RunError> {
+        let tensors: Vec<Probed> =
+            tensors.into_iter().map(|(name, counted)| Probed { name: name.to_owned(), counted }).collect();
+        let froms = tensors.iter().map(|tensor| model.tensor(&tensor.name)).collect::<Result<Vec<_>, _>>()?;
+        let mut nodes = Nodes::new(model, SCOPE);
         let all = nodes.constant(Tensor::from([-1]))?;
         let axis = nodes.constant(Tensor::from([0]))?;
-        let flat = nodes.add("Reshape", &[from, all])?;
-        // Ranges are float32's, whatever the model computes in.
-        let flat = match dtype {
-            DataType::Float => flat,
-            _ => nodes.with("Cast", &[flat], |node| Ok(node.set_attr_type("DstT", DataType::Float)?))?,
+        let (mut ends, mut flats) = (Vec::new(), Vec::new());
+        for (tensor, from) in tensors.iter().zip(froms) {
+            let dtype = from.operation.output_type(usize::try_from(from.index).unwrap_or_default());
+            let mut nodes = Nodes::new(nodes.model, format!("{SCOPE}/{}", tensor.name.replace(':', "/")));
+            let flat = nodes.add("Reshape", &[from, all.clone()])?;
+            // Ranges are float32's, whatever the model computes in.
+            let flat = match dtype {
+                DataType::Float => flat,
+                _ => nodes.with("Cast", &[flat], |node| Ok(node.set_attr_type("DstT", DataType::Float)?))?,
+            };
+            ends.push(nodes.add("Min", &[flat.clone(), axis.clone()])?);
+            ends.push(nodes.add("Max", &[flat.clone(), axis.clone()])?);
+            if tensor.counted {
+                flats.push(flat);
+            }
+        }
+        let ends = nodes.list("Pack", &ends)?;
+        let histograms = (!flats.is_empty()).then(|| Histograms::new(&mut nodes, &flats)).transpose()?;
+        Ok(Self { tensors, ends, histograms })
+    }
+
+    /// Run a batch through the graph once, and once more where a value lies beyond the bins. `least` is the exponent of each counted
+    /// tensor's histogram so far.
+    pub(super) fn run(&self, model: &Model, least: &[i32], batch: &Batch) -> Result<Vec<Seen>, RunError> {
+        let mut exponents = least.to_vec();
+        let mut seen = self.run_once(model, &exponents, batch)?;
+        let mut again = false;
+        for (seen, exponent) in seen.iter().filter(|seen| seen.counts.is_some()).zip(&mut exponents) {
+            let needed = Histogram::exponent_for(seen.range.min.abs().max(seen.range.max));
+            again |= needed > *exponent;
+            *exponent = needed.max(*exponent);
+        }
+        if again {
+            seen = self.run_once(model, &exponents, batch)?;
+        }
+        Ok(seen)
+    }
+
+    fn run_once(&self, model: &Model, exponents: &[i32], batch: &Batch) -> Result<Vec<Seen>, RunError> {
+        let scales: Vec<f32> = exponents.iter().map(|exponent| power_of_two(-exponent)).collect();
+        let scales = Value::F32(Tensor::from(&scales[..]));
+        let inputs = model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
+        let feeds = inputs.chain(self.histograms.iter().map(|histograms| (&histograms.scales, 0, &scales)));
+        let mut fetches = vec![self.ends.clone()];
+        fetches.extend(self.histograms.iter().map(|histograms| histograms.counts.clone()));
+        let mut values = model.infer(feeds, &fetches)?.into_iter();
+        let ends = values.next().map(|value| value.to_f32().into_owned()).unwrap_or_default();
+        let counts = values.next();
+        let counts = match &counts {
+            Some(Value::I32(counts)) => &counts[..],
+            _ => &[],
         };
-        let min = nodes.add("Min", &[flat.clone(), axis.clone()])?;
-        let max = nodes.add("Max", &[flat.clone(), axis])?;
-        let histograms = histogram.then(|| Histograms::new(&mut nodes, flat)).transpose()?;
-        Ok(Self { tensor: tensor.to_owned(), min, max, histograms })
+        let mut counts = counts.chunks_exact(PLACES.unsigned_abs() as usize).zip(exponents);
+        let mut seen = Vec::with_capacity(self.tensors.len());
+        for (tensor, ends) in self.tensors.iter().zip(ends.chunks_exact(2)) {
+            let &[min, max] = ends else { continue };
+            let range =
+                Range::new(min, max).map_err(|source| RunError::Math { tensor: tensor.name.clone(), source })?;
+            let counts = if tensor.counted { counts.next() } else { None };
+            let counts = counts.map(|(places, exponent)| {
+                let (from_zero, negative) = places.split_at(BINS);
+                // The place between both belongs to no bin.
+                let bins = negative.iter().skip(1).chain(from_zero).copied().collect();
+                Counts { exponent: *exponent, bins }
+            });
+            seen.push(Seen { range, counts });
+        }
+        Ok(seen)
     }
 }
 
 impl Histograms {
-    fn new(nodes: &mut Nodes<'_>, flat: Output) -> Result<Self, RunError> {
-        let limits = nodes.placeholder(DataType::Float, &[2])?;
-        let bins = nodes.constant(Tensor::from(i32::try_from(BINS).unwrap_or(i32::MAX)))?;
-        let count = |nodes: &mut Nodes<'_>, values: Output| {
-            let above = nodes.add("Relu", &[values])?;
-            nodes.add("HistogramFixedWidth", &[above, limits.clone(), bins.clone()])
-        };
-        let positive = count(nodes, flat.clone())?;
-        let turned = nodes.add("Neg", &[flat])?;
-        let negative = count(nodes, turned)?;
-        Ok(Self { limits: limits.operation, positive, negative })
-    }
-}
-
-/// Run a batch through the graph once, and once more where a value lies beyond the bins. `least` is the exponent of each probe's
-/// histogram so far.
-pub(super) fn run(
-    model: &Model,
-    probes: &[&Probe],
-    least: &[Option<i32>],
-    batch: &Batch,
-) -> Result<Vec<Seen>, RunError> {
-    let mut exponents: Vec<i32> = least.iter().map(|exponent| exponent.unwrap_or_default()).collect();
-    let mut seen = run_once(model, probes, &exponents, batch)?;
-    let mut again = false;
-    for ((seen, exponent), probe) in seen.iter().zip(&mut exponents).zip(probes) {
-        if seen.counts.is_some() {
-            let needed = Histogram::exponent_for(seen.range.min.abs().max(seen.range.max));
-            if limit(needed).is_none() {
-                let source = MathError::RangeOverflow { min: seen.range.min, max: seen.range.max };
-                return Err(RunError::Math { tensor: probe.tensor.clone(), source });
-            }
-            again |= needed > *exponent;
-            *exponent = needed.max(*exponent);
+    /// A bin's number is ⌊|x|/w⌋ with the sign of x: the multiplication by a power of two is exact, and a Cast cuts off. What lies
+    /// beyond the bins takes a wrong place, but no illegal one.
+    fn new(nodes: &mut Nodes<'_>, flats: &[Output]) -> Result<Self, RunError> {
+        let scales = nodes.placeholder(DataType::Float, &[flats.len() as u64])?;
+        let count = i64::try_from(flats.len()).unwrap_or(i64::MAX);
+        let scale = nodes.with("Unpack", &[scales.clone()], |node| Ok(node.set_attr_int("num", count)?))?;
+        let last = nodes.constant(Tensor::from(PLACES - 1))?;
+        let places = nodes.constant(Tensor::from(PLACES))?;
+        let unweighted = nodes.constant(Tensor::<i32>::new(&[0]))?;
+        let mut counts = Vec::with_capacity(flats.len());
+        for (flat, index) in flats.iter().zip(0..) {
+            let scale = Output { operation: scale.operation.clone(), index };
+            let scaled = nodes.add("Mul", &[flat.clone(), scale])?;
+            let bin = nodes.with("Cast", &[scaled], |node| Ok(node.set_attr_type("DstT", DataType::Int32)?))?;
+            let place = nodes.add("BitwiseAnd", &[bin, last.clone()])?;
+            counts.push(nodes.add("Bincount", &[place, places.clone(), unweighted.clone()])?);
         }
+        Ok(Self { scales: scales.operation, counts: nodes.list("Pack", &counts)? })
     }
-    if again {
-        seen = run_once(model, probes, &exponents, batch)?;
-    }
-    Ok(seen)
 }
 
-/// The upper end of the bins, `BINS · 2^exponent`, where float32 has it.
-fn limit(exponent: i32) -> Option<f32> {
-    let biased = exponent + BINS.ilog2().cast_signed() + 127;
-    u32::try_from(biased).ok().filter(|biased| (1..255).contains(biased)).map(|biased| f32::from_bits(biased << 23))
-}
-
-fn run_once(model: &Model, probes: &[&Probe], exponents: &[i32], batch: &Batch) -> Result<Vec<Seen>, RunError> {
-    let mut fetches = Vec::new();
-    let mut limits = Vec::new();
-    for (probe, exponent) in probes.iter().zip(exponents) {
-        fetches.extend([probe.min.clone(), probe.max.clone()]);
-        if let Some(histograms) = &probe.histograms {
-            let limit = limit(*exponent).unwrap_or(f32::MAX);
-            limits.push((&histograms.limits, Value::F32(Tensor::from([0.0, limit]))));
-            fetches.extend([histograms.positive.clone(), histograms.negative.clone()]);
-        }
-    }
-    let inputs = model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
-    let limits = limits.iter().map(|(operation, value)| (*operation, 0, value));
-    let mut values = model.infer(inputs.chain(limits), &fetches)?.into_iter();
-    let mut seen = Vec::with_capacity(probes.len());
-    for (probe, exponent) in probes.iter().zip(exponents) {
-        let mut one = || values.next().and_then(|value| value.to_f32().first().copied()).unwrap_or(f32::NAN);
-        let (min, max) = (one(), one());
-        let range = Range::new(min, max).map_err(|source| RunError::Math { tensor: probe.tensor.clone(), source })?;
-        let counts = probe.histograms.is_some().then(|| {
-            let mut counts = || match values.next() {
-                Some(Value::I32(counts)) => counts.to_vec(),
-                _ => Vec::new(),
-            };
-            Counts { exponent: *exponent, positive: counts(), negative: counts() }
-        });
-        seen.push(Seen { range, counts });
-    }
-    Ok(seen)
+/// `2^exponent` of a normal float32, which the exponents of histograms are.
+fn power_of_two(exponent: i32) -> f32 {
+    f32::from_bits((exponent + 127).clamp(1, 254).unsigned_abs() << (f32::MANTISSA_DIGITS - 1))
 }
