@@ -1,9 +1,11 @@
 //! The generated parts of the documentation, each between two markers of its file.
 
+mod finetune;
 mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -23,14 +25,17 @@ pub(crate) struct DocsArgs {
 }
 
 const MODEL: &str = "examples/models/digits.pb";
-const RANGES: &str = "examples/ranges/digits.json";
+const TRAIN_DATA: &str = "examples/data/digits_train.npz";
 const TEST_DATA: &str = "examples/data/digits_test.npz";
+/// The array with the right classes in both.
+const LABELS: &str = "label";
 const WORK: &str = "target/docs";
 const PAGE: &str = "README.md";
 /// The name in a generated part's markers, and what makes it.
 type Part = (&'static str, fn() -> Result<String>);
 /// The generated parts of [`PAGE`].
-const PARTS: [Part; 2] = [("accuracy", accuracy_table), ("torch training", training::table)];
+const PARTS: [Part; 3] =
+    [("accuracy", accuracy_table), ("tensorflow training", finetune::table), ("torch training", training::table)];
 
 /// One row of the table: what it says, and the models of its two columns.
 struct Row {
@@ -83,14 +88,12 @@ fn replace(page: &str, name: &str, part: &str) -> Result<String> {
 /// Quantizes the digits model in every way of the table and lets `evaluate` count what each gets right.
 fn accuracy_table() -> Result<String> {
     let library = oracles::tensorflow_library()?;
-    let rows = rows()?;
+    let rows = rows(&library)?;
     let mut samples = 0.0;
     let mut percent = |model: &Path| {
-        let found = evaluate(&library, model)?;
-        samples = found.get("samples").and_then(Value::as_f64).context("no number of samples")?;
-        let right = found.pointer("/outputs/0/accuracy/model").and_then(Value::as_f64);
-        let right = right.with_context(|| format!("no accuracy of {}", model.display()))?;
-        anyhow::Ok(format!("{:.2}", 100.0 * right))
+        let score = evaluate(&library, model)?;
+        samples = score.samples;
+        anyhow::Ok(format!("{:.2}", score.percent))
     };
     let mut lines = vec![
         "| quantizer | weights | activations | per tensor, % | per channel, % |".to_owned(),
@@ -102,22 +105,27 @@ fn accuracy_table() -> Result<String> {
         let Row { label, weights, activations, .. } = row;
         lines.push(format!("| {label} | {weights} | {activations} | {per_tensor} | {per_channel} |"));
     }
-    lines.push(format!("\n{samples} test images: one is {:.2} points. QAT: the `inference` form with measured ranges, without training.\n", 100.0 / samples));
+    lines.push(format!(
+        "\n{samples} test images: one is {:.2} points. QAT: the `inference` form with ranges of `{TRAIN_DATA}`, without training.\n",
+        100.0 / samples
+    ));
     Ok(lines.join("\n"))
 }
 
-fn rows() -> Result<Vec<Row>> {
+fn rows(library: &Path) -> Result<Vec<Row>> {
     let float = "float32";
-    let mut rows = vec![
-        Row { label: "none", weights: float.into(), activations: float, per_tensor: MODEL.into(), per_channel: None },
-        Row {
-            label: "Naive",
-            weights: "8 bits".into(),
-            activations: float,
-            per_tensor: quantize("naive_8", "naive", "baked", None)?,
-            per_channel: None,
-        },
-    ];
+    let baked = |quantizer: &str| {
+        let out = Path::new(WORK).join(format!("{quantizer}_8.pb"));
+        compress("tf-rewriter", MODEL, &out, &["--quantizer", quantizer, "--emit", "baked"], None)?;
+        anyhow::Ok(out)
+    };
+    let without_activations = |label, quantizer| {
+        let per_tensor = baked(quantizer)?;
+        anyhow::Ok(Row { label, weights: "8 bits".into(), activations: float, per_tensor, per_channel: None })
+    };
+    let none =
+        Row { label: "none", weights: float.into(), activations: float, per_tensor: MODEL.into(), per_channel: None };
+    let mut rows = vec![none, without_activations("Naive", "naive")?];
     for bits in [8, 6, 4, 3] {
         let qat = |per_channel: bool| {
             let name = format!("qat_{bits}_{}", if per_channel { "channel" } else { "tensor" });
@@ -126,7 +134,7 @@ fn rows() -> Result<Vec<Row>> {
                 { "quant_types": ["output"], "quant_bits": 8, "op_types": ["Placeholder", "Relu6"] },
                 { "quant_types": ["output"], "quant_bits": 8, "op_names": ["logits"] },
             ]);
-            quantize(&name, "qat", "inference", Some(&config))
+            calibrated(&name, &config, library)
         };
         rows.push(Row {
             label: "QAT",
@@ -136,48 +144,82 @@ fn rows() -> Result<Vec<Row>> {
             per_channel: Some(qat(true)?),
         });
     }
-    rows.push(Row {
-        label: "DoReFa",
-        weights: "8 bits".into(),
-        activations: float,
-        per_tensor: quantize("dorefa_8", "dorefa", "baked", None)?,
-        per_channel: None,
-    });
+    rows.push(without_activations("DoReFa", "dorefa")?);
     Ok(rows)
 }
 
-/// Quantizes the digits model with `tf-rewriter`; the output's path from the workspace's folder.
-fn quantize(name: &str, quantizer: &str, emit: &str, config: Option<&Value>) -> Result<PathBuf> {
+/// Measures the ranges of the digits model and quantizes it with them; the result's path.
+fn calibrated(name: &str, config: &Value, library: &Path) -> Result<PathBuf> {
     let out = Path::new(WORK).join(format!("{name}.pb"));
-    let mut options = vec!["--quantizer", quantizer, "--emit", emit];
-    if config.is_some() {
-        options.extend(["--ranges", RANGES]);
-    }
-    compress("tf-rewriter", MODEL, &out, &options, config)?;
+    let library = library.to_str().context("the path of TensorFlow's library is not UTF-8")?;
+    let options = ["--quantizer", "qat", "--emit", "inference", "--calibrate", TRAIN_DATA, "--tensorflow-dir", library];
+    compress("tf-rewriter", MODEL, &out, &options, Some(config))?;
     Ok(out)
 }
 
-/// What `tf-rewriter evaluate` says of a model on the test images.
-fn evaluate(library: &Path, model: &Path) -> Result<Value> {
+/// What a model makes of the test images.
+struct Score {
+    samples: f64,
+    /// Of the samples, those it gets right.
+    percent: f64,
+}
+
+/// What `tf-rewriter evaluate` says of a model.
+fn evaluate(library: &Path, model: &Path) -> Result<Score> {
+    let mut command = tf_rewriter("evaluate", model, library);
+    let text = output(command.args(["--data", TEST_DATA, "--labels", LABELS, "--json"]))?;
+    let found: Value = serde_json::from_str(&text).context("`evaluate` printed no JSON")?;
+    let number = |pointer: &str| {
+        let number = found.pointer(pointer).and_then(Value::as_f64);
+        number.with_context(|| format!("`evaluate` of {} printed no number at {pointer}", model.display()))
+    };
+    Ok(Score { samples: number("/samples")?, percent: 100.0 * number("/outputs/0/accuracy/model")? })
+}
+
+/// The mean and, in brackets, the smallest and the largest.
+fn mean_and_range(percents: &[f64]) -> String {
+    let (mut sum, mut low, mut high, mut count) = (0.0, f64::INFINITY, f64::NEG_INFINITY, 0.0);
+    for &percent in percents {
+        (sum, low, high, count) = (sum + percent, percent.min(low), percent.max(high), count + 1.0);
+    }
+    format!("{:.2} ({low:.2} to {high:.2})", sum / count)
+}
+
+/// A quantizer as the tables write it.
+fn title(quantizer: &str) -> &'static str {
+    if quantizer == "dorefa" { "DoReFa" } else { "QAT" }
+}
+
+/// A command of one of the two binaries, in the workspace's folder.
+fn binary(name: &str, subcommand: &str) -> Command {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "tf-rewriter", "--bin", "tf-rewriter", "--", "evaluate"]).arg(model);
-    command.args(["--data", TEST_DATA, "--labels", "label", "--json", "--tensorflow-dir"]).arg(library);
+    command.args(["run", "--quiet", "--package", name, "--bin", name, "--", subcommand]);
     // The kernels whose sums are the same on every CPU.
-    let text = output(command.env("TF_ENABLE_ONEDNN_OPTS", "0"))?;
-    serde_json::from_str(&text).context("`evaluate` printed no JSON")
+    command.env("TF_ENABLE_ONEDNN_OPTS", "0");
+    command
+}
+
+/// A command of `tf-rewriter` that runs `model`.
+fn tf_rewriter(subcommand: &str, model: &Path, library: &Path) -> Command {
+    let mut command = binary("tf-rewriter", subcommand);
+    command.arg(model).arg("--tensorflow-dir").arg(library);
+    command
 }
 
 /// Runs `compress` of one of the two binaries; all paths are from the workspace's folder.
-fn compress(binary: &str, model: &str, out: &Path, options: &[&str], config: Option<&Value>) -> Result<()> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", binary, "--bin", binary, "--", "compress", model, "-o"]).arg(out);
-    command.arg("--quiet").args(options);
+fn compress(name: &str, model: &str, out: &Path, options: &[&str], config: Option<&Value>) -> Result<()> {
+    let mut command = binary(name, "compress");
+    command.args([model, "--quiet", "-o"]).arg(out).args(options);
     if let Some(config) = config {
-        let path = out.with_extension("json");
-        #[expect(clippy::disallowed_methods, reason = "a scratch file that nobody else reads")]
-        fs::write(root().join(&path), config.to_string())
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        command.arg("--config").arg(path);
+        command.arg("--config").arg(config_file(out, config)?);
     }
     run(&mut command)
+}
+
+/// Writes the config of the model `out` beside it.
+fn config_file(out: &Path, config: &Value) -> Result<PathBuf> {
+    let path = out.with_extension("json");
+    #[expect(clippy::disallowed_methods, reason = "a scratch file that nobody else reads")]
+    fs::write(root().join(&path), config.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }

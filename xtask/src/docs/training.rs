@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{WORK, compress};
+use super::{WORK, compress, mean_and_range, title};
 use crate::oracles;
 use crate::run::{output, python, root};
 
@@ -67,8 +67,7 @@ pub(super) fn table() -> Result<String> {
         line("none", "float32", "float32", score("float")?),
     ];
     for row in &table.rows {
-        let label = if row.quantizer == "dorefa" { "DoReFa" } else { "QAT" };
-        lines.push(line(label, &row.weights, &row.activations, score(&row.name)?));
+        lines.push(line(title(&row.quantizer), &row.weights, &row.activations, score(&row.name)?));
     }
     let Table { epochs, learning_rate, seeds, .. } = &table;
     lines.push(format!(
@@ -82,9 +81,5 @@ pub(super) fn table() -> Result<String> {
 }
 
 fn line(label: &str, weights: &str, activations: &str, Score { baked, trained }: &Score) -> String {
-    let (mut sum, mut low, mut high, mut count) = (0.0, f64::INFINITY, f64::NEG_INFINITY, 0.0);
-    for percent in trained {
-        (sum, low, high, count) = (sum + percent, percent.min(low), percent.max(high), count + 1.0);
-    }
-    format!("| {label} | {weights} | {activations} | {baked:.2} | {:.2} ({low:.2} to {high:.2}) |", sum / count)
+    format!("| {label} | {weights} | {activations} | {baked:.2} | {} |", mean_and_range(trained))
 }
