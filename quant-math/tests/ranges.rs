@@ -27,6 +27,7 @@ fn run(observer: Observer, batches: &[Vec<f32>]) -> Ranges {
         config: Some("crc32c:00000001:1".to_owned()),
         observer,
         samples: batches.len() as u64,
+        batch: None,
         ranges: vec![entry("a", |x| x), entry("b", |x| (-x).max(0.0))],
     }
 }
@@ -132,4 +133,22 @@ fn damaged_statistics_are_refused() {
     assert_ne!(damaged, text);
     let Err(RangesError::Json(message)) = Ranges::parse(&damaged) else { panic!("damage was not seen") };
     assert!(message.contains("a histogram contradicts itself"), "{message}");
+}
+
+#[test]
+fn only_moving_averages_are_bound_to_a_batch() {
+    let left = |observer, batch| Ranges { batch, ..run(observer, &[vec![1.0, 2.0], vec![3.0]]) };
+    for observer in EXACT {
+        assert_eq!(left(observer, None).check_batch(7), Ok(()), "{observer}");
+    }
+    let average = left(Observer::Ema, Some(2));
+    assert_eq!(Ranges::parse(&average.to_json().unwrap()).unwrap(), average);
+    assert_eq!(average.check_batch(2), Ok(()));
+    let error = average.check_batch(3).unwrap_err();
+    assert_eq!(error, RangesError::OtherBatch { found: Some(2), expected: 3 });
+    assert_eq!(error.to_string(), "its moving averages are of batches of 2 (`--batch 2`), expected batches of 3");
+    let unknown = left(Observer::Ema, None).check_batch(2).unwrap_err();
+    assert!(unknown.to_string().contains("batches of unknown size"), "{unknown}");
+    // What was joined is finished.
+    assert_eq!(Ranges::merge(vec![average.clone(), average]).unwrap().batch, None);
 }

@@ -19,6 +19,7 @@ pub(crate) fn ranges(model: &Model, config: &ConfigList) -> Ranges {
         config: None,
         observer: Observer::MinMax,
         samples: 1,
+        batch: None,
         ranges: plan.quantized().filter(|site| site.kind != QuantType::Weight).map(range).collect(),
     }
 }

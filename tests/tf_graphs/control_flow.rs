@@ -97,6 +97,7 @@ fn ranges(graph: &Graph, config: &ConfigList, (min, max): (f32, f32)) -> Ranges 
         config: None,
         observer: Observer::MinMax,
         samples: 1,
+        batch: None,
         ranges: activations.map(|site| SiteRange::new(site.op, site.kind, site.tensor, Range { min, max })).collect(),
     }
 }

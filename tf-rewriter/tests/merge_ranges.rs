@@ -20,6 +20,7 @@ fn ranges(observer: Observer, data: &[f32]) -> Ranges {
         config: None,
         observer,
         samples: 1,
+        batch: None,
         ranges: vec![SiteRange::measured("relu", QuantType::Output, "relu:0", calibration).unwrap()],
     }
 }

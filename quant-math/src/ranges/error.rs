@@ -37,6 +37,14 @@ pub enum RangesError {
         /// What is wrong.
         message: String,
     },
+    /// Moving averages of other batches.
+    #[error("its moving averages are of {}, expected batches of {expected}", batches(*.found))]
+    OtherBatch {
+        /// How many samples ran at once, where the file says it.
+        found: Option<u64>,
+        /// How many are to run at once.
+        expected: u64,
+    },
     /// No file to join.
     #[error("there is nothing to join")]
     Nothing,
@@ -103,6 +111,10 @@ pub enum RangesError {
     Samples,
 }
 
+fn batches(size: Option<u64>) -> String {
+    size.map_or_else(|| "batches of unknown size".to_owned(), |size| format!("batches of {size} (`--batch {size}`)"))
+}
+
 impl RangesError {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
@@ -113,6 +125,7 @@ impl RangesError {
             Self::Differ { .. } | Self::Missing { .. } | Self::Unexpected { .. } => "R0104",
             Self::NoStatistics { .. } => "R0105",
             Self::Statistics { .. } => "R0106",
+            Self::OtherBatch { .. } => "R0107",
         }
     }
 
@@ -127,6 +140,7 @@ impl RangesError {
             Self::NoStatistics { .. } => {
                 Some("calibrate that part of the data again; `calibrate` keeps its statistics")
             }
+            Self::OtherBatch { .. } => Some("go on with batches of the same size"),
             Self::Statistics { .. } | Self::Nothing | Self::Samples => None,
         }
     }

@@ -41,7 +41,7 @@ impl Ranges {
             }
         }
         let ranges = order.iter().filter_map(|key| sites.remove(key)).collect();
-        Ok(Self { version: RANGES_VERSION, ranges, ..whole })
+        Ok(Self { version: RANGES_VERSION, batch: None, ranges, ..whole })
     }
 
     fn check_head(&self, part: usize, other: &Self) -> Result<(), RangesError> {

@@ -38,6 +38,10 @@ pub struct Ranges {
     pub observer: Observer,
     /// The number of samples that were run.
     pub samples: u64,
+    /// In what an interrupted run left behind: how many samples ran at once, where a range depends on it
+    /// ([`Ranges::depends_on_batches`]).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub batch: Option<u64>,
     /// One entry per activation.
     pub ranges: Vec<SiteRange>,
 }
@@ -185,6 +189,7 @@ impl Ranges {
             config: self.config.clone(),
             observer: self.observer,
             samples: self.samples,
+            batch: self.batch,
             ranges: Vec::new(),
         }
     }
@@ -199,6 +204,23 @@ impl Ranges {
         }
         let ModelId { file, fingerprint: found } = self.model.clone();
         Err(RangesError::OtherModel { file, found, expected: fingerprint.to_owned() })
+    }
+
+    /// Whether other batches of the same samples give other ranges: a moving average is among the statistics.
+    pub fn depends_on_batches(&self) -> bool {
+        let statistics = self.ranges.iter().filter_map(|entry| Some(&entry.calibration.as_ref()?.statistics));
+        statistics.into_iter().any(|statistics| matches!(statistics, Statistics::Ema(_)))
+    }
+
+    /// Refuse to go on with batches of `batch` samples where the ranges come from others and depend on it.
+    ///
+    /// # Errors
+    /// [`RangesError::OtherBatch`].
+    pub fn check_batch(&self, batch: u64) -> Result<(), RangesError> {
+        if !self.depends_on_batches() || self.batch == Some(batch) {
+            return Ok(());
+        }
+        Err(RangesError::OtherBatch { found: self.batch, expected: batch })
     }
 
     /// The range of a tensor, by the site's op and kind, else by the tensor's name.

@@ -114,6 +114,7 @@ pub(super) fn plan(
         config: None,
         observer: Observer::Ema,
         samples: 0,
+        batch: None,
         ranges,
     };
     Ok((plan, ranges))

@@ -89,6 +89,7 @@ impl Case {
             config: None,
             observer: Observer::MinMax,
             samples: 1,
+            batch: None,
             ranges: self.ranges.clone(),
         })
     }

@@ -62,6 +62,17 @@ fn a_killed_run_is_taken_up() {
         assert!(!out.exists());
         let samples = read(&fs::read(&partial).unwrap()).samples;
         assert!((2..4000).contains(&samples), "{samples}");
+        let left = fs::read(&partial).unwrap();
+        if observer == "ema" {
+            let other = tensorflow.path("batch.json");
+            fs::copy(&partial, tensorflow.path("batch.json.partial")).unwrap();
+            let mut command = tensorflow.calibrate(&data, &other);
+            command.args(["-c", options[3], "--batch", "3", "--resume"]);
+            let texts =
+                ["its moving averages are of batches of 2 (`--batch 2`), expected batches of 3", "batch.json.partial"];
+            fails(&mut command, "E0806", &texts);
+            assert!(fs::read(tensorflow.path("batch.json.partial")).unwrap() == left && !other.exists());
+        }
         good(tensorflow.calibrate(&data, &out).args(&options).arg("--resume"));
         assert!(fs::read(&out).unwrap() == whole, "{observer}: resumed after {samples} samples");
         assert!(!partial.exists());

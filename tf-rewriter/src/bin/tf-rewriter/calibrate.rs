@@ -106,8 +106,13 @@ impl CalibrateArgs {
         let mut data = self.data.open(&calibrator.model().input_names())?;
         calibrator.model().check(&data).map_err(run_failure)?;
         let left = LeftBehind::beside(&self.output, ".partial");
+        let batch = self.data.batch_for(global, calibrator.model(), &data);
         if self.resume && left.is_there(global, "run") {
-            calibrator.resume(&read_ranges(left.path())?, left.path()).map_err(run_failure)?;
+            let ranges = read_ranges(left.path())?;
+            calibrator.resume(&ranges, left.path()).map_err(run_failure)?;
+            ranges.check_batch(batch).map_err(|error| {
+                run_failure(RunError::Resume { message: error.to_string(), path: left.path().to_owned() })
+            })?;
             if calibrator.samples() > data.samples() {
                 let (done, there) = (calibrator.samples(), data.samples());
                 let message = format!("it was made from {done} samples, and the data holds {there}");
@@ -118,9 +123,9 @@ impl CalibrateArgs {
         let begun = calibrator.samples();
         let every = Duration::from_secs(self.save_every);
         let mut saved = Instant::now();
-        let measured = measure(global, &mut calibrator, &mut data, &self.data, &mut |calibrator| {
+        let measured = measure(global, &mut calibrator, &mut data, batch, &mut |calibrator| {
             if saved.elapsed() >= every {
-                save(calibrator, left.path())?;
+                save(calibrator, batch, left.path())?;
                 saved = Instant::now();
             }
             Ok(())
@@ -128,7 +133,7 @@ impl CalibrateArgs {
         if let Err(failure) = measured {
             // What was measured is kept, for `--resume`.
             if calibrator.samples() > begun {
-                save(&calibrator, left.path())?;
+                save(&calibrator, batch, left.path())?;
             }
             return Err(failure);
         }
@@ -158,10 +163,9 @@ fn measure(
     global: &GlobalArgs,
     calibrator: &mut Calibrator,
     data: &mut Data,
-    args: &DataArgs,
+    batch: u64,
     each: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let batch = args.batch_for(global, calibrator.model(), data);
     let progress = Progress::new(global, "calibrating", data.samples());
     progress.inc(calibrator.samples());
     while let Some(next) = next_batch(calibrator.model(), data, batch)? {
@@ -184,7 +188,8 @@ pub(crate) fn ranges_for(
     global.warn(calibrator.warnings());
     let mut data = args.open(&calibrator.model().input_names())?;
     calibrator.model().check(&data).map_err(run_failure)?;
-    measure(global, &mut calibrator, &mut data, args, &mut |_| Ok(()))?;
+    let batch = args.batch_for(global, calibrator.model(), &data);
+    measure(global, &mut calibrator, &mut data, batch, &mut |_| Ok(()))?;
     calibrator.ranges().map_err(run_failure)
 }
 
@@ -199,7 +204,9 @@ fn config(path: Option<&Path>) -> Result<ConfigList, Failure> {
     }
 }
 
-fn save(calibrator: &Calibrator, path: &Path) -> Result<(), Failure> {
-    let ranges = calibrator.ranges().map_err(run_failure)?;
+/// Keep what was measured in batches of `batch` samples.
+fn save(calibrator: &Calibrator, batch: u64, path: &Path) -> Result<(), Failure> {
+    let mut ranges = calibrator.ranges().map_err(run_failure)?;
+    ranges.batch = ranges.depends_on_batches().then_some(batch);
     write_ranges(&ranges, &Destination::File(path.to_owned()))
 }

@@ -219,6 +219,7 @@ impl Calibrator {
             config: Some(self.config.clone()),
             observer: first.map(|settings| settings.observer).unwrap_or_default(),
             samples: self.samples,
+            batch: None,
             ranges,
         })
     }
