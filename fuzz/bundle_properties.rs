@@ -1,0 +1,84 @@
+//! What holds for the files of any checkpoint. The fuzz target feeds it what it invents, the crate's own tests feed it damaged seeds.
+
+use std::path::Path;
+
+use tf_rewriter::Bundle;
+use tf_rewriter::wire::put_varint;
+
+/// The end of a LevelDB table.
+const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+
+/// Two files in one: the length of the first (four bytes, little-endian), then both. With an odd first byte the first is the content
+/// of a block, and stands in a table with right checksums, so that damage reaches what is behind them.
+pub(crate) fn split(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return (Vec::new(), bytes) };
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return (Vec::new(), rest) };
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX).min(rest.len());
+    let (index, data) = rest.split_at(length);
+    (if kind % 2 == 0 { index.to_vec() } else { table(index) }, data)
+}
+
+/// What [`split`] takes apart.
+#[allow(dead_code, reason = "the fuzz target starts from what this gives, and gives none itself")]
+pub(crate) fn joined(is_content: bool, index: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![u8::from(is_content)];
+    bytes.extend(u32::try_from(index.len()).expect("a small seed").to_le_bytes());
+    bytes.extend(index);
+    bytes.extend(data);
+    bytes
+}
+
+/// Any files are a checkpoint that can be read or an error, and no tensor is longer than the bytes that are there. `folder` is where
+/// they are written.
+pub(crate) fn checkpoint_is_bounded(bytes: &[u8], folder: &Path) {
+    let (index, data) = split(bytes);
+    for (end, bytes) in [(".index", &index[..]), (".data-00000-of-00001", data)] {
+        // Nobody maps them any more.
+        #[expect(clippy::disallowed_methods, reason = "files of no worth, by the thousand")]
+        std::fs::write(folder.join(format!("m{end}")), bytes).expect("a folder that can be written");
+    }
+    let bundle = match Bundle::open(&folder.join("m")) {
+        Ok(bundle) => bundle,
+        Err(error) => return assert!(error.location().is_some(), "{error}"),
+    };
+    for name in bundle.names() {
+        match bundle.tensor(name) {
+            Ok(tensor) => {
+                let tensor = tensor.expect("a name that was listed");
+                assert!(tensor.bytes.len() <= data.len(), "`{name}` is longer than its file");
+            }
+            Err(error) => assert!(error.location().is_some(), "{error}"),
+        }
+    }
+}
+
+fn table(content: &[u8]) -> Vec<u8> {
+    let mut table = block(content);
+    // One key above all, with the place of the block; a list of one restart.
+    let place = handle(0, content.len());
+    let mut index = vec![0, 1, u8::try_from(place.len()).expect("two numbers"), 0xff];
+    index.extend(place);
+    index.extend([0, 0, 0, 0, 1, 0, 0, 0]);
+    let mut footer = [handle(0, 0), handle(table.len(), index.len())].concat();
+    footer.resize(40, 0);
+    footer.extend(MAGIC.to_le_bytes());
+    table.extend(block(&index));
+    table.extend(footer);
+    table
+}
+
+/// A block with its trailer: not compressed, and the masked checksum.
+fn block(content: &[u8]) -> Vec<u8> {
+    let mut block = content.to_vec();
+    block.push(0);
+    let crc = crc32c::crc32c(&block).rotate_right(15).wrapping_add(0xa282_ead8);
+    block.extend(crc.to_le_bytes());
+    block
+}
+
+fn handle(offset: usize, size: usize) -> Vec<u8> {
+    let mut handle = Vec::new();
+    put_varint(&mut handle, offset as u64);
+    put_varint(&mut handle, size as u64);
+    handle
+}
