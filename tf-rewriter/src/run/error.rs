@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use crate::error::At;
+
 /// An error of what executes a graph. [`RunError::code`] is stable; [`RunError::help`] says the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +59,22 @@ pub enum RunError {
         /// The file with the state.
         path: PathBuf,
     },
+    /// Variables, whose values are not in the graph.
+    #[error("the variable `{node}` ({op}){} has no value in a graph by itself, expected constants", and_more(*.others))]
+    Variable {
+        /// The graph's file, where it has one.
+        path: Option<PathBuf>,
+        /// The first variable that an output needs.
+        node: String,
+        /// Its kind.
+        op: String,
+        /// How many more there are.
+        others: usize,
+        /// Its place.
+        at: Box<At>,
+        /// What can be done.
+        help: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
     Io {
@@ -77,6 +95,10 @@ pub enum RunError {
     },
 }
 
+fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(", and {others} more,") }
+}
+
 /// The one command that installs TensorFlow where this program finds it.
 pub const INSTALL: &str = "python3 -m pip install tensorflow-cpu";
 
@@ -91,6 +113,7 @@ impl RunError {
             Self::Request { .. } => "E0805",
             Self::Resume { .. } => "E0806",
             Self::Io { .. } => "E0807",
+            Self::Variable { .. } => "E0808",
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -104,7 +127,7 @@ impl RunError {
             Self::Library { .. } => Some(
                 format!("name a folder with TensorFlow 2 for this processor with `--tensorflow-dir`, or install it with `{INSTALL}`").into(),
             ),
-            Self::Data { help, .. } | Self::Request { help, .. } => Some(help.clone().into()),
+            Self::Data { help, .. } | Self::Request { help, .. } | Self::Variable { help, .. } => Some(help.clone().into()),
             Self::Resume { .. } => Some("run without `--resume` to begin anew".into()),
             Self::TensorFlow { on, .. } if !on.is_empty() => {
                 Some("see whether the server still runs; with `--resume` the work goes on where it stopped".into())
@@ -118,6 +141,10 @@ impl RunError {
     pub fn location(&self) -> Option<String> {
         match self {
             Self::Data { path, .. } | Self::Resume { path, .. } => Some(path.display().to_string()),
+            Self::Variable { path, at, .. } => Some(match path {
+                Some(path) => format!("{}, {at}", path.display()),
+                None => at.to_string(),
+            }),
             _ => None,
         }
     }

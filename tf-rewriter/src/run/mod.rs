@@ -15,9 +15,11 @@ mod finetune;
 pub mod labels;
 mod library;
 mod locate;
+mod nan;
 mod nodes;
 mod quantizers;
 mod session;
+mod unset;
 mod value;
 
 pub use calibrate::Calibrator;

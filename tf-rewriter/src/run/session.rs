@@ -9,6 +9,7 @@ use tensorflow::{
 };
 
 use super::data::{Batch, Data};
+use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};
 use crate::graph::Graph;
@@ -58,15 +59,16 @@ impl Model {
     /// Hand a graph to TensorFlow.
     ///
     /// # Errors
-    /// No library; a graph that TensorFlow refuses; a cluster that cannot be reached.
+    /// A graph that needs the values of variables; no library; a graph that TensorFlow refuses; a cluster that cannot be reached.
     pub fn new(graph: &Graph, options: &RunOptions) -> Result<Self, RunError> {
+        check_values(graph)?;
         Self::from_bytes(graph.bytes(), graph.output_names(), options)
     }
 
-    /// Hand the bytes of a binary GraphDef to TensorFlow.
+    /// Hand the bytes of a binary GraphDef to TensorFlow. Its variables get their values from whoever calls this.
     ///
     /// # Errors
-    /// The same.
+    /// The same, but for variables.
     pub(crate) fn from_bytes(bytes: &[u8], outputs: Vec<String>, options: &RunOptions) -> Result<Self, RunError> {
         let version = library::load()?;
         let on = options.target.as_ref().map(|target| format!("at `{target}` ")).unwrap_or_default();

@@ -120,6 +120,16 @@ impl Value {
             _ => None,
         }
     }
+
+    /// The position of the first NaN.
+    pub(crate) fn first_nan(&self) -> Option<usize> {
+        match self {
+            Self::F16(tensor) => tensor.iter().position(|x| x.is_nan()),
+            Self::F32(tensor) => tensor.iter().position(|x| x.is_nan()),
+            Self::F64(tensor) => tensor.iter().position(|x| x.is_nan()),
+            _ => None,
+        }
+    }
 }
 
 /// Labels and indices, which are far below 2^53.

@@ -77,7 +77,7 @@ impl Graph {
     }
 
     /// Whether a node's value leaves the main graph: nothing reads it, and it is no mere side effect.
-    fn is_sink(&self, id: NodeId) -> bool {
+    pub(crate) fn is_sink(&self, id: NodeId) -> bool {
         let Some(scope) = self.index().scope(id.scope).filter(|_| id.scope == 0) else { return false };
         let effect = matches!(self.op(id), b"NoOp" | b"Assert" | b"Const" | b"Placeholder" | b"PlaceholderWithDefault");
         self.named_outputs().contains(&id) || (scope.consumers(id.node).is_empty() && !effect)

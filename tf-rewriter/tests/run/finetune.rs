@@ -283,3 +283,21 @@ fn python_trains_our_graph_along_the_same_curve() {
         assert!((ours - theirs).abs() <= bound * theirs, "epoch {}: {ours} and {theirs}", epoch + 1);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn no_space_for_the_state() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let config = config(&tensorflow, 8, false);
+    let out = tensorflow.file("out.pb", "old");
+    let state = tensorflow.file("out.pb.training", "of an earlier run");
+    // A limit on the size of files stands for a full disk. The unit is 512 bytes.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" finetune \"$@\"", PROGRAM, DIGITS, "--data", TEST_DATA]);
+    shell.arg("--tensorflow-dir").arg(&tensorflow.library).args(["-q", "-Q", "qat", "--labels", "label"]);
+    // The first epoch leaves a state behind: what cannot be kept is told before hours went into it.
+    fails(shell.arg("-c").arg(&config).arg("-o").arg(&out), "O0104", &["out.pb.training", "free some space"]);
+    assert_eq!((fs::read(&out).unwrap(), fs::read(&state).unwrap()), (b"old".to_vec(), b"of an earlier run".to_vec()));
+    let files = fs::read_dir(tensorflow.folder.path()).unwrap().count();
+    assert_eq!(files, 3, "the config, the result and the state, and nothing half-written");
+}

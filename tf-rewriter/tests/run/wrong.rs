@@ -125,6 +125,55 @@ fn data_that_does_not_fit() {
     assert!(!out.exists());
 }
 
+/// What `freeze` takes and what it does not take.
+#[test]
+fn variables_without_values() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.path("out");
+    let training = tensorflow.path("training.pb");
+    let mut compress = Command::new(PROGRAM);
+    compress.args(["compress", DIGITS, "-q", "-Q", "qat", "--emit", "training", "-o"]).arg(&training);
+    good(compress.arg("-c").arg(tensorflow.config("ema")));
+    let variable = |kind: &str| {
+        let read = if kind == "VarHandleOp" { "ReadVariableOp" } else { "Identity" };
+        let dtype = if kind == "VarHandleOp" { "dtype" } else { "T" };
+        let shape = "attr { key: 'shape' value { shape { dim { size: 64 } dim { size: 10 } } } }";
+        let text = format!(
+            "node {{ name: 'image' op: 'Placeholder' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} }}
+             node {{ name: 'shape' op: 'Const' attr {{ key: 'dtype' value {{ type: DT_INT32 }} }} attr {{ key: 'value' value {{ tensor {{
+                dtype: DT_INT32 tensor_shape {{ dim {{ size: 2 }} }} int_val: -1 int_val: 64 }} }} }} }}
+             node {{ name: 'flat' op: 'Reshape' input: 'image' input: 'shape' attr {{ key: 'T' value {{ type: DT_FLOAT }} }} }}
+             node {{ name: 'weight' op: '{kind}' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} {shape} }}
+             node {{ name: 'value' op: '{read}' input: 'weight' attr {{ key: '{dtype}' value {{ type: DT_FLOAT }} }} }}
+             node {{ name: 'logits' op: 'MatMul' input: 'flat' input: 'value' attr {{ key: 'T' value {{ type: DT_FLOAT }} }} }}
+             versions {{ producer: 987 }}"
+        );
+        tensorflow.file(&format!("{kind}.pbtxt"), text)
+    };
+    let config = tensorflow.config("minmax");
+    let [resource, reference] = ["VarHandleOp", "VariableV2"].map(variable);
+    for (model, texts) in [
+        (&training, ["(VarHandleOp)", "tf-rewriter freeze MODEL --checkpoint"]),
+        (&resource, ["`weight` (VarHandleOp) has no value", "convert_variables_to_constants"]),
+        (&reference, ["`weight` (VariableV2) has no value", "convert_variables_to_constants"]),
+    ] {
+        let place = format!("--> {}, node `", model.display());
+        let texts = [&texts[..], &[&place]].concat();
+        let mut evaluate = tensorflow.command("evaluate", model);
+        fails(evaluate.args(["--data", TEST_DATA]), "E0808", &texts);
+        let mut against = tensorflow.command("evaluate", Path::new(DIGITS));
+        fails(against.args(["--data", TEST_DATA, "--against"]).arg(model), "E0808", &texts);
+        let mut finetune = tensorflow.command("finetune", model);
+        finetune.args(["--data", TEST_DATA, "-Q", "qat", "--labels", "label", "-c"]).arg(&config).arg("-o").arg(&out);
+        fails(&mut finetune, "E0808", &texts);
+    }
+    for model in [&resource, &reference] {
+        let calibrate = || tensorflow.calibrate_model(model, Path::new(TEST_DATA), &out);
+        fails(&mut calibrate(), "E0808", &["`weight`"]);
+    }
+    assert!(!out.exists());
+}
+
 #[test]
 fn labels_that_are_no_classes() {
     let Some(tensorflow) = TensorFlow::find() else { return };
@@ -193,4 +242,76 @@ fn no_space_for_the_ranges() {
     );
     let mut evaluate = tensorflow.command("evaluate", Path::new(DIGITS));
     fails(evaluate.args(["--data", TEST_DATA, "--save", "/dev/full"]), "O0102", &["a device or pipe"]);
+}
+
+/// Scores of two classes from one number: the logarithm of `x` times two weights, a step further as an activation.
+const LOGARITHM: &str = "
+    node { name: 'x' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } attr { key: 'shape' value { shape {
+        dim { size: -1 } dim { size: 1 } } } } }
+    node { name: 'log' op: 'Log' input: 'x' attr { key: 'T' value { type: DT_FLOAT } } }
+    node { name: 'relu' op: 'Relu6' input: 'log' attr { key: 'T' value { type: DT_FLOAT } } }
+    node { name: 'w' op: 'Const' attr { key: 'dtype' value { type: DT_FLOAT } } attr { key: 'value' value { tensor {
+        dtype: DT_FLOAT tensor_shape { dim { size: 1 } dim { size: 2 } } float_val: 0.5 float_val: -0.25 } } } }
+    node { name: 'scores' op: 'MatMul' input: 'relu' input: 'w' attr { key: 'T' value { type: DT_FLOAT } } }
+    versions { producer: 987 }";
+
+#[test]
+fn nan_that_a_graph_makes_itself() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let model = tensorflow.file("log.pbtxt", LOGARITHM);
+    let data = |name: &str, bad: Option<usize>| {
+        let x = ndarray::Array2::from_shape_fn((70, 1), |(sample, _)| if Some(sample) == bad { -1.0_f32 } else { 3.0 });
+        let mut archive = NpzWriter::new(Cursor::new(Vec::new()));
+        archive.add_array("x", &x).unwrap();
+        archive.add_array("label", &Array1::from_iter((0..70_i64).map(|sample| sample % 2))).unwrap();
+        tensorflow.file(name, archive.finish().unwrap().into_inner())
+    };
+    let (sound, spoilt) = (data("sound.npz", None), data("spoilt.npz", Some(40)));
+    let place = ["gives NaN in `scores:0` for sample 40", "spoilt.npz", "a logarithm"];
+    let evaluate = |data: &Path| {
+        let mut command = tensorflow.command("evaluate", &model);
+        command.arg("--data").arg(data);
+        command
+    };
+    let saved = tensorflow.file("saved.npz", "old");
+    good(&mut evaluate(&sound));
+    fails(evaluate(&spoilt).arg("--save").arg(&saved), "E0804", &place);
+    fails(evaluate(&spoilt).args(["--labels", "label", "--against"]).arg(&model), "E0804", &place);
+    assert_eq!(fs::read(&saved).unwrap(), b"old");
+
+    let config = tensorflow.file("log.json5", "[{quant_types: ['weight'], quant_bits: 8, op_types: ['default']}, {quant_types: ['output'], quant_bits: 8, op_types: ['Relu6']}]");
+    let out = tensorflow.file("out", "old");
+    let calibrate = |data: &Path| {
+        let mut command = tensorflow.calibrate_model(&model, data, &out);
+        command.arg("-c").arg(&config).args(["--batch", "32"]);
+        command
+    };
+    fails(&mut calibrate(&spoilt), "M0101", &["`relu:0", "NaN"]);
+    assert_eq!(fs::read(&out).unwrap(), b"old");
+    // What was measured before it is there, and it goes on where the data is sound.
+    let left = super::read(&fs::read(tensorflow.path("out.partial")).unwrap());
+    assert_eq!(left.samples, 32);
+    good(calibrate(&sound).arg("--resume"));
+    assert_eq!(super::read(&fs::read(&out).unwrap()).samples, 70);
+
+    fs::write(&out, "old").unwrap();
+    let finetune = |data: &Path, options: &[&str]| {
+        let mut command = tensorflow.command("finetune", &model);
+        command
+            .arg("--data")
+            .arg(data)
+            .args(["-Q", "qat", "-q"])
+            .args(options)
+            .arg("-c")
+            .arg(&config)
+            .arg("-o")
+            .arg(&out);
+        command
+    };
+    let place = ["sample 40", "spoilt.npz", "NaN"];
+    for options in [&["--labels", "label"][..], &["--distill"], &["--labels", "label", "--validation", "0.9"]] {
+        fails(&mut finetune(&spoilt, options), "E0804", &place);
+        assert_eq!(fs::read(&out).unwrap(), b"old");
+    }
+    good(&mut finetune(&sound, &["--labels", "label"]));
 }

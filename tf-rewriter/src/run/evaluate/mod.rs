@@ -10,6 +10,7 @@ use tensorflow::Output;
 use self::classes::{Classes, Samples};
 use self::layers::Layers;
 use super::data::Batch;
+use super::nan;
 use super::session::{Model, check_finite};
 use super::value::Value;
 use super::{Data, RunError};
@@ -141,7 +142,7 @@ impl Evaluator {
     /// Run a batch; `labels` are the right classes of its samples. Returns the model's outputs, in the order of [`Model::outputs`].
     ///
     /// # Errors
-    /// Data with NaN or infinity, scores that are NaN, labels out of range, TensorFlow's own.
+    /// Data with NaN or infinity, outputs with NaN, labels out of range, TensorFlow's own.
     pub fn add(&mut self, data: &Data, batch: &Batch, labels: Option<&[i64]>) -> Result<Vec<Value>, RunError> {
         check_finite(&self.model, data, batch, self.samples)?;
         let inside = self.layers.as_ref().map(Layers::fetches).unwrap_or_default();
@@ -161,8 +162,13 @@ impl Evaluator {
             reference_inside = references.split_off(self.outputs.len());
         }
         let samples = Samples { data, labels, first: self.samples, count: batch.samples };
+        let numbers: Vec<u64> = (self.samples..).take(usize::try_from(batch.samples).unwrap_or(usize::MAX)).collect();
         for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
             let reference = references.get(position);
+            nan::refuse("the model", &compared.name, value, &numbers, data.path())?;
+            if let Some(reference) = reference {
+                nan::refuse("the reference", &compared.name, reference, &numbers, data.path())?;
+            }
             if let Some(reference) = reference {
                 if reference.shape() != value.shape() {
                     return Err(RunError::Request {

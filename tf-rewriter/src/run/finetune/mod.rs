@@ -12,7 +12,7 @@ mod state;
 mod trainer;
 mod variables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
 use quant_math::plan::{Emit, Reason};
@@ -27,6 +27,7 @@ use self::variables::{Snapshot, Variable};
 use super::RunError;
 use super::data::{Batch, Data};
 use super::labels::arrays;
+use super::nan;
 use super::session::{Model, RunOptions};
 use super::value::Value;
 use crate::Error;
@@ -58,7 +59,11 @@ pub struct Finetuner {
     /// The float model, whose outputs are the targets without labels.
     teacher: Option<(Model, Vec<tensorflow::Output>)>,
     variables: Vec<Variable>,
+    /// Their values before the first step.
+    begin: Snapshot,
     samples: Samples,
+    /// The data's file.
+    path: PathBuf,
     train: Vec<usize>,
     validation: Vec<usize>,
     batch: usize,
@@ -77,7 +82,7 @@ impl Finetuner {
     /// whose array `labels` is the right classes. The data is held in memory.
     ///
     /// # Errors
-    /// Those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`], [`Model::new`]; data that does not fit the model; a model
+    /// A graph that needs the values of variables; those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`], [`Model::new`]; data that does not fit the model; a model
     /// that cannot be differentiated.
     pub fn new(
         graph: Graph,
@@ -87,6 +92,7 @@ impl Finetuner {
         options: FinetuneOptions,
         run: &RunOptions,
     ) -> Result<Self, Error> {
+        super::unset::check_values(&graph)?;
         let teacher = (options.objective == Objective::Distill).then(|| Model::new(&graph, run)).transpose()?;
         let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan } =
             Prepared::new(graph, config, run)?;
@@ -117,6 +123,7 @@ impl Finetuner {
         let variables = Variable::all(&mut model)?;
         let trainer = Trainer::new(model, &goals, &trainables, options.objective, options.optimizer)?;
         variables::begin(&trainer.model, &trainer.slots)?;
+        let begin = variables::read(&trainer.model, variables.iter())?;
         warnings.extend(
             trainer
                 .untouched
@@ -129,7 +136,9 @@ impl Finetuner {
             trainer,
             teacher,
             variables,
+            begin,
             samples,
+            path: path.to_owned(),
             train,
             validation,
             batch,
@@ -177,7 +186,11 @@ impl Finetuner {
             let (batch, labels) = self.samples.gather(numbers);
             let targets = self.targets(&batch, labels)?;
             let rate = self.options.learning_rate_at(self.steps, all_steps);
-            sum += self.trainer.step(&batch, &targets, rate, self.steps + 1)? * real(batch.samples);
+            let loss = self.trainer.step(&batch, &targets, rate, self.steps + 1)?;
+            if !loss.is_finite() {
+                return Err(self.not_finite(&format!("the loss became {loss} in step {}", self.steps + 1), numbers));
+            }
+            sum += loss * real(batch.samples);
             count += batch.samples;
             self.steps += 1;
             on_step(batch.samples);
@@ -218,6 +231,9 @@ impl Finetuner {
             let (batch, labels) = self.samples.gather(numbers);
             let targets = self.targets(&batch, labels.clone())?;
             let (of_batch, scores) = self.trainer.test(&batch, &targets)?;
+            if !of_batch.is_finite() {
+                return Err(self.not_finite(&format!("the loss of samples held back became {of_batch}"), numbers));
+            }
             loss += of_batch * real(batch.samples);
             count += batch.samples;
             if let (Some(scores), Some(labels)) = (scores, labels) {
@@ -229,6 +245,30 @@ impl Finetuner {
         }
         let accuracy = self.samples.labels().map(|_| real(right) / real(count));
         Ok((Some(loss / real(count)), accuracy))
+    }
+
+    /// Why a loss is not finite: the model gives NaN for these samples even with the weights that it came with, or the training ran
+    /// away. What was trained is put aside for that; nobody needs it any more.
+    fn not_finite(&self, became: &str, numbers: &[usize]) -> RunError {
+        let ran_away = RunError::Request {
+            message: format!("{became}: the training ran away"),
+            help: "train with a smaller `--lr`".to_owned(),
+        };
+        let (batch, _) = self.samples.gather(numbers);
+        let numbers: Vec<u64> = numbers.iter().map(|number| *number as u64).collect();
+        if let Err(message) = variables::write(&self.trainer.model, self.variables.iter(), &self.begin) {
+            return RunError::Request {
+                message: format!("{became}; {message}"),
+                help: "see whether TensorFlow still runs".to_owned(),
+            };
+        }
+        let outputs = match self.trainer.outputs(&batch) {
+            Ok(outputs) => outputs,
+            Err(error) => return error,
+        };
+        let refused =
+            outputs.iter().find_map(|(name, value)| nan::refuse("the model", name, value, &numbers, &self.path).err());
+        refused.unwrap_or(ran_away)
     }
 
     /// What [`Finetuner::resume`] needs to go on from here, as bytes of a file.

@@ -22,6 +22,7 @@ const LEAST_PROBABILITY: f32 = 1e-7;
 pub(super) struct Trainer {
     pub(super) model: Model,
     loss: Output,
+    outputs: Vec<Output>,
     /// The scores of each class, for accuracy.
     scores: Option<Output>,
     /// What the targets are fed to: the labels, or the float model's outputs.
@@ -112,7 +113,18 @@ impl Trainer {
             });
         }
         let scores = outputs.iter().find(|output| output.classes.is_some()).map(|output| output.output.clone());
-        Ok(Self { model, loss, scores, targets, apply, learning_rate, method, slots, untouched })
+        let outputs = outputs.iter().map(|output| output.output.clone()).collect();
+        Ok(Self { model, loss, outputs, scores, targets, apply, learning_rate, method, slots, untouched })
+    }
+
+    /// The outputs that are trained, with their names.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub(super) fn outputs(&self, batch: &Batch) -> Result<Vec<(String, Value)>, RunError> {
+        let values = self.model.run(batch, &self.outputs)?;
+        let name = |output: &Output| format!("{}:{}", output.operation.name().unwrap_or_default(), output.index);
+        Ok(self.outputs.iter().map(name).zip(values).collect())
     }
 
     /// One step on a batch; returns its loss before the step. `number` counts steps from 1.
@@ -145,13 +157,7 @@ impl Trainer {
         let feeds = self.feeds(batch, targets).chain(rates);
         let values = self.model.run_with(feeds, std::slice::from_ref(&self.loss), &apply)?;
         let loss = values.first().and_then(|value| value.to_f64().first().copied()).unwrap_or(f64::NAN);
-        if loss.is_finite() {
-            return Ok(loss);
-        }
-        Err(RunError::Request {
-            message: format!("the loss became {loss} in step {number}: the training ran away"),
-            help: "train with a smaller `--lr`".to_owned(),
-        })
+        Ok(loss)
     }
 
     /// The loss of a batch and the scores of its classes, without training.
