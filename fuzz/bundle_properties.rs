@@ -18,16 +18,6 @@ pub(crate) fn split(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     (if kind % 2 == 0 { index.to_vec() } else { table(index) }, data)
 }
 
-/// What [`split`] takes apart.
-#[allow(dead_code, reason = "the fuzz target starts from what this gives, and gives none itself")]
-pub(crate) fn joined(is_content: bool, index: &[u8], data: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![u8::from(is_content)];
-    bytes.extend(u32::try_from(index.len()).expect("a small seed").to_le_bytes());
-    bytes.extend(index);
-    bytes.extend(data);
-    bytes
-}
-
 /// Any files are a checkpoint that can be read or an error, and no tensor is longer than the bytes that are there. `folder` is where
 /// they are written.
 pub(crate) fn checkpoint_is_bounded(bytes: &[u8], folder: &Path) {

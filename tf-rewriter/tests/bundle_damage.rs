@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bundle_properties::{checkpoint_is_bounded, joined, split};
+use bundle_properties::{checkpoint_is_bounded, split};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -56,6 +56,15 @@ fn check(bytes: &[u8], folder: &Path) {
     checkpoint_is_bounded(bytes, folder);
     let peak = PEAK.load(Ordering::Relaxed) - before;
     assert!(peak <= most, "{peak} bytes for an index of {} and data of {}", index.len(), data.len());
+}
+
+/// What [`split`] takes apart.
+fn joined(is_content: bool, index: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![u8::from(is_content)];
+    bytes.extend(u32::try_from(index.len()).unwrap().to_le_bytes());
+    bytes.extend(index);
+    bytes.extend(data);
+    bytes
 }
 
 /// A checkpoint that TensorFlow 2.21 wrote, as it is, and with the content of its one block of entries.
