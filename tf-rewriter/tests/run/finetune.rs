@@ -288,7 +288,7 @@ fn python_trains_our_graph_along_the_same_curve() {
 #[test]
 fn no_space_for_the_state() {
     let Some(tensorflow) = TensorFlow::find() else { return };
-    let config = config(&tensorflow, 8, false);
+    let config = config(&tensorflow, "qat_w8a8");
     let out = tensorflow.file("out.pb", "old");
     let state = tensorflow.file("out.pb.training", "of an earlier run");
     // A limit on the size of files stands for a full disk. The unit is 512 bytes.
