@@ -25,7 +25,7 @@ pub struct GlobalArgs {
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub quiet: bool,
 
-    /// Work with N threads; the output does not depend on it [default: one per core]
+    /// Work with N threads; the output does not depend on it, but that of training in TensorFlow [default: one per core]
     #[arg(long, short, global = true, value_name = "N", help_heading = "Global options")]
     pub jobs: Option<NonZeroUsize>,
 
