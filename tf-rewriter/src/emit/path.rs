@@ -11,7 +11,7 @@ use crate::index::{NodeId, ScopeKind};
 use crate::pb::NodeDef;
 use crate::splice::{Segment, node_field};
 
-/// Whether every edge out of `source`, through Identity, Cast, Reshape, Transpose and Enter, ends at one of `chosen`.
+/// Whether every edge out of `source`, through Identity, Cast, Reshape, ExpandDims, Transpose and Enter, ends at one of `chosen`.
 ///
 /// Then the constant itself may change; else the chosen ops get a quantized copy. A node on the way that is an output of the graph
 /// is another reader.
@@ -25,7 +25,10 @@ pub(super) fn owns(graph: &Graph, source: NodeId, chosen: &BTreeSet<(NodeId, usi
         }
         for (reader, input) in scope.data_edges(id.node) {
             let reader = NodeId { scope: source.scope, node: reader };
-            let passes = matches!(graph.op(reader), b"Identity" | b"Cast" | b"Reshape" | b"Transpose" | b"Enter");
+            let passes = matches!(
+                graph.op(reader),
+                b"Identity" | b"Cast" | b"Reshape" | b"ExpandDims" | b"Transpose" | b"Enter"
+            );
             if chosen.contains(&(reader, input)) {
                 continue;
             }

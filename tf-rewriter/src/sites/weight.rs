@@ -84,7 +84,7 @@ pub(crate) enum Traced {
     OtherConstant,
 }
 
-/// Follow `input` of `op` back through Identity, ReadVariableOp, Cast, Reshape, Transpose and Enter.
+/// Follow `input` of `op` back through Identity, ReadVariableOp, Cast, Reshape, ExpandDims, Transpose and Enter.
 pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, Error> {
     let bytes = graph.bytes();
     let Some(scope) = graph.index().scope(op.scope) else { return Ok(Traced::Computed) };
@@ -106,7 +106,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
         }
         match kind {
             b"Cast" if !is_float(source.attr_type(bytes, "DstT")?) => return Ok(Traced::Computed),
-            b"Identity" | b"ReadVariableOp" | b"Cast" | b"Reshape" | b"Transpose" | b"Enter" => {
+            b"Identity" | b"ReadVariableOp" | b"Cast" | b"Reshape" | b"ExpandDims" | b"Transpose" | b"Enter" => {
                 if path.len() == MAX_PATH {
                     return Ok(Traced::Computed);
                 }
@@ -181,6 +181,11 @@ fn steps(graph: &Graph, path: &[NodeId], shape: &[u64]) -> Result<(Vec<Step>, Op
                 let Some(next) = reshaped(&shape, &wanted) else { return Ok((steps, None)) };
                 steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
             }
+            b"ExpandDims" => {
+                let axis = graph.constant_ints(*id, 1)?;
+                let Some(next) = axis.and_then(|axis| expanded(&shape, &axis)) else { return Ok((steps, None)) };
+                steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
+            }
             b"Transpose" => {
                 let perm = graph.constant_ints(*id, 1)?;
                 let perm: Option<Vec<usize>> =
@@ -203,6 +208,15 @@ fn reshaped(shape: &[u64], wanted: &[i64]) -> Option<Vec<u64>> {
     let next: Vec<u64> = wanted.iter().map(|d| if *d < 0 { rest } else { d.unsigned_abs() }).collect();
     let product = next.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim))?;
     (product == elements && wanted.iter().filter(|d| **d < 0).count() <= 1).then_some(next)
+}
+
+/// `tf.expand_dims`: a dimension of 1 more, before one that is there or, −1, after the last.
+fn expanded(shape: &[u64], axis: &[i64]) -> Option<Vec<u64>> {
+    let &[axis] = axis else { return None };
+    let places = i64::try_from(shape.len()).ok()? + 1;
+    let at = usize::try_from(if axis < 0 { axis.checked_add(places)? } else { axis }).ok()?;
+    let (before, after) = shape.split_at_checked(at)?;
+    Some([before, &[1], after].concat())
 }
 
 fn is_permutation(perm: &[usize], rank: usize) -> bool {
