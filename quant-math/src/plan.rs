@@ -211,6 +211,11 @@ impl Reason {
     }
 }
 
+/// Why an op with a weight that `default` does not mean was left alone, in both frameworks' words.
+pub fn not_default(op_type: &str) -> String {
+    format!("no entry of the config names `{op_type}`, and `default` does not mean it: add it to `op_types`")
+}
+
 /// What making a plan needs besides the config.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PlanOptions<'a> {

@@ -187,11 +187,16 @@ impl Graph {
 
     /// The name with its function in front, as plans and messages show it.
     pub(crate) fn full_name(&self, id: NodeId) -> String {
-        match self.index.scope(id.scope).map(|s| s.kind) {
-            Some(crate::index::ScopeKind::Function { name, .. }) => {
-                format!("{}::{}", name.text(self.bytes()), self.name(id))
+        self.name_in(id.scope, self.name(id))
+    }
+
+    /// `name`, which means something in `scope`, with the function in front where the scope is one.
+    pub(crate) fn name_in(&self, scope: u32, name: &str) -> String {
+        match self.index.scope(scope).map(|s| s.kind) {
+            Some(crate::index::ScopeKind::Function { name: function, .. }) => {
+                format!("{}::{name}", function.text(self.bytes()))
             }
-            _ => self.name(id).to_owned(),
+            _ => name.to_owned(),
         }
     }
 }

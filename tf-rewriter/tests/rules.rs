@@ -63,6 +63,7 @@ rules! {
     function_body
     function_output_unused
     function_types
+    gather_is_told
     gradients
     gradients_need_training
     huge
@@ -96,6 +97,7 @@ rules! {
     training_variable
     types
     weight_behind_cast
+    weight_behind_expand_dims
     weight_behind_identity
     weight_behind_reshape
     weight_behind_reshape_that_mixes

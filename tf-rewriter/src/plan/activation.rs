@@ -127,7 +127,13 @@ impl Planner<'_> {
         if self.emit == Emit::Training {
             return Ok(with_axis(settings, None));
         }
-        if self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
+        if !self.measuring && self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
+            if self.is_unfetchable(op.id, tensor) {
+                return Ok(skip(
+                    "not-measured",
+                    "it has no range, and what is in a function or a loop cannot be fetched to measure one",
+                ));
+            }
             self.missing.push(format!("`{}` ({kind})", op.name));
         }
         Ok(with_axis(settings, None))

@@ -10,7 +10,7 @@ pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 use std::cell::OnceCell;
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site};
+use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
@@ -57,6 +57,7 @@ impl Graph {
     /// Damaged nodes.
     pub fn activations(&self, config: &ConfigList) -> Result<Vec<Site>, Error> {
         let mut planner = Planner::new(self, config, Emit::Inference, None);
+        planner.measuring = true;
         planner.all()?;
         let needed = |site: &Site| {
             let quantized = site.settings().is_some_and(|settings| settings.quantizer != Quantizer::DoReFa);
@@ -109,6 +110,8 @@ struct Planner<'a> {
     config: &'a ConfigList,
     emit: Emit,
     ranges: Option<&'a Ranges>,
+    /// Whether this is to find what needs a range, whose absence is no fault then.
+    measuring: bool,
     /// Those of the main graph, filled when first asked for.
     frames: OnceCell<Frames>,
     /// Filled when a gradient is first asked for.
@@ -130,7 +133,8 @@ struct Op<'a> {
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
         let frames = OnceCell::new();
-        Self { graph, config, emit, ranges, frames, backward: None, sites: Vec::new(), missing: Vec::new() }
+        let (measuring, backward) = (false, None);
+        Self { graph, config, emit, ranges, measuring, frames, backward, sites: Vec::new(), missing: Vec::new() }
     }
 
     /// Decide about every op; returns what the config wants to know about them.
@@ -141,6 +145,13 @@ impl<'a> Planner<'a> {
     /// Whether a node cannot reach the variables of the main graph.
     fn is_stateless(&self, id: NodeId) -> bool {
         !self.frames.get_or_init(|| Frames::of_main(self.graph)).reaches_state(id)
+    }
+
+    /// Whether a tensor of `op` is in a function or a loop, from which nothing can be fetched.
+    fn is_unfetchable(&self, op: NodeId, tensor: &str) -> bool {
+        let frames = self.frames.get_or_init(|| Frames::of_main(self.graph));
+        let name = tensor.rsplit_once(':').map_or(tensor, |(name, _)| name);
+        !frames.reaches_state(self.graph.named(name).unwrap_or(op))
     }
 
     /// Whether a node is a part of what quantization put into a training graph: it is nobody's op.
@@ -171,9 +182,13 @@ impl<'a> Planner<'a> {
             Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
             _ => None,
         };
-        // Gathers read weights too, but only count when a config names them.
-        let listed = op.info.is_some_and(|i| i.default);
-        if (op.weight.is_some() && listed) || wanted(QuantType::Weight).is_some() {
+        // A gather may read any table; one of floats is an embedding.
+        let listed = match &op.weight {
+            Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_))) => true,
+            Some(_) => op.info.is_some_and(|i| i.default),
+            None => false,
+        };
+        if listed || wanted(QuantType::Weight).is_some() {
             let site = self.weight(&op, selection, wanted(QuantType::Weight))?;
             self.sites.push(site);
         }
@@ -199,8 +214,11 @@ fn skip(code: &str, text: impl Into<String>) -> Decision {
 }
 
 /// The reason for an op that the config does not choose.
-fn not_chosen(selection: Selection<'_>) -> Reason {
+fn not_chosen(op: &Op<'_>, selection: Selection<'_>) -> Reason {
     match selection {
+        Selection::NotSelected if !op.info.is_some_and(|info| info.default) => {
+            Reason::new("not-selected", not_default(op.kind))
+        }
         Selection::NotSelected => Reason::new("not-selected", "no entry of the config matches this op"),
         Selection::Excluded { entry } => Reason::new("excluded", format!("config_list[{entry}] excludes this op")),
         Selection::Selected { entry, .. } => Reason::new(

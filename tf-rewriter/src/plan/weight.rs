@@ -24,7 +24,7 @@ impl Planner<'_> {
             let decision = match op.info {
                 Some(info) if !info.weights.is_empty() => skip(
                     "no-weight",
-                    "none of its inputs leads through Identity, ReadVariableOp, Cast, Reshape or Transpose to a float constant or variable",
+                    "none of its inputs leads through Identity, ReadVariableOp, Cast, Reshape, ExpandDims or Transpose to a float constant or variable",
                 ),
                 _ => skip("no-weight", format!("ops of type `{}` have no weight", op.kind)),
             };
@@ -39,7 +39,7 @@ impl Planner<'_> {
         };
         let decision = match (traced, wanted) {
             (Traced::Quantized(id), _) => self.already(*id)?,
-            (_, None) => Decision::Skip(not_chosen(selection)),
+            (_, None) => Decision::Skip(not_chosen(op, selection)),
             (Traced::Variable(_, Some(weight)), Some(settings)) if self.emit == Emit::Training => {
                 self.chosen(op, *input, weight, settings)?
             }

@@ -153,3 +153,39 @@ fn compress_measures_what_it_needs() {
     good(compress(&at_once).args(["--calibrate", TEST_DATA]));
     assert!(fs::read(apart).unwrap() == fs::read(at_once).unwrap());
 }
+
+/// What a function reads and makes cannot be fetched; the rest of the graph is measured all the same.
+#[test]
+fn activations_in_functions_are_left_out_with_a_word() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules/function_body.pbtxt");
+    let config = tensorflow.file(
+        "config.json5",
+        "[{op_types: ['Conv2D'], quant_types: ['input'], quant_bits: 8},
+          {op_types: ['Relu'], quant_types: ['output'], quant_bits: 8}]",
+    );
+    let data = tensorflow.path("x.npz");
+    let mut archive = ndarray_npy::NpzWriter::new(fs::File::create(&data).unwrap());
+    archive.add_array("x", &ndarray::Array4::from_elem((3, 2, 2, 2), 1f32)).unwrap();
+    archive.finish().unwrap();
+    let out = tensorflow.path("ranges.json");
+    let output = tensorflow.calibrate_model(&model, &data, &out).arg("-c").arg(&config).output().unwrap();
+    let told = super::stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("is in a function body")).collect();
+    assert_eq!(lines.len(), 4, "{told}");
+    // `conv` and `conv_arg` read the function's argument, the others a node of its body.
+    for op in ["body::conv`", "body::conv_1`", "body::conv_2`", "body::conv_arg`"] {
+        assert!(lines.iter().any(|line| line.contains(op)), "{op}: {told}");
+    }
+    let ranges = read(&fs::read(out).unwrap());
+    let tensors: Vec<&str> = ranges.ranges.iter().map(|entry| entry.tensor.as_str()).collect();
+    assert_eq!(tensors, ["y:0", "z:0", "u:0"]);
+    // What was measured is enough for a graph: the rest says why it stays float.
+    let inference = tensorflow.path("inference.pb");
+    let mut compress = tensorflow.command("compress", &model);
+    compress.args(["-Q", "qat", "--emit", "inference", "--json"]).arg("-c").arg(&config);
+    compress.arg("--ranges").arg(tensorflow.path("ranges.json")).arg("-o").arg(&inference);
+    let told = good(&mut compress);
+    assert_eq!(told.matches("not-measured").count(), 4, "{told}");
+}

@@ -301,3 +301,40 @@ fn no_space_for_the_state() {
     let files = fs::read_dir(tensorflow.folder.path()).unwrap().count();
     assert_eq!(files, 3, "the config, the result and the state, and nothing half-written");
 }
+
+/// A model with scores and a further output: x·scores_w and x·value_w.
+const TWO_HEADS: &str = r#"
+node { name: "x" op: "Placeholder"
+  attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "shape" value { shape { dim { size: -1 } dim { size: 2 } } } } }
+node { name: "scores_w" op: "Const"
+  attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 2 } dim { size: 3 } } float_val: [0.5, -1.27, 0.25, 1, 0.75, -0.5] } } } }
+node { name: "value_w" op: "Const"
+  attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 2 } dim { size: 1 } } float_val: [0.5, -1.27] } } } }
+node { name: "value" op: "MatMul" input: "x" input: "value_w" attr { key: "T" value { type: DT_FLOAT } } }
+node { name: "scores" op: "MatMul" input: "x" input: "scores_w" attr { key: "T" value { type: DT_FLOAT } } }
+"#;
+
+/// Labels train one output; what the loss does not depend on is left as it is, and named.
+#[test]
+fn labels_leave_the_other_outputs_as_they_are() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let model = tensorflow.file("heads.pbtxt", TWO_HEADS);
+    let config = tensorflow.file("heads.json5", "[{op_types: ['MatMul'], quant_types: ['weight'], quant_bits: 8}]");
+    let data = tensorflow.path("heads.npz");
+    let mut archive = ndarray_npy::NpzWriter::new(fs::File::create(&data).unwrap());
+    let x = ndarray::Array2::from_shape_fn((12, 2), |(sample, at)| if sample % 2 == at { 1f32 } else { -1.0 });
+    archive.add_array("x", &x).unwrap();
+    archive.add_array("label", &ndarray::Array1::from_shape_fn(12, |sample| i64::from(sample % 2 == 0))).unwrap();
+    archive.finish().unwrap();
+    let out = tensorflow.path("heads.pb");
+    let mut command = tensorflow.command("finetune", &model);
+    command.arg("--data").arg(&data).args(["-Q", "qat", "--labels", "label", "--epochs", "2", "--lr", "0.1"]);
+    command.args(["--emit", "baked", "--quiet"]).arg("--config").arg(&config).arg("-o").arg(&out);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "warning[not-trained]: the loss does not depend on `value_w`\n");
+    assert!(out.exists());
+}

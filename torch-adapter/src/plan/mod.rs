@@ -6,7 +6,7 @@ mod weight;
 use std::collections::BTreeMap;
 
 use quant_math::config::{ConfigList, OpFacts, Selection};
-use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site};
+use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
@@ -96,7 +96,7 @@ impl Planner<'_> {
             _ => None,
         };
         let mut sites = Vec::new();
-        if op.is_default || wanted(QuantType::Weight).is_some() {
+        if !op.weights.is_empty() || op.is_default || wanted(QuantType::Weight).is_some() {
             for weight in &op.weights {
                 sites.push(self.weight(op, weight, selection, wanted(QuantType::Weight)));
             }
@@ -123,8 +123,9 @@ fn skip(code: &str, text: impl Into<String>) -> Decision {
 }
 
 /// The reason for an op that the config does not choose.
-fn not_chosen(selection: Selection<'_>) -> Decision {
+fn not_chosen(op: &Op, selection: Selection<'_>) -> Decision {
     match selection {
+        Selection::NotSelected if !op.is_default => skip("not-selected", not_default(&op.op_type)),
         Selection::NotSelected => skip("not-selected", "no entry of the config matches this op"),
         Selection::Excluded { entry } => skip("excluded", format!("config_list[{entry}] excludes this op")),
         Selection::Selected { entry, .. } => {

@@ -39,7 +39,7 @@ impl Planner<'_> {
         if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
             return Decision::Skip(reason.clone());
         }
-        let Some(settings) = wanted else { return not_chosen(selection) };
+        let Some(settings) = wanted else { return not_chosen(op, selection) };
         if let Some(reason) = &weight.blocked {
             return Decision::Skip(reason.clone());
         }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args};
 use quant_cli::{Adapter, Diagnostic, Failure, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
 use quant_math::plan::{Quantizer, Reason};
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
@@ -21,6 +21,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Arguments of `finetune`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("goal").required(true).args(["labels", "distill"])))]
 pub(crate) struct FinetuneArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -41,7 +42,7 @@ pub(crate) struct FinetuneArgs {
     frozen: FrozenArgs,
 
     /// The array with the right classes, counted from 0: train with softmax cross-entropy
-    #[arg(long, value_name = "NAME", conflicts_with = "distill", required_unless_present = "distill")]
+    #[arg(long, value_name = "NAME")]
     labels: Option<String>,
 
     /// Train to match the float model's outputs; no labels are needed

@@ -246,7 +246,7 @@ impl Shard {
         let arrays = names.iter().map(|name| {
             found.remove(name).ok_or_else(|| {
                 let message = format!("there is no array `{name}`; there are {there}");
-                data(self.path(), message, "name the arrays after the model's inputs: `numpy.savez(file, **{'name': array})`; `inspect MODEL` lists the inputs")
+                data(self.path(), message, "name the arrays after the model's inputs, which `inspect MODEL` lists, and the labels as `--labels` says: `numpy.savez(file, **{'name': array})`")
             })
         });
         arrays.collect()

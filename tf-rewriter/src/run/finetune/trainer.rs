@@ -1,5 +1,7 @@
 //! A training graph in TensorFlow, with a loss and an optimizer on it.
 
+use std::collections::BTreeSet;
+
 use tensorflow::{DataType, Operation, Output, Tensor};
 
 use super::super::RunError;
@@ -88,6 +90,12 @@ impl Trainer {
         for variable in variables {
             handles.push(nodes.model.tensor(&variable.variable)?);
         }
+        // TensorFlow refuses a weight that the loss is not made from, as those of an output that labels do not train.
+        let made_from = sources(&loss);
+        let is_source = |handle: &Output| handle.operation.name().is_ok_and(|name| made_from.contains(&name));
+        let (read, unread): (Vec<_>, Vec<_>) = variables.iter().zip(handles).partition(|(_, handle)| is_source(handle));
+        let mut untouched: Vec<String> = unread.into_iter().map(|(variable, _)| variable.read.clone()).collect();
+        let handles: Vec<Output> = read.iter().map(|(_, handle)| handle.clone()).collect();
         let gradients =
             nodes.model.graph.add_gradients(Some("finetune/gradients"), std::slice::from_ref(&loss), &handles, None);
         let gradients = gradients.map_err(|status| RunError::Request {
@@ -96,8 +104,8 @@ impl Trainer {
         })?;
         let learning_rate = nodes.placeholder(DataType::Float, &[])?.operation;
         let method = Method::new(&mut nodes, optimizer)?;
-        let (mut apply, mut slots, mut untouched) = (Vec::new(), Vec::new(), Vec::new());
-        for ((variable, handle), gradient) in variables.iter().zip(handles).zip(gradients) {
+        let (mut apply, mut slots) = (Vec::new(), Vec::new());
+        for ((variable, handle), gradient) in read.into_iter().zip(gradients) {
             match gradient {
                 Some(gradient) => {
                     let made = step(&mut nodes, (&learning_rate, &method), (variable, handle, gradient), &mut slots)?;
@@ -179,6 +187,18 @@ impl Trainer {
         let inputs = self.model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
         inputs.chain(self.targets.iter().zip(targets).map(|(operation, value)| (operation, 0, value)))
     }
+}
+
+/// The names of the operations that `output` is computed from, its own included.
+fn sources(output: &Output) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![output.operation.clone()];
+    while let Some(operation) = left.pop() {
+        if operation.name().is_ok_and(|name| found.insert(name)) {
+            left.extend((0..operation.num_inputs()).map(|position| operation.input(position).0));
+        }
+    }
+    found
 }
 
 fn step(
