@@ -236,3 +236,18 @@ fn every_float_type_is_found() {
         assert!(tensors.tensors().iter().all(|tensor| tensor.kind == kind && tensor.dtype().is_some()), "{name}");
     }
 }
+
+#[test]
+fn a_folder_is_named_for_what_it_is() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let told = |folder: &std::path::Path| {
+        let error = torch_adapter::Model::open(folder).unwrap_err();
+        (error.code(), error.to_string(), error.help().unwrap_or_default().to_string())
+    };
+    let (code, text, help) = told(folder.path());
+    assert!(code == "T0101" && text.contains("this is a folder"), "{code} {text}");
+    assert!(help.contains("torch.jit.save"), "{help}");
+    std::fs::write(folder.path().join("saved_model.pb"), b"").unwrap();
+    let (code, text, help) = told(folder.path());
+    assert!(code == "T0101" && text.contains("SavedModel") && help.contains("tf-rewriter"), "{code} {text} {help}");
+}

@@ -1,6 +1,7 @@
 //! What a file is when it is no TorchScript archive, so that the error can say so.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use super::fault::ArchiveFault;
 
@@ -10,6 +11,18 @@ const TF: &str = "use `tf-rewriter` for it";
 /// The fault for a file that does not start like a zip archive.
 pub(super) fn not_an_archive(data: &[u8]) -> ArchiveFault {
     let (found, help) = kind(data);
+    ArchiveFault::NotAnArchive { found: Cow::Borrowed(found), help: Cow::Borrowed(help) }
+}
+
+/// The fault for a folder.
+pub(super) fn not_a_file(path: &Path) -> ArchiveFault {
+    let (found, help) = if path.join("saved_model.pb").is_file() || path.join("saved_model.pbtxt").is_file() {
+        ("a TensorFlow SavedModel folder", TF)
+    } else if path.join("data.pkl").is_file() {
+        ("the unpacked folder of an archive", "give the file that it was unpacked from, or save the model again")
+    } else {
+        ("a folder", "give the file that `torch.jit.save` wrote")
+    };
     ArchiveFault::NotAnArchive { found: Cow::Borrowed(found), help: Cow::Borrowed(help) }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use super::sniff::not_a_file;
 use crate::error::Error;
 
 /// The whole file, mapped or held.
@@ -20,7 +21,7 @@ impl Source {
         let file = File::open(path).map_err(failed)?;
         let info = file.metadata().map_err(failed)?;
         if info.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+            return Err(not_a_file(path).at(0));
         }
         if info.len() == 0 {
             return Ok(Self::Held(Vec::new()));

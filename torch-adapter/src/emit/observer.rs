@@ -82,14 +82,14 @@ impl Observer {
         }
     }
 
-    /// Bits of a code; `None` where its settings are none that this crate writes.
+    /// Bits of a code; `None` where its settings are none that this crate writes, or where `torch.jit.freeze` put them into the code.
     pub(crate) fn bits(&self) -> Option<u32> {
         let top = match self.class {
             Class::DoReFaSign => return Some(1),
-            Class::DoReFaWeight | Class::DoReFaActivation => self.number("levels"),
-            _ => self.number("quant_max"),
+            Class::DoReFaWeight | Class::DoReFaActivation => self.numbers.get("levels"),
+            _ => self.numbers.get("quant_max"),
         };
-        let codes = u64::try_from(top).ok()?.checked_add(1)?;
+        let codes = u64::try_from(*top?).ok()?.checked_add(1)?;
         let bits = codes.checked_ilog2().filter(|_| codes.is_power_of_two())? + u32::from(self.is_symmetric());
         (1..=16).contains(&bits).then_some(bits)
     }
@@ -160,4 +160,23 @@ fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
     let record = model.archive().read(&storage.record)?;
     let data = LittleEndian::new(dtype, &record);
     Ok(data.chunk(offset..offset.saturating_add(1)).first().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_are_gone_are_not_guessed() {
+        // `torch.jit.freeze` keeps the object and takes the numbers into the code.
+        let with = |class, numbers: &[(&str, i64)]| {
+            let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+            Observer { path: String::new(), object: ObjectId(0), class, step: 1, ends: None, numbers, rate: 0.0 }.bits()
+        };
+        assert_eq!(with(Class::WeightSymmetric, &[]), None);
+        assert_eq!(with(Class::DoReFaWeight, &[]), None);
+        assert_eq!(with(Class::WeightSymmetric, &[("quant_max", 127)]), Some(8));
+        assert_eq!(with(Class::RangeAffine, &[("quant_max", 15)]), Some(4));
+        assert_eq!(with(Class::DoReFaSign, &[]), Some(1));
+    }
 }
