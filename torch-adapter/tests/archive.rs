@@ -247,7 +247,7 @@ fn a_folder_is_named_for_what_it_is() {
     let (code, text, help) = told(folder.path());
     assert!(code == "T0101" && text.contains("this is a folder"), "{code} {text}");
     assert!(help.contains("torch.jit.save"), "{help}");
-    std::fs::write(folder.path().join("saved_model.pb"), b"").unwrap();
+    std::fs::File::create_new(folder.path().join("saved_model.pb")).unwrap();
     let (code, text, help) = told(folder.path());
     assert!(code == "T0101" && text.contains("SavedModel") && help.contains("tf-rewriter"), "{code} {text} {help}");
 }

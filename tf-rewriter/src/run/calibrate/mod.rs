@@ -7,11 +7,11 @@ mod probe;
 
 use std::path::Path;
 
+use quant_math::Quantizer;
 use quant_math::config::ConfigList;
 use quant_math::observers::{Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
-use quant_math::{MathError, Quantizer};
 
 use self::probe::Probes;
 use super::data::Batch;
@@ -100,7 +100,7 @@ impl Calibrator {
         let mut model = Model::new(graph, options)?;
         let probes = Probes::new(
             &mut model,
-            tensors.iter().map(|watched| (&watched.tensor[..], watched.histogram().is_some())),
+            tensors.iter().map(|watched| (watched.tensor.as_str(), watched.histogram().is_some())),
         )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let model_id = ModelId { file: file.unwrap_or_default(), fingerprint: graph.fingerprint() };
@@ -138,18 +138,15 @@ impl Calibrator {
     pub fn observe(&mut self, data: &Data, batch: &Batch) -> Result<(), RunError> {
         super::session::check_finite(&self.model, data, batch, self.samples)?;
         let least: Vec<i32> = self.tensors.iter().filter_map(Watched::histogram).map(Histogram::exponent).collect();
-        let seen = self.probes.run(&self.model, &least, batch)?;
+        let samples = format!("samples {} to {}", self.samples, self.samples + batch.samples - 1);
+        let failed = |tensor: &str, source| RunError::Math { tensor: format!("{tensor} ({samples})"), source };
+        let seen = self.probes.run(&self.model, &least, batch).map_err(|error| match error {
+            RunError::Math { tensor, source } => failed(&tensor, source),
+            other => other,
+        })?;
         let mut next = Vec::with_capacity(self.tensors.len());
         for (watched, seen) in self.tensors.iter().zip(seen) {
-            let failed = |source: MathError| RunError::Math {
-                tensor: format!(
-                    "{} (samples {} to {})",
-                    watched.tensor,
-                    self.samples,
-                    self.samples + batch.samples - 1
-                ),
-                source,
-            };
+            let failed = |source| failed(&watched.tensor, source);
             let mut statistics = watched.statistics.clone();
             match (&mut statistics, seen.counts) {
                 (Statistics::Histogram(histogram), Some(counts)) => {

@@ -146,15 +146,16 @@ impl Histograms {
     fn new(nodes: &mut Nodes<'_>, flats: &[Output]) -> Result<Self, RunError> {
         let scales = nodes.placeholder(DataType::Float, &[flats.len() as u64])?;
         let count = i64::try_from(flats.len()).unwrap_or(i64::MAX);
-        let scale = nodes.with("Unpack", &[scales.clone()], |node| Ok(node.set_attr_int("num", count)?))?;
+        let unpacked =
+            nodes.with("Unpack", std::slice::from_ref(&scales), |node| Ok(node.set_attr_int("num", count)?))?;
         let last = nodes.constant(Tensor::from(PLACES - 1))?;
         let places = nodes.constant(Tensor::from(PLACES))?;
         let unweighted = nodes.constant(Tensor::<i32>::new(&[0]))?;
         let mut counts = Vec::with_capacity(flats.len());
         for (flat, index) in flats.iter().zip(0..) {
-            let scale = Output { operation: scale.operation.clone(), index };
-            let scaled = nodes.add("Mul", &[flat.clone(), scale])?;
-            let bin = nodes.with("Cast", &[scaled], |node| Ok(node.set_attr_type("DstT", DataType::Int32)?))?;
+            let scale = Output { operation: unpacked.operation.clone(), index };
+            let in_bins = nodes.add("Mul", &[flat.clone(), scale])?;
+            let bin = nodes.with("Cast", &[in_bins], |node| Ok(node.set_attr_type("DstT", DataType::Int32)?))?;
             let place = nodes.add("BitwiseAnd", &[bin, last.clone()])?;
             counts.push(nodes.add("Bincount", &[place, places.clone(), unweighted.clone()])?);
         }
