@@ -19,7 +19,7 @@ use crate::graph::Graph;
 use crate::index::{Frames, NodeId};
 use crate::mark;
 use crate::ops;
-use crate::sites::{BackwardOps, Traced, weight_of};
+use crate::sites::{BackwardOps, Traced, is_parameter, weight_of};
 
 impl Graph {
     /// Find all sites and decide about each of them.
@@ -182,11 +182,13 @@ impl<'a> Planner<'a> {
             Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
             _ => None,
         };
-        // A gather may read any table; one of floats is an embedding.
+        // A gather may read any table; one of floats is an embedding, unless all it does is to look up a constant's codes.
         let listed = match &op.weight {
-            Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_))) => true,
-            Some(_) => op.info.is_some_and(|i| i.default),
-            None => false,
+            Some(_) if op.info.is_some_and(|i| i.default) => true,
+            Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_))) => {
+                !is_parameter(self.graph, id, false)
+            }
+            _ => false,
         };
         if listed || wanted(QuantType::Weight).is_some() {
             let site = self.weight(&op, selection, wanted(QuantType::Weight))?;
