@@ -53,14 +53,15 @@ pub struct TrainableGraph {
 }
 
 impl Graph {
-    /// Turn constants into variables: weights of the ops that quantizers take by default, and vectors that `BiasAdd`, `Add`, `AddV2` or
-    /// `Mul` apply directly behind them (biases, folded batch normalization).
+    /// Turn constants into variables: weights of the ops that quantizers take by default, and vectors that `BiasAdd`, `Add`, `AddV2`,
+    /// `Mul` or, in inference mode, `FusedBatchNormV3` apply directly behind them (biases, scales and offsets; not the statistics of a
+    /// batch normalization).
     ///
     /// A constant `w` becomes the variable `w/variable`; what reads it (`ReadVariableOp`) has the name `w`, so that every edge stays.
     /// Quantize afterwards: a quantized weight is not looked behind.
     ///
-    /// TensorFlow's C API (2.21) differentiates convolutions with dilations wrongly, and those with explicit padding and Conv3D not at
-    /// all. Their weights, and everything whose gradient would have to pass through them, stay constant and are listed in
+    /// TensorFlow's C API (2.21) differentiates convolutions with dilations wrongly, and those with explicit padding, Conv3D and the first
+    /// two versions of FusedBatchNorm not at all. Their weights, and everything whose gradient would have to pass through them, stay constant and are listed in
     /// [`TrainableGraph::kept`].
     ///
     /// # Errors
@@ -134,14 +135,12 @@ impl<'g> Search<'g> {
             let mut next = None;
             for (reader, input) in scope.data_edges(at.node) {
                 let reader = NodeId { scope: 0, node: reader };
-                let applies = matches!(self.graph.op(reader), b"BiasAdd" | b"Add" | b"AddV2" | b"Mul");
-                if !applies || input > 1 {
-                    continue;
-                }
-                let Traced::Weight(vector) = trace(self.graph, reader, 1 - input)? else { continue };
-                if vector.shape.len() == 1 && vector.elements() > 0 {
-                    self.found(reader, vector.source, (vector.dtype, vector.shape.clone()));
-                    next = Some(reader);
+                for vector in self.applied(reader, input)? {
+                    let Traced::Weight(vector) = trace(self.graph, reader, *vector)? else { continue };
+                    if vector.shape.len() == 1 && vector.elements() > 0 {
+                        self.found(reader, vector.source, (vector.dtype, vector.shape.clone()));
+                        next = Some(reader);
+                    }
                 }
             }
             match next {
@@ -150,6 +149,24 @@ impl<'g> Search<'g> {
             }
         }
         Ok(())
+    }
+
+    /// The inputs of `reader` that can be vectors which it applies to what it reads at `input`.
+    fn applied(&self, reader: NodeId, input: usize) -> Result<&'static [usize], Error> {
+        Ok(match (self.graph.op(reader), input) {
+            (b"BiasAdd" | b"Add" | b"AddV2" | b"Mul", 0) => &[1],
+            (b"Add" | b"AddV2" | b"Mul", 1) => &[0],
+            // Scale and offset; in training mode they would be applied to what the batch itself is normalized to.
+            (b"FusedBatchNormV3", 0) if !self.is_training(reader)? => &[1, 2],
+            _ => &[],
+        })
+    }
+
+    /// The attribute of batch normalizations; absent is true, its default.
+    fn is_training(&self, id: NodeId) -> Result<bool, Error> {
+        let (bytes, key) = (self.graph.bytes(), "is_training");
+        let Some(node) = self.graph.index().node(id) else { return Ok(true) };
+        Ok(node.attr(bytes, key)?.is_none() || node.attr_bool(bytes, key)?)
     }
 
     fn found(&mut self, op: NodeId, source: NodeId, facts: Facts) {
@@ -174,12 +191,12 @@ impl<'g> Search<'g> {
     }
 }
 
-/// Why TensorFlow's C API cannot differentiate a convolution, if it cannot (2.21, `nn_grad.cc`).
+/// Why TensorFlow's C API cannot differentiate an op, if it cannot (2.21, `nn_grad.cc`).
 fn without_gradient(graph: &Graph, id: NodeId) -> Result<Option<&'static str>, Error> {
     let bytes = graph.bytes();
     let Some(node) = graph.index().node(id) else { return Ok(None) };
     let op = node.op.of(bytes);
-    if matches!(op, b"Conv3D" | b"Conv3DBackpropInputV2") {
+    if matches!(op, b"Conv3D" | b"Conv3DBackpropInputV2" | b"FusedBatchNorm" | b"FusedBatchNormV2") {
         return Ok(Some("has no gradient in TensorFlow's C API"));
     }
     if !matches!(op, b"Conv2D" | b"DepthwiseConv2dNative" | b"Conv2DBackpropInput") {

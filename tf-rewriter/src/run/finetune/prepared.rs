@@ -1,5 +1,6 @@
 //! From a frozen graph to a training graph that TensorFlow holds.
 
+use quant_math::DType;
 use quant_math::config::ConfigList;
 use quant_math::plan::{Emit, Gradient, PlanOptions, Reason};
 use quant_math::ranges::fingerprint;
@@ -39,9 +40,20 @@ impl Prepared {
                 )
             })
             .collect();
+        let (trainables, others): (Vec<_>, Vec<_>) =
+            trainables.into_iter().partition(|trainable| trainable.dtype == DType::F32);
+        warnings.extend(others.iter().map(|other| {
+            let text = format!("`{}` stays as it is: training is in float32, and its elements are not", other.read);
+            Reason::new("not-trained", text)
+        }));
         if trainables.is_empty() {
             return Err(RunError::Request {
-                message: "the graph has no constant that could be trained".to_owned(),
+                message: match others.first() {
+                    Some(other) => {
+                        format!("the graph has no float32 constant that could be trained: `{}` is none", other.read)
+                    }
+                    None => "the graph has no constant that could be trained".to_owned(),
+                },
                 help: "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
                     .to_owned(),
             }

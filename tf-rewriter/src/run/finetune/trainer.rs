@@ -138,7 +138,7 @@ impl Trainer {
     /// One step on a batch; returns its loss before the step. `number` counts steps from 1.
     ///
     /// # Errors
-    /// TensorFlow's own; a loss that is no longer finite.
+    /// TensorFlow's own.
     pub(super) fn step(
         &self,
         batch: &Batch,
