@@ -55,6 +55,7 @@ rules! {
     dorefa_1_bit
     dorefa_2_bits
     dorefa_32_bits
+    einsum
     empty_and_zero
     encodings
     encodings_per_channel

@@ -38,6 +38,7 @@ pub const OP_TYPES: &[OpType] = &[
     torch(&["ConvTranspose3d", "Conv3DBackpropInput", "Conv3DBackpropInputV2", "Conv3DTranspose"]),
     both(&["MatMul", "Linear", "Dense", "addmm"]),
     tensorflow(&["BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "bmm"]),
+    named(&["Einsum", "EinsumDense"]),
     torch(&["Bilinear"]),
     torch(&["Embedding", "Gather", "GatherV2", "ResourceGather"]),
     torch(&["EmbeddingBag"]),

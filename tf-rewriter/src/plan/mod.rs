@@ -51,6 +51,11 @@ impl Graph {
         Plan::new(config, &options, planner.sites, &facts, Vec::new()).map_err(|reasons| Error::Unmatched { reasons })
     }
 
+    /// Whether the graph has variables: else its weights are constants, which no optimizer changes.
+    pub fn has_variables(&self) -> bool {
+        self.all_nodes().any(|id| matches!(self.op(id), b"Variable" | b"VariableV2" | b"VarHandleOp"))
+    }
+
     /// The activations that an `inference` graph needs a measured range for.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::{Op, Planner, not_chosen, site, skip, with_axis};
 use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
+use crate::ops::ChannelRule;
 use crate::sites::{Axes, Traced, Weight, is_transposed};
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
@@ -58,7 +59,10 @@ impl Planner<'_> {
                 skip("weight-is-argument", "the weight is an argument of the function: its values are at the caller")
             }
             (Traced::Weight(weight), Some(settings)) => self.chosen(op, *input, weight, settings)?,
-            (Traced::Computed | Traced::OtherConstant, Some(_)) => skip("no-weight", "the weight is computed"),
+            (Traced::Computed | Traced::OtherConstant, Some(_)) => skip(
+                "computed-weight",
+                format!("`{tensor}` is computed from constants: fold them when the model is frozen, then it is one"),
+            ),
         };
         let mut found = site(op, QuantType::Weight, tensor, decision);
         if let Traced::Weight(weight) | Traced::Variable(_, Some(weight)) = traced {
@@ -110,6 +114,13 @@ impl Planner<'_> {
         }
         match channel_axes(self.graph, op.id, input, weight)? {
             Some((edge, _)) => Ok(with_axis(settings, Some(edge.first))),
+            None if op.info.is_some_and(|info| info.channels == ChannelRule::Unknown) => {
+                let text = format!(
+                    "which axes of its weight are channels is not known of {}; per-tensor is possible",
+                    op.kind
+                );
+                Ok(skip("channel-axis-unknown", text))
+            }
             None => Ok(skip(
                 "channel-axis-unknown",
                 "the channel axis is lost in a reshape or permutation between constant and op; per-tensor is possible",

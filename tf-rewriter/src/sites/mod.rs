@@ -15,7 +15,7 @@ use crate::ops::OpInfo;
 
 /// The input of `op` that is its weight, and what stands behind it. `None`: no input leads to a constant or variable.
 pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Option<(usize, Traced)>, Error> {
-    let mut quantized = None;
+    let (mut quantized, mut computed) = (None, None);
     for &input in info.weights {
         match trace(graph, op, input)? {
             found @ (Traced::Weight(_) | Traced::Variable(..)) => return Ok(Some((input, found))),
@@ -25,6 +25,9 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
             // argument of a function is taken for a weight on that side alone.
             found @ Traced::Quantized(_) if quantized.is_none() => quantized = Some((input, found)),
             found @ Traced::Argument if info.weights.first() == Some(&input) => quantized = Some((input, found)),
+            found @ Traced::Computed if computed.is_none() && reads_parameter(graph, op, input) => {
+                computed = Some((input, found));
+            }
             _ => {}
         }
     }
@@ -35,8 +38,14 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
             let alone = info.weights.len() == 1 && is_parameter(graph, id, true);
             alone.then_some((input, Traced::Quantized(id)))
         }
+        None => computed,
         other => other,
     })
+}
+
+/// Whether what `op` reads at `input` is made from constants and variables alone.
+fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> bool {
+    graph.source(op, input).is_some_and(|source| is_parameter(graph, source, false))
 }
 
 /// Whether a node's value is made from constants and variables (and a function's `arguments`) alone: a parameter, computed or not,

@@ -235,6 +235,7 @@ impl Weight {
             }
             ChannelRule::LastTwo => Axes { first: rank.checked_sub(2)?, count: 2 },
             ChannelRule::First => Axes { first: 0, count: 1 },
+            ChannelRule::Unknown => return None,
         };
         (axes.first + axes.count <= rank).then_some(axes)
     }

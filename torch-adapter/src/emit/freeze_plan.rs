@@ -63,7 +63,12 @@ impl Model {
                 Emit::Inference | Emit::Training => Decision::Quantize(settings),
             };
         }
-        let Some(tensor) = tensor else { return skip("computed-weight", "what it quantizes is no parameter") };
+        let Some(tensor) = tensor else {
+            return skip(
+                "computed-weight",
+                "what it quantizes is no parameter; if `torch.jit.freeze` made it a constant, give the archive from before that",
+            );
+        };
         if emit == Emit::Packed && settings.bits > 8 {
             return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now");
         }

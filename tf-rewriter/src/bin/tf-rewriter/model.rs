@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, GradientArgs, Progress};
-use quant_math::Plan;
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::inspection::Inspection;
 use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
 use quant_math::report::Report;
+use quant_math::{Emit, Plan, QuantType};
 use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
 
 use crate::coded::failure;
@@ -53,7 +53,14 @@ impl Adapter for ModelArgs {
     }
 
     fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
-        model.plan(config, options).map_err(failure)
+        let mut plan = model.plan(config, options).map_err(failure)?;
+        let quantizes_weights = plan.quantized().any(|site| site.kind == QuantType::Weight);
+        if plan.emit == Emit::Training && quantizes_weights && !model.has_variables() {
+            let text = "every weight is a constant, which an optimizer does not change: in a loop of your own, ranges alone are \
+                        learned; `finetune` makes variables of the weights and trains them";
+            plan.warnings.push(Reason::new("constant-weights", text));
+        }
+        Ok(plan)
     }
 
     fn apply(model: Graph, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Failure> {
