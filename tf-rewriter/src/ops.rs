@@ -144,6 +144,11 @@ static OPS: &[OpInfo] = &[
     plain("Transpose", One(0)),
 ];
 
+/// Whether `op` is a variable, whose values are not in the graph.
+pub(crate) fn is_variable(op: &[u8]) -> bool {
+    matches!(op, b"Variable" | b"VariableV2" | b"VarHandleOp")
+}
+
 /// What is known of `op`.
 pub(crate) fn info(op: &[u8]) -> Option<&'static OpInfo> {
     OPS.binary_search_by(|info| info.op.as_bytes().cmp(op)).ok().and_then(|i| OPS.get(i))

@@ -5,40 +5,15 @@
 
 #[path = "../../fuzz/bundle_properties.rs"]
 mod bundle_properties;
+#[path = "../../tests/common/peak.rs"]
+mod peak;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bundle_properties::{checkpoint_is_bounded, split};
+use peak::peak_of;
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-/// Counts bytes in use, and the most there were.
-struct Counter;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator has no safe interface")]
-// SAFETY: every call goes to the system's allocator unchanged; the counters do not allocate.
-unsafe impl GlobalAlloc for Counter {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) };
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counter = Counter;
 
 /// Paths, messages, the property's own tables: what does not depend on the file.
 const ROOM: usize = 1 << 20;
@@ -51,10 +26,7 @@ const OF_DATA: usize = 2;
 fn check(bytes: &[u8], folder: &Path) {
     let (index, data) = split(bytes);
     let most = ROOM + OF_INDEX * index.len() + OF_DATA * data.len() + index.len() + data.len();
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    checkpoint_is_bounded(bytes, folder);
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let ((), peak) = peak_of(|| checkpoint_is_bounded(bytes, folder));
     assert!(peak <= most, "{peak} bytes for an index of {} and data of {}", index.len(), data.len());
 }
 

@@ -5,47 +5,18 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/common/peak.rs"]
+mod peak;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::forge::{Forge, stored};
 use common::{load, model};
+use peak::peak_of;
 use torch_adapter::Limits;
 use torch_adapter::archive::{Archive, Body, Edits, Method};
 use torch_adapter::pickle::Fresh;
-
-/// Counts bytes in use, and the most there were.
-struct Counter;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grown(bytes: usize) {
-    let now = IN_USE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(now, Ordering::Relaxed);
-}
-
-#[expect(unsafe_code, reason = "an allocator has no safe interface")]
-// SAFETY: every call goes to the system's allocator unchanged; the counters do not allocate.
-unsafe impl GlobalAlloc for Counter {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) };
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counter = Counter;
 
 /// Room for what does not depend on the file: threads, tables, the deflate state.
 const ROOM: usize = 4 << 20;
@@ -63,16 +34,13 @@ fn inflated(bytes: &[u8]) -> usize {
 /// The code of the error that reading `bytes` gives, `ok` where there is none.
 fn code(bytes: Vec<u8>) -> &'static str {
     let len = bytes.len() + inflated(&bytes);
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let code = match load(bytes) {
+    let (code, peak) = peak_of(|| match load(bytes) {
         Ok(()) => "ok",
         Err(error) => {
             assert!(!error.to_string().is_empty() && error.location().is_some(), "{error:?}");
             error.code()
         }
-    };
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    });
     assert!(peak <= ROOM + FACTOR * len, "{peak} bytes for a file of {len}");
     code
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::oracles;
@@ -44,6 +45,12 @@ struct Row {
     activations: &'static str,
     per_tensor: PathBuf,
     per_channel: Option<PathBuf>,
+}
+
+/// A definition of a table of trainings, which tests read too.
+fn read_table<T: DeserializeOwned>(path: &str) -> Result<T> {
+    let text = fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot read {path}"))
 }
 
 /// Makes every generated part.

@@ -9,6 +9,7 @@ use crate::emit::training::part;
 use crate::emit::{Editor, frozen_variable, read_again};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, Target};
+use crate::ops::is_variable;
 
 /// The float graph, and the names that producers of outputs got back.
 pub(super) fn strip(
@@ -171,10 +172,8 @@ fn kept(graph: &Graph, sites: &Sites) -> Result<BTreeSet<NodeId>, Error> {
 fn is_output(graph: &Graph, id: NodeId) -> bool {
     let op = graph.op(id);
     let reads_only = matches!(op, b"ReadVariableOp" | b"Identity")
-        && graph
-            .source(id, 0)
-            .is_some_and(|source| matches!(graph.op(source), b"VarHandleOp" | b"Variable" | b"VariableV2"));
-    !reads_only && !matches!(op, b"NoOp" | b"Const" | b"VarHandleOp" | b"Variable" | b"VariableV2")
+        && graph.source(id, 0).is_some_and(|source| is_variable(graph.op(source)));
+    !reads_only && !matches!(op, b"NoOp" | b"Const") && !is_variable(op)
 }
 
 /// Whether an op writes, saves or asks for the state of variables (TensorFlow 2.21's op names).

@@ -29,6 +29,16 @@ impl Frames {
     pub(crate) fn reaches_state(&self, id: NodeId) -> bool {
         id.scope == self.scope && !self.hold(id)
     }
+
+    /// With the frames of the main graph: why a tensor of a plan (`node:port`, a function's with its name in front) cannot be fetched
+    /// from outside, if it cannot.
+    pub(crate) fn unfetchable(&self, graph: &Graph, tensor: &str) -> Option<&'static str> {
+        if tensor.contains("::") {
+            return Some("is in a function body, from which nothing can be fetched");
+        }
+        let node = graph.named(tensor.split(':').next().unwrap_or(tensor))?;
+        self.hold(node).then_some("is in a loop, from which nothing can be fetched")
+    }
 }
 
 /// For each node of a scope, whether it runs inside a frame. An `Enter` opens one, an `Exit` leaves the innermost.

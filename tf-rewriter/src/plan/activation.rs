@@ -128,7 +128,7 @@ impl Planner<'_> {
             return Ok(with_axis(settings, None));
         }
         if !self.measuring && self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
-            if self.is_unfetchable(op.id, tensor) {
+            if self.is_unfetchable(tensor) {
                 return Ok(skip(
                     "not-measured",
                     "it has no range, and what is in a function or a loop cannot be fetched to measure one",

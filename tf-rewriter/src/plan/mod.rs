@@ -53,7 +53,7 @@ impl Graph {
 
     /// Whether the graph has variables: else its weights are constants, which no optimizer changes.
     pub fn has_variables(&self) -> bool {
-        self.all_nodes().any(|id| matches!(self.op(id), b"Variable" | b"VariableV2" | b"VarHandleOp"))
+        self.all_nodes().any(|id| ops::is_variable(self.op(id)))
     }
 
     /// The activations that an `inference` graph needs a measured range for.
@@ -152,11 +152,10 @@ impl<'a> Planner<'a> {
         !self.frames.get_or_init(|| Frames::of_main(self.graph)).reaches_state(id)
     }
 
-    /// Whether a tensor of `op` is in a function or a loop, from which nothing can be fetched.
-    fn is_unfetchable(&self, op: NodeId, tensor: &str) -> bool {
+    /// Whether a tensor is in a function or a loop, from which nothing can be fetched.
+    fn is_unfetchable(&self, tensor: &str) -> bool {
         let frames = self.frames.get_or_init(|| Frames::of_main(self.graph));
-        let name = tensor.rsplit_once(':').map_or(tensor, |(name, _)| name);
-        !frames.reaches_state(self.graph.named(name).unwrap_or(op))
+        frames.unfetchable(self.graph, tensor).is_some()
     }
 
     /// Whether a node is a part of what quantization put into a training graph: it is nobody's op.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::RunError;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
+use crate::ops::is_variable;
 
 /// Refuse a graph whose outputs need the value of a variable, before anything of it runs.
 ///
@@ -48,10 +49,6 @@ pub(super) fn check_values(graph: &Graph) -> Result<(), RunError> {
         at: Box::new(scope.at(graph.bytes(), *first as usize)),
         help,
     })
-}
-
-fn is_variable(op: &[u8]) -> bool {
-    matches!(op, b"VarHandleOp" | b"VariableV2" | b"Variable")
 }
 
 fn is_assignment(op: &[u8]) -> bool {

@@ -65,7 +65,7 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
             return false;
         }
         let op = graph.op(next);
-        if matches!(op, b"Const" | b"Variable" | b"VariableV2" | b"VarHandleOp") {
+        if op == b"Const" || crate::ops::is_variable(op) {
             continue;
         }
         let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Span, Target};
 use crate::mark;
-use crate::ops::ChannelRule;
+use crate::ops::{ChannelRule, is_variable};
 use crate::pb::{DataType, TensorShapeProto};
 use crate::tensor::TensorView;
 
@@ -114,7 +114,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
                 (at, position) = (next, 0);
             }
             b"Const" => return constant(graph, path, next),
-            b"Variable" | b"VariableV2" | b"VarHandleOp" => return variable(graph, path, next),
+            _ if is_variable(kind) => return variable(graph, path, next),
             _ => return Ok(Traced::Computed),
         }
     }

@@ -1,17 +1,17 @@
 //! The table of trained TensorFlow graphs: `tf-rewriter` quantizes, trains and counts; nothing else has a hand in it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    LABELS, MODEL, Score, TRAIN_DATA, WORK, calibrated, config_file, evaluate, mean_and_range, tf_rewriter, title,
+    LABELS, MODEL, Score, TRAIN_DATA, WORK, calibrated, config_file, evaluate, mean_and_range, read_table, tf_rewriter,
+    title,
 };
 use crate::oracles;
-use crate::run::{root, run};
+use crate::run::run;
 
 /// The rows, the seeds and one budget for all; the tests of `finetune` read it too.
 const TABLE: &str = "tests/tensorflow/train_table.json";
@@ -54,8 +54,7 @@ enum Run {
 
 /// Quantizes and trains the digits model in every way of the table, and lets `evaluate` count what each gets right.
 pub(super) fn table() -> Result<String> {
-    let text = fs::read_to_string(root().join(TABLE)).with_context(|| format!("cannot read {TABLE}"))?;
-    let table: Table = serde_json::from_str(&text).with_context(|| format!("cannot read {TABLE}"))?;
+    let table: Table = read_table(TABLE)?;
     let library = oracles::tensorflow_library()?;
     let Score { samples, percent: float } = evaluate(&library, Path::new(MODEL))?;
     let mut lines = vec![

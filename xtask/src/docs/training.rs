@@ -1,16 +1,15 @@
 //! The table of trained TorchScript archives: `torch-adapter` quantizes, stock PyTorch trains and counts.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{WORK, compress, mean_and_range, title};
+use super::{WORK, compress, mean_and_range, read_table, title};
 use crate::oracles;
-use crate::run::{output, python, root};
+use crate::run::{output, python};
 
 const TABLE: &str = "tests/torch/train_table.json";
 const SCRIPT: &str = "tests/torch/train_table.py";
@@ -47,8 +46,7 @@ struct Score {
 
 /// Quantizes the digits archive in every way of the table, trains each, and counts what PyTorch gets right.
 pub(super) fn table() -> Result<String> {
-    let text = fs::read_to_string(root().join(TABLE)).with_context(|| format!("cannot read {TABLE}"))?;
-    let table: Table = serde_json::from_str(&text).with_context(|| format!("cannot read {TABLE}"))?;
+    let table: Table = read_table(TABLE)?;
     for row in &table.rows {
         for emit in ["training", "baked"] {
             let out = Path::new(WORK).join(format!("{}.{emit}.pt", row.name));

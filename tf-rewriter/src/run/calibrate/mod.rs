@@ -63,7 +63,7 @@ impl Calibrator {
         let mut wanted = Vec::new();
         for site in graph.activations(config)? {
             let Some(settings) = site.settings().copied() else { continue };
-            match unfetchable(graph, &frames, &site.tensor) {
+            match frames.unfetchable(graph, &site.tensor) {
                 Some(why) => {
                     let text = format!("`{}` ({}) {why}: it gets no range", site.op, site.kind);
                     warnings.push(Reason::new("not-measured", text));
@@ -220,13 +220,4 @@ impl Calibrator {
             ranges,
         })
     }
-}
-
-/// Why a tensor of the plan cannot be fetched from outside.
-fn unfetchable(graph: &Graph, frames: &Frames, tensor: &str) -> Option<&'static str> {
-    if tensor.contains("::") {
-        return Some("is in a function body, from which nothing can be fetched");
-    }
-    let node = graph.named(tensor.split(':').next().unwrap_or(tensor))?;
-    frames.hold(node).then_some("is in a loop, from which nothing can be fetched")
 }

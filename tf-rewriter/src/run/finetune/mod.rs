@@ -82,8 +82,8 @@ impl Finetuner {
     /// whose array `labels` is the right classes. The data is held in memory.
     ///
     /// # Errors
-    /// A graph that needs the values of variables; those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`], [`Model::new`]; data that does not fit the model; a model
-    /// that cannot be differentiated.
+    /// A graph that needs the values of variables; those of [`Graph::into_trainable`], [`Graph::plan`], [`Graph::apply`],
+    /// [`Model::new`]; data that does not fit the model; a model that cannot be differentiated.
     pub fn new(
         graph: Graph,
         config: &ConfigList,
