@@ -17,6 +17,7 @@ mod interrupted;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;
+mod trained;
 mod wrong;
 
 use std::ffi::OsStr;
