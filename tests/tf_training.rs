@@ -11,12 +11,14 @@ use quant_math::{Emit, Quantizer};
 use serde_json::Value;
 use tf_rewriter::{Bundle, Gradient, Graph, PlanOptions};
 
-/// Weights per channel, but per tensor in `dense_op`, outputs of two activations and an input; averages that move by a tenth.
+/// Weights per channel, but per tensor in `dense_op`, outputs of two activations and an input; averages that move by a tenth, and the
+/// smallest and largest value of `relu2`.
 fn config(bits: u32) -> ConfigList {
     let text = format!(
         "[{{op_types: ['default'], quant_types: ['weight'], quant_bits: {bits}, per_channel: true}},
           {{op_names: ['dense_op'], quant_types: ['weight', 'input'], quant_bits: {{weight: {bits}, input: 8}}, ema_decay: 0.9}},
-          {{op_names: ['relu1', 'relu2'], quant_types: ['output'], quant_bits: 8, ema_decay: 0.9}}]"
+          {{op_names: ['relu1'], quant_types: ['output'], quant_bits: 8, ema_decay: 0.9}},
+          {{op_names: ['relu2'], quant_types: ['output'], quant_bits: 8, observer: 'minmax'}}]"
     );
     ConfigList::parse(&text, Some(Quantizer::Qat)).unwrap()
 }

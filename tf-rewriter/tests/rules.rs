@@ -93,6 +93,8 @@ rules! {
     training_composed
     training_is_not_for_naive
     training_names_are_taken
+    training_observer_minmax
+    training_observer_needs_distribution
     training_ref_variable
     training_start_step
     training_variable

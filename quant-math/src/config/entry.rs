@@ -1,7 +1,7 @@
 //! One entry of a `config_list`, validated.
 
 use super::pattern::{NamePattern, TypePattern};
-use crate::plan::{Observer, QuantType, Quantizer, Reason, Rounding, Settings};
+use crate::plan::{Emit, Observer, QuantType, Quantizer, Reason, Rounding, Settings};
 
 /// The bits of an absent config, and of Naive where none are given.
 pub(super) const DEFAULT_BITS: u32 = 8;
@@ -57,7 +57,7 @@ pub struct Entry {
     pub(super) symmetric: PerKind<bool>,
     pub(super) quant_start_step: u64,
     pub(super) ema_decay: f64,
-    pub(super) observer: Observer,
+    pub(super) observer: Option<Observer>,
     pub(super) rounding: Rounding,
     pub(super) seed: u64,
     pub(super) warnings: Vec<Reason>,
@@ -76,7 +76,7 @@ impl Entry {
             symmetric: PerKind::none(),
             quant_start_step: 0,
             ema_decay: DEFAULT_EMA_DECAY,
-            observer: Observer::default(),
+            observer: None,
             rounding: Rounding::default(),
             seed: 0,
             warnings: Vec::new(),
@@ -116,9 +116,18 @@ impl Entry {
             rounding: self.rounding,
             quant_start_step: if qat { self.quant_start_step } else { 0 },
             ema_decay: (qat && activation).then_some(self.ema_decay),
-            observer: if qat && activation { self.observer } else { Observer::default() },
+            observer: self.observer.filter(|_| qat && activation).unwrap_or_default(),
             seed: if kind == QuantType::Gradient { self.seed } else { 0 },
             entry,
         })
+    }
+
+    /// [`settings`](Self::settings) in a form of output: the ranges that a `training` graph learns follow a moving average unless the
+    /// entry says otherwise.
+    pub fn settings_in(&self, emit: Emit, quantizer: Quantizer, kind: QuantType, entry: usize) -> Option<Settings> {
+        let settings = self.settings(quantizer, kind, entry)?;
+        let learns = emit == Emit::Training && settings.ema_decay.is_some();
+        let observer = if learns { self.observer.unwrap_or(Observer::Ema) } else { settings.observer };
+        Some(Settings { observer, ..settings })
     }
 }

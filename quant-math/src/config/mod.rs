@@ -29,6 +29,7 @@ mod checker;
 mod entry;
 mod error;
 mod fingerprint;
+mod learnable;
 mod nearest;
 pub mod op_types;
 mod pattern;
@@ -42,6 +43,7 @@ use crate::plan::{QuantType, Quantizer, Reason};
 
 pub use entry::Entry;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
+pub use learnable::NotLearnable;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 

@@ -120,8 +120,8 @@ struct EntryKeys {
     /// QAT: the decay of the moving average of a range.
     #[schemars(extend("default" = 0.99, "exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     ema_decay: Option<f64>,
-    /// QAT: how calibration turns the values of an input or output into a range.
-    #[schemars(extend("default" = "minmax"))]
+    /// QAT: how the values of an input or output become a range: in calibration `minmax` where not given; in training `ema` where not
+    /// given, or `minmax`.
     observer: Option<Observer>,
     /// Naive: how a real number becomes a code; `truncate` is what NNI does.
     #[schemars(extend("default" = "nearest"))]

@@ -123,7 +123,7 @@ impl Checker {
                 }
                 "per_channel" => entry.per_channel = self.boolean(&at, value).unwrap_or_default(),
                 "ema_decay" => entry.ema_decay = self.decay(&at, value),
-                "observer" => entry.observer = self.word(&at, value, &OBSERVERS),
+                "observer" => entry.observer = Some(self.word(&at, value, &OBSERVERS)),
                 "rounding" => entry.rounding = self.word(&at, value, &ROUNDINGS),
                 "seed" => entry.seed = self.count(&at, value),
                 _ => self.unknown(&at, key, &schema::KEYS),

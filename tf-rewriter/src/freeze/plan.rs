@@ -106,13 +106,14 @@ pub(super) fn plan(
     let warning = "some quantizers had not begun when the model was saved; their sites are float now";
     let warnings = if not_begun { vec![Reason::new("not-begun", warning)] } else { Vec::new() };
     let gradient = Gradient::default();
+    let activation = sites.values().find(|site| site.range.is_some()).map(|site| &site.settings);
     let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings };
     let ranges = Ranges {
         version: RANGES_VERSION,
         framework: "tensorflow".to_owned(),
         model: ModelId { file: String::new(), fingerprint: float.fingerprint() },
         config: None,
-        observer: Observer::Ema,
+        observer: activation.map_or(Observer::Ema, |settings| settings.observer),
         samples: 0,
         batch: None,
         ranges,

@@ -81,6 +81,11 @@ fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
             help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
         });
     }
+    if emit == Emit::Training
+        && let Some(found) = config.not_learnable()
+    {
+        return Err(Error::Emit { emit, why: found.to_string(), help: found.help().to_owned() });
+    }
     if emit == Emit::Packed {
         let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
             let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
@@ -176,14 +181,14 @@ impl<'a> Planner<'a> {
         let is_default = info.is_some_and(|i| i.default) && weight.is_some();
         let op_type = String::from_utf8_lossy(kind).into_owned();
         let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
-        let config = self.config;
+        let (config, emit) = (self.config, self.emit);
         let mut selection = config.select(&facts.view());
         if matches!(selection, Selection::Selected { .. }) && self.is_ours(id)? {
             selection = Selection::NotSelected;
         }
         let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight };
         let wanted = |kind| match selection {
-            Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
+            Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
             _ => None,
         };
         // A gather may read any table; one of floats is an embedding, unless all it does is to look up a constant's codes.

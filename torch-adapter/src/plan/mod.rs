@@ -89,10 +89,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn op(&mut self, op: &Op) -> Vec<Site> {
-        let config = self.config;
+        let (config, emit) = (self.config, self.emit);
         let selection = config.select(&facts(op));
         let wanted = |kind| match selection {
-            Selection::Selected { entry, config: found } => found.settings(config.quantizer, kind, entry),
+            Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
             _ => None,
         };
         let mut sites = Vec::new();

@@ -1,6 +1,7 @@
 //! An activation, quantized in a range that follows the batches.
 
 use quant_math::Quantizer;
+use quant_math::plan::Observer;
 use quant_math::quantizers::qat::DEFAULT_EMA_DECAY;
 
 use super::fake_quant::fake_quant;
@@ -43,7 +44,8 @@ struct Live {
     assigns: Vec<String>,
 }
 
-/// Jacob et al. 2018, section 3.1.1: the first batch sets each end of the range, then `r += (1 − decay)·(batch − r)`, in float32 as written.
+/// Jacob et al. 2018, section 3.1.1: the first batch sets each end of the range, then `r += (1 − decay)·(batch − r)`, in float32 as written;
+/// with the observer `minmax`, an end moves to the batch's where that lies outside.
 ///
 /// No range yet is lower = ∞, upper = −∞, which no batch can leave behind.
 fn observe(
@@ -64,17 +66,21 @@ fn observe(
     let seen = maker.float_op(editor, "LessEqual", "seen", &[&lower.1, &upper.1]);
     #[expect(clippy::cast_possible_truncation, reason = "the average moves in float32")]
     let rate = (1.0 - settings.ema_decay.unwrap_or(DEFAULT_EMA_DECAY)) as f32;
-    let rate = maker.float(editor, "rate", rate);
+    let rate = (settings.observer != Observer::MinMax).then(|| maker.float(editor, "rate", rate));
     let mut assigns = Vec::new();
-    let mut follow = |part: &str, (handle, stored): &(String, String), batch: &str| {
+    let mut follow = |part: &str, outer: &str, (handle, stored): &(String, String), batch: &str| {
         let mut named = |editor: &mut Editor<'_>, op: &str, what: &str, inputs: &[&str]| {
             maker.float_op(editor, op, &format!("{part}_{what}"), inputs)
         };
         // Before the first batch the difference below is 0, and never that of two infinities.
         let known = named(editor, "SelectV2", "known", &[&seen, stored, batch]);
-        let way = named(editor, "Sub", "way", &[batch, &known]);
-        let part_of_way = named(editor, "Mul", "moves", &[&way, &rate]);
-        let moved = named(editor, "AddV2", "moved", &[&known, &part_of_way]);
+        let moved = if let Some(rate) = &rate {
+            let way = named(editor, "Sub", "way", &[batch, &known]);
+            let part_of_way = named(editor, "Mul", "moves", &[&way, rate]);
+            named(editor, "AddV2", "moved", &[&known, &part_of_way])
+        } else {
+            named(editor, outer, "widened", &[&known, batch])
+        };
         let now = named(editor, "SelectV2", "now", &[&state.is_training, &moved, stored]);
         let assign = NewNode::assign(
             "AssignVariableOp",
@@ -86,7 +92,10 @@ fn observe(
         assigns.push(format!("^{}", maker.push(assign)));
         now
     };
-    let now = Ends { min: follow("lower", &lower, &batch.min), max: follow("upper", &upper, &batch.max) };
+    let now = Ends {
+        min: follow("lower", "Minimum", &lower, &batch.min),
+        max: follow("upper", "Maximum", &upper, &batch.max),
+    };
     let mut quantizes = maker.float_op(editor, "LessEqual", "has_range", &[&now.min, &now.max]);
     if settings.quant_start_step > 0 {
         let begun = begun(editor, maker, &state.step, settings.quant_start_step);
