@@ -29,6 +29,10 @@ pub struct GlobalArgs {
     #[arg(long, short, global = true, value_name = "N", help_heading = "Global options")]
     pub jobs: Option<NonZeroUsize>,
 
+    /// Let what is read from a file take up to BYTES of memory [default: 256 MiB, or 16 times the file's length where that is more]
+    #[arg(long, global = true, value_name = "BYTES", help_heading = "Global options")]
+    pub memory_limit: Option<u64>,
+
     /// Say more on standard error about what is done and how long it takes; twice for more
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,

@@ -11,6 +11,10 @@ use crate::failure::Failure;
 /// 0 done, 1 failed, 2 usage or config error. [`Out`](crate::Out) makes a closed pipe no error.
 pub fn run(global: &GlobalArgs, main: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
     log_to_stderr(global.verbose);
+    if let Some(bytes) = global.memory_limit {
+        // One command is one process; where a test runs two, the first limit stays.
+        quant_math::budget::lift(bytes);
+    }
     let result = threads(global).and_then(|()| main());
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@
 )]
 
 pub mod affine;
+pub mod budget;
 mod columns;
 pub mod config;
 pub mod data;
@@ -30,6 +31,7 @@ pub mod tanh;
 pub mod weights;
 
 pub use affine::Affine;
+pub use budget::{Budget, OverBudget};
 pub use data::{DType, WeightData};
 pub use error::MathError;
 pub use grid::Grid;

@@ -81,6 +81,9 @@ pub enum Error {
         /// The longest that TensorFlow loads.
         limit: u64,
     },
+    /// A file that asks for much more memory than it is long.
+    #[error(transparent)]
+    Budget(#[from] quant_math::OverBudget),
     /// Bytes that are no protobuf message.
     #[error("{what}: found {found}, expected {expected}")]
     Wire {
@@ -276,6 +279,7 @@ impl Error {
             Self::Run(error) => error.code(),
             Self::NotAGraph { .. } => "E0102",
             Self::TooLarge { .. } => "E0103",
+            Self::Budget(_) => "E0104",
             Self::Wire { .. } => "E0201",
             Self::DuplicateName { .. } => "E0202",
             Self::MissingInput { .. } => "E0203",
@@ -311,6 +315,7 @@ impl Error {
                 "TensorFlow itself refuses a GraphDef of 2 GiB or more; keep the weights in a SavedModel's checkpoint instead of freezing them"
                     .into(),
             ),
+            Self::Budget(over) => Some(over.help().into()),
             Self::Wire { .. } => Some("the file is damaged or was cut off; copy it again from its source".into()),
             Self::DuplicateName { .. } => Some("rename one of them where the graph is made; TensorFlow would refuse the graph too".into()),
             Self::MissingInput { .. } => {

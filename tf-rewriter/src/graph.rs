@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use quant_math::Budget;
+
 use crate::Error;
 use crate::index::{GraphIndex, Input, NodeId, Target};
 use crate::io::{self, Form, Mapped};
@@ -21,6 +23,8 @@ pub struct Graph {
     source: Source,
     index: GraphIndex,
     path: Option<PathBuf>,
+    /// What is made of the graph is counted against its length.
+    budget: Budget,
     outputs: Vec<NodeId>,
 }
 
@@ -59,8 +63,9 @@ impl Graph {
     }
 
     fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
-        let index = GraphIndex::build(source.binary())?;
-        Ok(Self { source, index, path, outputs: Vec::new() })
+        let budget = Budget::for_file(source.file().len().max(source.binary().len()) as u64);
+        let index = GraphIndex::build(source.binary(), &budget)?;
+        Ok(Self { source, index, path, budget, outputs: Vec::new() })
     }
 
     /// The graph with patches carried out, in memory, with the same named outputs.
@@ -126,6 +131,10 @@ impl Graph {
             Some(path) => error.in_file(path),
             None => error,
         }
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     pub(crate) fn index(&self) -> &GraphIndex {

@@ -69,6 +69,14 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file that asks for much more memory than it is long.
+    #[error("{over}")]
+    Budget {
+        /// What it asks for.
+        over: quant_math::OverBudget,
+        /// Where.
+        at: At,
+    },
     /// The archive, or a record of it, is not as torch writes it.
     #[error("{fault}")]
     Archive {
@@ -184,6 +192,7 @@ impl Error {
         match self {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "T0001",
+            Self::Budget { .. } => "T0002",
             Self::Archive { fault, .. } => fault.code(),
             Self::Pickle { fault, .. } => fault.code(),
             Self::Tensor { fault, .. } => fault.code(),
@@ -207,6 +216,7 @@ impl Error {
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::InFile { source, .. } => source.help(),
+            Self::Budget { over, .. } => Some(over.help().into()),
             Self::Archive { fault, .. } => fault.help(),
             Self::Pickle { fault, .. } => fault.help(),
             Self::Tensor { fault, .. } => fault.help(),
@@ -245,6 +255,7 @@ impl Error {
             Self::Archive { at, .. }
             | Self::Pickle { at, .. }
             | Self::Tensor { at, .. }
+            | Self::Budget { at, .. }
             | Self::Code { at, .. }
             | Self::Disagree { at, .. } => Some(at.to_string()).filter(|at| !at.is_empty()),
             _ => None,

@@ -5,43 +5,37 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use quant_math::Budget;
+
 use crate::error::Error;
-use crate::limits::{Limits, for_file};
 use crate::pickle::{Object, Pickle, PickleFault, Slot, Value};
 
 /// Bytes of one value beside its text.
 const VALUE: u64 = 48;
 
-/// The bytes of all objects under the root, their paths included, are within the limits.
-pub(crate) fn check(pickle: &Pickle, limits: &Limits) -> Result<(), Error> {
-    let limit = for_file(limits.object_bytes, pickle.bytes().len());
-    let mut total = 0_u64;
+/// The bytes of all objects under the root, their paths included, are within the budget.
+pub(crate) fn check(pickle: &Pickle, budget: &Budget) -> Result<(), Error> {
+    let add = |bytes: u64, at: usize| {
+        let fault = |over: quant_math::OverBudget| PickleFault::Objects { limit: over.limit }.at(pickle.record(), at);
+        budget.take(bytes, "the objects").map_err(fault)
+    };
     let mut seen = BTreeSet::new();
     let root = pickle.object(pickle.root());
     let mut open: VecDeque<(Object<'_>, u64)> = root.into_iter().map(|root| (root, 0)).collect();
     seen.extend(open.iter().map(|(object, _)| object.identity()));
     while let Some((object, path)) = open.pop_front() {
-        let mut add = |bytes: u64| {
-            total = total.saturating_add(bytes);
-            if total <= limit {
-                return Ok(());
-            }
-            Err(PickleFault::Objects { limit }.at(pickle.record(), object.span().start))
-        };
-        add(path + object.class().len() as u64 + VALUE)?;
+        let at = object.span().start;
+        add(path + object.class().len() as u64 + VALUE, at)?;
         for (name, slot) in object.attributes() {
             let name = name.len() as u64;
-            add(name + cost(pickle, slot))?;
+            add(name + cost(pickle, slot), at)?;
             if let Some(child) = pickle.object(slot).filter(|child| seen.insert(child.identity())) {
                 open.push_back((child, path + name + 1));
             }
         }
     }
     for slot in pickle.items(pickle.root()).unwrap_or_default() {
-        total = total.saturating_add(cost(pickle, *slot));
-        if total > limit {
-            return Err(PickleFault::Objects { limit }.at(pickle.record(), slot.span().start));
-        }
+        add(cost(pickle, *slot), slot.span().start)?;
     }
     Ok(())
 }

@@ -121,17 +121,19 @@ impl Model {
     }
 
     fn read(archive: Archive, path: Option<PathBuf>, limits: &Limits) -> Result<Self, Error> {
-        let data = Pickle::read("data.pkl", archive.read("data.pkl")?.into_owned(), limits)?;
+        let budget = archive.budget();
+        let data = Pickle::read_within("data.pkl", archive.read("data.pkl")?.into_owned(), limits, budget)?;
         let constants = if archive.has("constants.pkl") {
-            Some(Pickle::read("constants.pkl", archive.read("constants.pkl")?.into_owned(), limits)?)
+            let bytes = archive.read("constants.pkl")?.into_owned();
+            Some(Pickle::read_within("constants.pkl", bytes, limits, budget)?)
         } else {
             None
         };
         data.root_object()?;
-        expand::check(&data, limits)?;
+        expand::check(&data, budget)?;
         if let Some(constants) = &constants {
             constants.root_items()?;
-            expand::check(constants, limits)?;
+            expand::check(constants, budget)?;
         }
         let data_tensors = Tensors::read(&archive, &data, Folder::Data.name())?;
         let constant_tensors = match &constants {
@@ -310,8 +312,11 @@ fn program(archive: &Archive) -> Result<Program, Error> {
     let names = archive.records().filter(|name| Program::is_source(name));
     let texts = names.map(|name| Ok((name.to_owned(), archive.text(name)?.into_owned())));
     let texts = texts.collect::<Result<Vec<_>, Error>>()?;
-    Program::new(texts).map_err(|(record, error)| Error::Code {
-        message: format!("found {}, expected {}", error.found, error.expected),
-        at: At::within(record, error.offset),
+    Program::within(texts, archive.budget()).map_err(|(record, error)| match error.over {
+        Some(over) => Error::Budget { over, at: At::within(record, error.offset) },
+        None => Error::Code {
+            message: format!("found {}, expected {}", error.found, error.expected),
+            at: At::within(record, error.offset),
+        },
     })
 }

@@ -338,6 +338,7 @@ fn pickles() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("many lists", value(&joined(&[b"(", &vec![b']'; 1 << 20], b"t"])), "ok"),
         ("many dictionaries", value(&joined(&[b"(", &vec![b'}'; 1 << 20], b"t"])), "ok"),
         ("many tuples", value(&joined(&[b"(", &b"(t".repeat(1 << 19), b"t"])), "ok"),
+        ("four million lists in a small file", value(&joined(&[b"(", &vec![b']'; 4 << 20], b"t"])), "T0002"),
         ("many memo positions", value(&joined(&[b"N", &many_positions()])), "ok"),
         ("many marks", value(&vec![b'('; 1 << 20]), "T0205"),
         ("long names used again and again", names(), "T0217"),
@@ -388,6 +389,8 @@ fn codes() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         1,
     );
     let calls = calls.replacen("    return", "    y = (self).m199()\n    return", 1);
+    let numbers: String = (0..1 << 21).map(|number| format!("{},", number % 1000)).collect();
+    let crowded = format!("{sound}  def crowded(self) -> int:\n    return [{numbers}]\n");
     let undeclared = sound.replacen("  head : ", "  gone : Tensor\n  head : ", 1);
     assert!(undeclared != sound && calls != sound);
     vec![
@@ -398,6 +401,7 @@ fn codes() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("text that is not UTF-8", with("code/__torch__.py", b"class \xff(Module):\n"), "T0119"),
         ("deep brackets", code_file(&deep), "T0401"),
         ("calls that double", code_file(&calls), "ok"),
+        ("a list of two million numbers in a small file", code_file(&crowded), "T0002"),
         ("a string without an end", code_file(&format!("{sound}  x : Final[str] = \"")), "T0401"),
     ]
 }

@@ -102,6 +102,7 @@ impl Graph {
         }
         for group in &groups {
             let Some(first) = group.first() else { continue };
+            editor.within_budget()?;
             let bytes = match plan.emit {
                 Emit::Baked => emit::baked(&mut editor, group)?,
                 // Codes would be larger than the one value that stands for all.
@@ -127,6 +128,7 @@ impl Graph {
         }
         for work in locate::activations(self, plan, ranges)? {
             let (site, work) = work;
+            editor.within_budget()?;
             let scale = emit::inference_activation(&mut editor, &work)
                 .map_err(|source| Error::Math { tensor: self.full_name(work.op), source })?;
             if let Some(fate) = fates.get_mut(site) {

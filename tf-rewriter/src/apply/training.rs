@@ -40,6 +40,7 @@ impl Graph {
             None
         };
         for (site, work) in &works {
+            editor.within_budget()?;
             let state = state.as_mut().filter(|_| frames.reaches_state(work.op));
             let mut context = Context { gradient: plan.gradient, state };
             let added = training::weight(&mut editor, &mut context, work)
@@ -49,6 +50,7 @@ impl Graph {
             }
         }
         for (site, work) in &activations {
+            editor.within_budget()?;
             let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
             training::activation(&mut editor, &mut context, work);
             if let Some(fate) = fates.get_mut(*site) {
@@ -56,6 +58,7 @@ impl Graph {
             }
         }
         for work in &gradients {
+            editor.within_budget()?;
             let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
             training::gradient(&mut editor, &mut context, work);
         }

@@ -1,8 +1,9 @@
 //! The edits of one graph: new nodes with unique names, re-routed edges, renamed outputs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::node::{NewNode, attr_text};
+use crate::Error;
 use crate::graph::Graph;
 use crate::index::{Frames, NodeId, ScopeKind};
 use crate::mark;
@@ -14,8 +15,10 @@ use crate::wire::put_bytes;
 pub(crate) struct Editor<'g> {
     pub(crate) graph: &'g Graph,
     patches: Patches,
-    /// Names given to new nodes, by scope.
-    taken: BTreeSet<(u32, String)>,
+    /// Names given to new nodes, by scope, and for each the number behind it that was tried last.
+    taken: BTreeMap<(u32, String), u64>,
+    /// Bytes of what was made.
+    made_bytes: u64,
     /// Edges that read something else now: the op, its input, and what it reads.
     rerouted: BTreeMap<(NodeId, usize), String>,
     renamed: BTreeMap<NodeId, String>,
@@ -34,7 +37,8 @@ impl<'g> Editor<'g> {
         Self {
             graph,
             patches: Patches::default(),
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            made_bytes: 0,
             rerouted: BTreeMap::new(),
             renamed: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -47,18 +51,27 @@ impl<'g> Editor<'g> {
     /// `wanted`, or `wanted_1`, `wanted_2`, …: a name that nothing in the scope has.
     pub(crate) fn unique(&mut self, scope: u32, wanted: &str) -> String {
         let bytes = self.graph.bytes();
-        let free = |taken: &BTreeSet<(u32, String)>, name: &str| {
-            let used = self.graph.index().scope(scope).is_some_and(|s| s.find(bytes, name.as_bytes()).is_some());
-            !used && !taken.contains(&(scope, name.to_owned()))
-        };
-        let mut name = wanted.to_owned();
-        let mut number = 0u64;
-        while !free(&self.taken, &name) {
+        let used =
+            |name: &str| self.graph.index().scope(scope).is_some_and(|s| s.find(bytes, name.as_bytes()).is_some());
+        let first = (scope, wanted.to_owned());
+        // Numbers below were tried before, and a name once given stays given.
+        let tried = self.taken.get(&first).copied();
+        let mut number = tried.unwrap_or(0);
+        let mut name = if tried.is_some() { format!("{wanted}_{}", number + 1) } else { wanted.to_owned() };
+        number += u64::from(tried.is_some());
+        while used(&name) || self.taken.contains_key(&(scope, name.clone())) {
             number += 1;
             name = format!("{wanted}_{number}");
         }
-        self.taken.insert((scope, name.clone()));
+        self.taken.insert(first, number);
+        self.taken.entry((scope, name.clone())).or_insert(0);
         name
+    }
+
+    /// What was made so far is within the budget of the graph's file.
+    pub(crate) fn within_budget(&mut self) -> Result<(), Error> {
+        self.graph.budget().take(std::mem::take(&mut self.made_bytes), "the new nodes")?;
+        Ok(())
     }
 
     pub(crate) fn scope_kind(&self, scope: u32) -> ScopeKind {
@@ -70,27 +83,36 @@ impl<'g> Editor<'g> {
         self.graph.device(id)
     }
 
+    fn count(&mut self, content: &[Segment]) {
+        let bytes = content.iter().map(|segment| size_of::<Segment>() + segment.held());
+        self.made_bytes += bytes.sum::<usize>() as u64;
+    }
+
     /// Put new nodes behind node `id`.
     pub(crate) fn insert(&mut self, id: NodeId, nodes: Vec<NewNode>) {
         let kind = self.scope_kind(id.scope);
-        let content = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        let content: Vec<Segment> = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        self.count(&content);
         self.patches.insert_after(self.graph.index(), id, content);
     }
 
     /// Put encoded node fields behind node `id`.
     pub(crate) fn insert_raw(&mut self, id: NodeId, content: Vec<Segment>) {
+        self.count(&content);
         self.patches.insert_after(self.graph.index(), id, content);
     }
 
     /// Put new nodes in place of node `id`; one of them has taken its name.
     pub(crate) fn replace(&mut self, id: NodeId, nodes: Vec<NewNode>) {
         let kind = self.scope_kind(id.scope);
-        let content = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        let content: Vec<Segment> = nodes.into_iter().flat_map(|node| node_field(kind, node.body())).collect();
+        self.count(&content);
         self.patches.replace_node(self.graph.index(), id, content);
     }
 
     /// Put `content` in place of a span within node `id`.
     pub(crate) fn patch(&mut self, id: NodeId, span: crate::index::Span, content: Vec<Segment>) {
+        self.count(&content);
         self.patches.within(self.graph.index(), id, span, content);
     }
 

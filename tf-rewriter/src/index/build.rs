@@ -1,35 +1,40 @@
 //! Making the index: one pass over the wire, then names and edges are resolved.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 use hashbrown::HashTable;
-use rustc_hash::FxHasher;
+use quant_math::Budget;
 
 use super::{GraphIndex, Input, Node, Return, Scope, ScopeKind, Span, Target, fields, payload, topology};
 use crate::wire::Field;
 use crate::{At, Error};
 
+/// Nobody can choose names that collide: the seed is another one in every process. Tables are looked up, never walked, so no result
+/// depends on it.
+static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 pub(super) fn hash(name: &[u8]) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(name);
-    hasher.finish()
+    SEED.hash_one(name)
 }
+
+/// What the tables take for a node: its entry twice, since a vector doubles when it grows, its place in the names and in the edges.
+const NODE: usize = 2 * size_of::<Node>() + 24;
+/// The same for an input: its entry, and its place among the consumers.
+const INPUT: usize = 2 * size_of::<Input>() + 8;
 
 impl GraphIndex {
     /// Index a binary GraphDef and check it: unique names, every edge resolves, no cycle.
-    pub(crate) fn build(bytes: &[u8]) -> Result<Self, Error> {
-        let mut main = Scope::new(ScopeKind::Main);
-        let mut functions = Vec::new();
+    pub(crate) fn build(bytes: &[u8], budget: &Budget) -> Result<Self, Error> {
+        let mut scopes = vec![Scope::new(ScopeKind::Main)];
         let mut walk = fields(bytes, Span::new(0, bytes.len()), "GraphDef");
         while let Some(field) = walk.next()? {
-            match field.number {
-                1 => main.push(bytes, &field)?,
-                2 => index_library(bytes, &field, &mut functions)?,
+            match (field.number, scopes.first_mut()) {
+                (1, Some(main)) => main.push(bytes, &field, budget)?,
+                (2, _) => index_library(bytes, &field, &mut scopes, budget)?,
                 _ => {}
             }
         }
-        let mut scopes = vec![main];
-        scopes.append(&mut functions);
         for scope in &mut scopes {
             scope.resolve(bytes)?;
             scope.check_returns(bytes)?;
@@ -40,8 +45,16 @@ impl GraphIndex {
 }
 
 /// FunctionDefLibrary: function = 1. FunctionDef: signature = 1, node_def = 3, ret = 4 (a map of strings).
-fn index_library(bytes: &[u8], field: &Field<'_>, functions: &mut Vec<Scope>) -> Result<(), Error> {
+fn index_library(bytes: &[u8], field: &Field<'_>, scopes: &mut Vec<Scope>, budget: &Budget) -> Result<(), Error> {
     let library = payload(field, "GraphDef.library")?;
+    // Counted first, so that the tables are made as large as they will be.
+    let mut walk = fields(bytes, library, "FunctionDefLibrary");
+    let mut functions = 0;
+    while let Some(inner) = walk.next()? {
+        functions += usize::from(inner.number == 1);
+    }
+    budget.take_all::<Scope>(functions, "the function bodies")?;
+    scopes.reserve_exact(functions);
     let mut walk = fields(bytes, library, "FunctionDefLibrary");
     while let Some(inner) = walk.next()? {
         if inner.number != 1 {
@@ -56,13 +69,16 @@ fn index_library(bytes: &[u8], field: &Field<'_>, functions: &mut Vec<Scope>) ->
         let mut walk = fields(bytes, function, "FunctionDef");
         while let Some(part) = walk.next()? {
             match part.number {
-                1 => scope.signature(bytes, payload(&part, "FunctionDef.signature")?)?,
-                3 => scope.push(bytes, &part)?,
-                4 => scope.returns.push(returned(bytes, &part)?),
+                1 => scope.signature(bytes, payload(&part, "FunctionDef.signature")?, budget)?,
+                3 => scope.push(bytes, &part, budget)?,
+                4 => {
+                    budget.take_all::<Return>(2, "the results of functions")?;
+                    scope.returns.push(returned(bytes, &part)?);
+                }
                 _ => {}
             }
         }
-        functions.push(scope);
+        scopes.push(scope);
     }
     Ok(())
 }
@@ -92,12 +108,13 @@ impl Scope {
             returns: Vec::new(),
             first_consumer: Vec::new(),
             consumers: Vec::new(),
+            positions: Vec::new(),
             arguments: Vec::new(),
         }
     }
 
     /// OpDef: name = 1, input_arg = 2 (ArgDef: name = 1).
-    fn signature(&mut self, bytes: &[u8], signature: Span) -> Result<(), Error> {
+    fn signature(&mut self, bytes: &[u8], signature: Span, budget: &Budget) -> Result<(), Error> {
         let mut walk = fields(bytes, signature, "OpDef");
         while let Some(field) = walk.next()? {
             match field.number {
@@ -110,6 +127,7 @@ impl Scope {
                     let mut walk = fields(bytes, payload(&field, "OpDef.input_arg")?, "ArgDef");
                     while let Some(part) = walk.next()? {
                         if part.number == 1 {
+                            budget.take_all::<Span>(2, "the arguments of functions")?;
                             self.arguments.push(payload(&part, "ArgDef.name")?);
                         }
                     }
@@ -121,8 +139,9 @@ impl Scope {
     }
 
     /// NodeDef: name = 1, op = 2, input = 3.
-    fn push(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<(), Error> {
+    fn push(&mut self, bytes: &[u8], field: &Field<'_>, budget: &Budget) -> Result<(), Error> {
         let body = payload(field, "GraphDef.node")?;
+        budget.take(NODE as u64, "the nodes")?;
         let first_input = count(self.inputs.len());
         let (mut name_field, mut name, mut op) = (Span::default(), Span::default(), Span::default());
         let mut walk = fields(bytes, body, "NodeDef");
@@ -134,6 +153,7 @@ impl Scope {
                 }
                 2 => op = utf8(bytes, payload(&part, "NodeDef.op")?, "NodeDef.op")?,
                 3 => {
+                    budget.take(INPUT as u64, "the inputs of nodes")?;
                     let text = utf8(bytes, payload(&part, "NodeDef.input")?, "NodeDef.input")?;
                     self.inputs.push(Input { field: part.span.clone().into(), text, target: Target::Argument });
                 }

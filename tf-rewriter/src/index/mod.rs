@@ -81,6 +81,8 @@ pub(crate) struct Scope {
     /// Consumers of node `n`, by data or control, are `consumers[first_consumer[n]..first_consumer[n + 1]]`; one that reads twice stands twice.
     first_consumer: Vec<u32>,
     consumers: Vec<u32>,
+    /// For each of `consumers`, which of its inputs it is.
+    positions: Vec<u32>,
     /// Names of a function's arguments.
     arguments: Vec<Span>,
 }
@@ -121,21 +123,25 @@ impl Scope {
 
     /// The nodes that read node `id`, by data or control.
     pub(crate) fn consumers(&self, id: u32) -> &[u32] {
-        let range = self.first_consumer.get(id as usize).zip(self.first_consumer.get(id as usize + 1));
-        range.and_then(|(a, b)| self.consumers.get(*a as usize..*b as usize)).unwrap_or_default()
+        self.consumers.get(self.edges_of(id)).unwrap_or_default()
+    }
+
+    /// Where the edges out of node `id` stand in the tables.
+    fn edges_of(&self, id: u32) -> std::ops::Range<usize> {
+        let at = |position: usize| self.first_consumer.get(position).copied().unwrap_or(0) as usize;
+        at(id as usize)..at(id as usize + 1)
     }
 
     /// Every data edge out of node `id`: the reading node and the position in its inputs.
     pub(crate) fn data_edges(&self, id: u32) -> Vec<(u32, usize)> {
-        let mut readers = self.consumers(id).to_vec();
-        readers.dedup();
-        let edges = readers.into_iter().filter_map(|reader| self.nodes.get(reader as usize).map(|node| (reader, node)));
-        edges
-            .flat_map(|(reader, node)| {
-                let reads = |i: &Input| matches!(i.target, Target::Data { node, .. } if node == id);
-                self.inputs(node).iter().enumerate().filter(move |(_, i)| reads(i)).map(move |(at, _)| (reader, at))
-            })
-            .collect()
+        let positions = self.positions.get(self.edges_of(id)).unwrap_or_default();
+        let edges = self.consumers(id).iter().zip(positions).map(|(reader, position)| (*reader, *position as usize));
+        let is_data = |&(reader, position): &(u32, usize)| {
+            let node = self.nodes.get(reader as usize);
+            let input = node.and_then(|node| self.inputs(node).get(position));
+            input.is_some_and(|input| matches!(input.target, Target::Data { .. }))
+        };
+        edges.filter(is_data).collect()
     }
 
     /// A reference in its shortest text: outside of functions `x:0` is `x`.

@@ -35,6 +35,10 @@ fn link(scope: &mut Scope) {
         Target::Data { node, .. } | Target::Control { node } => Some(node),
         Target::Argument => None,
     };
+    // A file can have a million functions without a node.
+    if scope.nodes.is_empty() {
+        return;
+    }
     let mut first = vec![0u32; scope.nodes.len() + 1];
     for source in scope.inputs.iter().filter_map(|i| node_of(i.target)) {
         if let Some(count) = first.get_mut(source as usize + 1) {
@@ -48,17 +52,19 @@ fn link(scope: &mut Scope) {
     }
     let mut next = first.clone();
     let mut consumers = vec![0u32; sum as usize];
+    let mut positions = vec![0u32; sum as usize];
     for (id, node) in (0u32..).zip(&scope.nodes) {
-        for source in scope.inputs(node).iter().filter_map(|i| node_of(i.target)) {
-            let Some(slot) = next.get_mut(source as usize) else { continue };
-            if let Some(consumer) = consumers.get_mut(*slot as usize) {
-                *consumer = id;
+        for (position, input) in (0u32..).zip(scope.inputs(node)) {
+            let Some(slot) = node_of(input.target).and_then(|source| next.get_mut(source as usize)) else { continue };
+            if let (Some(consumer), Some(at)) = (consumers.get_mut(*slot as usize), positions.get_mut(*slot as usize)) {
+                (*consumer, *at) = (id, position);
             }
             *slot += 1;
         }
     }
     scope.first_consumer = first;
     scope.consumers = consumers;
+    scope.positions = positions;
 }
 
 fn closes_loop(scope: &Scope, bytes: &[u8], id: u32) -> bool {

@@ -31,6 +31,14 @@ impl Segment {
             Self::Weights(stream) => stream.len(),
         }
     }
+
+    /// Bytes that are held in memory for it until it is written.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Copy(_) | Self::Weights(_) => 0,
+            Self::Bytes(bytes) => bytes.capacity(),
+        }
+    }
 }
 
 /// The length of some segments.

@@ -25,6 +25,7 @@ pub use entry::{Entry, Method};
 pub use fault::ArchiveFault;
 pub use write::{Body, Edits, Fill, Patch, write};
 
+use quant_math::Budget;
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -37,6 +38,8 @@ use source::Source;
 pub struct Archive {
     source: Source,
     limits: Limits,
+    /// What is made of the archive is counted against its length.
+    budget: Budget,
     prefix: String,
     entries: Vec<Entry>,
     /// Record name → position in `entries`.
@@ -70,11 +73,12 @@ impl Archive {
         let directory = end::find(&source)?;
         let entries = entry::read_all(&source, &directory)?;
         verify::no_overlap(&entries, directory.span.start)?;
-        verify::no_bomb(&entries, limits, source.len())?;
+        let budget = Budget::for_file(source.len() as u64);
+        verify::no_bomb(&entries, limits, &budget)?;
         let prefix = prefix(&entries);
         let index = index(&entries, &prefix)?;
         let verified = entries.iter().map(|_| AtomicBool::new(false)).collect();
-        let archive = Self { source, limits: *limits, prefix, entries, index, verified };
+        let archive = Self { source, limits: *limits, budget, prefix, entries, index, verified };
         kind::check(&archive)?;
         Ok(archive)
     }
@@ -97,6 +101,10 @@ impl Archive {
     /// The limits it was opened with.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The folder that all records are in: the file's stem, or `archive`.

@@ -1,11 +1,12 @@
 //! Checks over all entries, and the CRC of long data on all cores.
 
+use quant_math::{Budget, budget};
 use rayon::prelude::*;
 
 use super::entry::{Entry, Method};
 use super::fault::ArchiveFault;
 use crate::error::Error;
-use crate::limits::{Limits, for_file};
+use crate::limits::Limits;
 
 /// Data shorter than this is hashed on one core.
 const PART: usize = 4 << 20;
@@ -29,26 +30,18 @@ pub(super) fn no_overlap(entries: &[Entry], directory: usize) -> Result<(), Erro
     Ok(())
 }
 
-/// No deflated record declares more than the limits allow.
-pub(super) fn no_bomb(entries: &[Entry], limits: &Limits, file_bytes: usize) -> Result<(), Error> {
-    let most = for_file(limits.inflated_bytes, file_bytes);
-    let mut total = 0_u64;
+/// No deflated record declares more than the limits allow, and all together no more than the budget.
+pub(super) fn no_bomb(entries: &[Entry], limits: &Limits, budget: &Budget) -> Result<(), Error> {
     for entry in entries.iter().filter(|entry| entry.method == Method::Deflated) {
         let (packed, size) = (entry.data.len() as u64, entry.size);
+        let bomb = |limit, option| ArchiveFault::Bomb { packed, size, limit, option }.in_record(&entry.name);
         let by_ratio = packed.saturating_mul(limits.inflate_ratio).max(SMALL);
-        let (limit, option) =
-            if by_ratio < most { (by_ratio, "Limits::inflate_ratio") } else { (most, "Limits::inflated_bytes") };
-        if size > limit {
-            return Err(ArchiveFault::Bomb { packed, size, limit, option }.in_record(&entry.name));
+        if size > by_ratio {
+            return Err(bomb(by_ratio, "Limits::inflate_ratio"));
         }
         if !entry.name.ends_with(DEBUG) {
-            total = total.saturating_add(size);
+            budget.take(size, "the deflated records").map_err(|over| bomb(over.limit, budget::OPTION))?;
         }
-    }
-    let limit = for_file(limits.inflated_total_bytes, file_bytes);
-    if total > limit {
-        let option = "Limits::inflated_total_bytes";
-        return Err(ArchiveFault::Bomb { packed: file_bytes as u64, size: total, limit, option }.at(0));
     }
     Ok(())
 }

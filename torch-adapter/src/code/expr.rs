@@ -1,5 +1,7 @@
 //! Expressions: calls, attributes, literals; operators only as far as finding their operands.
 
+use quant_math::Budget;
+
 use super::ast::{Argument, Expr, ExprId, ExprKind};
 use super::lexer::{Token, TokenKind};
 use super::parser::ParseError;
@@ -18,11 +20,18 @@ pub(super) struct ExprReader<'a> {
     /// The expressions of the function that is being read.
     pub(super) exprs: Vec<Expr>,
     nesting: usize,
+    budget: &'a Budget,
 }
 
 impl<'a> ExprReader<'a> {
-    pub(super) fn new(source: &'a str, tokens: &'a [Token]) -> Self {
-        Self { source, tokens, at: 0, exprs: Vec::new(), nesting: 0 }
+    pub(super) fn new(source: &'a str, tokens: &'a [Token], budget: &'a Budget) -> Self {
+        Self { source, tokens, at: 0, exprs: Vec::new(), nesting: 0, budget }
+    }
+
+    /// Count values of one type, which a vector holds while it grows.
+    pub(super) fn count<T>(&self, values: usize) -> Result<(), ParseError> {
+        let over = |over| ParseError::over(self.span().start, over);
+        self.budget.take_all::<T>(2 * values, "the expressions of the code").map_err(over)
     }
 
     pub(super) fn token(&self) -> Option<&'a Token> {
@@ -77,6 +86,7 @@ impl<'a> ExprReader<'a> {
     pub(super) fn push(&mut self, kind: ExprKind, span: Span) -> Result<ExprId, ParseError> {
         let id = u32::try_from(self.exprs.len())
             .map_err(|_| ParseError::new(span.start, "too many expressions".to_owned(), "at most 4,294,967,295"))?;
+        self.count::<Expr>(1)?;
         self.exprs.push(Expr { kind, span });
         Ok(ExprId(id))
     }
@@ -87,6 +97,8 @@ impl<'a> ExprReader<'a> {
 
     /// One expression; a comma ends it.
     pub(super) fn expr(&mut self) -> Result<ExprId, ParseError> {
+        // Its number stands in a list of the expression around it, which has room for four at least.
+        self.count::<ExprId>(4)?;
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             return Err(ParseError::new(self.span().start, "deeper nesting".to_owned(), "at most 200 open brackets"));
@@ -234,6 +246,7 @@ impl<'a> ExprReader<'a> {
             let keyword = named.then(|| self.span());
             self.at += if named { 2 } else { 0 };
             let value = self.expr()?;
+            self.count::<Argument>(if arguments.is_empty() { 4 } else { 1 })?;
             arguments.push(Argument { keyword, value });
             if !self.is(")") {
                 self.expect(",")?;

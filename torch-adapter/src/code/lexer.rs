@@ -1,5 +1,7 @@
 //! Tokens of TorchScript source.
 
+use quant_math::Budget;
+
 use super::Span;
 use super::parser::ParseError;
 
@@ -38,17 +40,25 @@ const LONG_MARKS: [&str; 18] =
     ["**=", "//=", "<<=", ">>=", "->", "==", "!=", "<=", ">=", "**", "//", "<<", ">>", "+=", "-=", "*=", "/=", ":="];
 
 /// Cut `source` into tokens. Line ends inside brackets do not count; blank lines and comments leave no token.
-pub(super) fn tokenize(source: &str) -> Result<Vec<Token>, ParseError> {
+/// Gives what was counted for the tokens too, to be released with them.
+pub(super) fn tokenize(source: &str, budget: &Budget) -> Result<(Vec<Token>, u64), ParseError> {
     let mut lexer = Lexer { source, at: 0, tokens: Vec::new(), open: Vec::new(), indent: 0 };
+    let mut counted = 0;
     lexer.line_start();
     while let Some(byte) = lexer.peek() {
+        // The next token may make the vector grow to twice its length, and both are there while it is copied.
+        if lexer.tokens.len() == lexer.tokens.capacity() {
+            let more = (lexer.tokens.len().max(4) * 2 * size_of::<Token>()) as u64;
+            budget.take(more, "the words of the code").map_err(|over| ParseError::over(lexer.at, over))?;
+            counted += more;
+        }
         lexer.step(byte)?;
     }
     if let Some((bracket, offset)) = lexer.open.last() {
         return Err(ParseError::new(*offset, format!("`{bracket}` without its partner"), "a closing bracket"));
     }
     lexer.newline();
-    Ok(lexer.tokens)
+    Ok((lexer.tokens, counted))
 }
 
 struct Lexer<'a> {

@@ -20,6 +20,7 @@ pub use ast::{
 };
 pub use ast::{StatementKind, Target};
 pub use lexer::{Token, TokenKind};
+pub(crate) use parser::parse_within;
 pub use parser::{ParseError, parse};
 pub use splice::Splice;
 

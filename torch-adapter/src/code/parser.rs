@@ -1,5 +1,7 @@
 //! Classes, functions and statements.
 
+use quant_math::{Budget, OverBudget};
+
 use super::ast::{
     Attribute, Class, ExprKind, Function, NameList, Parameter, SourceFile, Statement, StatementKind, Target,
 };
@@ -17,11 +19,17 @@ pub struct ParseError {
     pub found: String,
     /// What could stand there.
     pub expected: &'static str,
+    /// Where the text is right, but asks for too much memory.
+    pub over: Option<OverBudget>,
 }
 
 impl ParseError {
     pub(super) fn new(offset: usize, found: String, expected: &'static str) -> Self {
-        Self { offset, found, expected }
+        Self { offset, found, expected, over: None }
+    }
+
+    pub(super) fn over(offset: usize, over: OverBudget) -> Self {
+        Self { over: Some(over), ..Self::new(offset, "more text".to_owned(), "what fits into memory") }
     }
 }
 
@@ -30,8 +38,13 @@ impl ParseError {
 /// Takes what the serializer of PyTorch 1.0 to 2.x writes, `op_version_set = 1` and `import` lines of old files, comments,
 /// and either kind of line end. Anything else is an error with its place; no text makes it panic or recurse without limit.
 pub fn parse(source: &str) -> Result<SourceFile, ParseError> {
-    let tokens = tokenize(source)?;
-    let mut parser = Parser { reader: ExprReader::new(source, &tokens) };
+    parse_within(source, &Budget::for_file(source.len() as u64))
+}
+
+/// The same for text out of a file that has a budget.
+pub(crate) fn parse_within(source: &str, budget: &Budget) -> Result<SourceFile, ParseError> {
+    let (tokens, counted) = tokenize(source, budget)?;
+    let mut parser = Parser { reader: ExprReader::new(source, &tokens, budget) };
     let mut file = SourceFile::default();
     while let Some(token) = parser.reader.token() {
         if token.indent > 0 {
@@ -46,6 +59,7 @@ pub fn parse(source: &str) -> Result<SourceFile, ParseError> {
             parser.skip_line();
         }
     }
+    budget.release(counted);
     Ok(file)
 }
 
@@ -99,6 +113,7 @@ impl<'a> Parser<'a> {
         let outer = self.reader.token().map_or(0, |token| token.indent);
         self.reader.at += 1;
         let name_span = self.name()?;
+        self.reader.count::<Class>(1)?;
         let mut base = 0..0;
         if self.reader.take("(") {
             base = self.reader.span();
@@ -189,6 +204,7 @@ impl<'a> Parser<'a> {
         let end = self.reader.span_of(id).end;
         self.reader.exprs.clear();
         self.skip_line();
+        self.reader.count::<Attribute>(1)?;
         class.attributes.push(Attribute { name, ty: ty..end, constant, span: start..self.last_text_end() });
         Ok(())
     }
@@ -216,6 +232,7 @@ impl<'a> Parser<'a> {
         self.reader.at += 1;
         let name = self.name()?;
         let name = self.owned(&name);
+        self.reader.count::<Function>(1)?;
         self.reader.expect("(")?;
         let (parameters, parameters_end) = self.parameters()?;
         let mut returns = None;
@@ -253,6 +270,7 @@ impl<'a> Parser<'a> {
                 if self.reader.take("=") {
                     self.reader.expr()?;
                 }
+                self.reader.count::<Parameter>(1)?;
                 parameters.push(parameter);
             }
             if !self.reader.is(")") {
@@ -272,6 +290,7 @@ impl<'a> Parser<'a> {
             if indents.last().is_none_or(|last| *last < indent) {
                 indents.push(indent);
             }
+            self.reader.count::<Statement>(1)?;
             statements.push(self.statement(indents.len() - 1)?);
         }
         if statements.is_empty() { Err(self.reader.error("the body of the function")) } else { Ok(statements) }

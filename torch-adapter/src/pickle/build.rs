@@ -33,6 +33,7 @@ impl Walker<'_> {
             return Err(operand(WHAT, device.item.kind(), "a device name"));
         }
         let numel = self.int(WHAT, numel)?;
+        self.count::<RawStorage>(1 + key.len() / size_of::<RawStorage>())?;
         let id = position(self.out.storages.len());
         self.out.storages.push(RawStorage { kind, key, numel, span: parts.start as usize..end as usize });
         self.push(Slot { start: parts.start, end, depth: parts.depth, item: Item::Storage(id) })
@@ -90,10 +91,13 @@ impl Walker<'_> {
         if !matches!(hooks.item, Item::Dict(_)) {
             return Err(operand(WHAT, hooks.item.kind(), "an OrderedDict (hooks)"));
         }
+        let dims = |slot: &Slot| if let Item::Tuple(_, len) = slot.item { len as usize } else { 0 };
         let ints = |slot: &Slot| match slot.item {
             Item::Tuple(first, len) => self.out.pooled(first, len).iter().map(|slot| self.int(WHAT, slot)).collect(),
             _ => Err(operand(WHAT, slot.item.kind(), "a tuple of integers")),
         };
+        self.count::<RawTensor>(1)?;
+        self.count::<i64>(dims(sizes) + dims(strides))?;
         let (sizes, strides): (Vec<i64>, Vec<i64>) = (ints(sizes)?, ints(strides)?);
         if sizes.len() != strides.len() {
             let (found, expected) = (format!("{} strides", strides.len()).into(), format!("{}", sizes.len()).into());

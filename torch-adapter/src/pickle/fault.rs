@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use quant_math::{Budget, OverBudget};
+
 use crate::error::{At, Error};
 
 /// What is wrong with a pickle. [`PickleFault::code`] is stable.
@@ -116,6 +118,12 @@ pub enum PickleFault {
         /// The most that is allowed.
         limit: u64,
     },
+    /// Values that take much more memory than their file is long.
+    #[error("{over}")]
+    Budget {
+        /// What they take.
+        over: OverBudget,
+    },
     /// A change that does not fit the pickle.
     #[error("cannot change the pickle: {why}")]
     Edit {
@@ -145,6 +153,7 @@ impl PickleFault {
             Self::Root { .. } => "T0215",
             Self::Edit { .. } => "T0216",
             Self::Objects { .. } => "T0217",
+            Self::Budget { .. } => "T0002",
         }
     }
 
@@ -152,7 +161,10 @@ impl PickleFault {
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Depth { .. } => Some("if the file is trusted, lift the limit with `Limits::depth`".into()),
-            Self::Objects { .. } => Some("if the file is trusted, lift the limit with `Limits::object_bytes`".into()),
+            Self::Objects { .. } => {
+                Some(format!("if the file is trusted, lift the limit with `{}`", quant_math::budget::OPTION).into())
+            }
+            Self::Budget { over } => Some(over.help().into()),
             Self::Ops { .. } => Some("if the file is trusted, lift the limit with `Limits::pickle_ops`".into()),
             Self::Opcode { .. } | Self::Global { .. } | Self::Protocol { .. } => Some(
                 "torch.jit.save writes a small, closed set; a pickle with more may run code when Python loads it, \
@@ -162,6 +174,11 @@ impl PickleFault {
             Self::Edit { .. } => None,
             _ => Some("the record is damaged or was not written by torch.jit.save; save the model again".into()),
         }
+    }
+
+    /// Count values of one type, which a vector holds while it grows.
+    pub(super) fn count<T>(budget: &Budget, values: usize) -> Result<(), Self> {
+        budget.take_all::<T>(2 * values, "the values of the pickle").map_err(|over| Self::Budget { over })
     }
 
     pub(crate) fn at(self, record: &str, offset: usize) -> Error {

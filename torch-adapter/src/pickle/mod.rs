@@ -25,6 +25,8 @@ pub use splice::Splice;
 pub use tree::{Module, ModuleTree, Place};
 pub use value::{Identity, RawStorage, RawTensor, Slot};
 
+use quant_math::Budget;
+
 use crate::error::Error;
 use crate::limits::Limits;
 use value::{Container, Instance, Item};
@@ -96,7 +98,13 @@ impl Pickle {
     ///
     /// [`PickleFault`], with the record and the offset of the instruction.
     pub fn read(record: &str, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
-        let pickle = walk::walk(record, bytes, limits)?;
+        let budget = Budget::for_file(bytes.len() as u64);
+        Self::read_within(record, bytes, limits, &budget)
+    }
+
+    /// The same for a pickle out of a file that has a budget.
+    pub(crate) fn read_within(record: &str, bytes: Vec<u8>, limits: &Limits, budget: &Budget) -> Result<Self, Error> {
+        let pickle = walk::walk(record, bytes, limits, budget)?;
         pickle.unique_attributes()?;
         Ok(pickle)
     }

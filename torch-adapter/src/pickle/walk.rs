@@ -1,5 +1,7 @@
 //! The machine: runs the instructions of a pickle as data. Nothing is imported, called or built.
 
+use quant_math::Budget;
+
 use super::fault::PickleFault;
 use super::global::Global;
 use super::op::{Op, Ops};
@@ -8,16 +10,17 @@ use super::{Memo, Pickle};
 use crate::error::Error;
 use crate::limits::Limits;
 
-pub(super) fn walk(record: &str, bytes: Vec<u8>, limits: &Limits) -> Result<Pickle, Error> {
-    let (out, root) = run(record, &bytes, limits)?;
+pub(super) fn walk(record: &str, bytes: Vec<u8>, limits: &Limits, budget: &Budget) -> Result<Pickle, Error> {
+    let (out, root) = run(record, &bytes, limits, budget)?;
     Ok(Pickle { bytes, root, ..out })
 }
 
-fn run(record: &str, bytes: &[u8], limits: &Limits) -> Result<(Pickle, Slot), Error> {
+fn run(record: &str, bytes: &[u8], limits: &Limits, budget: &Budget) -> Result<(Pickle, Slot), Error> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(PickleFault::Length { found: bytes.len() as u64 }.at(record, 0));
     }
-    let mut walker = Walker { limits, bytes, out: Pickle::empty(record), stack: Vec::new(), marks: Vec::new(), ops: 0 };
+    let (stack, marks) = (Vec::new(), Vec::new());
+    let mut walker = Walker { limits, budget, bytes, out: Pickle::empty(record), stack, marks, ops: 0 };
     let mut ops = Ops::new(bytes, 0);
     let root = loop {
         let at = ops.at();
@@ -49,6 +52,7 @@ struct Mark {
 
 pub(super) struct Walker<'l> {
     limits: &'l Limits,
+    budget: &'l Budget,
     pub(super) bytes: &'l [u8],
     pub(super) out: Pickle,
     stack: Vec<Slot>,
@@ -83,7 +87,10 @@ impl Walker<'_> {
             Op::EmptyTuple => self.push(plain(Item::Tuple(0, 0)))?,
             Op::EmptyList => self.new_list(start, end, Items::default())?,
             Op::EmptyDict => self.new_dict(start, end, Items::default())?,
-            Op::Mark => self.marks.push(Mark { height: self.stack.len(), at: start }),
+            Op::Mark => {
+                self.count::<Mark>(1)?;
+                self.marks.push(Mark { height: self.stack.len(), at: start });
+            }
             Op::Put(memo) => self.put(memo)?,
             Op::Get(memo) => self.get(memo, start, end)?,
             Op::Global { module, name } => self.global(module, name, start, end)?,
@@ -130,8 +137,16 @@ impl Walker<'_> {
         if slot.depth as usize > self.limits.depth {
             return Err(PickleFault::Depth { limit: self.limits.depth });
         }
+        if self.stack.len() == self.stack.capacity() {
+            // It doubles, and both are there while it is copied.
+            self.count::<Slot>(self.stack.len().max(4) / 2)?;
+        }
         self.stack.push(slot);
         Ok(())
+    }
+
+    pub(super) fn count<T>(&self, values: usize) -> Result<(), PickleFault> {
+        PickleFault::count::<T>(self.budget, values)
     }
 
     /// The top value, which must lie above the last mark.
@@ -147,21 +162,22 @@ impl Walker<'_> {
         let height = self.stack.len().checked_sub(count).filter(|height| *height >= floor);
         let height = height.ok_or_else(|| operand("the stack", "too few values", "one for every item"))?;
         let start = self.stack.get(height).map_or(0, |slot| slot.start);
-        Ok((start, self.pool(height)))
+        Ok((start, self.pool(height)?))
     }
 
     /// Where the last mark stands, and the values above it.
     fn pop_mark(&mut self) -> Result<(u32, Items), PickleFault> {
         let mark = self.marks.pop().ok_or_else(|| operand("the stack", "no mark", "a mark"))?;
-        Ok((mark.at, self.pool(mark.height)))
+        Ok((mark.at, self.pool(mark.height)?))
     }
 
     /// The values above `height` go from the stack to the pool.
-    fn pool(&mut self, height: usize) -> Items {
+    fn pool(&mut self, height: usize) -> Result<Items, PickleFault> {
+        self.count::<Slot>(self.stack.len().saturating_sub(height))?;
         let depth = self.stack.get(height..).map_or(0, nest);
         let first = position(self.out.pool.len());
         self.out.pool.extend(self.stack.drain(height.min(self.stack.len())..));
-        Items { first, len: position(self.out.pool.len()) - first, depth }
+        Ok(Items { first, len: position(self.out.pool.len()) - first, depth })
     }
 
     fn put(&mut self, memo: u32) -> Result<(), PickleFault> {
@@ -174,6 +190,7 @@ impl Walker<'_> {
         let slot = self.pop()?;
         self.stack.push(slot);
         if self.out.memo.len() <= position {
+            self.count::<Memo>(position + 1 - self.out.memo.len())?;
             self.out.memo.resize(position + 1, None);
         }
         match self.out.memo.get_mut(position) {
@@ -208,6 +225,7 @@ impl Walker<'_> {
         if global == Global::Class {
             class = position(self.out.classes.len());
             let text = |bytes| str::from_utf8(bytes).map_err(|_| PickleFault::Utf8 { what: "a class name" });
+            self.count::<String>(1 + (module.len() + name.len()) / size_of::<String>())?;
             self.out.classes.push(format!("{}.{}", text(module)?, text(name)?));
         }
         self.push(Slot { start, end, depth: 0, item: Item::Global(global, class) })
@@ -219,6 +237,7 @@ impl Walker<'_> {
 
     fn new_list(&mut self, start: u32, end: u32, items: Items) -> Result<(), PickleFault> {
         let id = position(self.out.lists.len());
+        self.count::<Container>(1)?;
         self.out.lists.push(Container { items, start, end, fill: None, shared: false });
         self.push(Slot { start, end, depth: items.depth, item: Item::List(id) })
     }
@@ -226,6 +245,7 @@ impl Walker<'_> {
     pub(super) fn new_dict(&mut self, start: u32, end: u32, items: Items) -> Result<(), PickleFault> {
         items.even()?;
         let id = position(self.out.dicts.len());
+        self.count::<Container>(1)?;
         self.out.dicts.push(Container { items, start, end, fill: None, shared: false });
         self.push(Slot { start, end, depth: items.depth, item: Item::Dict(id) })
     }
@@ -257,6 +277,7 @@ impl Walker<'_> {
             return Err(operand("NEWOBJ", class.item.kind(), "a class of the archive"));
         };
         let id = position(self.out.objects.len());
+        self.count::<Instance>(1)?;
         let start = class.start;
         self.out.objects.push(Instance { class: name, state: None, start, end, shared: false });
         self.push(Slot { start, end, depth: 0, item: Item::Object(id) })

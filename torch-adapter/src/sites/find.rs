@@ -1,6 +1,6 @@
 //! From calls that were met to ops with names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::Reason;
 
@@ -24,6 +24,14 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
     }
     for event in fused {
         finder.fused(event);
+    }
+    for op in &mut finder.ops {
+        op.weights.iter_mut().for_each(|weight| keep_first(&mut weight.spots));
+        for edge in [&mut op.input, &mut op.output] {
+            if let Edge::Spots(spots) = edge {
+                keep_first(spots);
+            }
+        }
     }
     block::shared_text(&mut finder.ops);
     for mut op in block::dead_modules(heap, walk, &finder.ops) {
@@ -83,11 +91,7 @@ impl Finder<'_> {
         let (input, output) = (input(event, &found), output(event));
         let Some(op) = self.ops.get_mut(index) else { return };
         for (weight, spots) in op.weights.iter_mut().zip(spots) {
-            for spot in spots {
-                if !weight.spots.contains(&spot) {
-                    weight.spots.push(spot);
-                }
-            }
+            weight.spots.extend(spots);
         }
         merge(&mut op.input, input);
         merge(&mut op.output, output);
@@ -286,16 +290,16 @@ fn in_free_function(rule: &CallRule) -> Reason {
     Reason::new("free-function", text)
 }
 
+/// A place that is met again and again stands once.
+fn keep_first<T: Ord + Copy>(spots: &mut Vec<T>) {
+    let mut seen = BTreeSet::new();
+    spots.retain(|spot| seen.insert(*spot));
+}
+
 fn merge(edge: &mut Edge, other: Edge) {
     match (&mut *edge, other) {
         (Edge::Blocked(_), _) | (_, Edge::Absent) => {}
-        (Edge::Spots(spots), Edge::Spots(more)) => {
-            for spot in more {
-                if !spots.contains(&spot) {
-                    spots.push(spot);
-                }
-            }
-        }
+        (Edge::Spots(spots), Edge::Spots(more)) => spots.extend(more),
         (_, other) => *edge = other,
     }
 }

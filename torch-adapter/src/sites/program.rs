@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::code::{Class, Function, ParseError, SourceFile, parse};
+use quant_math::Budget;
+
+use crate::code::{Class, Function, ParseError, SourceFile, parse_within};
 
 /// A source record and what was read from it.
 #[derive(Debug, Clone)]
@@ -52,10 +54,18 @@ impl Program {
     ///
     /// The first text that cannot be read, with its record.
     pub fn new(records: impl IntoIterator<Item = (String, String)>) -> Result<Self, (String, ParseError)> {
+        Self::within(records, &Budget::for_file(0))
+    }
+
+    /// The same for records of a file that has a budget.
+    pub(crate) fn within(
+        records: impl IntoIterator<Item = (String, String)>,
+        budget: &Budget,
+    ) -> Result<Self, (String, ParseError)> {
         let mut program = Self::default();
         for (record, text) in records {
             let Some(module) = module_of(&record) else { continue };
-            let source = parse(&text).map_err(|error| (record.clone(), error))?;
+            let source = parse_within(&text, budget).map_err(|error| (record.clone(), error))?;
             let file = program.files.len();
             for (class, found) in source.classes.iter().enumerate() {
                 program.classes.insert(format!("{module}.{}", found.name), ClassRef { file, class });

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::read::DeflateDecoder;
+use quant_math::Budget;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::npy::{Head, swap_bytes, wrong};
@@ -15,6 +16,8 @@ pub(crate) struct Array {
     pub(crate) head: Head,
     bytes: Box<dyn Read + Send>,
     left: u64,
+    /// Samples that are held at a time are counted against the file's length.
+    budget: Budget,
 }
 
 impl std::fmt::Debug for Array {
@@ -24,10 +27,10 @@ impl std::fmt::Debug for Array {
 }
 
 impl Array {
-    fn new(name: String, mut bytes: Box<dyn Read + Send>) -> io::Result<Self> {
+    fn new(name: String, mut bytes: Box<dyn Read + Send>, file: u64) -> io::Result<Self> {
         let head = Head::read(&mut bytes).map_err(|error| wrong_in(&name, &error))?;
         let left = head.samples().unwrap_or(1);
-        Ok(Self { name, head, bytes, left })
+        Ok(Self { name, head, bytes, left, budget: Budget::for_file(file) })
     }
 
     /// Samples that are still to come.
@@ -42,6 +45,10 @@ impl Array {
             return Err(wrong(format!("`{}` is larger than memory", self.name)));
         };
         let begun = to.len();
+        let held = begun.saturating_add(size) as u64;
+        self.budget
+            .check(held, "the samples of a batch")
+            .map_err(|over| wrong(format!("`{}`: {over}: {}", self.name, over.help())))?;
         // What a head claims is not believed before the bytes are there.
         let read =
             self.bytes.by_ref().take(size as u64).read_to_end(to).map_err(|error| wrong_in(&self.name, &error))?;
@@ -89,16 +96,28 @@ fn wrong_in(name: &str, error: &io::Error) -> io::Error {
 
 /// The array of a `.npy` file.
 pub(crate) fn open_npy(path: &Path, name: &str) -> io::Result<Array> {
-    Array::new(name.to_owned(), Box::new(BufReader::new(File::open(path)?)))
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Array::new(name.to_owned(), Box::new(BufReader::new(file)), length)
 }
 
-/// Every array of a `.npz` file, in the order of the archive.
-pub(crate) fn open_npz(path: &Path) -> io::Result<Vec<Array>> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?))?;
+/// The names of all arrays of a `.npz` file, in the order of the archive.
+pub(crate) fn names_of_npz(path: &Path) -> io::Result<Vec<String>> {
+    let archive = ZipArchive::new(BufReader::new(File::open(path)?))?;
+    Ok(archive.file_names().filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect())
+}
+
+/// The arrays of a `.npz` file that are called like one of `names`, in the order of the archive. Others are not opened: each open
+/// one holds the file and a window of what it inflates.
+pub(crate) fn open_npz(path: &Path, names: &[String]) -> io::Result<Vec<Array>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut archive = ZipArchive::new(BufReader::new(file))?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
-        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_owned) else { continue };
+        let name = entry.name().strip_suffix(".npy").filter(|name| names.iter().any(|wanted| wanted == name));
+        let Some(name) = name.map(str::to_owned) else { continue };
         if entry.encrypted() {
             return Err(wrong(format!("`{name}` is encrypted")));
         }
@@ -116,7 +135,7 @@ pub(crate) fn open_npz(path: &Path) -> io::Result<Vec<Array>> {
                 )));
             }
         };
-        arrays.push(Array::new(name, bytes)?);
+        arrays.push(Array::new(name, bytes, length)?);
     }
     Ok(arrays)
 }

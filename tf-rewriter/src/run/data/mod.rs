@@ -7,13 +7,16 @@
 mod array;
 mod npy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use self::array::Array;
 use super::RunError;
 use super::value::Value;
+
+/// Names of arrays that a message shows.
+const SHOWN: usize = 20;
 
 /// Samples of a model's inputs, from the first to the last.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ impl Data {
             }
             shard.samples = first;
         }
-        let samples = shards.iter().map(|shard| shard.samples).sum();
+        let samples = shards.iter().fold(0u64, |sum, shard| sum.saturating_add(shard.samples));
         if samples == 0 {
             return Err(data(
                 path,
@@ -113,8 +116,7 @@ impl Data {
         for file in files(path)? {
             match extension(&file) {
                 Some("npz") => {
-                    let arrays = array::open_npz(&file).map_err(|error| unreadable(&file, &error))?;
-                    names.extend(arrays.into_iter().map(|array| array.name));
+                    names.extend(array::names_of_npz(&file).map_err(|error| unreadable(&file, &error))?);
                 }
                 _ => names.extend(stem(&file)),
             }
@@ -226,6 +228,17 @@ impl Data {
 }
 
 impl Shard {
+    /// The names of the arrays that are there, as far as they can be read, for messages.
+    fn names(&self) -> String {
+        let of_file = |(path, name): &(PathBuf, Option<String>)| match name {
+            Some(name) => vec![name.clone()],
+            None => array::names_of_npz(path).unwrap_or_default(),
+        };
+        let names: BTreeSet<String> = self.files.iter().flat_map(of_file).collect();
+        let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if names.len() > SHOWN { format!("{shown}, and {} more", names.len() - SHOWN) } else { shown }
+    }
+
     fn path(&self) -> &Path {
         self.files.first().map_or(Path::new(""), |(path, _)| path)
     }
@@ -236,15 +249,15 @@ impl Shard {
         for (path, name) in &self.files {
             let arrays = match name {
                 Some(name) => array::open_npy(path, name).map(|array| vec![array]),
-                None => array::open_npz(path),
+                None => array::open_npz(path, names),
             };
             for array in arrays.map_err(|error| unreadable(path, &error))? {
                 found.insert(array.name.clone(), array);
             }
         }
-        let there = found.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let arrays = names.iter().map(|name| {
             found.remove(name).ok_or_else(|| {
+                let there = self.names();
                 let message = format!("there is no array `{name}`; there are {there}");
                 data(self.path(), message, "name the arrays after the model's inputs, which `inspect MODEL` lists, and the labels as `--labels` says: `numpy.savez(file, **{'name': array})`")
             })
@@ -316,6 +329,15 @@ fn check(array: &Array, path: &Path) -> Result<Wanted, RunError> {
     }
     if !Value::reads(&head.descr) {
         return Err(unknown_type(path, &array.name, &head.descr));
+    }
+    // Of samples without a byte a file can claim any number.
+    if head.sample_bytes() == Some(0) {
+        let message = format!(
+            "`{}` has samples of shape {:?}, which have no elements",
+            array.name,
+            head.shape.get(1..).unwrap_or_default()
+        );
+        return Err(data(path, message, "give arrays without a dimension of 0"));
     }
     Ok(Wanted {
         name: array.name.clone(),

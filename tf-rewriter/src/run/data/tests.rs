@@ -154,3 +154,44 @@ fn a_damaged_file_is_an_error_wherever_it_is_cut_or_changed() {
     let error = data.open.first_mut().unwrap().read(5, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("`x` ends early: its head says 5 samples"), "{error}");
 }
+
+/// An array whose head claims a shape, and nothing behind it.
+fn claimed(shape: &str) -> Vec<u8> {
+    let head = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &u16::try_from(head.len()).unwrap().to_le_bytes()[..], head.as_bytes()].concat()
+}
+
+#[test]
+fn samples_without_elements_are_refused_however_many_there_are() {
+    for shape in ["(9223372036854775808, 0)", "(9223372036854775808, 3, 0, 5)", "(2, 0)"] {
+        let files = folder(&[("x.npz", npz(&[("x", claimed(shape))], CompressionMethod::Deflated))]);
+        assert!(said(&files.path().join("x.npz"), &["x"]).contains("which have no elements"), "{shape}");
+    }
+    // As many as two files can claim are no reason to panic.
+    let claims = claimed("(9223372036854775808, 1)");
+    let files = folder(&[("1.npy", claims.clone()), ("2.npy", claims)]);
+    assert_eq!(Data::open(files.path(), &["x"]).unwrap().samples(), u64::MAX);
+}
+
+#[test]
+fn a_sample_far_larger_than_its_file_names_the_option_that_allows_it() {
+    let files = folder(&[("x.npz", npz(&[("x", claimed("(1, 268435456)"))], CompressionMethod::Deflated))]);
+    let mut data = Data::open(&files.path().join("x.npz"), &["x"]).unwrap();
+    data.open_next().unwrap();
+    let mut to = Vec::new();
+    let error = data.open.first_mut().unwrap().read(1, &mut to).unwrap_err().to_string();
+    assert!(error.contains("more than 268435456 bytes of memory") && error.contains("--memory-limit"), "{error}");
+    assert_eq!(to.capacity(), 0);
+}
+
+#[test]
+fn arrays_that_nobody_asks_for_are_not_opened() {
+    // More than a process may have files open.
+    let names: Vec<String> = (0..5_000).map(|number| format!("a{number}")).collect();
+    let arrays: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), npy(1))).collect();
+    let files = folder(&[("x.npz", npz(&arrays, CompressionMethod::Stored))]);
+    let path = files.path().join("x.npz");
+    assert_eq!(Data::open(&path, &["a7", "a4000"]).unwrap().samples(), 1);
+    assert!(said(&path, &["b"]).contains("`a0`, `a1`, `a10`") && said(&path, &["b"]).contains("and 4980 more"));
+    assert_eq!(Data::names(&path).unwrap().len(), 5_000);
+}
