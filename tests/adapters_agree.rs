@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use protobuf_bytes::{constant, node};
-use quant_math::config::ConfigList;
+use quant_math::config::{ConfigList, channels_pay};
 use quant_math::plan::{Settings, Site};
 use quant_math::report::{Report, SiteReport};
-use quant_math::{DType, Emit, QuantType, Quantizer};
+use quant_math::{DType, Emit, Plan, QuantType, Quantizer};
 use tf_rewriter::Graph;
 use torch_adapter::archive::Archive;
 use torch_adapter::pickle::Pickle;
@@ -161,6 +161,36 @@ fn the_same_weights_give_the_same_codes_scales_and_plan_entries() {
     let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
     assert_eq!(kinds, ["Conv2d", "ConvTranspose2d", "Linear"]);
     assert!(compared > 300, "{compared}");
+}
+
+/// Whether a weight has a scale per channel follows from its shape and op: in every form and in both containers the same.
+#[test]
+fn channels_are_chosen_alike_in_every_form() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/torch");
+    let config = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 8}]";
+    let config = ConfigList::parse(config, Some(Quantizer::Qat)).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for name in ["mobile.script.pt", "deconv.script.pt"] {
+        let path = folder.join(name);
+        for weight in weights(&path) {
+            let elements: u64 = weight.shape.iter().product();
+            let expected = channels_pay(elements, weight.shape[weight.channel_axis]);
+            for emit in [Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training] {
+                let what = format!("{name} {} {emit}", weight.op);
+                let per_channel = |plan: &Plan| {
+                    let mut sites = plan.quantized().filter(|site| site.op == weight.op);
+                    let site = sites.next().unwrap_or_else(|| panic!("{what} is not quantized"));
+                    site.settings().unwrap().channel_axis.is_some()
+                };
+                let options = torch_adapter::PlanOptions { emit: Some(emit), ..Default::default() };
+                let torch = Model::open(&path).unwrap().plan(&config, options).unwrap();
+                let tf = graph(&weight).plan(&config, options).unwrap();
+                assert_eq!((per_channel(&torch), per_channel(&tf)), (expected, expected), "{what}");
+            }
+            seen.insert(expected);
+        }
+    }
+    assert!(seen.contains(&true), "{seen:?}");
 }
 
 fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emit: Emit) {

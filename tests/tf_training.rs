@@ -16,7 +16,7 @@ use tf_rewriter::{Bundle, Gradient, Graph, PlanOptions};
 fn config(bits: u32) -> ConfigList {
     let text = format!(
         "[{{op_types: ['default'], quant_types: ['weight'], quant_bits: {bits}, per_channel: true}},
-          {{op_names: ['dense_op'], quant_types: ['weight', 'input'], quant_bits: {{weight: {bits}, input: 8}}, ema_decay: 0.9}},
+          {{op_names: ['dense_op'], quant_types: ['weight', 'input'], quant_bits: {{weight: {bits}, input: 8}}, per_channel: false, ema_decay: 0.9}},
           {{op_names: ['relu1'], quant_types: ['output'], quant_bits: 8, ema_decay: 0.9}},
           {{op_names: ['relu2'], quant_types: ['output'], quant_bits: 8, observer: 'minmax'}}]"
     );

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use quant_math::config::ConfigList;
+use quant_math::config::{ConfigList, Preset};
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 
 use crate::diagnostic::Diagnostic;
@@ -80,6 +80,10 @@ pub struct QuantizeArgs {
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Stand on a whole arithmetic in place of the defaults, keys of the config win: `nni` is one scale per tensor, and naive rounds toward zero
+    #[arg(long, value_name = "PRESET", value_parser = preset_parser())]
+    pub preset: Option<Preset>,
+
     /// The form of the output [default: naive baked; qat inference where all ranges are known, else training; dorefa training]
     #[arg(long, value_name = "FORM", value_parser = emit_parser())]
     pub emit: Option<Emit>,
@@ -91,6 +95,10 @@ pub struct QuantizeArgs {
 
 fn quantizer_parser() -> impl TypedValueParser<Value = Quantizer> {
     words([("naive", Quantizer::Naive), ("qat", Quantizer::Qat), ("dorefa", Quantizer::DoReFa)])
+}
+
+fn preset_parser() -> impl TypedValueParser<Value = Preset> {
+    words([("nni", Preset::Nni)])
 }
 
 fn emit_parser() -> impl TypedValueParser<Value = Emit> {
@@ -132,9 +140,10 @@ impl QuantizeArgs {
         match (&self.config, self.quantizer) {
             (Some(path), quantizer) => {
                 let text = read_config(path)?;
-                ConfigList::parse(&text, quantizer).map_err(|errors| Failure::config(&errors, Some(&shown(path))))
+                ConfigList::parse_on(&text, quantizer, self.preset)
+                    .map_err(|errors| Failure::config(&errors, Some(&shown(path))))
             }
-            (None, Some(quantizer)) => Ok(ConfigList::default_for(quantizer)),
+            (None, Some(quantizer)) => Ok(ConfigList::preset_for(quantizer, self.preset)),
             (None, None) => {
                 let diagnostic = Diagnostic::error("U0101", "no quantizer is named");
                 Err(Failure::usage(
@@ -344,6 +353,8 @@ mod tests {
     fn without_a_config_the_quantizer_is_needed() {
         let args = QuantizeArgs { quantizer: Some(Quantizer::Naive), ..QuantizeArgs::default() };
         assert_eq!(args.config_list().unwrap(), ConfigList::default_for(Quantizer::Naive));
+        let preset = QuantizeArgs { preset: Some(Preset::Nni), ..args };
+        assert_eq!(preset.config_list().unwrap(), ConfigList::preset_for(Quantizer::Naive, Some(Preset::Nni)));
         let failure = QuantizeArgs::default().config_list().unwrap_err();
         assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "U0101"));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use quant_math::config::{ConfigError, ConfigErrors, ConfigList, Entry};
+use quant_math::config::{ConfigError, ConfigErrors, ConfigList, Entry, PerChannel, Preset};
 use quant_math::plan::{Observer, Rounding};
 use quant_math::{QuantType, Quantizer};
 
@@ -58,8 +58,13 @@ fn entry_line(config: &ConfigList, index: usize, entry: &Entry) -> String {
         words.extend((settings.rounding != Rounding::Nearest).then(|| format!("{:?}", settings.rounding)));
         words.extend((settings.seed > 0).then(|| format!("seed {}", settings.seed)));
     }
-    let per_channel = entry.per_channel && entry.quant_types.contains(&QuantType::Weight);
-    words.extend(per_channel.then(|| "per channel".to_owned()));
+    let weight = entry.quant_types.contains(&QuantType::Weight);
+    let per_channel = match entry.per_channel {
+        PerChannel::Always => Some("per channel"),
+        PerChannel::Never => Some("per tensor").filter(|_| config.quantizer != Quantizer::DoReFa),
+        PerChannel::Auto => None,
+    };
+    words.extend(per_channel.filter(|_| weight).map(str::to_owned));
     words.join(" ")
 }
 
@@ -104,4 +109,31 @@ fn an_absent_config_is_eight_bit_weights_of_the_default_ops() {
     for quantizer in [Quantizer::Naive, Quantizer::Qat, Quantizer::DoReFa] {
         assert_eq!(understood(&ConfigList::default_for(quantizer)), "0: types [default] weight=8");
     }
+}
+
+#[test]
+fn a_preset_of_the_caller_stands_under_every_entry() {
+    let nni = Some(Preset::Nni);
+    let absent = |quantizer| understood(&ConfigList::preset_for(quantizer, nni));
+    assert_eq!(absent(Quantizer::Naive), "0: types [default] weight=8 Truncate per tensor");
+    assert_eq!(absent(Quantizer::Qat), "0: types [default] weight=8 per tensor");
+    assert_eq!(absent(Quantizer::DoReFa), "0: types [default] weight=8");
+
+    let text = "[{op_types: 'Conv2d'}, {op_types: 'Linear', per_channel: true, rounding: 'nearest'}]";
+    let parsed = ConfigList::parse_on(text, Some(Quantizer::Naive), nni).unwrap();
+    let expected = "0: types [Conv2d] weight=8 Truncate per tensor\n1: types [Linear] weight=8 per channel";
+    assert_eq!(understood(&parsed), expected);
+    // The same in the text.
+    let named = format!("{{ preset: 'nni', config_list: {text} }}");
+    assert_eq!(ConfigList::parse_on(&named, Some(Quantizer::Naive), None).unwrap(), parsed);
+    assert_eq!(ConfigList::parse_on(&named, Some(Quantizer::Naive), nni).unwrap(), parsed);
+}
+
+#[test]
+fn channels_are_chosen_by_shape_alone() {
+    for (elements, channels, auto) in [(27, 9, true), (18, 9, false), (9, 9, false), (512, 1, false), (0, 0, false)] {
+        assert_eq!(PerChannel::Auto.chooses(elements, channels), auto, "{elements} in {channels}");
+        assert!(PerChannel::Always.chooses(elements, channels) && !PerChannel::Never.chooses(elements, channels));
+    }
+    assert!(PerChannel::Auto.chooses(u64::MAX, 1 << 40), "no shape overflows");
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use quant_math::config::{ConfigList, Entry, OpFacts, Selection};
+use quant_math::config::{ConfigList, Entry, OpFacts, PerChannel, Selection};
 use quant_math::{QuantType, Quantizer};
 
 fn naive(text: &str) -> ConfigList {
@@ -45,7 +45,7 @@ fn the_last_match_decides_alone() {
     assert_eq!(decided(&config, &op("relu", "Relu")), "-");
     assert_eq!(decided(&config, &op("stem", "Relu")), "-", "both keys must match");
     let Selection::Selected { config: entry, .. } = config.select(&op("head", "MatMul")) else { unreachable!() };
-    assert!(!entry.per_channel, "nothing leaks from an earlier match");
+    assert_eq!(entry.per_channel, PerChannel::Auto, "nothing leaks from an earlier match");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The ways in which the weights are quantized, and what must come out.
 
+use std::fmt::Write as _;
+
 use ndarray::ArrayD;
 use quant_math::Quantizer;
 use quant_math::config::ConfigList;
@@ -35,9 +37,7 @@ impl std::fmt::Display for Way {
 impl Way {
     pub(crate) fn config(self) -> ConfigList {
         let mut entry = String::from("quant_types: ['weight'], quant_bits: 8, op_types: 'default'");
-        if self.per_channel {
-            entry += ", per_channel: true";
-        }
+        write!(entry, ", per_channel: {}", self.per_channel).unwrap();
         if !self.symmetric {
             entry += ", symmetric: false";
         }

@@ -38,6 +38,7 @@ macro_rules! rules {
 rules! {
     affine_weights
     affine_weights_per_channel
+    channels_auto
     channels_batch_matmul
     channels_batch_matmul_adjoint
     channels_conv2d

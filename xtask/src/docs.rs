@@ -44,6 +44,7 @@ struct Row {
     weights: String,
     activations: &'static str,
     per_tensor: PathBuf,
+    /// Where the quantizer has one.
     per_channel: Option<PathBuf>,
 }
 
@@ -121,21 +122,26 @@ fn accuracy_table() -> Result<String> {
 
 fn rows(library: &Path) -> Result<Vec<Row>> {
     let float = "float32";
-    let baked = |quantizer: &str| {
-        let out = Path::new(WORK).join(format!("{quantizer}_8.pb"));
-        compress("tf-rewriter", MODEL, &out, &["--quantizer", quantizer, "--emit", "baked"], None)?;
+    let baked = |quantizer: &str, per_channel: bool| {
+        let out = Path::new(WORK).join(format!("{quantizer}_8_{}.pb", column(per_channel)));
+        let config = json!([{ "op_types": ["default"], "quant_bits": 8, "per_channel": per_channel }]);
+        compress("tf-rewriter", MODEL, &out, &["--quantizer", quantizer, "--emit", "baked"], Some(&config))?;
         anyhow::Ok(out)
     };
-    let without_activations = |label, quantizer| {
-        let per_tensor = baked(quantizer)?;
-        anyhow::Ok(Row { label, weights: "8 bits".into(), activations: float, per_tensor, per_channel: None })
+    let without_activations = |label, per_tensor, per_channel| Row {
+        label,
+        weights: "8 bits".into(),
+        activations: float,
+        per_tensor,
+        per_channel,
     };
     let none =
         Row { label: "none", weights: float.into(), activations: float, per_tensor: MODEL.into(), per_channel: None };
-    let mut rows = vec![none, without_activations("Naive", "naive")?];
+    let naive = without_activations("Naive", baked("naive", false)?, Some(baked("naive", true)?));
+    let mut rows = vec![none, naive];
     for bits in [8, 6, 4, 3] {
         let qat = |per_channel: bool| {
-            let name = format!("qat_{bits}_{}", if per_channel { "channel" } else { "tensor" });
+            let name = format!("qat_{bits}_{}", column(per_channel));
             let config = json!([
                 { "quant_types": ["weight"], "quant_bits": bits, "op_types": ["default"], "per_channel": per_channel },
                 { "quant_types": ["output"], "quant_bits": 8, "op_types": ["Placeholder", "Relu6"] },
@@ -151,8 +157,13 @@ fn rows(library: &Path) -> Result<Vec<Row>> {
             per_channel: Some(qat(true)?),
         });
     }
-    rows.push(without_activations("DoReFa", "dorefa")?);
+    rows.push(without_activations("DoReFa", baked("dorefa", false)?, None));
     Ok(rows)
+}
+
+/// A column's word in the names of its files.
+fn column(per_channel: bool) -> &'static str {
+    if per_channel { "channel" } else { "tensor" }
 }
 
 /// Measures the ranges of the digits model and quantizes it with them; the result's path.

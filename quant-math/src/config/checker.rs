@@ -6,6 +6,8 @@ use super::entry::PerKind;
 use super::error::{ConfigError, ConfigErrorKind as Kind};
 use super::nearest::{nearest, one_of};
 use super::pattern::{NamePattern, TypePattern};
+use super::per_channel::PerChannel;
+use super::preset::Preset;
 use super::value::Value;
 use crate::plan::{Observer, QuantType, Quantizer, Rounding};
 
@@ -30,6 +32,7 @@ pub(super) const ROUNDINGS: [(&str, Rounding); 2] = [("nearest", Rounding::Neare
 pub(super) struct Checker {
     pub(super) errors: Vec<ConfigError>,
     pub(super) quantizer: Quantizer,
+    pub(super) preset: Option<Preset>,
 }
 
 impl Checker {
@@ -247,14 +250,30 @@ impl Checker {
     }
 
     pub(super) fn word<T: Copy + Default>(&mut self, path: &str, value: &Value, words: &[(&str, T)]) -> T {
+        self.one_word(path, value, words).unwrap_or_default()
+    }
+
+    pub(super) fn one_word<T: Copy>(&mut self, path: &str, value: &Value, words: &[(&str, T)]) -> Option<T> {
         if let Value::Text(text) = value
             && let Some((_, found)) = words.iter().find(|(word, _)| word == text)
         {
-            return *found;
+            return Some(*found);
         }
         let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         self.wrong_word(path, value, &names);
-        T::default()
+        None
+    }
+
+    pub(super) fn per_channel(&mut self, path: &str, value: &Value) -> PerChannel {
+        match value {
+            Value::Bool(false) => PerChannel::Never,
+            Value::Bool(true) => PerChannel::Always,
+            Value::Text(text) if text == "auto" => PerChannel::Auto,
+            other => {
+                self.wrong(path, other, "true, false or \"auto\"");
+                PerChannel::default()
+            }
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! One entry of a `config_list`, validated.
 
 use super::pattern::{NamePattern, TypePattern};
+use super::per_channel::PerChannel;
+use super::preset::Preset;
 use crate::plan::{Emit, Observer, QuantType, Quantizer, Reason, Rounding, Settings};
 
 /// The bits of an absent config, and of Naive where none are given.
@@ -51,8 +53,8 @@ pub struct Entry {
     pub exclude: bool,
     /// The kinds of tensors to quantize, each once.
     pub quant_types: Vec<QuantType>,
-    /// Weights: one scale per channel.
-    pub per_channel: bool,
+    /// Weights: whether there is one scale per channel.
+    pub per_channel: PerChannel,
     pub(super) bits: PerKind<u32>,
     pub(super) symmetric: PerKind<bool>,
     pub(super) quant_start_step: u64,
@@ -64,14 +66,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry that matches nothing and has every key's default.
-    pub(super) fn empty() -> Self {
-        Self {
+    /// An entry that matches nothing and has every key's default, or the preset's value for it.
+    pub(super) fn empty(quantizer: Quantizer, preset: Option<Preset>) -> Self {
+        let mut entry = Self {
             op_types: None,
             op_names: None,
             exclude: false,
             quant_types: vec![QuantType::Weight],
-            per_channel: false,
+            per_channel: PerChannel::default(),
             bits: PerKind::none(),
             symmetric: PerKind::none(),
             quant_start_step: 0,
@@ -80,11 +82,19 @@ impl Entry {
             rounding: Rounding::default(),
             seed: 0,
             warnings: Vec::new(),
+        };
+        if let Some(preset) = preset {
+            preset.set(&mut entry, quantizer);
         }
+        if quantizer == Quantizer::DoReFa {
+            entry.per_channel = PerChannel::Never;
+        }
+        entry
     }
 
-    pub(super) fn default_weights() -> Self {
-        Self { op_types: Some(vec![TypePattern::Default]), bits: PerKind::all(DEFAULT_BITS), ..Self::empty() }
+    pub(super) fn default_weights(quantizer: Quantizer, preset: Option<Preset>) -> Self {
+        let empty = Self::empty(quantizer, preset);
+        Self { op_types: Some(vec![TypePattern::Default]), bits: PerKind::all(DEFAULT_BITS), ..empty }
     }
 
     /// The words of `op_types`; none if the key is absent.
@@ -99,8 +109,8 @@ impl Entry {
 
     /// How a tensor of this `kind` is quantized; `None` if the entry does not name the kind, or excludes.
     ///
-    /// `entry` is the entry's index, for the plan. `channel_axis` is `None`: the adapter knows it, and sets it for a weight when
-    /// [`per_channel`](Self::per_channel) is true. Keys that mean nothing for the kind have their defaults.
+    /// `entry` is the entry's index, for the plan. `channel_axis` is `None`: the adapter knows it, and sets it for a weight where
+    /// [`per_channel`](Self::per_channel) chooses it. Keys that mean nothing for the kind have their defaults.
     pub fn settings(&self, quantizer: Quantizer, kind: QuantType, entry: usize) -> Option<Settings> {
         if self.exclude || !self.quant_types.contains(&kind) {
             return None;

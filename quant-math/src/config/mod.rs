@@ -33,6 +33,8 @@ mod learnable;
 mod nearest;
 pub mod op_types;
 mod pattern;
+mod per_channel;
+mod preset;
 mod schema;
 mod select;
 mod syntax;
@@ -44,6 +46,8 @@ use crate::plan::{QuantType, Quantizer, Reason};
 pub use entry::Entry;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use learnable::NotLearnable;
+pub use per_channel::{PerChannel, channels_pay};
+pub use preset::Preset;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 
@@ -59,17 +63,27 @@ pub struct ConfigList {
 impl ConfigList {
     /// What an absent config means: the weights of every default op, 8 bits.
     pub fn default_for(quantizer: Quantizer) -> Self {
-        Self { quantizer, entries: vec![Entry::default_weights()] }
+        Self::preset_for(quantizer, None)
     }
 
-    /// Read a list of entries, or `{ quantizer, config_list }`.
+    /// [`default_for`](Self::default_for) on a preset's defaults.
+    pub fn preset_for(quantizer: Quantizer, preset: Option<Preset>) -> Self {
+        Self { quantizer, entries: vec![Entry::default_weights(quantizer, preset)] }
+    }
+
+    /// Read a list of entries, or `{ quantizer, preset, config_list }`.
     ///
     /// JSON5 is understood, and what Python adds to it: `#` comments, `True`, `False`, `None`, a leading `config_list =`. A
     /// `quantizer` of the caller and one in the text must agree, and one of both must be there. Everything that is wrong with the
     /// entries is reported at once.
     pub fn parse(text: &str, quantizer: Option<Quantizer>) -> Result<Self, ConfigErrors> {
+        Self::parse_on(text, quantizer, None)
+    }
+
+    /// [`parse`](Self::parse) with a preset of the caller; it and one in the text must agree.
+    pub fn parse_on(text: &str, quantizer: Option<Quantizer>, preset: Option<Preset>) -> Result<Self, ConfigErrors> {
         let value = syntax::read(text)?;
-        validate::config(&value, quantizer)
+        validate::config(&value, quantizer, preset)
     }
 
     /// Keys that were given and change nothing, for example `ema_decay` for Naive.

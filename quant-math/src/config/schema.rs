@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use super::op_types::OP_TYPES;
+use super::preset::Preset;
 use crate::plan::{Observer, QuantType, Quantizer, Rounding};
 
 /// The JSON Schema (draft 2020-12) of a config, with every key's meaning and default.
@@ -82,6 +83,9 @@ enum Config {
 struct Named {
     /// The quantizer; may be left out where it is given elsewhere, and must not differ from that.
     quantizer: Option<Quantizer>,
+    /// A whole arithmetic in one word, under the keys of the entries, which win: `nni` is one scale per tensor and, for Naive, rounding
+    /// toward zero.
+    preset: Option<Preset>,
     /// The entries.
     config_list: Vec<EntryKeys>,
 }
@@ -114,9 +118,10 @@ struct EntryKeys {
     quant_start_step: Option<u64>,
     /// Zero point 0 on the signed narrow grid; else affine on the unsigned grid. Weights true, inputs and outputs false where not given.
     symmetric: Option<Symmetric>,
-    /// One scale per channel of a weight. Not for DoReFa.
-    #[schemars(extend("default" = false))]
-    per_channel: Option<bool>,
+    /// One scale per channel of a weight. `auto`: where a channel has three elements and more, so that its parameters cost less than its
+    /// codes save; DoReFa always has one scale for the tensor. `false` is what NNI does.
+    #[schemars(extend("default" = "auto"))]
+    per_channel: Option<PerChannelWord>,
     /// QAT: the decay of the moving average of a range.
     #[schemars(extend("default" = 0.99, "exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     ema_decay: Option<f64>,
@@ -129,6 +134,24 @@ struct EntryKeys {
     /// DoReFa: the seed of the gradient noise.
     #[schemars(extend("default" = 0))]
     seed: Option<u64>,
+}
+
+/// Whether a weight has one scale per channel.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum PerChannelWord {
+    /// Always or never.
+    Said(bool),
+    /// By the weight's shape.
+    Auto(Auto),
+}
+
+/// By the weight's shape.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Auto {
+    /// The word for it.
+    Auto,
 }
 
 /// One word or several.

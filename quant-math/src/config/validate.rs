@@ -4,6 +4,8 @@ use super::checker::{Checker, OBSERVERS, Pairs, ROUNDINGS, join};
 use super::entry::{DEFAULT_BITS, Entry, PerKind};
 use super::error::{ConfigError, ConfigErrorKind as Kind, ConfigErrors};
 use super::nearest::nearest;
+use super::per_channel::PerChannel;
+use super::preset::{PRESETS, Preset};
 use super::value::Value;
 use super::{ConfigList, schema};
 use crate::plan::{QuantType, Quantizer, Reason, Rounding};
@@ -11,17 +13,29 @@ use crate::plan::{QuantType, Quantizer, Reason, Rounding};
 /// The code of the warning for a key without effect.
 const NO_EFFECT: &str = "C0109";
 
-/// The whole config: a list, or `{ quantizer, config_list }`.
-pub(super) fn config(value: &Value, quantizer: Option<Quantizer>) -> Result<ConfigList, ConfigErrors> {
-    let mut check = Checker { errors: Vec::new(), quantizer: quantizer.unwrap_or(Quantizer::Naive) };
-    let (list, named) = match value {
-        Value::List(_) => (Some(value), None),
+/// The whole config: a list, or `{ quantizer, preset, config_list }`.
+pub(super) fn config(
+    value: &Value,
+    quantizer: Option<Quantizer>,
+    preset: Option<Preset>,
+) -> Result<ConfigList, ConfigErrors> {
+    let mut check = Checker { errors: Vec::new(), quantizer: quantizer.unwrap_or(Quantizer::Naive), preset };
+    let Wrapper { list, quantizer: named, preset: own } = match value {
+        Value::List(_) => Wrapper { list: Some(value), ..Wrapper::default() },
         Value::Map(pairs) => check.wrapper(pairs),
         other => {
             check.wrong("config_list", other, "a list of entries, or a map with `quantizer` and `config_list`");
-            (None, None)
+            Wrapper::default()
         }
     };
+    match (preset, own) {
+        (Some(given), Some(own)) if given != own => {
+            let message = format!("the config has preset `{own}`, but `{given}` was asked for");
+            check.push(Kind::Conflict, "preset", message);
+        }
+        (None, own) => check.preset = own,
+        _ => {}
+    }
     match (quantizer, named) {
         (Some(given), Some(named)) if given != named => {
             let message = format!("the config is for `{named}`, but `{given}` was asked for");
@@ -50,11 +64,19 @@ pub(super) fn config(value: &Value, quantizer: Option<Quantizer>) -> Result<Conf
     Ok(ConfigList { quantizer, entries })
 }
 
+/// What stands around the entries.
+#[derive(Default)]
+struct Wrapper<'a> {
+    list: Option<&'a Value>,
+    quantizer: Option<Quantizer>,
+    preset: Option<Preset>,
+}
+
 impl Checker {
-    /// `{ quantizer, config_list }`.
-    fn wrapper<'a>(&mut self, pairs: &'a Pairs) -> (Option<&'a Value>, Option<Quantizer>) {
+    /// `{ quantizer, preset, config_list }`.
+    fn wrapper<'a>(&mut self, pairs: &'a Pairs) -> Wrapper<'a> {
         self.duplicates("", pairs);
-        let (mut list, mut quantizer) = (None, None);
+        let Wrapper { mut list, mut quantizer, mut preset } = Wrapper::default();
         for (key, value) in pairs {
             match (key.as_str(), value) {
                 ("config_list" | "configure_list", Value::List(_)) => list = Some(value),
@@ -64,17 +86,18 @@ impl Checker {
                     None => self.wrong("quantizer", value, "`naive`, `qat` or `dorefa`"),
                 },
                 ("quantizer", other) => self.wrong("quantizer", other, "`naive`, `qat` or `dorefa`"),
+                ("preset", value) => preset = self.one_word("preset", value, &PRESETS),
                 (key, _) if schema::KEYS.contains(&key) => {
                     let message = "a key of an entry, outside of a list";
                     self.push_help(Kind::UnknownKey, key, message, "put the entry into a list: [ { … } ]");
                 }
-                (key, _) => self.unknown(key, key, &["quantizer", "config_list"]),
+                (key, _) => self.unknown(key, key, &["quantizer", "preset", "config_list"]),
             }
         }
         if list.is_none() && self.errors.is_empty() {
             self.push(Kind::Missing, "config_list", "is missing, expected a list of entries");
         }
-        (list, quantizer)
+        Wrapper { list, quantizer, preset }
     }
 
     fn unknown(&mut self, path: &str, key: &str, known: &[&str]) {
@@ -89,7 +112,7 @@ impl Checker {
     }
 
     fn entry(&mut self, path: &str, value: &Value) -> Entry {
-        let mut entry = Entry::empty();
+        let mut entry = Entry::empty(self.quantizer, self.preset);
         let Value::Map(pairs) = value else {
             self.wrong(path, value, "a map such as { op_types: \"default\", quant_bits: 8 }");
             return entry;
@@ -121,7 +144,7 @@ impl Checker {
                 "symmetric" => {
                     entry.symmetric = self.per_kind(&at, value, "true, false, or a map per quant_type", Self::boolean);
                 }
-                "per_channel" => entry.per_channel = self.boolean(&at, value).unwrap_or_default(),
+                "per_channel" => entry.per_channel = self.per_channel(&at, value),
                 "ema_decay" => entry.ema_decay = self.decay(&at, value),
                 "observer" => entry.observer = Some(self.word(&at, value, &OBSERVERS)),
                 "rounding" => entry.rounding = self.word(&at, value, &ROUNDINGS),
@@ -185,9 +208,12 @@ impl Checker {
                 help,
             );
         }
-        if quantizer == Quantizer::DoReFa && entry.per_channel {
-            let message = "dorefa scales a tensor as a whole, expected false";
-            self.push(Kind::Conflict, &join(path, "per_channel"), message);
+        if quantizer == Quantizer::DoReFa {
+            if entry.per_channel == PerChannel::Always {
+                let message = "dorefa scales a tensor as a whole, expected false";
+                self.push(Kind::Conflict, &join(path, "per_channel"), message);
+            }
+            entry.per_channel = PerChannel::Never;
         }
         if quantizer != Quantizer::Naive && entry.rounding != Rounding::Nearest {
             let message = format!("only naive truncates, {quantizer} rounds to nearest");

@@ -1,6 +1,6 @@
 //! Decisions about weights.
 
-use quant_math::config::Selection;
+use quant_math::config::{PerChannel, Selection};
 use quant_math::plan::{Decision, Reason, Settings, Site};
 use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
 
@@ -79,7 +79,8 @@ impl Planner<'_> {
         if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
             return Ok(skip("bits-32", "32 bits leave the weight as it is"));
         }
-        if too_large_to_spread(weight, self.wants_channels(settings), self.emit) {
+        let per_channel = self.per_channel(weight, settings);
+        if too_large_to_spread(weight, per_channel != PerChannel::Never, self.emit) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
             return Ok(skip("splat-too-large", text));
         }
@@ -109,11 +110,15 @@ impl Planner<'_> {
                 ));
             }
         }
-        if !self.wants_channels(settings) {
+        if per_channel == PerChannel::Never {
             return Ok(with_axis(settings, None));
         }
         match channel_axes(self.graph, op.id, input, weight)? {
-            Some((edge, _)) => Ok(with_axis(settings, Some(edge.first))),
+            Some((edge, source)) => {
+                let channels = source.layout(&weight.shape).channels as u64;
+                Ok(with_axis(settings, per_channel.chooses(weight.elements(), channels).then_some(edge.first)))
+            }
+            None if per_channel == PerChannel::Auto => Ok(with_axis(settings, None)),
             None if op.info.is_some_and(|info| info.channels == ChannelRule::Unknown) => {
                 let text = format!(
                     "which axes of its weight are channels is not known of {}; per-tensor is possible",
@@ -128,8 +133,12 @@ impl Planner<'_> {
         }
     }
 
-    fn wants_channels(&self, settings: Settings) -> bool {
-        self.config.entries.get(settings.entry).is_some_and(|entry| entry.per_channel)
+    /// What the entry says; a constant in short form with one value has the same scale in every channel, and needs it once.
+    fn per_channel(&self, weight: &Weight, settings: Settings) -> PerChannel {
+        match self.config.entries.get(settings.entry).map_or(PerChannel::Never, |entry| entry.per_channel) {
+            PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
+            said => said,
+        }
     }
 
     pub(super) fn already(&self, id: NodeId) -> Result<Decision, Error> {

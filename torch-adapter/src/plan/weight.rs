@@ -1,6 +1,6 @@
 //! Decisions about weights.
 
-use quant_math::config::Selection;
+use quant_math::config::{PerChannel, Selection};
 use quant_math::plan::{Decision, Settings, Site};
 use quant_math::{Emit, QuantType, Quantizer, Rounding};
 
@@ -48,16 +48,17 @@ impl Planner<'_> {
         }
         let Some(tensor) = weight.tensor else { return skip("computed-weight", "the weight is computed in the code") };
         let mut settings = settings;
-        if self.config.entries.get(settings.entry).is_some_and(|entry| entry.per_channel) {
-            match weight.axis {
-                Some(axis) => settings.channel_axis = Some(axis),
-                None => {
-                    return skip(
-                        "channel-axis-unknown",
-                        "the channel axis is lost in a reshape between parameter and call; per-tensor is possible",
-                    );
-                }
+        let entry = self.config.entries.get(settings.entry);
+        let per_channel = entry.map_or(PerChannel::Never, |entry| entry.per_channel);
+        match weight.axis {
+            Some(axis) => settings.channel_axis = self.chooses(per_channel, tensor, axis).then_some(axis),
+            None if per_channel == PerChannel::Always => {
+                return skip(
+                    "channel-axis-unknown",
+                    "the channel axis is lost in a reshape between parameter and call; per-tensor is possible",
+                );
             }
+            None => {}
         }
         if self.emit == Emit::Inference && settings.rounding == Rounding::Truncate {
             return skip(
@@ -74,6 +75,15 @@ impl Planner<'_> {
             },
             Emit::Training => Decision::Quantize(settings),
         }
+    }
+
+    /// Whether a tensor has a scale for each index of `axis`.
+    fn chooses(&self, per_channel: PerChannel, tensor: TensorId, axis: usize) -> bool {
+        let Some(shape) = self.model.heap().tensor(tensor).map(|facts| &facts.shape) else {
+            return per_channel == PerChannel::Always;
+        };
+        let elements = shape.iter().fold(1u64, |elements, dim| elements.saturating_mul(*dim));
+        per_channel.chooses(elements, shape.get(axis).copied().unwrap_or(1))
     }
 
     /// A weight that is quantized where it is stored has one value for all who read it.
