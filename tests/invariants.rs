@@ -183,7 +183,7 @@ fn adapters_do_not_know_each_other() {
     let manifest = |name: &str| fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
     assert!(!manifest("tf-rewriter").contains("torch-adapter"));
     assert!(!manifest("torch-adapter").contains("tf-rewriter"));
-    for low in ["quant-math", "quant-cli"] {
+    for low in ["file-map", "quant-math", "quant-cli"] {
         assert!(!manifest(low).contains("tf-rewriter") && !manifest(low).contains("torch-adapter"), "{low}");
     }
 }

@@ -62,6 +62,9 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The file changed while it was read; nothing that was made from it is kept.
+    #[error(transparent)]
+    Changed(#[from] file_map::Changed),
     /// The output file could not be written.
     #[error(transparent)]
     Output(#[from] quant_cli::atomic::AtomicError),
@@ -280,6 +283,7 @@ impl Error {
             Self::NotAGraph { .. } => "E0102",
             Self::TooLarge { .. } => "E0103",
             Self::Budget(_) => "E0104",
+            Self::Changed(_) => "E0105",
             Self::Wire { .. } => "E0201",
             Self::DuplicateName { .. } => "E0202",
             Self::MissingInput { .. } => "E0203",
@@ -311,6 +315,7 @@ impl Error {
             #[cfg(feature = "run")]
             Self::Run(error) => error.help(),
             Self::NotAGraph { help, .. } => Some(help.clone()),
+            Self::Changed(changed) => Some(changed.help().into()),
             Self::TooLarge { .. } => Some(
                 "TensorFlow itself refuses a GraphDef of 2 GiB or more; keep the weights in a SavedModel's checkpoint instead of freezing them"
                     .into(),

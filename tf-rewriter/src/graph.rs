@@ -37,10 +37,11 @@ impl Graph {
         let path = path.as_ref();
         let (file, form) = io::open(path)?;
         let source = match form {
-            Form::Binary => Ok(Source::File(file)),
-            Form::Text => crate::text::parse(&file).map(|binary| Source::Text(binary, file)),
+            Form::Binary => Ok(Source::File(file.clone())),
+            Form::Text => crate::text::parse(&file).map(|binary| Source::Text(binary, file.clone())),
         };
-        source.and_then(|source| Self::build(source, Some(path.to_owned()))).map_err(|error| error.in_file(path))
+        let graph = source.and_then(|source| Self::build(source, Some(path.to_owned())));
+        file.settled(graph).map_err(|error| error.in_file(path))
     }
 
     /// A graph from bytes in memory, binary or text.
@@ -59,7 +60,7 @@ impl Graph {
     /// The written file, read back to be checked.
     pub(crate) fn reopen(path: &Path) -> Result<Self, Error> {
         let file = Mapped::open(path, io::MAX_GRAPH_BYTES)?;
-        Self::build(Source::File(file), None)
+        file.settled(Self::build(Source::File(file.clone()), None))
     }
 
     fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
@@ -135,6 +136,19 @@ impl Graph {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// `result`, which was made from this graph's bytes: an error where the file has changed meanwhile, whatever else was found.
+    pub(crate) fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        self.check().map_err(|changed| self.in_own_file(changed.into())).and(result)
+    }
+
+    /// Whether the file was the same all the time.
+    pub(crate) fn check(&self) -> Result<(), file_map::Changed> {
+        match &self.source {
+            Source::File(file) | Source::Text(_, file) => file.check(),
+            Source::Memory(_) => Ok(()),
+        }
     }
 
     pub(crate) fn index(&self) -> &GraphIndex {

@@ -82,7 +82,7 @@ impl Graph {
             crate::emit::init_op(&mut editor, &init, &assigns);
         }
         let patches = editor.finish();
-        let graph = self.patched(patches)?;
+        let graph = self.settled(self.patched(patches))?;
         Ok(TrainableGraph { graph, variables, kept, init })
     }
 }

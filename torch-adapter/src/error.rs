@@ -77,6 +77,9 @@ pub enum Error {
         /// Where.
         at: At,
     },
+    /// The file changed while it was read; nothing that was made from it is kept.
+    #[error(transparent)]
+    Changed(#[from] file_map::Changed),
     /// The archive, or a record of it, is not as torch writes it.
     #[error("{fault}")]
     Archive {
@@ -193,6 +196,7 @@ impl Error {
             Self::InFile { source, .. } => source.code(),
             Self::Io { .. } => "T0001",
             Self::Budget { .. } => "T0002",
+            Self::Changed(_) => "T0003",
             Self::Archive { fault, .. } => fault.code(),
             Self::Pickle { fault, .. } => fault.code(),
             Self::Tensor { fault, .. } => fault.code(),
@@ -222,6 +226,7 @@ impl Error {
             Self::Tensor { fault, .. } => fault.help(),
             Self::Math { source, .. } => source.help(),
             Self::Output(source) => source.help().map(Cow::Borrowed),
+            Self::Changed(changed) => Some(changed.help().into()),
             Self::Emit { help, .. } => Some(help.clone().into()),
             Self::Gradient => Some(
                 "autograd derives it from the ops of the forward pass, and no op rounds a gradient with noise; quantize weights, inputs and \
@@ -262,11 +267,20 @@ impl Error {
         }
     }
 
+    /// What a writer said; an output file's own error keeps its code.
+    pub(crate) fn writing(source: std::io::Error) -> Self {
+        match source.downcast::<quant_cli::AtomicError>() {
+            Ok(error) => Self::Output(error),
+            Err(source) => Self::Io { action: "write the archive", source },
+        }
+    }
+
     /// The same error, known to have happened in `path`.
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            Self::InFile { .. } => self,
+            // An output's error names its own file.
+            Self::InFile { .. } | Self::Output(_) => self,
             source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
         }
     }

@@ -107,7 +107,8 @@ impl Model {
     pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error> {
         let path = path.as_ref();
         let archive = Archive::open(path, limits)?;
-        Self::read(archive, Some(path.to_owned()), limits).map_err(|error| error.in_file(path))
+        let source = archive.source();
+        source.settled(Self::read(archive, Some(path.to_owned()), limits)).map_err(|error| error.in_file(path))
     }
 
     /// Read an archive from memory.
@@ -231,7 +232,9 @@ impl Model {
         self.mark.as_ref()?.find(op, kind, tensor)
     }
 
+    /// `result`, which was made from this model, with its file; an error where the file has changed meanwhile, whatever else was found.
     pub(crate) fn in_file<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let result = self.archive.settled(result);
         match &self.path {
             Some(path) => result.map_err(|error| error.in_file(path)),
             None => result,

@@ -49,12 +49,8 @@ impl Graph {
     /// # Errors
     /// A plan of another graph; NaN or infinite weights; damaged tensors.
     pub fn apply(self, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Error> {
-        let path = self.path().map(std::path::Path::to_owned);
-        let applied = self.patch(plan, ranges);
-        let (segments, fates, slots) = match path {
-            Some(path) => applied.map_err(|error| error.in_file(&path))?,
-            None => applied?,
-        };
+        let applied = self.patch(plan, ranges).map_err(|error| self.in_own_file(error));
+        let (segments, fates, slots) = self.settled(applied)?;
         Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
     }
 

@@ -48,7 +48,7 @@ impl Compressed {
     /// What the writer says.
     pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
         crate::io::check_length(self.len())?;
-        self.write_with(out, &|_| {})
+        self.graph.settled(self.write_with(out, &|_| {}))
     }
 
     /// Write a file, binary or (with a name that ends in `.pbtxt`) text. It appears under its name complete and checked, or not at
@@ -71,24 +71,34 @@ impl Compressed {
     fn write_file(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
         crate::io::check_length(self.len())?;
         let mut file = AtomicFile::create(path)?;
+        let report = self.graph.settled(self.write_checked(&mut file, path, progress))?;
+        file.persist()?;
+        Ok(report)
+    }
+
+    /// Write, and read back what was written.
+    fn write_checked(
+        &self,
+        file: &mut AtomicFile,
+        path: &Path,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report, Error> {
         let text = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pbtxt"));
-        let report = if text {
+        if text {
             let mut binary = Vec::new();
             let mut report = self.write_with(&mut binary, progress)?;
-            let mut text = Counted { out: std::io::BufWriter::new(&mut file), bytes: 0 };
+            let mut text = Counted { out: std::io::BufWriter::new(&mut *file), bytes: 0 };
             crate::text::write(&binary, &mut text)?;
             text.flush().map_err(Error::writing)?;
             report.bytes_after = text.bytes;
             drop(text);
             verify::verify_text(file.path(), report.bytes_after)?;
-            report
+            Ok(report)
         } else {
-            let report = self.write_with(&mut file, progress)?;
+            let report = self.write_with(file, progress)?;
             verify::verify(file.path(), self.len())?;
-            report
-        };
-        file.persist()?;
-        Ok(report)
+            Ok(report)
+        }
     }
 
     fn write_with(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {

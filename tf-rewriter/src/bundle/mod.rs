@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The files are mapped: nothing is read but the index, until a tensor is asked for. Every block and every tensor has a CRC-32C,
-//! and all that are read are checked. Source: TensorFlow 2.21, `tensor_bundle.proto`, `tensor_bundle.h`, and files that it wrote.
+//! and all that are read are checked; a tensor is copied before, so that no program can change what was checked. Source: TensorFlow 2.21, `tensor_bundle.proto`, `tensor_bundle.h`, and files that it wrote.
 
 mod entry;
 mod files;
@@ -54,7 +54,7 @@ impl Bundle {
         let index_path = files::index_of(prefix)?;
         let index = Mapped::open(&index_path, u64::MAX)?;
         let in_index = |error: Error| error.in_file(&index_path);
-        let table = Table::read(&index).map_err(in_index)?;
+        let table = index.settled(Table::read(&index)).map_err(in_index)?;
         let header = match table.get(b"") {
             Some(value) => Header::read(&index, value).map_err(in_index)?,
             None => return Err(in_index(damaged("the index", "no header", "an entry with the empty key", 0))),
@@ -87,12 +87,13 @@ impl Bundle {
     /// [`Error::Wire`] where the tensor is damaged, [`Error::Checkpoint`] for strings and other elements without a size. Both
     /// with their file.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, Error> {
+        self.index.settled(self.read(name)).map_err(|error| error.in_file(&self.index_path))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Tensor>, Error> {
         let Some(entry) = self.entry(name.as_bytes(), name)? else { return Ok(None) };
-        let bytes = if entry.slices.is_empty() {
-            self.bytes(&entry, name)?.to_vec()
-        } else {
-            slices::assemble(self, &entry, name)?
-        };
+        let bytes =
+            if entry.slices.is_empty() { self.bytes(&entry, name)? } else { slices::assemble(self, &entry, name)? };
         Ok(Some(Tensor { dtype: entry.dtype, shape: entry.shape, bytes }))
     }
 
@@ -114,7 +115,7 @@ impl Bundle {
     }
 
     /// The checked bytes of an entry that has no slices.
-    fn bytes(&self, entry: &Entry, name: &str) -> Result<&[u8], Error> {
+    fn bytes(&self, entry: &Entry, name: &str) -> Result<Vec<u8>, Error> {
         let in_index = |found: String, expected: String| {
             damaged(format!("tensor `{name}`"), found, expected, entry.offset_in_index).in_file(&self.index_path)
         };
@@ -134,8 +135,10 @@ impl Bundle {
                 damaged(format!("tensor `{name}`"), found, format!("a file of {} bytes", data.len()), entry.offset);
             return Err(error.in_file(path));
         };
-        let crc = crc32c::crc32c(bytes);
+        let bytes = bytes.to_vec();
+        let crc = crc32c::crc32c(&bytes);
         if crc != table::unmask(entry.crc) {
+            data.check().map_err(|changed| Error::from(changed).in_file(path))?;
             let found = format!("CRC-32C {crc:08x}");
             let expected = format!("{:08x}", table::unmask(entry.crc));
             return Err(damaged(format!("tensor `{name}`"), found, expected, entry.offset).in_file(path));

@@ -40,7 +40,7 @@ pub(super) fn assemble(bundle: &Bundle, whole: &Entry, name: &str) -> Result<Vec
             return Err(error(shown, format!("{:?} {:?}", whole.dtype, part.shape())));
         }
         let bytes = bundle.bytes(&found, name)?;
-        let overlaps = part.copy(bytes, size, &mut out, &mut filled).is_none();
+        let overlaps = part.copy(&bytes, size, &mut out, &mut filled).is_none();
         if overlaps {
             return Err(error("parts that overlap".to_owned(), "each element once".to_owned()));
         }

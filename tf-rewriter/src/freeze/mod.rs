@@ -70,7 +70,7 @@ impl Graph {
             let (plan, ranges) = plan::plan(&self, &float, &sites, &learnt, (&renamed, emit))?;
             Ok((float, plan, ranges))
         })();
-        let (float, plan, ranges) = made.map_err(|error| self.in_own_file(error))?;
+        let (float, plan, ranges) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
         float.apply(&plan, Some(&ranges)).map_err(|error| self.in_own_file(error))
     }
 }

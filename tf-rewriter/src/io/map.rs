@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
-use memmap2::Mmap;
+use file_map::{Changed, MappedFile};
 
 use crate::error::Error;
 
@@ -14,14 +15,14 @@ pub const MAX_GRAPH_BYTES: u64 = i32::MAX as u64;
 
 /// The bytes of a file, read-only. Pages are read when they are touched, so a large file costs no memory of its own.
 ///
-/// While it lives, the file must not be changed in place: bytes would change under the reader, and a file that got shorter would
-/// end the process with a signal. Replacing it by renaming another file over it is safe, and is all that this project does.
-#[derive(Debug)]
-pub struct Mapped(Source);
+/// Another program may change the file in place meanwhile; [`Mapped::check`] tells, and what was made from the bytes counts only after
+/// it. Replacing the file by renaming another one over it is safe, and is all that this project does.
+#[derive(Debug, Clone)]
+pub struct Mapped(Arc<Source>);
 
 #[derive(Debug)]
 enum Source {
-    Map(Mmap),
+    Map(MappedFile),
     Read(Vec<u8>),
 }
 
@@ -46,19 +47,36 @@ impl Mapped {
             return read(file, limit);
         }
         if metadata.len() == 0 {
-            return Ok(Self(Source::Read(Vec::new())));
+            return Ok(Self::of(Source::Read(Vec::new())));
         }
-        map(&file).map(|map| Self(Source::Map(map))).map_err(|source| Error::Io { action: "map the model", source })
+        MappedFile::new(file)
+            .map(|map| Self::of(Source::Map(map)))
+            .map_err(|source| Error::Io { action: "map the model", source })
     }
-}
 
-#[expect(unsafe_code, reason = "the only way to map a file")]
-fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is private to this process and read-only, and the bytes are read as `u8`, which has no invalid values; every
-    // reader checks lengths against the map, never against the file. What remains is another program that changes the file while
-    // it is mapped. No program can rule that out for a file that it does not own. This project never writes into an existing file
-    // (outputs are made beside it and renamed), so it cannot happen through us, and `Mapped` documents it for everybody else.
-    unsafe { Mmap::map(file) }
+    fn of(source: Source) -> Self {
+        Self(Arc::new(source))
+    }
+
+    /// `result`, which was made from the bytes: an error where the file has changed meanwhile, whatever else was found.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], or what `result` says.
+    pub fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        self.check()?;
+        result
+    }
+
+    /// Whether the file was the same all the time.
+    ///
+    /// # Errors
+    /// What happened to it.
+    pub fn check(&self) -> Result<(), Changed> {
+        match &*self.0 {
+            Source::Map(map) => map.check(),
+            Source::Read(_) => Ok(()),
+        }
+    }
 }
 
 fn read(file: File, limit: u64) -> Result<Mapped, Error> {
@@ -68,14 +86,14 @@ fn read(file: File, limit: u64) -> Result<Mapped, Error> {
         .read_to_end(&mut bytes)
         .map_err(|source| Error::Io { action: "read the model", source })?;
     let length = bytes.len() as u64;
-    if length > limit { Err(Error::TooLarge { bytes: length, limit }) } else { Ok(Mapped(Source::Read(bytes))) }
+    if length > limit { Err(Error::TooLarge { bytes: length, limit }) } else { Ok(Mapped::of(Source::Read(bytes))) }
 }
 
 impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
+        match &*self.0 {
             Source::Map(map) => map,
             Source::Read(bytes) => bytes,
         }

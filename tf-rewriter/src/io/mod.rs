@@ -27,6 +27,6 @@ pub fn check_length(bytes: u64) -> Result<(), Error> {
 pub fn open(path: &Path) -> Result<(Mapped, Form), Error> {
     detect::refuse_folder(path)?;
     let bytes = Mapped::open(path, MAX_GRAPH_BYTES)?;
-    let form = detect::detect_file(path, &bytes)?;
+    let form = bytes.settled(detect::detect_file(path, &bytes)).map_err(|error| error.in_file(path))?;
     Ok((bytes, form))
 }

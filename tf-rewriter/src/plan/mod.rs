@@ -28,6 +28,10 @@ impl Graph {
     /// Damaged nodes; a form of output that does not exist for this request; activation sites without ranges; with
     /// [`PlanOptions::strict`], config entries that match nothing.
     pub fn plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        self.settled(self.make_plan(config, options))
+    }
+
+    fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
         if let Some(ranges) = options.ranges {
             ranges.check_model(&self.fingerprint()).map_err(|error| Error::Ranges {
                 message: error.to_string(),
@@ -63,7 +67,7 @@ impl Graph {
     pub fn activations(&self, config: &ConfigList) -> Result<Vec<Site>, Error> {
         let mut planner = Planner::new(self, config, Emit::Inference, None);
         planner.measuring = true;
-        planner.all()?;
+        self.settled(planner.all())?;
         let needed = |site: &Site| {
             let quantized = site.settings().is_some_and(|settings| settings.quantizer != Quantizer::DoReFa);
             quantized && matches!(site.kind, QuantType::Input | QuantType::Output)

@@ -75,6 +75,14 @@ pub enum RunError {
         /// What can be done.
         help: String,
     },
+    /// The graph's file changed while it was read.
+    #[error("{source}")]
+    Changed {
+        /// The graph's file, where it has one.
+        path: Option<PathBuf>,
+        /// What happened to it.
+        source: file_map::Changed,
+    },
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
     Io {
@@ -114,6 +122,7 @@ impl RunError {
             Self::Resume { .. } => "E0806",
             Self::Io { .. } => "E0807",
             Self::Variable { .. } => "E0808",
+            Self::Changed { .. } => "E0105",
             Self::Math { source, .. } => source.code(),
         }
     }
@@ -133,6 +142,7 @@ impl RunError {
                 Some("see whether the server still runs; with `--resume` the work goes on where it stopped".into())
             }
             Self::Math { source, .. } => source.help(),
+            Self::Changed { source, .. } => Some(source.help().into()),
             Self::TensorFlow { .. } | Self::Io { .. } => None,
         }
     }
@@ -141,6 +151,7 @@ impl RunError {
     pub fn location(&self) -> Option<String> {
         match self {
             Self::Data { path, .. } | Self::Resume { path, .. } => Some(path.display().to_string()),
+            Self::Changed { path, .. } => path.as_ref().map(|path| path.display().to_string()),
             Self::Variable { path, at, .. } => Some(match path {
                 Some(path) => format!("{}, {at}", path.display()),
                 None => at.to_string(),

@@ -62,7 +62,10 @@ impl Model {
     /// A graph that needs the values of variables; no library; a graph that TensorFlow refuses; a cluster that cannot be reached.
     pub fn new(graph: &Graph, options: &RunOptions) -> Result<Self, RunError> {
         check_values(graph)?;
-        Self::from_bytes(graph.bytes(), graph.output_names(), options)
+        let model = Self::from_bytes(graph.bytes(), graph.output_names(), options);
+        // TensorFlow has a copy now.
+        let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
+        graph.check().map_err(changed).and(model)
     }
 
     /// Hand the bytes of a binary GraphDef to TensorFlow. Its variables get their values from whoever calls this.

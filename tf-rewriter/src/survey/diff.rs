@@ -41,6 +41,10 @@ impl Graph {
     /// # Errors
     /// Damaged nodes and tensors of either.
     pub fn diff(&self, other: &Self) -> Result<Difference, Error> {
+        self.settled(other.settled(self.compare(other)))
+    }
+
+    fn compare(&self, other: &Self) -> Result<Difference, Error> {
         let mut found = Difference {
             tensors: Vec::new(),
             same: 0,

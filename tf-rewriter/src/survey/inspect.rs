@@ -21,6 +21,10 @@ impl Graph {
     /// # Errors
     /// Damaged nodes and tensors.
     pub fn inspect(&self) -> Result<Inspection, Error> {
+        self.settled(self.look())
+    }
+
+    fn look(&self) -> Result<Inspection, Error> {
         let mut found = Inspection {
             format: format!("GraphDef ({})", if self.is_text() { "text" } else { "binary" }),
             bytes: self.file_len(),

@@ -58,12 +58,13 @@ impl fmt::Debug for Archive {
 impl Archive {
     /// The archive in the file `path`, mapped into memory; errors name the file.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
-        Source::map(path).and_then(|source| Self::read_source(source, limits)).map_err(|error| error.in_file(path))
+        let open = |source: Source| source.settled(Self::read_source(source.clone(), limits));
+        Source::map(path).and_then(open).map_err(|error| error.in_file(path))
     }
 
     /// The archive that `bytes` hold.
     pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
-        Self::read_source(Source::Held(bytes), limits)
+        Self::read_source(Source::Held(bytes.into()), limits)
     }
 
     fn read_source(source: Source, limits: &Limits) -> Result<Self, Error> {
@@ -96,6 +97,20 @@ impl Archive {
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.source
+    }
+
+    /// `result`, which was made from the archive's bytes: an error where its file has changed meanwhile, whatever else was found.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`], or what `result` says.
+    pub fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        self.source.settled(result)
+    }
+
+    /// Its bytes, for what outlives it.
+    pub(crate) fn source(&self) -> Source {
+        self.source.clone()
     }
 
     /// The limits it was opened with.

@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
-use memmap2::Mmap;
+use file_map::MappedFile;
 
 use super::sniff::not_a_file;
 use crate::error::Error;
 
 /// The whole file, mapped or held.
-pub(super) enum Source {
-    Mapped(Mmap),
-    Held(Vec<u8>),
+#[derive(Clone)]
+pub(crate) enum Source {
+    Mapped(Arc<MappedFile>),
+    Held(Arc<Vec<u8>>),
 }
 
 impl Source {
@@ -24,13 +26,17 @@ impl Source {
             return Err(not_a_file(path).at(0));
         }
         if info.len() == 0 {
-            return Ok(Self::Held(Vec::new()));
+            return Ok(Self::Held(Arc::default()));
         }
-        #[expect(unsafe_code, reason = "there is no safe way to map a file")]
-        // SAFETY: the map is read-only and private. Another process that shortens the file can make a read fail with SIGBUS, which
-        // ends this process; our own writers never touch an existing file in place (they write a new one and rename it).
-        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        Ok(Self::Mapped(map))
+        Ok(Self::Mapped(Arc::new(MappedFile::new(file).map_err(failed)?)))
+    }
+
+    /// `result`, which was made from the bytes: an error where the file has changed meanwhile, whatever else was found.
+    pub(crate) fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Self::Mapped(map) = self {
+            map.check()?;
+        }
+        result
     }
 }
 

@@ -92,8 +92,8 @@ impl Compressed {
     ///
     /// What the writer says; damaged records, which are found while they are copied.
     pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
-        let written = self.model.in_file(self.write_bytes(out, &|_| {}))?;
-        self.report(&written)
+        let written = self.write_bytes(out, &|_| {});
+        self.model.in_file(written.and_then(|written| self.report(&written)))
     }
 
     /// Write a file. It appears under its name complete and checked, or not at all; an existing file stays as it was until then,
@@ -113,10 +113,12 @@ impl Compressed {
     /// As for [`Compressed::write_to`].
     pub fn write_to_with(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
         let mut file = AtomicFile::create(path)?;
-        let written = self.model.in_file(self.write_bytes(&mut file, progress))?;
+        let written = self.write_bytes(&mut file, progress);
+        let report = self.model.in_file(written.and_then(|written| self.report(&written)))?;
         super::verify::verify(file.path(), &self.model, &self.plan)?;
+        self.model.in_file(Ok(()))?;
         file.persist()?;
-        self.report(&written)
+        Ok(report)
     }
 
     fn write_bytes(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Written, Error> {

@@ -12,8 +12,8 @@ use crate::model::Model;
 /// objects; and a second run must find the plan's sites quantized.
 pub(super) fn verify(path: &Path, before: &Model, plan: &Plan) -> Result<(), Error> {
     let failed = |message: String| Error::Verify { message };
-    let model = Model::open(path).map_err(|error| failed(error.to_string()))?;
-    model.archive().check_all().map_err(|error| failed(error.to_string()))?;
+    let model = Model::open(path).map_err(wrong)?;
+    model.in_file(model.archive().check_all()).map_err(wrong)?;
     let known: BTreeSet<String> = missing(before).into_iter().collect();
     if let Some(found) = missing(&model).into_iter().find(|found| !known.contains(found)) {
         return Err(failed(found));
@@ -24,6 +24,15 @@ pub(super) fn verify(path: &Path, before: &Model, plan: &Plan) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// What we wrote wrongly; that somebody else changed the file, or that it cannot be opened, is no fault of ours.
+fn wrong(error: Error) -> Error {
+    match error {
+        Error::InFile { source, .. } => wrong(*source),
+        Error::Changed(_) | Error::Io { .. } => error,
+        other => Error::Verify { message: other.to_string() },
+    }
 }
 
 /// Attributes that a class declares and an object of it does not have.

@@ -16,6 +16,13 @@ impl Model {
     ///
     /// Damaged records of either.
     pub fn diff(&self, other: &Self) -> Result<Difference, Error> {
+        let found = self.compare(other);
+        self.in_file(Ok(()))?;
+        other.in_file(Ok(()))?;
+        found
+    }
+
+    fn compare(&self, other: &Self) -> Result<Difference, Error> {
         let (first, second) = (named(self), named(other));
         let twins: BTreeMap<&str, &Named> = second.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let mut found = Difference {

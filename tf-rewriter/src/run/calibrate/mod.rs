@@ -103,7 +103,8 @@ impl Calibrator {
             tensors.iter().map(|watched| (watched.tensor.as_str(), watched.histogram().is_some())),
         )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-        let model_id = ModelId { file: file.unwrap_or_default(), fingerprint: graph.fingerprint() };
+        let fingerprint = graph.settled(Ok(graph.fingerprint()))?;
+        let model_id = ModelId { file: file.unwrap_or_default(), fingerprint };
         Ok(Self {
             model,
             model_id,

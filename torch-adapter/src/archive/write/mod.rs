@@ -41,7 +41,7 @@ fn copy<W: Write + Send>(archive: &Archive, out: &mut W, progress: &(dyn Fn(u64)
     let write = || {
         let mut written = 0;
         for piece in archive.bytes().chunks(PIECE) {
-            out.write_all(piece).map_err(|source| Error::Io { action: "write the archive", source })?;
+            out.write_all(piece).map_err(Error::writing)?;
             written += piece.len() as u64;
             progress(written);
         }

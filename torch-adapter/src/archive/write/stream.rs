@@ -193,7 +193,7 @@ struct Sink<'o, W> {
 impl<W: Write> Sink<'_, W> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
         for piece in bytes.chunks(WRITE) {
-            self.out.write_all(piece).map_err(|source| Error::Io { action: "write the archive", source })?;
+            self.out.write_all(piece).map_err(Error::writing)?;
         }
         self.at += bytes.len() as u64;
         Ok(())
