@@ -1,12 +1,14 @@
 //! A graph, opened and indexed.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use quant_math::Budget;
 
 use crate::Error;
 use crate::index::{GraphIndex, Input, NodeId, Target};
 use crate::io::{self, Form, Mapped};
+use crate::sites::Calls;
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Graph {
     /// What is made of the graph is counted against its length.
     budget: Budget,
     outputs: Vec<NodeId>,
+    /// Who calls which function; filled when first asked for.
+    calls: OnceLock<Calls>,
 }
 
 impl Graph {
@@ -66,7 +70,7 @@ impl Graph {
     fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
         let budget = Budget::for_file(source.file().len().max(source.binary().len()) as u64);
         let index = GraphIndex::build(source.binary(), &budget)?;
-        Ok(Self { source, index, path, budget, outputs: Vec::new() })
+        Ok(Self { source, index, path, budget, outputs: Vec::new(), calls: OnceLock::new() })
     }
 
     /// The graph with patches carried out, in memory, with the same named outputs.
@@ -153,6 +157,15 @@ impl Graph {
 
     pub(crate) fn index(&self) -> &GraphIndex {
         &self.index
+    }
+
+    /// Who calls which function.
+    pub(crate) fn calls(&self) -> Result<&Calls, Error> {
+        if let Some(calls) = self.calls.get() {
+            return Ok(calls);
+        }
+        let calls = Calls::of(self)?;
+        Ok(self.calls.get_or_init(|| calls))
     }
 
     /// Nodes named with [`Graph::with_outputs`].

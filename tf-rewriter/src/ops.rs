@@ -49,6 +49,13 @@ pub(crate) struct OpInfo {
     pub(crate) activations: Activations,
 }
 
+impl OpInfo {
+    /// Whether an op of this type cannot be without a weight, which always stands at the same input.
+    pub(crate) fn always_weighs(&self) -> bool {
+        self.weights.len() == 1 && self.channels != First
+    }
+}
+
 const fn layer(op: &'static str, weight: &'static [usize], channels: ChannelRule, activations: Activations) -> OpInfo {
     OpInfo { op, default: true, weights: weight, channels, activations }
 }

@@ -119,9 +119,18 @@ impl<'g> Search<'g> {
 
     fn op(&mut self, op: NodeId) -> Result<(), Error> {
         let Some(info) = ops::info(self.graph.op(op)).filter(|info| info.default) else { return Ok(()) };
-        let Some((_, Traced::Weight(weight))) = weight_of(self.graph, op, info)? else { return Ok(()) };
-        if weight.elements() > 0 {
-            self.found(op, weight.source, (weight.dtype, weight.shape.clone()));
+        let Some((_, traced)) = weight_of(self.graph, op, info)? else { return Ok(()) };
+        for weight in traced.constants() {
+            if weight.elements() == 0 {
+                continue;
+            }
+            match weight.via.iter().find(|id| !passes_gradients(self.graph.op(**id))) {
+                Some(id) => {
+                    let text = format!("`{}` passes no gradient in TensorFlow's C API", self.graph.full_name(*id));
+                    self.keep(op, weight.source, Reason::new("no-gradient", text));
+                }
+                None => self.found(op, weight.source, (weight.dtype, weight.shape.clone())),
+            }
         }
         self.vectors(op)
     }
@@ -184,11 +193,34 @@ impl<'g> Search<'g> {
             self.constants.insert(source, facts);
             return;
         };
-        let kept = Kept { op: self.graph.name(op).to_owned(), constant: self.graph.name(source).to_owned(), reason };
+        self.keep(op, source, reason);
+    }
+
+    fn keep(&mut self, op: NodeId, source: NodeId, reason: Reason) {
+        let kept = Kept { op: self.graph.name(op).to_owned(), constant: self.graph.full_name(source), reason };
         if !self.kept.contains(&kept) {
             self.kept.push(kept);
         }
     }
+}
+
+/// Whether TensorFlow's C API (2.21) passes gradients through an op that stands between a weight and its op.
+fn passes_gradients(op: &[u8]) -> bool {
+    matches!(
+        op,
+        b"Cast"
+            | b"CheckNumerics"
+            | b"Enter"
+            | b"ExpandDims"
+            | b"Identity"
+            | b"ReadVariableOp"
+            | b"RefIdentity"
+            | b"Reshape"
+            | b"Select"
+            | b"SelectV2"
+            | b"Squeeze"
+            | b"Transpose"
+    )
 }
 
 /// Why TensorFlow's C API cannot differentiate an op, if it cannot (2.21, `nn_grad.cc`).

@@ -100,19 +100,24 @@ rules! {
     training_start_step
     training_variable
     types
+    weight_always
     weight_behind_cast
     weight_behind_expand_dims
     weight_behind_identity
     weight_behind_reshape
     weight_behind_reshape_that_mixes
     weight_behind_transpose
+    weight_carried_by_a_loop
     weight_cast_to_integers
     weight_computed
     weight_constant
     weight_fetched
+    weight_in_branches
     weight_in_variable
     weight_is_output
+    weight_passed_on
     weight_read_elsewhere
+    weight_through_functions
     while_frame
     while_frame_dorefa
     while_frames_nested
@@ -230,7 +235,9 @@ fn site_line(site: &Site) -> String {
 fn report_line(found: &SiteReport) -> Option<String> {
     let site = &found.site;
     let what = match &site.decision {
-        Decision::Skip(reason) if reason.code == "all-zero" => reason.text.clone(),
+        Decision::Skip(reason) if ["all-zero", "shared-across-functions"].contains(&reason.code.as_str()) => {
+            reason.text.clone()
+        }
         Decision::Skip(_) => return None,
         Decision::Quantize(_) => match found.scale {
             Some((low, high)) if low < high => format!("scales {low} to {high}"),

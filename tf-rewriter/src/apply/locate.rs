@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::ops;
 use crate::plan::{channel_axes, too_large_to_spread};
-use crate::sites::{Backward, BackwardOps, Traced, tensor_name, weight_of};
+use crate::sites::{Backward, BackwardOps, Traced, Weight, tensor_name, weight_of};
 
 /// The weight sites that are to be quantized.
 pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error> {
@@ -20,26 +20,30 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
     for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == QuantType::Weight) {
         let Some(settings) = site.settings() else { continue };
         let op = node(graph, site)?;
-        let weight = match ops::info(graph.op(op)) {
+        let found_weight = match ops::info(graph.op(op)) {
             Some(info) => weight_of(graph, op, info)?,
             None => None,
         };
-        let (input, weight) = match weight {
-            Some((input, Traced::Weight(weight))) => (input, weight),
-            Some((input, Traced::Variable(_, Some(weight)))) if plan.emit == Emit::Training => (input, weight),
-            _ => return Err(mismatch(site, "has no constant weight")),
+        let is_only = !matches!(found_weight, Some((_, Traced::Several(_))));
+        let parts = found_weight.as_ref().map(|(input, traced)| (*input, traced.weights()));
+        let usable = |weight: &&&Weight| {
+            let is_constant = weight.tensor.len() > 0;
+            (is_constant || plan.emit == Emit::Training)
+                && format!("{}:0", graph.full_name(weight.source)) == site.tensor
         };
+        let one = parts.as_ref().and_then(|(input, weights)| Some((*input, *weights.iter().find(usable)?)));
+        let Some((input, weight)) = one else { return Err(mismatch(site, "has no such constant for a weight")) };
         let axes = match settings.channel_axis {
             None => None,
             Some(axis) => {
-                let found = channel_axes(graph, op, input, &weight)?.filter(|(edge, _)| edge.first == axis);
+                let found = channel_axes(graph, op, input, weight)?.filter(|(edge, _)| edge.first == axis);
                 Some(found.ok_or_else(|| mismatch(site, "has no such channel axis"))?)
             }
         };
-        if too_large_to_spread(&weight, axes.is_some(), plan.emit) {
+        if too_large_to_spread(weight, axes.is_some(), plan.emit) {
             return Err(mismatch(site, "has a constant in short form that is too large for this form of output"));
         }
-        found.push(Located { site: position, op, input, weight: *weight, settings: *settings, axes });
+        found.push(Located { site: position, op, input, weight: weight.clone(), is_only, settings: *settings, axes });
     }
     Ok(found)
 }

@@ -19,7 +19,7 @@ use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::emit::{self, Editor, WeightWork};
+use crate::emit::{self, Copies, Editor, WeightWork};
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::sites::{Axes, Weight};
@@ -96,21 +96,25 @@ impl Graph {
                 groups.push(vec![work]);
             }
         }
-        for group in &groups {
+        let mut copies = Copies::default();
+        for group in &mut groups {
+            let owned = plan.emit != Emit::Inference && emit::owns(self, group)?;
+            if !owned && plan.emit != Emit::Inference {
+                leave_out_of_reach(self, group, &mut fates)?;
+            }
             let Some(first) = group.first() else { continue };
             editor.within_budget()?;
             let bytes = match plan.emit {
-                Emit::Baked => emit::baked(&mut editor, group)?,
                 // Codes would be larger than the one value that stands for all.
-                Emit::Packed if first.weight.is_one_value() => emit::baked(&mut editor, group)?,
-                Emit::Packed => emit::packed(&mut editor, group)?,
+                Emit::Packed if !first.weight.is_one_value() => emit::packed(&mut editor, group, owned, &mut copies),
+                Emit::Baked | Emit::Packed => emit::baked(&mut editor, group, owned, &mut copies)?,
                 Emit::Inference | Emit::Training => {
                     let added = emit::inference_weight(&mut editor, first)
                         .map_err(|source| Error::Math { tensor: first.name.clone(), source })?;
                     first.weight.stored_bytes() + added
                 }
             };
-            for work in group {
+            for work in group.iter() {
                 if let Some(fate) = fates.get_mut(work.site) {
                     fate.bytes_after = bytes;
                     if plan.emit == Emit::Inference || work.weight.is_one_value() {
@@ -122,6 +126,7 @@ impl Graph {
                 }
             }
         }
+        copies.reroute(&mut editor)?;
         for work in locate::activations(self, plan, ranges)? {
             let (site, work) = work;
             editor.within_budget()?;
@@ -135,6 +140,26 @@ impl Graph {
         let segments = editor.finish().assemble(self.bytes())?;
         Ok((segments, fates, slots))
     }
+}
+
+/// Take out of a group what would need a quantized constant of its own and cannot have one.
+fn leave_out_of_reach(graph: &Graph, group: &mut Vec<&WeightWork>, fates: &mut [Fate]) -> Result<(), Error> {
+    let mut kept = Vec::new();
+    for work in group.drain(..) {
+        if emit::can_have_its_own(graph, work)? {
+            kept.push(work);
+        } else if let Some(fate) = fates.get_mut(work.site) {
+            let text = format!(
+                "others read `{}` too, which reaches this op through functions and changes its shape on the way: it cannot be quantized for \
+                 one of them alone",
+                work.name
+            );
+            fate.unchanged = Some(Reason::new("shared-across-functions", text));
+            fate.scale = None;
+        }
+    }
+    *group = kept;
+    Ok(())
 }
 
 fn describe(fate: &mut Fate, work: &WeightWork) {
@@ -157,6 +182,7 @@ struct Located {
     op: NodeId,
     input: usize,
     weight: Weight,
+    is_only: bool,
     settings: Settings,
     axes: Option<(Axes, Axes)>,
 }
@@ -202,8 +228,8 @@ fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<
         let slot = *slots.get(&site.key())?;
         let (map, ranges) = observed.get(slot)?.clone();
         let name = graph.name(site.weight.source).to_owned();
-        let Located { site, op, input, weight, settings, axes } = site;
-        Some(WeightWork { site, op, input, weight, name, settings, axes, map, ranges, slot })
+        let Located { site, op, input, weight, is_only, settings, axes } = site;
+        Some(WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, slot })
     });
     Ok((works.collect(), count))
 }

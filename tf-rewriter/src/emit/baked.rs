@@ -1,9 +1,8 @@
 //! `--emit baked`: the constant holds the quantized values, in its own type, and nothing else changes.
 
-use std::collections::BTreeSet;
-
 use super::node::{NewNode, attr_tensor, attr_text};
-use super::path::{owns, reroute};
+use super::packed::control_inputs;
+use super::path::{Copies, homes};
 use super::{Editor, WeightWork};
 use crate::mark;
 use crate::plan::pb_type;
@@ -11,17 +10,22 @@ use crate::splice::{Form, Segment, WeightSource, WeightStream};
 use crate::tensor::{Payload, TensorView, encode_splat, header};
 use crate::{Error, graph::Graph};
 
-/// Quantize one constant for the ops of `group`, which all want the same; returns the bytes of its elements in the output.
-pub(crate) fn baked(editor: &mut Editor<'_>, group: &[&WeightWork]) -> Result<u64, Error> {
+/// Quantize one constant for the ops of `group`, which all want the same; returns the bytes of its elements in the output. `owned`: nothing
+/// else reads it, so that it may change itself.
+pub(crate) fn baked<'w>(
+    editor: &mut Editor<'_>,
+    group: &[&'w WeightWork],
+    owned: bool,
+    copies: &mut Copies<'w>,
+) -> Result<u64, Error> {
     let Some(first) = group.first() else { return Ok(0) };
     let graph = editor.graph;
-    let chosen: BTreeSet<_> = group.iter().map(|work| (work.op, work.input)).collect();
     let weight = &first.weight;
     let source = weight.source;
-    let content = content(graph, first)?;
     let text = mark::text(&first.settings);
 
-    if owns(graph, source, &chosen) {
+    if owned {
+        let content = content(graph, first)?;
         let view = view(graph, first)?;
         let in_place = match view.payload() {
             Payload::Content(span) | Payload::Values { contiguous: Some(span), .. } if weight.splat.is_none() => {
@@ -40,19 +44,21 @@ pub(crate) fn baked(editor: &mut Editor<'_>, group: &[&WeightWork]) -> Result<u6
         return Ok(weight.stored_bytes());
     }
 
-    let name = editor.unique(source.scope, &format!("{}/weight_quant", graph.name(first.op)));
-    let device = editor.device(source);
-    let mut node = NewNode::new("Const", name, super::packed::control_inputs(graph, source), device)
-        .typed("dtype", pb_type(weight.dtype))
-        .taking_over(attr_text(mark::ATTR, &text));
-    let bytes = crate::splice::total(std::slice::from_ref(&content.payload)) as u64;
-    node.set_tensor(content.tensor());
-    let reference = node.output(editor.scope_kind(source.scope));
-    editor.insert(source, vec![node]);
-    for work in group {
-        reroute(editor, work, &reference)?;
+    let mut bytes = weight.stored_bytes();
+    for (home, works) in homes(group) {
+        let Some(own) = works.first() else { continue };
+        let content = content(graph, own)?;
+        let name = editor.unique(home.scope, &format!("{}/weight_quant", graph.name(own.op)));
+        let controls = if home == source { control_inputs(graph, source) } else { Vec::new() };
+        let mut node = NewNode::new("Const", name, controls, editor.device(home))
+            .typed("dtype", pb_type(weight.dtype))
+            .taking_over(attr_text(mark::ATTR, &text));
+        bytes += crate::splice::total(std::slice::from_ref(&content.payload)) as u64;
+        node.set_tensor(content.tensor());
+        copies.add(&works, &node.output(editor.scope_kind(home.scope)));
+        editor.insert(home, vec![node]);
     }
-    Ok(weight.stored_bytes() + bytes)
+    Ok(bytes)
 }
 
 struct Content {

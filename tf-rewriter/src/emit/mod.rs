@@ -20,6 +20,7 @@ mod variable;
 pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
 pub(crate) use packed::packed;
+pub(crate) use path::{Copies, can_have_its_own, owns};
 pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct WeightWork {
     pub(crate) op: NodeId,
     pub(crate) input: usize,
     pub(crate) weight: Weight,
+    /// Whether the op reads no other in its stead.
+    pub(crate) is_only: bool,
     /// The name of the constant.
     pub(crate) name: String,
     pub(crate) settings: Settings,

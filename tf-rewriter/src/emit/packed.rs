@@ -2,66 +2,68 @@
 //!
 //! The ops follow [`quant_math::weights::Dequant`] step by step, or look its results up, so that the values are the reference's bit for bit.
 
-use std::collections::BTreeSet;
-
 use quant_math::DType;
 use quant_math::weights::Dequant;
 
 use super::baked::stream;
 use super::maker::{Maker, cast, plain};
 use super::node::{NewNode, attr_text};
-use super::path::{owns, reroute};
+use super::path::{Copies, homes};
 use super::{Editor, WeightWork};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, fields, payload};
+use crate::mark;
 use crate::pb::DataType;
 use crate::plan::pb_type;
 use crate::splice::{Form, Segment};
-use crate::{Error, mark};
 
 /// Store one constant as codes for the ops of `group`, which all want the same; returns the bytes of its elements, scales and zero
-/// points in the output.
-pub(crate) fn packed(editor: &mut Editor<'_>, group: &[&WeightWork]) -> Result<u64, Error> {
-    let Some(first) = group.first() else { return Ok(0) };
-    let Some(dequant) = first.map.dequant() else { return Ok(first.weight.stored_bytes()) };
+/// points in the output. `owned`: nothing else reads it, so that the codes take its place.
+pub(crate) fn packed<'w>(
+    editor: &mut Editor<'_>,
+    group: &[&'w WeightWork],
+    owned: bool,
+    copies: &mut Copies<'w>,
+) -> u64 {
+    let Some(first) = group.first() else { return 0 };
+    let Some(dequant) = first.map.dequant() else { return first.weight.stored_bytes() };
     let graph = editor.graph;
     let source = first.weight.source;
-    let chosen: BTreeSet<_> = group.iter().map(|work| (work.op, work.input)).collect();
-    let alone = owns(graph, source, &chosen);
-    let name = if alone {
-        graph.name(source).to_owned()
-    } else {
-        editor.unique(source.scope, &format!("{}/weight_quant", graph.name(first.op)))
-    };
-    let (nodes, reference, bytes) = chain(editor, first, &dequant, name, alone);
-    if alone {
+    if owned {
+        let (nodes, _, bytes) = chain(editor, first, &dequant, graph.name(source).to_owned(), (source, true));
         editor.replace(source, nodes);
-        return Ok(bytes);
+        return bytes;
     }
-    editor.insert(source, nodes);
-    for work in group {
-        reroute(editor, work, &reference)?;
+    let mut bytes = first.weight.stored_bytes();
+    for (home, works) in homes(group) {
+        let Some(own) = works.first() else { continue };
+        let name = editor.unique(home.scope, &format!("{}/weight_quant", graph.name(own.op)));
+        let (nodes, reference, added) = chain(editor, own, &dequant, name, (home, false));
+        editor.insert(home, nodes);
+        copies.add(&works, &reference);
+        bytes += added;
     }
-    Ok(first.weight.stored_bytes() + bytes)
+    bytes
 }
 
-/// The nodes from codes to values, the reference of the last one, and the bytes of all constants.
+/// The nodes from codes to values, the reference of the last one, and the bytes of all constants. They stand beside `home`, whose place
+/// they may take over.
 fn chain(
     editor: &mut Editor<'_>,
     work: &WeightWork,
     dequant: &Dequant,
     name: String,
-    takes_over: bool,
+    (home, takes_over): (NodeId, bool),
 ) -> (Vec<NewNode>, String, u64) {
     let weight = &work.weight;
-    let (graph, scope) = (editor.graph, weight.source.scope);
-    let codes_name = editor.unique(scope, &format!("{name}/codes"));
-    let mut maker = Maker::new(editor, weight.source, &name, &codes_name);
+    let graph = editor.graph;
+    let codes_name = editor.unique(home.scope, &format!("{name}/codes"));
+    let mut maker = Maker::new(editor, home, &name, &codes_name);
 
     let codes = stream(work, Form::Codes(weight.dtype));
     maker.count(codes.len());
     let codes = NewNode::constant(codes_name, maker.device, DataType::DT_INT8, &weight.shape, Segment::Weights(codes))
-        .with_inputs(control_inputs(graph, weight.source));
+        .with_inputs(if home == weight.source { control_inputs(graph, home) } else { Vec::new() });
     let codes = maker.push(codes);
 
     let shape = broadcast_shape(work);

@@ -1,6 +1,6 @@
 //! Who reads a weight constant, and what to do when not all of them are to see it quantized.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protobuf::Message;
 
@@ -9,56 +9,179 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::pb::NodeDef;
+use crate::sites::{Place, Weight, destinations, is_call, read, readers};
 use crate::splice::{Segment, node_field};
 
-/// Whether every edge out of `source`, through Identity, Cast, Reshape, ExpandDims, Transpose and Enter, ends at one of `chosen`.
+/// A constant whose value goes to more places than these is shared, without looking further: a copy is never wrong.
+const MAX_PLACES: usize = 1024;
+
+/// Whether every edge out of a group's constant, through all that passes its value on or gives it another type or shape, ends at one of the
+/// group's ops.
 ///
 /// Then the constant itself may change; else the chosen ops get a quantized copy. A node on the way that is an output of the graph
 /// is another reader.
-pub(super) fn owns(graph: &Graph, source: NodeId, chosen: &BTreeSet<(NodeId, usize)>) -> bool {
-    let Some(scope) = graph.index().scope(source.scope) else { return false };
-    let in_main = matches!(scope.kind, ScopeKind::Main);
-    let mut open = vec![source];
-    while let Some(id) = open.pop() {
-        if graph.named_outputs().contains(&id) || (in_main && scope.consumers(id.node).is_empty()) {
-            return false;
+pub(crate) fn owns(graph: &Graph, group: &[&WeightWork]) -> Result<bool, Error> {
+    let chosen: BTreeSet<(NodeId, usize)> = group.iter().map(|work| (work.op, work.input)).collect();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<Place> = group.first().map(|work| Place::Output(work.weight.source, 0)).into_iter().collect();
+    while let Some(place) = open.pop() {
+        if !seen.insert(place) {
+            continue;
         }
-        for (reader, input) in scope.data_edges(id.node) {
-            let reader = NodeId { scope: source.scope, node: reader };
-            let passes = matches!(
-                graph.op(reader),
-                b"Identity" | b"Cast" | b"Reshape" | b"ExpandDims" | b"Transpose" | b"Enter"
-            );
+        if seen.len() > MAX_PLACES {
+            return Ok(false);
+        }
+        if let Place::Output(id, _) = place {
+            let scope = graph.index().scope(id.scope);
+            let unread = scope.is_some_and(|s| matches!(s.kind, ScopeKind::Main) && s.consumers(id.node).is_empty());
+            if unread || graph.named_outputs().contains(&id) {
+                return Ok(false);
+            }
+        }
+        let Some((edges, outside)) = readers(graph, place)? else { return Ok(false) };
+        open.extend(outside);
+        for (reader, input) in edges {
             if chosen.contains(&(reader, input)) {
                 continue;
             }
-            if !(passes && input == 0) {
-                return false;
+            let changes = matches!(graph.op(reader), b"Cast" | b"Reshape" | b"ExpandDims" | b"Squeeze" | b"Transpose");
+            match destinations(graph, reader, input)? {
+                Some(places) => open.extend(places),
+                None if changes && input == 0 => open.push(Place::Output(reader, 0)),
+                None => return Ok(false),
             }
-            open.push(reader);
-        }
-        // A function may return its constant.
-        let own = graph.name(id);
-        if scope.returns.iter().any(|r| r.text.text(graph.bytes()).split(':').next() == Some(own)) {
-            return false;
         }
     }
-    true
+    Ok(true)
 }
 
-/// Let the op of `work` read `reference` in place of the constant: the nodes between are copied, once for all ops that share them.
-pub(super) fn reroute(editor: &mut Editor<'_>, work: &WeightWork, reference: &str) -> Result<(), Error> {
-    let graph = editor.graph;
-    let how = format!("copy {}", work.slot);
-    let mut reads = reference.to_owned();
-    for &id in work.weight.path.iter().rev() {
-        let original = graph.name(id).to_owned();
-        if let Some(made) = editor.already_made(id.scope, &original, &how) {
-            reads = made;
+/// The nodes between an op and its weight that the op gets copies of when it alone is to read a quantized constant, which stands beside
+/// the weight or, where that is outside of the op's function, beside the op. `None` where such a constant cannot take the weight's place.
+fn copied(
+    graph: &Graph,
+    op: NodeId,
+    input: usize,
+    weight: &Weight,
+    alone: bool,
+) -> Result<Option<BTreeSet<NodeId>>, Error> {
+    let mut copied = BTreeSet::new();
+    let mut open: Vec<Place> = read(graph, op, input).into_iter().collect();
+    while let Some(place) = open.pop() {
+        let Place::Output(id, _) = place else {
+            if alone {
+                continue;
+            }
+            return Ok(None);
+        };
+        if id == weight.source || copied.contains(&id) || !weight.via.contains(&id) {
             continue;
         }
-        let last = original.rsplit('/').next().unwrap_or(&original);
-        let name = editor.unique(id.scope, &format!("{}/weight_quant/{last}", graph.name(work.op)));
+        if is_call(graph, id)? {
+            if alone {
+                continue;
+            }
+            return Ok(None);
+        }
+        copied.insert(id);
+        let inputs = graph.index().scope(id.scope).zip(graph.index().node(id)).map_or(0, |(s, n)| s.inputs(n).len());
+        open.extend((0..inputs).filter_map(|input| read(graph, id, input)));
+    }
+    let in_function = graph.index().scope(op.scope).is_some_and(|scope| !matches!(scope.kind, ScopeKind::Main));
+    let possible =
+        weight.changes.iter().all(|id| copied.contains(id)) && (op.scope == weight.source.scope || in_function);
+    Ok(possible.then_some(copied))
+}
+
+/// Whether the op of `work` can be given a quantized constant of its own.
+pub(crate) fn can_have_its_own(graph: &Graph, work: &WeightWork) -> Result<bool, Error> {
+    Ok(copied(graph, work.op, work.input, &work.weight, work.is_only)?.is_some())
+}
+
+/// Where the constants of a group's ops are to stand, with the ops that share each: beside the weight, or beside the first op in a function
+/// that gets it from outside.
+pub(super) fn homes<'w>(group: &[&'w WeightWork]) -> Vec<(NodeId, Vec<&'w WeightWork>)> {
+    let mut homes: BTreeMap<u32, (NodeId, Vec<&WeightWork>)> = BTreeMap::new();
+    for work in group {
+        let outside = work.op.scope != work.weight.source.scope;
+        let home = if outside { work.op } else { work.weight.source };
+        homes.entry(work.op.scope).or_insert((home, Vec::new())).1.push(work);
+    }
+    homes.into_values().collect()
+}
+
+/// Ops that are to read quantized constants of their own, and the references of those.
+#[derive(Debug, Default)]
+pub(crate) struct Copies<'w> {
+    /// By op and input; one that reads one or another of several weights may get several.
+    edges: BTreeMap<(NodeId, usize), Vec<(&'w WeightWork, String)>>,
+}
+
+impl<'w> Copies<'w> {
+    pub(super) fn add(&mut self, works: &[&'w WeightWork], reference: &str) {
+        for work in works {
+            self.edges.entry((work.op, work.input)).or_default().push((*work, reference.to_owned()));
+        }
+    }
+
+    /// Let the ops read their constants: the nodes between are copied, once for all ops that want the same of them.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    pub(crate) fn reroute(&self, editor: &mut Editor<'_>) -> Result<(), Error> {
+        self.edges.iter().try_for_each(|((op, input), own)| reroute(editor, (*op, *input), own))
+    }
+}
+
+/// What an edge reads in place of what it read.
+struct Substitutes<'a> {
+    own: &'a [(&'a WeightWork, String)],
+    copies: BTreeMap<NodeId, String>,
+    via: BTreeSet<NodeId>,
+}
+
+impl Substitutes<'_> {
+    /// The new text of an input; `None` where it stays.
+    fn text(&self, graph: &Graph, reader: NodeId, input: usize) -> Option<String> {
+        let place = read(graph, reader, input)?;
+        if let Place::Output(id, _) = place {
+            if let Some((_, reference)) = self.own.iter().find(|(work, _)| work.weight.source == id) {
+                return Some(reference.clone());
+            }
+            if let Some(name) = self.copies.get(&id) {
+                let text = graph.input(reader, input)?.text.text(graph.bytes());
+                return Some(format!("{name}{}", text.find(':').and_then(|at| text.get(at..)).unwrap_or_default()));
+            }
+            if !self.via.contains(&id) {
+                return None;
+            }
+        }
+        // What comes out of a function or into it.
+        self.own.first().map(|(_, reference)| reference.clone())
+    }
+}
+
+fn reroute(editor: &mut Editor<'_>, (op, input): (NodeId, usize), own: &[(&WeightWork, String)]) -> Result<(), Error> {
+    let graph = editor.graph;
+    let Some((first, _)) = own.first() else { return Ok(()) };
+    let nodes = copied(graph, op, input, &first.weight, first.is_only)?.unwrap_or_default();
+    let how =
+        own.iter().map(|(work, reference)| format!("copy {} {reference}", work.slot)).collect::<Vec<_>>().join(", ");
+    let mut substitutes = Substitutes { own, copies: BTreeMap::new(), via: first.weight.via.clone() };
+    let mut new = Vec::new();
+    for &id in &nodes {
+        let original = graph.name(id).to_owned();
+        let name = if let Some(made) = editor.already_made(id.scope, &original, &how) {
+            made
+        } else {
+            let last = original.rsplit('/').next().unwrap_or(&original);
+            let name = editor.unique(id.scope, &format!("{}/weight_quant/{last}", graph.name(op)));
+            editor.remember(id.scope, &original, &how, &name);
+            new.push(id);
+            name
+        };
+        substitutes.copies.insert(id, name);
+    }
+    for id in new {
         let Some(node) = graph.index().node(id) else { continue };
         let mut copy = NodeDef::parse_from_bytes(node.body.of(graph.bytes())).map_err(|e| Error::Wire {
             what: "NodeDef".into(),
@@ -66,28 +189,17 @@ pub(super) fn reroute(editor: &mut Editor<'_>, work: &WeightWork, reference: &st
             expected: "a NodeDef".into(),
             at: crate::At::offset(node.body.start()),
         })?;
-        copy.name.clone_from(&name);
-        if let Some(first) = copy.input.first_mut() {
-            *first = reads;
+        copy.name = substitutes.copies.get(&id).cloned().unwrap_or_default();
+        for (position, text) in copy.input.iter_mut().enumerate() {
+            if let Some(new) = substitutes.text(graph, id, position) {
+                *text = new;
+            }
         }
         let bytes = copy.write_to_bytes().unwrap_or_default();
-        let kind = editor.scope_kind(id.scope);
-        editor.insert_raw(id, node_field(kind, vec![Segment::Bytes(bytes)]));
-        // The edge after this node keeps its output name.
-        reads = format!("{name}{}", output_suffix(graph, work, id));
-        editor.remember(id.scope, &original, &how, &reads);
+        editor.insert_raw(id, node_field(editor.scope_kind(id.scope), vec![Segment::Bytes(bytes)]));
     }
-    editor.reroute(work.op, work.input, reads);
+    if let Some(text) = substitutes.text(graph, op, input) {
+        editor.reroute(op, input, text);
+    }
     Ok(())
-}
-
-/// What follows the node's name where the next node of the path (or the op) reads it: nothing, `:0`, or `:output:0`.
-fn output_suffix(graph: &Graph, work: &WeightWork, id: NodeId) -> String {
-    let position = work.weight.path.iter().position(|p| *p == id);
-    let reader = match position {
-        Some(0) | None => (work.op, work.input),
-        Some(n) => (work.weight.path.get(n - 1).copied().unwrap_or(work.op), 0),
-    };
-    let text = graph.input(reader.0, reader.1).map(|i| i.text.text(graph.bytes())).unwrap_or_default();
-    text.find(':').and_then(|at| text.get(at..)).unwrap_or_default().to_owned()
 }

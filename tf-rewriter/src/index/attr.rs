@@ -104,6 +104,27 @@ impl Node {
         Ok(list.i)
     }
 
+    /// The names of all functions that the node's attributes `func` and `list(func)` hold, in their order, with the attribute's name.
+    pub(crate) fn functions(&self, bytes: &[u8]) -> Result<Vec<(Span, Span)>, Error> {
+        let mut found = Vec::new();
+        let mut walk = fields(bytes, self.body, "NodeDef");
+        while let Some(field) = walk.next()? {
+            if field.number != 5 {
+                continue;
+            }
+            let mut key = Span::default();
+            let mut entry = fields(bytes, payload(&field, "NodeDef.attr")?, "NodeDef.attr");
+            while let Some(part) = entry.next()? {
+                match part.number {
+                    1 => key = payload(&part, "the name of an attribute")?,
+                    2 => functions_of(bytes, payload(&part, "the value of an attribute")?, key, &mut found)?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// An integer attribute.
     pub(crate) fn attr_int(&self, bytes: &[u8], key: &str) -> Result<Option<i64>, Error> {
         Ok(match self.attr_field(bytes, key, 3)? {
@@ -111,4 +132,33 @@ impl Node {
             _ => None,
         })
     }
+}
+
+/// AttrValue: list = 1 (func = 9), func = 10. NameAttrList: name = 1.
+fn functions_of(bytes: &[u8], value: Span, key: Span, found: &mut Vec<(Span, Span)>) -> Result<(), Error> {
+    let mut name_of = |list: Span| -> Result<(), Error> {
+        let mut walk = fields(bytes, list, "NameAttrList");
+        while let Some(part) = walk.next()? {
+            if part.number == 1 {
+                found.push((key, payload(&part, "the name of a function")?));
+            }
+        }
+        Ok(())
+    };
+    let mut walk = fields(bytes, value, "AttrValue");
+    while let Some(field) = walk.next()? {
+        match field.number {
+            1 => {
+                let mut list = fields(bytes, payload(&field, "AttrValue.list")?, "AttrValue.list");
+                while let Some(part) = list.next()? {
+                    if part.number == 9 {
+                        name_of(payload(&part, "AttrValue.list.func")?)?;
+                    }
+                }
+            }
+            10 => name_of(payload(&field, "AttrValue.func")?)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }

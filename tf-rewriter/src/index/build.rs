@@ -37,7 +37,7 @@ impl GraphIndex {
         }
         for scope in &mut scopes {
             scope.resolve(bytes)?;
-            scope.check_returns(bytes)?;
+            scope.resolve_returns(bytes)?;
             topology::check(scope, bytes)?;
         }
         Ok(Self { scopes })
@@ -86,7 +86,8 @@ fn index_library(bytes: &[u8], field: &Field<'_>, scopes: &mut Vec<Scope>, budge
 /// A `map<string, string>` entry: key = 1, value = 2.
 fn returned(bytes: &[u8], field: &Field<'_>) -> Result<Return, Error> {
     let entry = payload(field, "FunctionDef.ret")?;
-    let mut found = Return { field: field.span.clone().into(), key: Span::default(), text: Span::default() };
+    let (key, text) = (Span::default(), Span::default());
+    let mut found = Return { field: field.span.clone().into(), key, text, target: Target::Argument };
     let mut walk = fields(bytes, entry, "FunctionDef.ret");
     while let Some(part) = walk.next()? {
         match part.number {
@@ -110,10 +111,11 @@ impl Scope {
             consumers: Vec::new(),
             positions: Vec::new(),
             arguments: Vec::new(),
+            results: Vec::new(),
         }
     }
 
-    /// OpDef: name = 1, input_arg = 2 (ArgDef: name = 1).
+    /// OpDef: name = 1, input_arg = 2, output_arg = 3 (ArgDef: name = 1).
     fn signature(&mut self, bytes: &[u8], signature: Span, budget: &Budget) -> Result<(), Error> {
         let mut walk = fields(bytes, signature, "OpDef");
         while let Some(field) = walk.next()? {
@@ -123,14 +125,10 @@ impl Scope {
                         *name = payload(&field, "OpDef.name")?;
                     }
                 }
-                2 => {
-                    let mut walk = fields(bytes, payload(&field, "OpDef.input_arg")?, "ArgDef");
-                    while let Some(part) = walk.next()? {
-                        if part.number == 1 {
-                            budget.take_all::<Span>(2, "the arguments of functions")?;
-                            self.arguments.push(payload(&part, "ArgDef.name")?);
-                        }
-                    }
+                2 | 3 => {
+                    let list = if field.number == 2 { &mut self.arguments } else { &mut self.results };
+                    budget.take_all::<(Span, u32)>(2, "the arguments and results of functions")?;
+                    add_named(bytes, payload(&field, "OpDef.input_arg")?, list)?;
                 }
                 _ => {}
             }
@@ -193,7 +191,9 @@ impl Scope {
 
     fn resolve(&mut self, bytes: &[u8]) -> Result<(), Error> {
         // Sorted, so that they can be searched.
-        self.arguments.sort_unstable_by(|a, b| a.of(bytes).cmp(b.of(bytes)));
+        for names in [&mut self.arguments, &mut self.results] {
+            names.sort_by(|(a, _), (b, _)| a.of(bytes).cmp(b.of(bytes)));
+        }
         self.names.reserve(self.nodes.len(), |_| 0);
         for (id, node) in self.nodes.iter().enumerate() {
             let name = node.name.of(bytes);
@@ -234,17 +234,21 @@ impl Scope {
     }
 
     /// What leaves a function is one of its nodes' outputs or one of its arguments.
-    fn check_returns(&self, bytes: &[u8]) -> Result<(), Error> {
-        let dangling = self.returns.iter().find(|returned| {
-            let target = self.target(bytes, returned.text);
-            !matches!(target, Some(Target::Data { .. } | Target::Argument))
-        });
-        let (Some(returned), ScopeKind::Function { name, .. }) = (dangling, self.kind) else { return Ok(()) };
-        Err(Error::MissingInput {
-            node: format!("{}::ret({})", name.text(bytes), returned.key.text(bytes)),
-            input: returned.text.text(bytes).to_owned(),
-            at: At::offset(returned.field.start()),
-        })
+    fn resolve_returns(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut returns = std::mem::take(&mut self.returns);
+        for returned in &mut returns {
+            let Some(target @ (Target::Data { .. } | Target::Argument)) = self.target(bytes, returned.text) else {
+                let ScopeKind::Function { name, .. } = self.kind else { continue };
+                return Err(Error::MissingInput {
+                    node: format!("{}::ret({})", name.text(bytes), returned.key.text(bytes)),
+                    input: returned.text.text(bytes).to_owned(),
+                    at: At::offset(returned.field.start()),
+                });
+            };
+            returned.target = target;
+        }
+        self.returns = returns;
+        Ok(())
     }
 
     fn target(&self, bytes: &[u8], text: Span) -> Option<Target> {
@@ -268,7 +272,7 @@ impl Scope {
     }
 
     fn is_argument(&self, bytes: &[u8], name: &[u8]) -> bool {
-        self.arguments.binary_search_by(|argument| argument.of(bytes).cmp(name)).is_ok()
+        self.argument(bytes, name).is_some()
     }
 
     /// The place of a node, for errors.
@@ -280,6 +284,19 @@ impl Scope {
             offset: node.map(|n| u64::from(n.field.start)),
         }
     }
+}
+
+/// Add the name of an ArgDef (name = 1) with its number.
+fn add_named(bytes: &[u8], argument: Span, names: &mut Vec<(Span, u32)>) -> Result<(), Error> {
+    let mut walk = fields(bytes, argument, "ArgDef");
+    let mut name = Span::default();
+    while let Some(part) = walk.next()? {
+        if part.number == 1 {
+            name = payload(&part, "ArgDef.name")?;
+        }
+    }
+    names.push((name, count(names.len())));
+    Ok(())
 }
 
 fn utf8(bytes: &[u8], span: Span, what: &'static str) -> Result<Span, Error> {

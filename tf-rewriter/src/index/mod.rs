@@ -83,8 +83,10 @@ pub(crate) struct Scope {
     consumers: Vec<u32>,
     /// For each of `consumers`, which of its inputs it is.
     positions: Vec<u32>,
-    /// Names of a function's arguments.
-    arguments: Vec<Span>,
+    /// Names of a function's arguments, sorted by their text, each with its number.
+    arguments: Vec<(Span, u32)>,
+    /// Names of a function's results, sorted by their text, each with its number.
+    results: Vec<(Span, u32)>,
 }
 
 /// An entry of a function's `ret`: the value that leaves as one of its outputs.
@@ -96,6 +98,7 @@ pub(crate) struct Return {
     pub(crate) key: Span,
     /// The value, as text: `node:output:port` or an argument's name.
     pub(crate) text: Span,
+    pub(crate) target: Target,
 }
 
 /// All scopes of a graph; the main graph is scope 0.
@@ -152,9 +155,25 @@ impl Scope {
         }
     }
 
+    /// The number of the argument with this name.
+    pub(crate) fn argument(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
+        numbered(&self.arguments, bytes, name)
+    }
+
+    /// Which of the function's results leaves as `returned`.
+    pub(crate) fn result(&self, bytes: &[u8], returned: &Return) -> Option<u32> {
+        numbered(&self.results, bytes, returned.key.of(bytes))
+    }
+
     /// The node with this name.
     pub(crate) fn find(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
         let named = |&id: &u32| self.nodes.get(id as usize).is_some_and(|n| n.name.of(bytes) == name);
         self.names.find(build::hash(name), named).copied()
     }
+}
+
+/// The number of a name in a list that is sorted by name.
+fn numbered(sorted: &[(Span, u32)], bytes: &[u8], name: &[u8]) -> Option<u32> {
+    let found = sorted.binary_search_by(|(known, _)| known.of(bytes).cmp(name)).ok()?;
+    sorted.get(found).map(|(_, number)| *number)
 }

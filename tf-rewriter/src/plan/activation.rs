@@ -34,7 +34,11 @@ impl Planner<'_> {
             let tensor = sites::tensor_name(self.graph, op.id, position);
             let decision = match sites::trace(self.graph, op.id, position)? {
                 Traced::Quantized(id) => self.already(id)?,
-                Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant => {
+                // A default value is an activation all the same.
+                Traced::Weight(weight) if weight.can_be_fed(self.graph) => {
+                    self.activation(op, QuantType::Input, &tensor, settings)?
+                }
+                Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant | Traced::Several(_) => {
                     skip("constant-input", "a bias or another constant is never quantized as an activation")
                 }
                 Traced::Computed if self.is_parameter(op.id, position) => {

@@ -198,14 +198,13 @@ impl<'a> Planner<'a> {
         // A gather may read any table; one of floats is an embedding, unless all it does is to look up a constant's codes.
         let listed = match &op.weight {
             Some(_) if op.info.is_some_and(|i| i.default) => true,
-            Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_))) => {
+            Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_) | Traced::Several(_))) => {
                 !is_parameter(self.graph, id, false)
             }
             _ => false,
         };
         if listed || wanted(QuantType::Weight).is_some() {
-            let site = self.weight(&op, selection, wanted(QuantType::Weight))?;
-            self.sites.push(site);
+            self.weight(&op, selection, wanted(QuantType::Weight))?;
         }
         if let Some(settings) = wanted(QuantType::Input) {
             self.inputs(&op, settings)?;

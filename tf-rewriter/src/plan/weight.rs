@@ -15,34 +15,62 @@ use crate::sites::{Axes, Traced, Weight, is_transposed};
 const MAX_SPREAD: u64 = 1 << 20;
 
 impl Planner<'_> {
+    /// List the weight of an op: each of them, where it reads one or another.
     pub(super) fn weight(
-        &self,
+        &mut self,
         op: &Op<'_>,
         selection: Selection<'_>,
         wanted: Option<Settings>,
-    ) -> Result<Site, Error> {
+    ) -> Result<(), Error> {
         let Some((input, traced)) = &op.weight else {
             let decision = match op.info {
-                Some(info) if !info.weights.is_empty() => skip(
-                    "no-weight",
-                    "none of its inputs leads through Identity, ReadVariableOp, Cast, Reshape, ExpandDims or Transpose to a float constant or variable",
-                ),
+                Some(info) if !info.weights.is_empty() => {
+                    skip("no-weight", "none of its inputs leads to a float constant or variable")
+                }
                 _ => skip("no-weight", format!("ops of type `{}` have no weight", op.kind)),
             };
-            return Ok(site(op, QuantType::Weight, String::new(), decision));
+            self.sites.push(site(op, QuantType::Weight, String::new(), decision));
+            return Ok(());
         };
+        let parts = match traced {
+            Traced::Several(parts) => parts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for part in parts {
+            let found = self.one_weight(op, (*input, part, parts.len() > 1), selection, wanted)?;
+            self.sites.push(found);
+        }
+        Ok(())
+    }
+
+    fn one_weight(
+        &self,
+        op: &Op<'_>,
+        (input, traced, is_one_of_several): (usize, &Traced, bool),
+        selection: Selection<'_>,
+        wanted: Option<Settings>,
+    ) -> Result<Site, Error> {
         let tensor = match traced {
             Traced::Weight(weight) => self.tensor(weight.source),
             Traced::Variable(id, _) | Traced::Quantized(id) => self.tensor(*id),
-            Traced::Argument | Traced::Computed | Traced::OtherConstant => {
-                crate::sites::tensor_name(self.graph, op.id, *input)
+            Traced::Argument | Traced::Computed | Traced::OtherConstant | Traced::Several(_) => {
+                crate::sites::tensor_name(self.graph, op.id, input)
             }
         };
         let decision = match (traced, wanted) {
             (Traced::Quantized(id), _) => self.already(*id)?,
             (_, None) => Decision::Skip(not_chosen(op, selection)),
+            (Traced::Weight(_) | Traced::Variable(..), Some(_))
+                if is_one_of_several && matches!(self.emit, Emit::Inference | Emit::Training) =>
+            {
+                let text = format!(
+                    "`{}` reads one or another of several weights, as the graph runs; `--emit baked` and `--emit packed` can quantize each",
+                    op.name
+                );
+                skip("several-weights", text)
+            }
             (Traced::Variable(_, Some(weight)), Some(settings)) if self.emit == Emit::Training => {
-                self.chosen(op, *input, weight, settings)?
+                self.chosen(op, input, weight, settings)?
             }
             (Traced::Variable(id, None), Some(_)) if self.emit == Emit::Training => skip(
                 "variable-unknown",
@@ -55,14 +83,21 @@ impl Planner<'_> {
                     self.graph.name(*id)
                 ),
             ),
-            (Traced::Argument, Some(_)) => {
-                skip("weight-is-argument", "the weight is an argument of the function: its values are at the caller")
-            }
-            (Traced::Weight(weight), Some(settings)) => self.chosen(op, *input, weight, settings)?,
-            (Traced::Computed | Traced::OtherConstant, Some(_)) => skip(
-                "computed-weight",
-                format!("`{tensor}` is computed from constants: fold them when the model is frozen, then it is one"),
+            (Traced::Argument, Some(_)) => skip(
+                "weight-is-argument",
+                "the weight is an argument of the function, and who calls it, or with what, is not known",
             ),
+            (Traced::Weight(weight), Some(settings)) => self.chosen(op, input, weight, settings)?,
+            (Traced::OtherConstant, Some(_)) => skip("not-float", format!("`{tensor}` is no float tensor")),
+            (Traced::Computed | Traced::Several(_), Some(_)) => {
+                if crate::sites::reads_parameter(self.graph, op.id, input) {
+                    let text = "is computed from constants: fold them when the model is frozen, then it is one";
+                    skip("computed-weight", format!("`{tensor}` {text}"))
+                } else {
+                    let text = "does not come from a constant or variable alone: it depends on what is fed, or changes in a loop";
+                    skip("weight-is-activation", format!("`{tensor}` {text}"))
+                }
+            }
         };
         let mut found = site(op, QuantType::Weight, tensor, decision);
         if let Traced::Weight(weight) | Traced::Variable(_, Some(weight)) = traced {
@@ -91,7 +126,7 @@ impl Planner<'_> {
                     "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
                 ));
             }
-            if weight.enters_loop {
+            if weight.enters_loop(self.graph) {
                 return Ok(skip(
                     "weight-in-loop",
                     "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",

@@ -1,24 +1,35 @@
 //! Sites: the tensors of each op that could be quantized, before any config is looked at.
 
 mod activation;
+mod flow;
 mod gradient;
+mod trace;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
+pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers};
 pub(crate) use gradient::{Backward, BackwardOps};
-pub(crate) use weight::{Axes, Traced, Weight, is_quantizer, trace};
+pub(crate) use trace::{Traced, is_quantizer, trace};
+pub(crate) use weight::{Axes, Weight};
 
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
 use crate::ops::OpInfo;
 
-/// The input of `op` that is its weight, and what stands behind it. `None`: no input leads to a constant or variable.
+/// The input of `op` that is its weight, and what stands behind it. `None`: it has no weight.
+///
+/// Where one input alone can be the weight (a convolution's filter), there always is one. Of a product's two sides, one is where it leads
+/// to a constant or variable, or is computed from nothing else.
 pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Option<(usize, Traced)>, Error> {
-    let (mut quantized, mut computed) = (None, None);
+    let (mut quantized, mut fed, mut computed, mut other) = (None, None, None, None);
     for &input in info.weights {
         match trace(graph, op, input)? {
-            found @ (Traced::Weight(_) | Traced::Variable(..)) => return Ok(Some((input, found))),
+            // A default value, where the other side has a weight that is none.
+            found @ (Traced::Weight(_) | Traced::Several(_)) if fed.is_none() && can_be_fed(graph, &found) => {
+                fed = Some((input, found));
+            }
+            found @ (Traced::Weight(_) | Traced::Variable(..) | Traced::Several(_)) => return Ok(Some((input, found))),
             // The weight, quantized before; a product of two constants has another one on its other side.
             Traced::Quantized(id) if is_parameter(graph, id, false) => return Ok(Some((input, Traced::Quantized(id)))),
             // A matrix product may read one quantized activation and one quantized weight: the preferred side is reported. An
@@ -28,23 +39,28 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
             found @ Traced::Computed if computed.is_none() && reads_parameter(graph, op, input) => {
                 computed = Some((input, found));
             }
-            _ => {}
+            found => other = Some((input, found)),
         }
     }
     // A quantized activation is no sign of a weight. What is made from a function's arguments can be either: it is taken for a
     // weight where an op has no other input for one.
-    Ok(match quantized {
+    let found = match quantized {
         Some((input, Traced::Quantized(id))) => {
-            let alone = info.weights.len() == 1 && is_parameter(graph, id, true);
+            let alone = info.always_weighs() || info.weights.len() == 1 && is_parameter(graph, id, true);
             alone.then_some((input, Traced::Quantized(id)))
         }
-        None => computed,
-        other => other,
-    })
+        None => fed.or(computed),
+        argument => argument,
+    };
+    Ok(found.or_else(|| other.filter(|_| info.always_weighs())))
+}
+
+fn can_be_fed(graph: &Graph, found: &Traced) -> bool {
+    found.weights().iter().any(|weight| weight.can_be_fed(graph))
 }
 
 /// Whether what `op` reads at `input` is made from constants and variables alone.
-fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> bool {
+pub(crate) fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> bool {
     graph.source(op, input).is_some_and(|source| is_parameter(graph, source, false))
 }
 
@@ -65,13 +81,13 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
             return false;
         }
         let op = graph.op(next);
-        if op == b"Const" || crate::ops::is_variable(op) {
+        if matches!(op, b"Const" | b"StatelessRandomGetAlg") || crate::ops::is_variable(op) {
             continue;
         }
         let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
         let mut has_inputs = false;
-        // What a tensor is reshaped or permuted by does not make it an activation.
-        let inputs = if matches!(op, b"Reshape" | b"Transpose") { 1 } else { usize::MAX };
+        // What a tensor is reshaped, permuted, chosen or accompanied by does not make it an activation.
+        let inputs = if matches!(op, b"Reshape" | b"Transpose" | b"Switch" | b"Print") { 1 } else { usize::MAX };
         for input in scope.inputs(node).iter().take(inputs) {
             match input.target {
                 Target::Data { node, .. } => {
@@ -103,19 +119,40 @@ impl Graph {
 /// Whether an op gives the same for the same inputs, as far as is known: no random number, no state of a loop, nothing that is fed.
 fn is_function_of_inputs(op: &[u8]) -> bool {
     let others = [
-        &b"Cast"[..],
+        &b"Bitcast"[..],
+        b"BroadcastTo",
+        b"Cast",
+        b"CheckNumerics",
+        b"CheckNumericsV2",
+        b"DecodeRaw",
+        b"EnsureShape",
         b"Enter",
         b"Fill",
         b"Greater",
         b"GreaterEqual",
+        b"GuaranteeConst",
+        b"IdentityN",
+        b"Merge",
+        b"PreventGradient",
+        b"Print",
         b"ReadVariableOp",
+        b"ReverseV2",
         b"Round",
         b"Select",
         b"SelectV2",
         b"Sign",
+        b"Snapshot",
+        b"Split",
+        b"SplitV",
         b"StopGradient",
+        b"Switch",
+        b"Unpack",
     ];
-    (crate::ops::info(op).is_some() && op != b"PlaceholderWithDefault") || is_quantizer(op) || others.contains(&op)
+    let seeded = op.starts_with(b"StatelessRandom");
+    (crate::ops::info(op).is_some() && op != b"PlaceholderWithDefault")
+        || is_quantizer(op)
+        || seeded
+        || others.contains(&op)
 }
 
 /// Whether op inputs `adj_y`, `transpose_b` and the like swap the last two axes of the weight at `input`.

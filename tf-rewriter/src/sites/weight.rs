@@ -1,4 +1,6 @@
-//! From an op's weight input back to the constant or variable that holds it.
+//! A weight: where its values are, and how the op sees their shape.
+
+use std::collections::BTreeSet;
 
 use protobuf::{Enum, Message};
 use quant_math::DType;
@@ -7,14 +9,9 @@ use quant_math::weights::ChannelLayout;
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Span, Target};
-use crate::mark;
-use crate::ops::{ChannelRule, is_variable};
+use crate::ops::ChannelRule;
 use crate::pb::{DataType, TensorShapeProto};
 use crate::tensor::TensorView;
-
-/// The most nodes between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
-/// take time and memory that grow with the square of the file.
-const MAX_PATH: usize = 64;
 
 /// Axes `first..first + count` of a tensor, taken together as its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,87 +40,28 @@ impl Axes {
 /// A weight, as found behind an op's input.
 #[derive(Debug, Clone)]
 pub(crate) struct Weight {
-    /// The nodes between, from the op to the constant.
-    pub(crate) path: Vec<NodeId>,
+    /// The nodes between: those that pass the value on and those that change its type or shape. Loops and functions make it a net.
+    pub(crate) via: BTreeSet<NodeId>,
+    /// Those of them that change type or shape, from the op to the constant.
+    pub(crate) changes: Vec<NodeId>,
     /// The constant, or the variable.
     pub(crate) source: NodeId,
     /// The constant's TensorProto; empty for a variable.
     pub(crate) tensor: Span,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<u64>,
-    /// The shape that the op sees, where the path's reshapes and permutations are constants.
+    /// The shape that the op sees, where the reshapes and permutations on the way are constants.
     pub(crate) edge_shape: Option<Vec<u64>>,
-    /// Shapes along the path, from the constant to the op.
-    steps: Vec<Step>,
-    /// Whether the path enters a loop.
-    pub(crate) enters_loop: bool,
+    /// Shapes on the way, from the constant to the op.
+    pub(super) steps: Vec<Step>,
     /// Elements that the file stores, if it stores fewer than the shape says.
     pub(crate) splat: Option<usize>,
 }
 
-#[derive(Debug, Clone)]
-enum Step {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
     Reshape(Vec<u64>),
     Transpose(Vec<usize>, Vec<u64>),
-}
-
-/// What is behind an input.
-#[derive(Debug, Clone)]
-pub(crate) enum Traced {
-    /// A constant of a float type.
-    Weight(Box<Weight>),
-    /// A variable: its values are not in the graph. Type and shape are, where the graph says them.
-    Variable(NodeId, Option<Box<Weight>>),
-    /// Something that is quantized already.
-    Quantized(NodeId),
-    /// A function's argument.
-    Argument,
-    /// A computed tensor.
-    Computed,
-    /// A constant without a float type.
-    OtherConstant,
-}
-
-/// Follow `input` of `op` back through Identity, ReadVariableOp, Cast, Reshape, ExpandDims, Transpose and Enter.
-pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, Error> {
-    let bytes = graph.bytes();
-    let Some(scope) = graph.index().scope(op.scope) else { return Ok(Traced::Computed) };
-    let mut path = Vec::new();
-    let mut at = op;
-    let mut position = input;
-    loop {
-        let Some(node) = graph.index().node(at) else { return Ok(Traced::Computed) };
-        let Some(edge) = scope.inputs(node).get(position) else { return Ok(Traced::Computed) };
-        let next = match edge.target {
-            Target::Data { node, port: 0 } => NodeId { scope: op.scope, node },
-            Target::Argument => return Ok(Traced::Argument),
-            Target::Data { .. } | Target::Control { .. } => return Ok(Traced::Computed),
-        };
-        let Some(source) = graph.index().node(next) else { return Ok(Traced::Computed) };
-        let kind = source.op.of(bytes);
-        if is_quantizer(kind) || source.attr(bytes, mark::ATTR)?.is_some() {
-            return Ok(Traced::Quantized(next));
-        }
-        match kind {
-            b"Cast" if !is_float(source.attr_type(bytes, "DstT")?) => return Ok(Traced::Computed),
-            b"Identity" | b"ReadVariableOp" | b"Cast" | b"Reshape" | b"ExpandDims" | b"Transpose" | b"Enter" => {
-                if path.len() == MAX_PATH {
-                    return Ok(Traced::Computed);
-                }
-                path.push(next);
-                (at, position) = (next, 0);
-            }
-            b"Const" => return constant(graph, path, next),
-            _ if is_variable(kind) => return variable(graph, path, next),
-            _ => return Ok(Traced::Computed),
-        }
-    }
-}
-
-/// Whether a DataType number is one of float32, float64, float16 and bfloat16: a Cast to anything else makes another tensor.
-fn is_float(dtype: Option<u64>) -> bool {
-    let known = [DataType::DT_FLOAT, DataType::DT_DOUBLE, DataType::DT_HALF, DataType::DT_BFLOAT16];
-    dtype.is_some_and(|number| known.iter().any(|known| u64::try_from(known.value()) == Ok(number)))
 }
 
 fn float_type(number: u64) -> Option<DType> {
@@ -144,34 +82,8 @@ fn known_shape(shape: &[u8]) -> Option<Vec<u64>> {
     Some(dims)
 }
 
-/// Ops whose output is on a grid.
-pub(crate) fn is_quantizer(op: &[u8]) -> bool {
-    op.starts_with(b"FakeQuantWithMinMax") || op.starts_with(b"QuantizeAndDequantize") || op == b"Dequantize"
-}
-
-fn constant(graph: &Graph, path: Vec<NodeId>, source: NodeId) -> Result<Traced, Error> {
-    let Some(view) = graph.constant(source)? else { return Ok(Traced::OtherConstant) };
-    let Some(dtype) = view.float_dtype() else { return Ok(Traced::OtherConstant) };
-    let data = view.float_data()?;
-    let splat = data.is_splat().then(|| data.stored().len());
-    let shape = view.shape().to_vec();
-    let (steps, edge_shape) = steps(graph, &path, &shape)?;
-    let enters_loop = path.iter().any(|id| graph.op(*id) == b"Enter");
-    let tensor = graph.constant_span(source)?.unwrap_or_default();
-    Ok(Traced::Weight(Box::new(Weight { path, source, tensor, dtype, shape, edge_shape, steps, enters_loop, splat })))
-}
-
-fn variable(graph: &Graph, path: Vec<NodeId>, source: NodeId) -> Result<Traced, Error> {
-    let Some((dtype, shape)) = graph.variable(source)? else { return Ok(Traced::Variable(source, None)) };
-    let (steps, edge_shape) = steps(graph, &path, &shape)?;
-    let enters_loop = path.iter().any(|id| graph.op(*id) == b"Enter");
-    let tensor = Span::default();
-    let weight = Weight { path, source, tensor, dtype, shape, edge_shape, steps, enters_loop, splat: None };
-    Ok(Traced::Variable(source, Some(Box::new(weight))))
-}
-
 /// The shape changes along the path, from the constant on, and the shape at its end if all of them are known.
-fn steps(graph: &Graph, path: &[NodeId], shape: &[u64]) -> Result<(Vec<Step>, Option<Vec<u64>>), Error> {
+pub(super) fn steps(graph: &Graph, path: &[NodeId], shape: &[u64]) -> Result<(Vec<Step>, Option<Vec<u64>>), Error> {
     let mut steps = Vec::new();
     let mut shape = shape.to_vec();
     for id in path.iter().rev() {
@@ -184,6 +96,13 @@ fn steps(graph: &Graph, path: &[NodeId], shape: &[u64]) -> Result<(Vec<Step>, Op
             b"ExpandDims" => {
                 let axis = graph.constant_ints(*id, 1)?;
                 let Some(next) = axis.and_then(|axis| expanded(&shape, &axis)) else { return Ok((steps, None)) };
+                steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
+            }
+            b"Squeeze" => {
+                let node = graph.index().node(*id);
+                let axes =
+                    node.map(|node| node.attr_ints(graph.bytes(), "squeeze_dims")).transpose()?.unwrap_or_default();
+                let Some(next) = squeezed(&shape, &axes) else { return Ok((steps, None)) };
                 steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
             }
             b"Transpose" => {
@@ -217,6 +136,15 @@ fn expanded(shape: &[u64], axis: &[i64]) -> Option<Vec<u64>> {
     let at = usize::try_from(if axis < 0 { axis.checked_add(places)? } else { axis }).ok()?;
     let (before, after) = shape.split_at_checked(at)?;
     Some([before, &[1], after].concat())
+}
+
+/// `tf.squeeze`: without these dimensions of 1, or without all of them where none is named.
+fn squeezed(shape: &[u64], axes: &[i64]) -> Option<Vec<u64>> {
+    let rank = i64::try_from(shape.len()).ok()?;
+    let named = |at: usize| axes.iter().any(|axis| axis.rem_euclid(rank.max(1)) == i64::try_from(at).unwrap_or(rank));
+    let goes = |at: usize, dim: u64| if axes.is_empty() { dim == 1 } else { named(at) };
+    let ones = shape.iter().enumerate().all(|(at, dim)| !goes(at, *dim) || *dim == 1);
+    ones.then(|| shape.iter().enumerate().filter(|(at, dim)| !goes(*at, **dim)).map(|(_, dim)| *dim).collect())
 }
 
 fn is_permutation(perm: &[usize], rank: usize) -> bool {
@@ -260,6 +188,16 @@ impl Weight {
             };
         }
         Some(axes)
+    }
+
+    /// Whether its value enters a `while` frame on the way.
+    pub(crate) fn enters_loop(&self, graph: &Graph) -> bool {
+        self.via.iter().any(|id| matches!(graph.op(*id), b"Enter" | b"RefEnter"))
+    }
+
+    /// Whether something else may be fed in its place when the graph is run.
+    pub(crate) fn can_be_fed(&self, graph: &Graph) -> bool {
+        self.via.iter().any(|id| graph.op(*id) == b"PlaceholderWithDefault")
     }
 
     /// The number of elements.
