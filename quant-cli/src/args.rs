@@ -236,6 +236,14 @@ impl OutputArgs {
 }
 
 impl Destination {
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
     /// Refuse a file that cannot be made, before work is done for it.
     ///
     /// # Errors
@@ -243,9 +251,13 @@ impl Destination {
     pub fn probe(&self) -> Result<(), Failure> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File(path) => Ok(crate::atomic::probe(path)?),
+            Self::File(path) => probe(path),
         }
     }
+}
+
+fn probe(path: &Path) -> Result<(), Failure> {
+    crate::atomic::probe(path).map_err(|error| Failure::from(error).at(&path.display().to_string()))
 }
 
 /// The report.
@@ -257,6 +269,17 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// Refuse a report that cannot be made, before work is done for it.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn probe(&self) -> Result<(), Failure> {
+        match &self.report {
+            Some(path) => probe(path),
+            None => Ok(()),
+        }
+    }
+
     /// Write the file, if one was asked for.
     pub fn write(&self, report: &quant_math::report::Report) -> Result<(), Failure> {
         match &self.report {

@@ -15,6 +15,7 @@ pub fn run(global: &GlobalArgs, main: impl FnOnce() -> Result<(), Failure>) -> E
         // One command is one process; where a test runs two, the first limit stays.
         quant_math::budget::lift(bytes);
     }
+    crate::signals::watch();
     let result = threads(global).and_then(|()| main());
     match result {
         Ok(()) => ExitCode::SUCCESS,

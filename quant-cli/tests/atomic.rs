@@ -155,3 +155,48 @@ fn the_way_out_follows_from_what_the_system_said() {
     assert!(help(ErrorKind::PermissionDenied).unwrap().contains("its folder must be writable"));
     assert_eq!(help(ErrorKind::TimedOut), None);
 }
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_process_left_is_cleared_away_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.pb");
+    // Nobody has these locked; the last four are not temp files of this target.
+    let left = [".model.pb.Ab3dE9.tmp", ".model.pb.000000.tmp"];
+    let others = [".model.pb.Ab3dE.tmp", ".model.pb.x.Ab3dE9.tmp", ".other.pb.Ab3dE9.tmp", "model.pb.Ab3dE9.tmp"];
+    for name in left.iter().chain(&others) {
+        atomic::write(&folder.path().join(name), b"").unwrap();
+    }
+    std::os::unix::fs::symlink("model.pb.Ab3dE9.tmp", folder.path().join(".model.pb.link00.tmp")).unwrap();
+    let running = AtomicFile::create(&target).unwrap();
+    let kept = running.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let mut expected: Vec<_> = others.iter().map(|name| (*name).to_owned()).collect();
+    expected.extend([kept, ".model.pb.link00.tmp".to_owned()]);
+    expected.sort();
+    assert_eq!(names(folder.path()), expected);
+    // Another run to the same target leaves the first one's file alone.
+    atomic::write(&target, b"second").unwrap();
+    expected.push("model.pb".to_owned());
+    expected.sort();
+    assert_eq!(names(folder.path()), expected);
+    running.persist().unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"");
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_to_one_target_do_not_take_each_others_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.pb");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    atomic::write(&target, b"whole").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(names(folder.path()), ["model.pb"]);
+    assert_eq!(fs::read(&target).unwrap(), b"whole");
+}

@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -326,31 +327,64 @@ fn large_model(folder: &Folder, bytes: usize) -> PathBuf {
     folder.file("model.pb", [weight, rest].concat())
 }
 
-#[test]
-fn killed_in_the_middle_the_old_output_is_intact() {
-    // A run that is over before it can be killed is repeated with a larger model.
+/// Start a run over an old output, and send it `signal` while it writes; how it ended, and the folder. `setting` is what a shell does
+/// before it becomes the run. A run that is over before the signal is repeated with a larger model.
+fn ended_in_the_middle(signal: &str, setting: &str) -> (ExitStatus, Folder) {
     for mebibytes in [32, 128, 512] {
         let folder = Folder::new();
         let model = large_model(&folder, mebibytes << 20);
         let out = folder.file("out.pb", "old");
-        let mut child = compress(&model, &out, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while folder.names().len() == 2 && child.try_wait().unwrap().is_none() {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{setting} exec \"$@\""), "sh", PROGRAM, "compress"])
+            .arg(&model)
+            .arg("-o")
+            .arg(&out);
+        shell.args(["-Q", "naive"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = shell.spawn().unwrap();
+        let begun = || {
+            let entries = fs::read_dir(folder.0.path()).unwrap().flatten();
+            entries
+                .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".out.pb."))
+                .any(|temp| temp.metadata().is_ok_and(|found| found.len() > 0))
+        };
+        while !begun() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
-        child.kill().unwrap();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         let status = child.wait().unwrap();
-        if status.success() {
-            continue;
+        if sent.success() && fs::read(&out).unwrap() == b"old" || setting.contains("trap") {
+            return (status, folder);
         }
-        assert_eq!(status.code(), None, "{status}");
-        assert_eq!(fs::read(&out).unwrap(), b"old");
-        // What the killed run left behind does not trouble the next one.
-        let output = compress(&model, &out, &[]).output().unwrap();
-        check(&output, 0, &[]);
-        assert!(fs::metadata(&out).unwrap().len() >= (mebibytes as u64) << 20);
-        return;
     }
-    panic!("no run could be killed before it was done");
+    panic!("no run could be ended before it was done");
+}
+
+#[test]
+fn killed_in_the_middle_the_old_output_is_intact_and_the_next_run_clears_up() {
+    let (status, folder) = ended_in_the_middle("KILL", "");
+    assert_eq!(status.signal(), Some(9), "{status}");
+    assert_eq!(folder.names().len(), 3, "{:?}", folder.names());
+    let output = compress(&folder.path("model.pb"), &folder.path("out.pb"), &[]).output().unwrap();
+    check(&output, 0, &[]);
+    assert_eq!(folder.names(), ["model.pb", "out.pb"]);
+    assert!(fs::metadata(folder.path("out.pb")).unwrap().len() >= 32 << 20);
+}
+
+#[test]
+fn a_signal_in_the_middle_leaves_nothing() {
+    for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let (status, folder) = ended_in_the_middle(name, "");
+        assert_eq!(status.signal(), Some(number), "{name}: {status}");
+        assert_eq!(folder.names(), ["model.pb", "out.pb"], "{name}");
+    }
+}
+
+#[test]
+fn a_signal_that_was_ignored_before_stays_ignored() {
+    let (status, folder) = ended_in_the_middle("HUP", "trap '' HUP;");
+    assert!(status.success(), "{status}");
+    assert_eq!(folder.names(), ["model.pb", "out.pb"]);
 }
 
 #[test]
@@ -361,6 +395,56 @@ fn the_output_may_be_the_input() {
     check(&compress(&model, &elsewhere, &[]).output().unwrap(), 0, &[]);
     check(&compress(&model, &model, &[]).output().unwrap(), 0, &[]);
     assert_eq!(fs::read(&model).unwrap(), fs::read(&elsewhere).unwrap());
+}
+
+#[test]
+fn no_file_takes_the_place_of_another() {
+    let folder = Folder::new();
+    let bytes = fs::read(DIGITS).unwrap();
+    let model = folder.file("model.pb", &bytes);
+    let config = folder.file("config.json", "[{op_types: 'default', quant_types: ['weight'], q_bits: 8}]");
+    std::os::unix::fs::symlink(&model, folder.path("link")).unwrap();
+    fs::hard_link(&model, folder.path("hard")).unwrap();
+    let names = folder.names();
+    let one =
+        |what: &str, other: &str| format!("error[U0106]: {what} would take the place of {other}: they are one file");
+    let new = folder.path("new.pb");
+    for report in ["model.pb", "link", "hard"] {
+        let output = compress(&model, &new, &["--report", folder.path(report).to_str().unwrap()]).output().unwrap();
+        check(&output, 2, &[&one("the report", "the model")]);
+    }
+    let output = compress(&model, &new, &["--report", new.to_str().unwrap()]).output().unwrap();
+    check(&output, 2, &[&one("the report", "the output")]);
+    let output = compress(&model, &config, &["--config", config.to_str().unwrap()]).output().unwrap();
+    check(&output, 2, &[&one("the output", "the config")]);
+    // A report that cannot be made is told before there is an output.
+    let output = compress(&model, &new, &["--report", "/no/such/folder/r.html"]).output().unwrap();
+    check(&output, 1, &["error[O0101]: cannot create a file in `/no/such/folder`"]);
+
+    let run = |arguments: &[&str]| {
+        let arguments = arguments.iter().map(|argument| argument.replace('@', folder.0.path().to_str().unwrap()));
+        Command::new(PROGRAM).args(arguments).output().unwrap()
+    };
+    folder.file("ckpt.index", "index");
+    folder.file("x.npy", "data");
+    let before = folder.names();
+    let output = run(&["freeze", "@/model.pb", "--checkpoint", "@/ckpt", "-o", "@/ckpt.index"]);
+    check(&output, 2, &[&one("the output", "the checkpoint")]);
+    if cfg!(feature = "run") {
+        let calibrate = ["calibrate", "@/model.pb", "--data", "@/x.npy", "-o"];
+        let output = run(&[&calibrate[..], &["@/link"]].concat());
+        check(&output, 2, &[&one("the output", "the model")]);
+        let output = run(&[&calibrate[..], &["@/x.npy"]].concat());
+        check(&output, 2, &[&one("the output", "the data")]);
+        let output = run(&["evaluate", "@/model.pb", "--data", "@/x.npy", "--save", "@/x.npy"]);
+        check(&output, 2, &[&one("the file of outputs", "the data")]);
+        let finetune = ["finetune", "@/model.pb", "--data", "@/x.npy", "--distill", "-c", "@/config.json"];
+        let output = run(&[&finetune[..], &["-o", "@/new.pb", "--report", "@/new.pb.training"]].concat());
+        check(&output, 2, &[&one("the report", "the state for `--resume`")]);
+    }
+    assert_eq!(folder.names(), before);
+    assert_eq!(before.len(), names.len() + 2);
+    assert!(fs::read(&model).unwrap() == bytes);
 }
 
 #[test]

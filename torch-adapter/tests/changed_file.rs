@@ -1,4 +1,5 @@
-//! An archive that another program shortens or changes while it is mapped: an error with its code, and nothing is written.
+//! An archive that another program shortens or changes while it is mapped, or that a command would put another file in the place of: an
+//! error with its code, and nothing is written.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -137,5 +138,26 @@ fn the_program_says_so_and_ends_with_1() {
         "{told}"
     );
     assert_eq!(told.lines().count(), 1, "{told}");
+    case.check_files();
+}
+
+#[test]
+fn no_file_takes_the_place_of_another() {
+    let case = Case::new();
+    let run = |report: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torch-adapter"));
+        command.arg("compress").arg(&case.model).arg("-o").arg(&case.out).args(["-Q", "naive", "--report"]).arg(report);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (report, other) in [(&case.model, "the model"), (&case.out, "the output")] {
+        let (code, told) = run(report);
+        assert_eq!(code, Some(2), "{told}");
+        let error = format!("error[U0106]: the report would take the place of {other}: they are one file\n");
+        assert!(told.starts_with(&error), "{told}");
+    }
+    let (code, told) = run("/no/such/folder/r.html".as_ref());
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.starts_with("error[O0101]: cannot create a file in `/no/such/folder`\n"), "{told}");
     case.check_files();
 }

@@ -5,8 +5,11 @@
 //! ```
 //!
 //! Until [`AtomicFile::persist`] the target is untouched, so it may be the very file that is being read, even through a memory map.
-//! Nothing here knows of command lines or terminals.
+//! A program that calls for it removes temp files when a signal ends it; what a killed process left is removed by the next one that
+//! writes the same target. Nothing here knows of command lines or terminals.
 
+mod abandoned;
+mod unfinished;
 mod writeback;
 
 use std::fs::{self, File, Permissions};
@@ -16,6 +19,10 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use writeback::Writeback;
+
+pub use unfinished::Unfinished;
+
+pub(crate) use unfinished::remove_all as remove_unfinished;
 
 /// Why an output file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +97,7 @@ impl AtomicError {
 #[derive(Debug)]
 pub struct AtomicFile {
     temp: NamedTempFile,
+    unfinished: Unfinished,
     target: PathBuf,
     /// Those of the file that is replaced.
     permissions: Option<Permissions>,
@@ -109,20 +117,12 @@ impl AtomicFile {
             Err(_) => None,
         };
         let Some(name) = target.file_name() else { return Err(AtomicError::Path { path: target }) };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
         let folder = folder_of(&target);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // What a plainly created file gets; the process's umask takes its part.
-            builder.permissions(Permissions::from_mode(0o666));
-        }
-        match builder.tempfile_in(folder) {
-            Ok(temp) => Ok(Self { temp, target, permissions, writeback: Writeback::default() }),
+        abandoned::clear(folder, name);
+        match temp(folder, name) {
+            Ok((temp, unfinished)) => {
+                Ok(Self { temp, unfinished, target, permissions, writeback: Writeback::default() })
+            }
             // The crate adds the folder to the message; ours has it already.
             Err(source) => Err(AtomicError::Folder { folder: folder.to_owned(), source: plain(source) }),
         }
@@ -153,6 +153,7 @@ impl AtomicFile {
         self.writeback.finish().map_err(failed)?;
         self.temp.as_file().sync_all().map_err(failed)?;
         self.temp.persist(&self.target).map_err(|error| failed(error.error))?;
+        drop(self.unfinished);
         // The rename itself reaches the disk with the folder. Not every file system can do that on demand, and the file is complete
         // either way, so this is no reason to fail.
         if let Ok(folder) = File::open(folder_of(&self.target)) {
@@ -206,7 +207,23 @@ pub fn write(target: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
     file.persist()
 }
 
-fn folder_of(target: &Path) -> &Path {
+/// A temp file for the target `name`, locked and listed.
+fn temp(folder: &Path, name: &std::ffi::OsStr) -> io::Result<(NamedTempFile, Unfinished)> {
+    let make = || {
+        abandoned::builder(name, |builder| {
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt as _;
+                // What a plainly created file gets; the process's umask takes its part.
+                builder.permissions(Permissions::from_mode(0o666));
+            }
+            builder.tempfile_in(folder)
+        })
+    };
+    Unfinished::make(|| abandoned::locked(make), NamedTempFile::path)
+}
+
+pub(crate) fn folder_of(target: &Path) -> &Path {
     match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -233,7 +250,7 @@ fn raw_below(error: &io::Error) -> Option<i32> {
 }
 
 /// Follow symbolic links by hand, since what the last one points to need not exist.
-fn resolve(target: &Path) -> Result<PathBuf, AtomicError> {
+pub(crate) fn resolve(target: &Path) -> Result<PathBuf, AtomicError> {
     /// As many as Linux follows.
     const LONGEST_CHAIN: usize = 40;
     let mut path = target.to_owned();

@@ -1,6 +1,7 @@
 //! `compress`: plan, apply, write, report.
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::Args;
 
@@ -8,6 +9,7 @@ use super::plan::Measure;
 use super::{Adapter, PlanArgs};
 use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs};
 use crate::failure::Failure;
+use crate::files::Files;
 use crate::progress::Progress;
 use crate::summary::summary;
 
@@ -28,23 +30,33 @@ impl<M: Adapter> CompressArgs<M> {
     /// # Errors
     /// A config, model or ranges file that is wrong; an output that cannot be written.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        self.carry_out(global, None)
+        self.carry_out(global, self.plan.files(), None)
     }
 
-    /// The same with ranges that `measure` gets from the model, in place of a ranges file.
+    /// The same with ranges that `measure` gets from the model and `data`, in place of a ranges file.
     ///
     /// # Errors
     /// Those of `measure` too.
-    pub fn run_measuring(&self, global: &GlobalArgs, measure: &Measure<'_, M>) -> Result<(), Failure> {
-        self.carry_out(global, Some(measure))
+    pub fn run_measuring(&self, global: &GlobalArgs, data: &Path, measure: &Measure<'_, M>) -> Result<(), Failure> {
+        self.carry_out(global, self.plan.files().reads("the data", data), Some(measure))
     }
 
-    fn carry_out(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<(), Failure> {
-        let destination = self.output.destination()?;
+    fn carry_out(&self, global: &GlobalArgs, files: Files, measure: Option<&Measure<'_, M>>) -> Result<(), Failure> {
+        let destination = destination(files, &self.output, &self.report)?;
         let planned = self.plan.plan(global, measure)?;
         let compressed = M::apply(planned.model, &planned.plan, planned.ranges.as_ref())?;
         write_result::<M>(global, &destination, &self.report, &compressed)
     }
+}
+
+/// The place for a quantized model: neither it nor the report takes the place of a file that is needed, and both can be made.
+pub(super) fn destination(files: Files, output: &OutputArgs, report: &ReportArgs) -> Result<Destination, Failure> {
+    let destination = output.destination()?;
+    let files = files.may_write("the output", destination.file());
+    files.may_write("the report", report.report.as_ref()).check()?;
+    destination.probe()?;
+    report.probe()?;
+    Ok(destination)
 }
 
 /// Write a quantized model to its place, and tell what was done.

@@ -6,9 +6,10 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use quant_math::plan::Emit;
 
-use super::{Adapter, write_result};
+use super::{Adapter, destination, write_result};
 use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs, words};
 use crate::failure::Failure;
+use crate::files::Files;
 
 /// Where a trained model goes, and in which form.
 #[derive(Debug, Clone, Args)]
@@ -39,12 +40,12 @@ impl FrozenArgs {
         &self.output.output
     }
 
-    /// The place; a terminal is refused.
+    /// The place; `files` are what else is read and written.
     ///
     /// # Errors
-    /// Standard output is a terminal.
-    pub fn destination(&self) -> Result<Destination, Failure> {
-        self.output.destination()
+    /// Standard output is a terminal; a file that would take the place of another; one that cannot be made.
+    pub fn destination(&self, files: Files) -> Result<Destination, Failure> {
+        destination(files, &self.output, &self.report)
     }
 
     /// Write the model, and tell what was done.

@@ -23,7 +23,7 @@ use quant_math::report::Report;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-use compress::write_result;
+use compress::{destination, write_result};
 
 pub use compress::CompressArgs;
 pub use diff::DiffArgs;
@@ -45,6 +45,8 @@ pub trait Adapter: Args + Debug {
     /// What only this adapter can be told about a plan; [`NoOptions`] where that is nothing.
     type Options: Args + Debug;
 
+    /// The file that the arguments name.
+    fn path(&self) -> &Path;
     /// Open the model that the arguments name.
     fn open(&self) -> Result<Self::Model, Failure>;
     /// Open another model.

@@ -13,6 +13,7 @@ use super::Adapter;
 use super::ranges::read_ranges;
 use crate::args::{GlobalArgs, QuantizeArgs};
 use crate::failure::Failure;
+use crate::files::Files;
 use crate::summary::plan_table;
 
 /// Arguments of `plan`.
@@ -41,6 +42,13 @@ pub(super) struct Planned<M: Adapter> {
 }
 
 impl<M: Adapter> PlanArgs<M> {
+    /// What is read.
+    pub(super) fn files(&self) -> Files {
+        Files::of_model(self.model.path())
+            .may_read("the config", self.quantize.config.as_ref())
+            .may_read("the ranges file", self.ranges.as_ref())
+    }
+
     pub(super) fn plan(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<Planned<M>, Failure> {
         // The config first: what is wrong there needs no model.
         let config = self.quantize.config_list()?;

@@ -48,6 +48,19 @@ pub(super) fn shard_of(prefix: &Path, number: u32, count: u32) -> PathBuf {
     with_end(prefix, &format!(".data-{number:05}-of-{count:05}"))
 }
 
+/// Index and data files that are there.
+pub(super) fn all_of(prefix: &Path) -> Vec<PathBuf> {
+    let folder = prefix.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = prefix.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Vec::new() };
+    let (index, data) = (format!("{name}.index"), format!("{name}.data-"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_it = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name == index || name.starts_with(&data)
+    });
+    of_it.map(|entry| entry.path()).collect()
+}
+
 fn with_end(prefix: &Path, end: &str) -> PathBuf {
     let mut path = prefix.as_os_str().to_owned();
     path.push(end);

@@ -74,6 +74,11 @@ impl Bundle {
         Ok(Self { index_path, index, table, shards })
     }
 
+    /// The files of the checkpoint with this prefix that are there; none where it is no checkpoint.
+    pub fn files(prefix: &Path) -> Vec<PathBuf> {
+        files::all_of(prefix)
+    }
+
     /// The names of all tensors, sorted by their bytes. Names that are not UTF-8 are not listed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         // A key that begins with 0 belongs to a part of a tensor, whose whole is listed.

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use quant_cli::atomic::Unfinished;
 use tempfile::TempDir;
 
 use super::RunError;
@@ -110,14 +111,15 @@ impl Search {
             return Ok(Folder { path: home.to_owned(), links: None });
         }
         let failed = |source| RunError::Io { action: "link TensorFlow's library into", path: env::temp_dir(), source };
-        let links = tempfile::Builder::new().prefix("tf-rewriter-").tempdir().map_err(failed)?;
+        let make = || tempfile::Builder::new().prefix("tf-rewriter-").tempdir();
+        let (links, unfinished) = Unfinished::make(make, TempDir::path).map_err(failed)?;
         link(&library, &links.path().join(NAME)).map_err(failed)?;
         // The library looks for this one beside itself.
         let framework = home.join(FRAMEWORK);
         if framework.is_file() {
             link(&framework, &links.path().join(FRAMEWORK)).map_err(failed)?;
         }
-        Ok(Folder { path: links.path().to_owned(), links: Some(links) })
+        Ok(Folder { path: links.path().to_owned(), links: Some((links, unfinished)) })
     }
 }
 
@@ -126,7 +128,7 @@ impl Search {
 pub struct Folder {
     path: PathBuf,
     #[expect(dead_code, reason = "kept for its drop")]
-    links: Option<TempDir>,
+    links: Option<(TempDir, Unfinished)>,
 }
 
 impl Folder {

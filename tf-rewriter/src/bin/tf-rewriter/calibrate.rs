@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use quant_cli::{Adapter, Destination, Failure, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges};
+use quant_cli::{
+    Adapter, Destination, Failure, Files, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges,
+};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Quantizer, Reason};
 use quant_math::ranges::Ranges;
@@ -14,7 +16,7 @@ use tf_rewriter::Graph;
 use tf_rewriter::run::{self, Batch, Calibrator, Data, RunError, RunOptions};
 
 use crate::coded::failure;
-use crate::left_behind::LeftBehind;
+use crate::left_behind::{LeftBehind, STATE};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -97,6 +99,10 @@ pub(crate) fn run_failure(error: RunError) -> Failure {
 impl CalibrateArgs {
     /// Measure and write the ranges file.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        let left = LeftBehind::beside(&self.output, ".partial");
+        let files = Files::default().reads("the model", self.model.path()).reads("the data", &self.data.data);
+        let files = files.may_read("the config", self.config.as_ref());
+        files.writes("the output", &self.output).writes(STATE, left.path()).check()?;
         let config = config(self.config.as_deref())?;
         quant_cli::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
@@ -105,7 +111,6 @@ impl CalibrateArgs {
         global.warn(calibrator.warnings());
         let mut data = self.data.open(&calibrator.model().input_names())?;
         calibrator.model().check(&data).map_err(run_failure)?;
-        let left = LeftBehind::beside(&self.output, ".partial");
         let batch = self.data.batch_for(global, calibrator.model(), &data);
         if self.resume && left.is_there(global, "run") {
             let ranges = read_ranges(left.path())?;

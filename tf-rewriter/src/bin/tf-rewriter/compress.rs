@@ -44,6 +44,6 @@ impl MeasuringCompressArgs {
         let Some(data) = &self.calibrate else { return self.compress.run(global) };
         library.load(global)?;
         let data = DataArgs { data: data.clone(), batch: self.batch };
-        self.compress.run_measuring(global, &|graph, config| ranges_for(global, graph, config, &data))
+        self.compress.run_measuring(global, &data.data, &|graph, config| ranges_for(global, graph, config, &data))
     }
 }

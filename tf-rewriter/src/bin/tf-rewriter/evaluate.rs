@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, GlobalArgs, Progress, rows_text};
+use quant_cli::{Adapter, Failure, Files, GlobalArgs, Progress, rows_text};
 use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, labels};
 
 use crate::calibrate::{DataArgs, next_batch, run_failure};
@@ -50,6 +50,9 @@ pub(crate) struct EvaluateArgs {
 impl EvaluateArgs {
     /// Run the data through the models and print what came out.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        let files =
+            Files::default().reads("the model", self.model.path()).may_read("the reference", self.against.as_ref());
+        files.reads("the data", &self.data.data).may_write("the file of outputs", self.save.as_ref()).check()?;
         if let Some(path) = &self.save {
             quant_cli::atomic::probe(path)?;
         }

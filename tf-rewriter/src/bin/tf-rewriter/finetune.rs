@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
-use quant_cli::{Adapter, Diagnostic, Failure, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
+use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
 use quant_math::plan::{Quantizer, Reason};
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
 
 use crate::calibrate::run_failure;
 use crate::coded::failure;
-use crate::left_behind::LeftBehind;
+use crate::left_behind::{LeftBehind, STATE};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -132,8 +132,9 @@ impl TrainingArgs {
 impl FinetuneArgs {
     /// Train, and write the result.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
-        let destination = self.frozen.destination()?;
-        destination.probe()?;
+        let left = LeftBehind::beside(self.frozen.path(), ".training");
+        let files = Files::of_model(self.model.path()).reads("the data", &self.data).reads("the config", &self.config);
+        let destination = self.frozen.destination(files.writes(STATE, left.path()))?;
         let quantizer =
             self.quantizer.as_deref().map(|name| if name == "qat" { Quantizer::Qat } else { Quantizer::DoReFa });
         let config =
@@ -151,7 +152,6 @@ impl FinetuneArgs {
         let mut finetuner =
             Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
         global.warn(finetuner.warnings());
-        let left = LeftBehind::beside(self.frozen.path(), ".training");
         if self.resume && left.is_there(global, "training") {
             finetuner.resume(left.path()).map_err(run_failure)?;
         }

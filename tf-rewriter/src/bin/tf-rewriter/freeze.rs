@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, FrozenArgs, GlobalArgs};
+use quant_cli::{Adapter, Failure, Files, FrozenArgs, GlobalArgs};
 use tf_rewriter::Bundle;
 
 use crate::coded::failure;
@@ -25,7 +25,11 @@ pub(crate) struct FreezeArgs {
 
 impl FreezeArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let destination = self.frozen.destination()?;
+        let files = Bundle::files(&self.checkpoint);
+        let files = files
+            .into_iter()
+            .fold(Files::of_model(self.model.path()), |files, file| files.reads("the checkpoint", file));
+        let destination = self.frozen.destination(files)?;
         let graph = self.model.open()?;
         let checkpoint = Bundle::open(&self.checkpoint).map_err(failure)?;
         let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use quant_cli::{Failure, GlobalArgs};
 use quant_math::plan::Reason;
 
+/// What its file is called in errors.
+pub(crate) const STATE: &str = "the state for `--resume`";
+
 /// The file of a run's state.
 #[derive(Debug)]
 pub(crate) struct LeftBehind(PathBuf);

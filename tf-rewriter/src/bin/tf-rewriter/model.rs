@@ -40,6 +40,10 @@ impl Adapter for ModelArgs {
     type Compressed = Compressed;
     type Options = GradientArgs;
 
+    fn path(&self) -> &Path {
+        &self.model
+    }
+
     fn open(&self) -> Result<Graph, Failure> {
         Self::open_path(&self.model)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(&self.model)))
     }

@@ -1,7 +1,7 @@
 //! `freeze`: what a trained archive has learnt, as constants.
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, FrozenArgs, GlobalArgs};
+use quant_cli::{Adapter, Failure, Files, FrozenArgs, GlobalArgs};
 
 use crate::coded::failure;
 use crate::model::ModelArgs;
@@ -17,7 +17,7 @@ pub(crate) struct FreezeArgs {
 
 impl FreezeArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let destination = self.frozen.destination()?;
+        let destination = self.frozen.destination(Files::of_model(self.model.path()))?;
         let frozen = self.model.open()?.freeze(self.frozen.form()).map_err(failure)?;
         global.warn(&frozen.plan().warnings);
         self.frozen.write::<ModelArgs>(global, &destination, &frozen)

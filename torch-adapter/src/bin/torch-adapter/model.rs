@@ -29,6 +29,10 @@ impl Adapter for ModelArgs {
     type Compressed = Compressed;
     type Options = NoOptions;
 
+    fn path(&self) -> &Path {
+        &self.model
+    }
+
     fn open(&self) -> Result<Model, Failure> {
         Self::open_path(&self.model)
     }
