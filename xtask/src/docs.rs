@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::oracles;
+use crate::page;
 use crate::run::{cargo, note, output, root, run, say};
 
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ const TEST_DATA: &str = "examples/data/digits_test.npz";
 const LABELS: &str = "label";
 const WORK: &str = "target/docs";
 const PAGE: &str = "README.md";
+const COMMAND: &str = "cargo xtask docs --write";
 /// The name in a generated part's markers, and what makes it.
 type Part = (&'static str, fn() -> Result<String>);
 /// The generated parts of [`PAGE`].
@@ -62,35 +64,17 @@ pub(crate) fn make(args: &DocsArgs) -> Result<()> {
     if !args.check && !args.write {
         return parts.iter().try_for_each(|(_, part)| say(part));
     }
-    let path = root().join(PAGE);
-    let old = fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}"))?;
-    let mut new = old.clone();
+    if args.write {
+        return page::write(PAGE, COMMAND, &parts);
+    }
+    let text = fs::read_to_string(root().join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
     for (name, part) in &parts {
-        let page = replace(&new, name, part)?;
-        if args.check && page != new {
-            bail!("{PAGE} is not up to date: `cargo xtask docs --write` makes\n{part}");
+        if page::replaced(PAGE, COMMAND, &text, name, part)? != text {
+            bail!("{PAGE} is not up to date: `{COMMAND}` makes\n{part}");
         }
-        new = page;
     }
-    if new == old {
-        note(&format!("{PAGE} is up to date"));
-    } else {
-        #[expect(clippy::disallowed_methods, reason = "nobody maps a page of text, and git has the old one")]
-        fs::write(&path, new).with_context(|| format!("cannot write {PAGE}"))?;
-        note(&format!("{PAGE} was written"));
-    }
+    note(&format!("{PAGE} is up to date"));
     Ok(())
-}
-
-/// `page` with `part` between the markers of `name`.
-fn replace(page: &str, name: &str, part: &str) -> Result<String> {
-    let begin = format!("<!-- {name}: made by `cargo xtask docs --write` -->");
-    let end = format!("<!-- {name}: end -->");
-    let found = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let Some((before, after)) = found else {
-        bail!("{PAGE} has no `{begin}` that a `{end}` follows");
-    };
-    Ok(format!("{before}{begin}\n{part}{end}{after}"))
 }
 
 /// Quantizes the digits model in every way of the table and lets `evaluate` count what each gets right.

