@@ -27,6 +27,7 @@ pub mod ranges;
 pub mod ranking;
 pub mod report;
 mod simd;
+mod steps;
 pub mod tanh;
 pub mod weights;
 

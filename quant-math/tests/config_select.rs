@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use quant_math::config::{ConfigList, Entry, OpFacts, PerChannel, Selection};
+use quant_math::config::{ConfigList, Entry, NO_ENTRY_MATCHES, OpFacts, PerChannel, Selection};
 use quant_math::{QuantType, Quantizer};
 
 fn naive(text: &str) -> ConfigList {
@@ -85,6 +85,7 @@ fn kinds_that_an_entry_does_not_name_have_no_settings() {
     assert!(config.uses(QuantType::Output) && !config.uses(QuantType::Weight));
 }
 
+/// What is told of a config of which some entry matches; that none does is told at the end.
 fn unmatched(text: &str) -> Vec<String> {
     let mut model = vec![op("block1/conv", "Conv2D"); 12];
     model.extend([op("head", "MatMul"), op("relu", "Relu6")]);
@@ -96,20 +97,25 @@ fn entries_that_match_nothing_are_told_with_the_nearest_op() {
     let check = |text: &str, expected: &[&str]| assert_eq!(unmatched(text), expected, "{text}");
     check("[{op_types: 'default'}, {op_names: ['*']}]", &[]);
     check(
-        "[{op_types: 'Conv2dd'}]",
-        &["C0107 config_list[0].op_types: `Conv2dd` matches no op in this model; did you mean `Conv2D` (12 ops)?"],
+        "[{op_names: ['head']}, {op_types: 'Conv2dd'}]",
+        &["C0107 config_list[1].op_types: `Conv2dd` matches no op in this model; did you mean `Conv2D` (12 ops)?"],
     );
     // A slip in PyTorch's name leads to TensorFlow's.
     check(
         "[{op_types: ['default']}, {op_types: ['Linaer']}]",
         &["C0107 config_list[1].op_types: `Linaer` matches no op in this model; did you mean `MatMul` (1 op)?"],
     );
-    check("[{op_types: 'Embedding'}]", &["C0107 config_list[0].op_types: `Embedding` matches no op in this model"]);
+    let nothing = "C0110 config_list: no entry matches an op of this model";
+    check(
+        "[{op_types: 'Embedding'}]",
+        &["C0107 config_list[0].op_types: `Embedding` matches no op in this model", nothing],
+    );
     check(
         "[{op_names: ['block1/cnov', 'nowhere/*']}]",
         &[
             "C0107 config_list[0].op_names: `block1/cnov` matches no op in this model; did you mean `block1/conv`?",
             "C0107 config_list[0].op_names: `nowhere/*` matches no op in this model",
+            nothing,
         ],
     );
     // A known type beside one that matches is no mistake, an unknown one is.
@@ -123,18 +129,34 @@ fn entries_that_match_nothing_are_told_with_the_nearest_op() {
     );
     check(
         "[{op_types: ['Relu6'], op_names: ['head']}]",
-        &["C0107 config_list[0]: no op in this model has one of its `op_types` and one of its `op_names`"],
+        &["C0107 config_list[0]: no op in this model has one of its `op_types` and one of its `op_names`", nothing],
     );
-    check("[]", &["C0107 config_list: is empty and selects nothing"]);
+    check("[]", &["C0107 config_list: is empty and selects nothing", nothing]);
     check(
         "[{op_types: 'ReLU', exclude: true}]",
-        &["C0107 config_list[0].op_types: `ReLU` matches no op in this model; did you mean `Relu6` (1 op)?"],
+        &["C0107 config_list[0].op_types: `ReLU` matches no op in this model; did you mean `Relu6` (1 op)?", nothing],
     );
     assert_eq!(
         naive("[{op_types: 'default'}]").unmatched(&[]).len(),
-        1,
+        2,
         "in a model without ops nothing matches, `default` included"
     );
+}
+
+#[test]
+fn globs_are_as_many_as_can_be_matched_in_one_pass() {
+    let config = |count: usize| {
+        let globs: Vec<String> = (0..count).map(|i| format!("'block_{i}/*'")).collect();
+        let text = format!("[{{op_names: [{}]}}, {{op_names: ['exact']}}]", globs.join(","));
+        ConfigList::parse(&text, Some(Quantizer::Naive))
+    };
+    let most = config(1024).unwrap();
+    assert_eq!(decided(&most, &op("block_1023/conv", "Conv2D")), "8");
+    let found = most.selector().select(&op("block_1023/conv", "Conv2D"));
+    assert!(matches!(found, Selection::Selected { entry: 0, .. }), "{found:?}");
+    let errors = config(1025).unwrap_err();
+    let told: Vec<_> = errors.iter().map(|error| format!("{} {error}", error.code())).collect();
+    assert_eq!(told, ["C0108 config_list[0].op_names[1024]: a config has at most 1024 globs"]);
 }
 
 /// The text of an entry: some types, some names, at least one of both.
@@ -164,6 +186,7 @@ proptest! {
         let alone = entries.iter().map(|entry| decided(&naive(&format!("[{entry}]")), &facts));
         let expected = alone.rev().find(|decision| decision != "-").unwrap_or_else(|| "-".to_owned());
         prop_assert_eq!(decided(&list, &facts), expected);
+        prop_assert_eq!(list.selector().select(&facts), list.select(&facts), "looked up and asked one by one");
     }
 
     /// An entry that decides about an op of the model is never told as unmatched, and one that does is.
@@ -175,6 +198,8 @@ proptest! {
         let list = naive(&format!("[{}]", entries.join(",")));
         let ops: Vec<_> = ops.iter().map(|(name, op_type)| op(name, op_type)).collect();
         let told = list.unmatched(&ops);
+        let none = told.iter().any(|reason| reason.code == NO_ENTRY_MATCHES);
+        prop_assert_eq!(none, !list.entries.iter().any(|entry| ops.iter().any(|op| entry.matches(op))), "{:?}", told);
         for (index, entry) in list.entries.iter().enumerate() {
             let about = told.iter().any(|reason| reason.text.starts_with(&format!("config_list[{index}]")));
             let matches = ops.iter().any(|op| entry.matches(op));

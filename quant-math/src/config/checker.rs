@@ -33,6 +33,8 @@ pub(super) struct Checker {
     pub(super) errors: Vec<ConfigError>,
     pub(super) quantizer: Quantizer,
     pub(super) preset: Option<Preset>,
+    /// Globs so far, in all entries.
+    pub(super) globs: usize,
 }
 
 impl Checker {
@@ -105,7 +107,10 @@ impl Checker {
         let mut patterns = Vec::new();
         for (index, text) in texts {
             match NamePattern::new(text) {
-                Ok(pattern) => patterns.push(pattern),
+                Ok(pattern) => {
+                    self.count_globs(&format!("{path}[{index}]"), &pattern);
+                    patterns.push(pattern);
+                }
                 Err(message) => {
                     let help = "write `\\` before a character that stands for itself";
                     self.push_help(Kind::Glob, &format!("{path}[{index}]"), message, help);
@@ -113,6 +118,19 @@ impl Checker {
             }
         }
         patterns
+    }
+
+    fn count_globs(&mut self, path: &str, pattern: &NamePattern) {
+        self.globs += usize::from(pattern.glob().is_some());
+        if self.globs == NamePattern::MOST_GLOBS + 1 && pattern.glob().is_some() {
+            let message = format!("a config has at most {} globs", NamePattern::MOST_GLOBS);
+            self.push_help(
+                Kind::Glob,
+                path,
+                message,
+                "exact names may be as many as you like; a wider glob takes several in",
+            );
+        }
     }
 
     fn text<'a>(&mut self, path: &str, index: usize, item: &'a Value, expected: &str) -> Option<&'a str> {

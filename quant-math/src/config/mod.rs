@@ -37,7 +37,9 @@ mod per_channel;
 mod preset;
 mod schema;
 mod select;
+mod selector;
 mod syntax;
+mod unmatched;
 mod validate;
 mod value;
 
@@ -50,6 +52,8 @@ pub use per_channel::{PerChannel, channels_pay};
 pub use preset::Preset;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
+pub use selector::Selector;
+pub use unmatched::NO_ENTRY_MATCHES;
 
 /// A validated `config_list` and the quantizer that it is for.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! What an entry says about op types and names.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
 
 use super::op_types;
 
@@ -48,6 +48,8 @@ pub(super) struct NamePattern {
 impl NamePattern {
     /// Names are at most a few hundred characters; a longer glob would only cost memory.
     const LONGEST: usize = 1024;
+    /// The most globs of a config, so that matching all of them costs no more for each op.
+    pub(super) const MOST_GLOBS: usize = 1024;
 
     /// The message says what is wrong with the glob.
     pub(super) fn new(text: &str) -> Result<Self, String> {
@@ -66,6 +68,10 @@ impl NamePattern {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn glob(&self) -> Option<&Glob> {
+        self.glob.as_ref().map(GlobMatcher::glob)
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {

@@ -19,7 +19,7 @@ pub(super) fn config(
     quantizer: Option<Quantizer>,
     preset: Option<Preset>,
 ) -> Result<ConfigList, ConfigErrors> {
-    let mut check = Checker { errors: Vec::new(), quantizer: quantizer.unwrap_or(Quantizer::Naive), preset };
+    let mut check = Checker { errors: Vec::new(), quantizer: quantizer.unwrap_or(Quantizer::Naive), preset, globs: 0 };
     let Wrapper { list, quantizer: named, preset: own } = match value {
         Value::List(_) => Wrapper { list: Some(value), ..Wrapper::default() },
         Value::Map(pairs) => check.wrapper(pairs),

@@ -4,6 +4,7 @@
 //! be resumed, and the files of several machines joined ([`Ranges::merge`]).
 
 mod error;
+mod lookup;
 mod merge;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::plan::{Observer, QuantType, Quantizer, Settings};
 use crate::range::Range;
 
 pub use error::RangesError;
+pub use lookup::RangeLookup;
 
 /// The version of the ranges file; raised when a field changes its meaning or one is added.
 pub const RANGES_VERSION: u32 = 2;
@@ -221,13 +223,6 @@ impl Ranges {
             return Ok(());
         }
         Err(RangesError::OtherBatch { found: self.batch, expected: batch })
-    }
-
-    /// The range of a tensor, by the site's op and kind, else by the tensor's name.
-    pub fn find(&self, site: &str, kind: QuantType, tensor: &str) -> Option<Range> {
-        let by_site = self.ranges.iter().find(|r| r.site == site && r.kind == kind && r.tensor == tensor);
-        let found = by_site.or_else(|| self.ranges.iter().find(|r| r.tensor == tensor))?;
-        Some(Range { min: found.min, max: found.max })
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn activations(
     ranges: Option<&Ranges>,
 ) -> Result<Vec<(usize, ActivationWork)>, Error> {
     let mut found = Vec::new();
+    let ranges = ranges.map(Ranges::lookup);
     for kind in [QuantType::Output, QuantType::Input] {
         for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == kind) {
             let Some(settings) = site.settings() else { continue };
@@ -63,7 +64,7 @@ pub(super) fn activations(
             if kind == QuantType::Input && inputs.is_empty() {
                 return Err(mismatch(site, "does not read this tensor"));
             }
-            let range = ranges.and_then(|ranges| ranges.find(&site.op, kind, &site.tensor));
+            let range = ranges.as_ref().and_then(|ranges| ranges.find(&site.op, kind, &site.tensor));
             let needs = plan.emit != Emit::Training && settings.quantizer != Quantizer::DoReFa;
             if range.is_none() && needs {
                 return Err(mismatch(site, "has no range in the ranges given"));

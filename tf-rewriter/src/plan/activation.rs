@@ -131,7 +131,8 @@ impl Planner<'_> {
         if self.emit == Emit::Training {
             return Ok(with_axis(settings, None));
         }
-        if !self.measuring && self.ranges.and_then(|ranges| ranges.find(op.name, kind, tensor)).is_none() {
+        let range = self.ranges.as_ref().and_then(|ranges| ranges.find(op.name, kind, tensor));
+        if !self.measuring && range.is_none() {
             if self.is_unfetchable(tensor) {
                 return Ok(skip(
                     "not-measured",

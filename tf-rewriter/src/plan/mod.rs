@@ -9,9 +9,9 @@ pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use std::cell::OnceCell;
 
-use quant_math::config::{ConfigList, OpFacts, Selection};
+use quant_math::config::{ConfigList, OpFacts, Selection, Selector};
 use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
-use quant_math::ranges::Ranges;
+use quant_math::ranges::{RangeLookup, Ranges};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::Error;
@@ -123,7 +123,8 @@ struct Planner<'a> {
     graph: &'a Graph,
     config: &'a ConfigList,
     emit: Emit,
-    ranges: Option<&'a Ranges>,
+    selector: Selector<'a>,
+    ranges: Option<RangeLookup<'a>>,
     /// Whether this is to find what needs a range, whose absence is no fault then.
     measuring: bool,
     /// Those of the main graph, filled when first asked for.
@@ -146,9 +147,18 @@ struct Op<'a> {
 
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
-        let frames = OnceCell::new();
-        let (measuring, backward) = (false, None);
-        Self { graph, config, emit, ranges, measuring, frames, backward, sites: Vec::new(), missing: Vec::new() }
+        Self {
+            graph,
+            config,
+            emit,
+            selector: config.selector(),
+            ranges: ranges.map(Ranges::lookup),
+            measuring: false,
+            frames: OnceCell::new(),
+            backward: None,
+            sites: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// Decide about every op; returns what the config wants to know about them.
@@ -186,7 +196,7 @@ impl<'a> Planner<'a> {
         let op_type = String::from_utf8_lossy(kind).into_owned();
         let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
         let (config, emit) = (self.config, self.emit);
-        let mut selection = config.select(&facts.view());
+        let mut selection = self.selector.select(&facts.view());
         if matches!(selection, Selection::Selected { .. }) && self.is_ours(id)? {
             selection = Selection::NotSelected;
         }

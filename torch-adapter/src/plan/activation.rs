@@ -40,7 +40,7 @@ impl Planner<'_> {
                 Decision::Quantize(settings)
             };
         }
-        let known = self.ranges.and_then(|ranges| ranges.find(&op.name, kind, tensor)).is_some();
+        let known = self.ranges.as_ref().and_then(|ranges| ranges.find(&op.name, kind, tensor)).is_some();
         if self.emit == Emit::Inference && !known {
             self.missing.push(format!("`{}` ({kind})", op.name));
         }

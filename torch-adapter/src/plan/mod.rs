@@ -5,9 +5,9 @@ mod weight;
 
 use std::collections::BTreeMap;
 
-use quant_math::config::{ConfigList, OpFacts, Selection};
+use quant_math::config::{ConfigList, OpFacts, Selection, Selector};
 use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
-use quant_math::ranges::Ranges;
+use quant_math::ranges::{RangeLookup, Ranges};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::error::Error;
@@ -32,8 +32,15 @@ impl Model {
         }
         let emit = options.emit_for(config);
         check_emit(config, emit)?;
-        let mut planner =
-            Planner { model: self, config, emit, ranges: options.ranges, chosen: BTreeMap::new(), missing: Vec::new() };
+        let mut planner = Planner {
+            model: self,
+            config,
+            emit,
+            selector: config.selector(),
+            ranges: options.ranges.map(Ranges::lookup),
+            chosen: BTreeMap::new(),
+            missing: Vec::new(),
+        };
         let ops = &self.sites().ops;
         let sites: Vec<Site> = ops.iter().flat_map(|op| planner.op(op)).collect();
         if !planner.missing.is_empty() {
@@ -80,7 +87,8 @@ struct Planner<'a> {
     model: &'a Model,
     config: &'a ConfigList,
     emit: Emit,
-    ranges: Option<&'a Ranges>,
+    selector: Selector<'a>,
+    ranges: Option<RangeLookup<'a>>,
     /// Tensors that a weight site was decided for, with the op and its settings.
     chosen: BTreeMap<StoreKey, (String, Settings)>,
     /// Activation sites without a range.
@@ -90,7 +98,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn op(&mut self, op: &Op) -> Vec<Site> {
         let (config, emit) = (self.config, self.emit);
-        let selection = config.select(&facts(op));
+        let selection = self.selector.select(&facts(op));
         let wanted = |kind| match selection {
             Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
             _ => None,

@@ -174,11 +174,9 @@ impl Calibrator {
         if ranges.config.as_ref() != Some(&self.config) {
             return Err(differs("it was made with another config".to_owned()));
         }
+        let entries = ranges.lookup();
         for (site, position) in &self.sites {
-            let entry = ranges
-                .ranges
-                .iter()
-                .find(|entry| entry.site == site.op && entry.kind == site.kind && entry.tensor == site.tensor);
+            let entry = entries.entry(&site.op, site.kind, &site.tensor);
             let calibration = entry.and_then(|entry| entry.calibration.as_ref());
             let calibration =
                 calibration.ok_or_else(|| differs(format!("it has no statistics of `{}` ({})", site.op, site.kind)))?;
