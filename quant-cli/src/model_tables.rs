@@ -6,9 +6,8 @@ use comfy_table::Cell;
 use quant_math::difference::Difference;
 use quant_math::inspection::{Inspection, Port};
 
-use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
-use crate::table::{self, Layout, terminal_width};
+use crate::table::{self, Layout, cell, terminal_width};
 
 /// More rows than this are a count; `--json` has all of them.
 const SHOWN: usize = 40;
@@ -26,7 +25,7 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
             line(&mut text, format_args!("{title:<7} {}", shown(port)));
         }
     }
-    let types: Vec<_> = found.op_types.iter().take(12).map(|(op, n)| format!("{} {n}", printable_line(op))).collect();
+    let types: Vec<_> = found.op_types.iter().take(12).map(|(op, n)| format!("{} {n}", cell(op))).collect();
     let more = found.op_types.len().saturating_sub(types.len());
     let more = if more == 0 { String::new() } else { format!(", and {}", count(more, "more type")) };
     line(&mut text, format_args!("ops     {}{more}", types.join(", ")));
@@ -38,10 +37,10 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
         let shape: Vec<_> = weight.shape.iter().map(u64::to_string).collect();
         let range = weight.range.map_or_else(|| "not finite".to_owned(), |r| format!("{:.4} … {:.4}", r.min, r.max));
         table.add_row([
-            printable_line(&weight.op_type),
-            printable_line(&weight.op),
-            printable_line(&weight.tensor),
-            format!("[{}]", shape.join(", ")),
+            cell(&weight.op_type),
+            cell(&weight.op),
+            cell(&weight.tensor),
+            cell(&format!("[{}]", shape.join(", "))),
             format!("{:?}", weight.dtype).to_lowercase(),
             range,
             human_bytes(weight.bytes),
@@ -66,7 +65,7 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
         for op in found.ranges.iter().take(SHOWN) {
             let bits = op.bits.map(|b| format!(", {b} bits")).unwrap_or_default();
             let range = op.range.map(|r| format!(", {:.4} … {:.4}", r.min, r.max)).unwrap_or_default();
-            let (name, kind) = (printable_line(&op.op), printable_line(&op.op_type));
+            let (name, kind) = (cell(&op.op), cell(&op.op_type));
             line(&mut text, format_args!("  {name} ({kind}{bits}{range})"));
         }
         rest(&mut text, found.ranges.len());
@@ -80,7 +79,7 @@ fn shown(port: &Port) -> String {
         format!(" [{}]", dims.join(", "))
     });
     let dtype = port.dtype.as_ref().map(|d| format!(" {d}")).unwrap_or_default();
-    format!("{}{dtype}{}", printable_line(&port.name), dims.unwrap_or_default())
+    format!("{}{dtype}{}", cell(&port.name), dims.unwrap_or_default())
 }
 
 /// The text of `diff`, as wide as the terminal.
@@ -101,8 +100,8 @@ pub fn difference_in(found: &Difference, width: Option<u16>) -> String {
         let shape: Vec<_> = tensor.shape.iter().map(u64::to_string).collect();
         let levels = |levels: Option<usize>| levels.map_or_else(|| "float".to_owned(), |n| n.to_string());
         table.add_row([
-            Cell::new(printable_line(&tensor.tensor)),
-            Cell::new(format!("[{}]", shape.join(", "))),
+            Cell::new(cell(&tensor.tensor)),
+            Cell::new(cell(&format!("[{}]", shape.join(", ")))),
             Cell::new(format!("{} of {}", tensor.differing, tensor.elements)),
             Cell::new(format!("{} -> {}", levels(tensor.levels_first), levels(tensor.levels_second))),
             Cell::new(format!("{:.3e}", tensor.metrics.max_error)),
@@ -124,10 +123,7 @@ pub fn difference_in(found: &Difference, width: Option<u16>) -> String {
         ("changed", &found.changed),
     ] {
         if let Some(first) = names.first() {
-            line(
-                &mut text,
-                format_args!("{} {what}, for example `{}`", count(names.len(), "op"), printable_line(first)),
-            );
+            line(&mut text, format_args!("{} {what}, for example `{}`", count(names.len(), "op"), cell(first)));
         }
     }
     let sizes = share(found.bytes_first, found.bytes_second).unwrap_or_default();

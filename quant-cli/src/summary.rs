@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use quant_math::plan::{Decision, Plan, Reason, Settings, Site};
 use quant_math::report::{Report, SiteReport};
 
-use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
-use crate::table::{self, Layout};
+use crate::table::{self, Layout, cell};
 
 /// More quantized sites than this, and only the worst are shown.
 const LONG: usize = 20;
@@ -69,18 +68,9 @@ pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
     for site in &plan.sites {
         let (bits, decision) = match &site.decision {
             Decision::Quantize(settings) => (bits(settings), format!("quantize (config_list[{}])", settings.entry)),
-            Decision::Skip(reason) => {
-                ("-".to_owned(), format!("skip, {}: {}", reason.code, printable_line(&reason.text)))
-            }
+            Decision::Skip(reason) => ("-".to_owned(), cell(&format!("skip, {}: {}", reason.code, reason.text))),
         };
-        sites.add_row([
-            printable_line(&site.op_type),
-            printable_line(&site.op),
-            site.kind.to_string(),
-            shape(site),
-            bits,
-            decision,
-        ]);
+        sites.add_row([cell(&site.op_type), cell(&site.op), site.kind.to_string(), shape(site), bits, decision]);
     }
     format!("{text}\n{}\n", table::text(sites, width, &PLAN))
 }
@@ -111,8 +101,8 @@ fn site_table(sites: &[&SiteReport], width: Option<u16>) -> String {
     let mut table = table::new(&SITES);
     for site in sites {
         table.add_row([
-            printable_line(&site.site.op_type),
-            printable_line(&site.site.op),
+            cell(&site.site.op_type),
+            cell(&site.site.op),
             site.site.kind.to_string(),
             shape(&site.site),
             site.site.settings().map_or_else(String::new, bits),
@@ -143,7 +133,7 @@ fn skip_table<'a>(reasons: impl Iterator<Item = &'a Reason>, width: Option<u16>)
     }
     let mut table = table::new(&SKIPPED);
     for (code, count, text) in groups {
-        table.add_row([count.to_string(), printable_line(code), printable_line(text)]);
+        table.add_row([count.to_string(), cell(code), cell(text)]);
     }
     Some(format!("{}\n", table::text(table, width, &SKIPPED)))
 }
@@ -163,7 +153,7 @@ pub(crate) fn shape(site: &Site) -> String {
     match site.shape.as_deref() {
         None => "?".to_owned(),
         Some([]) => "scalar".to_owned(),
-        Some(shape) => shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x"),
+        Some(shape) => cell(&shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")),
     }
 }
 

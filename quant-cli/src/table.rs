@@ -20,6 +20,23 @@ pub(crate) struct Layout<'a> {
     pub(crate) right: &'a [usize],
 }
 
+/// The text of a cell: on one line, harmless to a terminal, and cut in the middle where it is far longer than names are.
+///
+/// A cell makes its whole column as wide as it is, so that one name of 64 KiB would fill every row with blanks. `--json` has all of it.
+pub(crate) fn cell(text: &str) -> String {
+    /// Names in real models stay below, and so do the reasons of skips.
+    const LONGEST: usize = 240;
+    let line = printable_line(text);
+    let length = line.chars().count();
+    if length <= LONGEST {
+        return line;
+    }
+    let mut short: String = line.chars().take(LONGEST / 2).collect();
+    short.push('…');
+    short.extend(line.chars().skip(length + 1 - LONGEST / 2));
+    short
+}
+
 /// An empty table.
 pub(crate) fn new(layout: &Layout<'_>) -> Table {
     let mut table = Table::new();
@@ -42,8 +59,7 @@ pub fn rows_text(
     right: &[usize],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.into_iter().map(|row| row.iter().map(|cell| printable_line(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
     let kept: Vec<usize> = (0..header.len())
         .filter(|column| rows.iter().any(|row| row.get(*column).is_some_and(|cell| !cell.is_empty())))
         .collect();
@@ -77,4 +93,19 @@ pub(crate) fn text(mut table: Table, width: Option<u16>, layout: &Layout<'_>) ->
         });
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_keeps_both_ends_of_what_is_far_too_long() {
+        assert_eq!(cell("a\nb"), "a\\nb");
+        let usual = "x".repeat(240);
+        assert_eq!(cell(&usual), usual);
+        let long = cell(&format!("begin{}end", "ä".repeat(70_000)));
+        assert!(long.starts_with("begin") && long.ends_with("end") && long.contains('…'), "{long}");
+        assert_eq!(long.chars().count(), 240);
+    }
 }
