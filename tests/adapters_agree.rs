@@ -220,6 +220,18 @@ fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emi
         "{what}"
     );
 
+    // What a user is warned of: how far apart the channels are where one scale serves all, and a low SQNR.
+    let bits = |spread: Option<f32>| spread.map(f32::to_bits);
+    assert_eq!(bits(torch.channel_spread), bits(tf.channel_spread), "{what}");
+    let asked = !axis(&tf).is_some() && config.quantizer != Quantizer::DoReFa;
+    let channels = weight.shape[weight.channel_axis];
+    assert_eq!(tf.channel_spread.is_some(), asked && channels_pay(weight.shape.iter().product(), channels), "{what}");
+    let alone = |report: &Report| {
+        let sites = vec![one_site(report, &weight.op)];
+        Report { sites, ..report.clone() }.advice().into_iter().map(|reason| reason.code).collect::<Vec<_>>()
+    };
+    assert_eq!(alone(&torch_report), alone(&tf_report), "{what}");
+
     // The elements themselves: what torch stores is found in TensorFlow's order in the other file.
     let (_, perm) = layout(&weight.op_type).unwrap();
     let size = if emit == Emit::Baked { 4 } else { 1 };

@@ -1,18 +1,18 @@
 //! Argument groups: what both binaries take, they take in the same words.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use quant_math::config::{ConfigList, Preset};
+use quant_math::config::{ConfigList, NO_ENTRY_MATCHES, Preset};
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::side::{self, SideError};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -91,6 +91,10 @@ pub struct QuantizeArgs {
     /// Fail where a part of the config matches nothing, or has no effect
     #[arg(long)]
     pub strict: bool,
+
+    /// Go on where no entry of the config matches an op of the model
+    #[arg(long, conflicts_with = "strict")]
+    pub allow_unmatched: bool,
 }
 
 fn quantizer_parser() -> impl TypedValueParser<Value = Quantizer> {
@@ -153,11 +157,19 @@ impl QuantizeArgs {
         }
     }
 
-    /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error.
+    /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error. So is a config of which no entry
+    /// matches, unless that is allowed; a model without layers is none of the default config's making.
     pub fn check(&self, global: &GlobalArgs, reasons: &[Reason]) -> Result<(), Failure> {
         if reasons.is_empty() || !self.strict {
-            global.warn(reasons);
-            return Ok(());
+            let fatal =
+                |reason: &Reason| reason.code == NO_ENTRY_MATCHES && self.config.is_some() && !self.allow_unmatched;
+            let (errors, warnings): (Vec<Reason>, Vec<Reason>) = reasons.iter().cloned().partition(fatal);
+            global.warn(&warnings);
+            let Some(error) = errors.first() else { return Ok(()) };
+            let diagnostic = Diagnostic::error(&error.code, error.text.clone());
+            let help = "`inspect` shows the names and types of a model; with `--allow-unmatched` this is a warning";
+            let diagnostic = self.config.iter().fold(diagnostic, |diagnostic, path| diagnostic.at(shown(path)));
+            return Err(Failure::usage(diagnostic.help(help)));
         }
         let error = |reason: &Reason| {
             let diagnostic = Diagnostic::error(&reason.code, reason.text.clone());
@@ -179,25 +191,15 @@ fn is_dash(path: &Path) -> bool {
 }
 
 fn read_config(path: &Path) -> Result<String, Failure> {
-    /// No config is near to this; a model given by mistake is beyond it.
-    const LARGEST: u64 = 1 << 20;
-    let mut bytes = Vec::new();
-    let read = if is_dash(path) {
-        io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
-    } else {
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-    };
-    let usage = |message: &str| Failure::usage(Diagnostic::error("U0102", message).at(shown(path)));
-    match read {
-        Err(error) => {
-            let diagnostic = Diagnostic::error("U0102", "cannot read the config").at(shown(path)).caused_by(&error);
-            Err(Failure::usage(diagnostic))
-        }
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length > LARGEST) => {
-            Err(usage("the config is larger than 1 MiB; is this the model?"))
-        }
-        Ok(_) => String::from_utf8(bytes).map_err(|_| usage("the config is not UTF-8 text; is this the model?")),
-    }
+    /// No config is near to this many MiB; a model given by mistake is beyond it.
+    const LARGEST: u64 = 1;
+    side::read(path, LARGEST, true).map_err(|error| {
+        let diagnostic = Diagnostic::error("U0102", "cannot read the config").at(shown(path)).caused_by(&error);
+        Failure::usage(match error {
+            SideError::TooLarge(_) | SideError::NotText => diagnostic.help("is this the model? a config is text"),
+            SideError::Io(_) | SideError::NoFile => diagnostic,
+        })
+    })
 }
 
 /// Where the result of a command goes.
@@ -387,6 +389,13 @@ mod tests {
         let reasons = [Reason::new("C0107", "config_list[0].op_types: `x` matches no op in this model")];
         let args = QuantizeArgs { config: Some("c.json".into()), ..QuantizeArgs::default() };
         args.check(&GlobalArgs::default(), &reasons).unwrap();
+        // No entry at all: an error for a config that was given, unless it is allowed.
+        let nothing = [Reason::new(NO_ENTRY_MATCHES, "config_list: no entry matches an op of this model")];
+        let failure = args.check(&GlobalArgs::default(), &nothing).unwrap_err();
+        assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "C0110"));
+        assert!(failure.diagnostics()[0].help.as_deref().unwrap().contains("--allow-unmatched"));
+        QuantizeArgs { allow_unmatched: true, ..args.clone() }.check(&GlobalArgs::default(), &nothing).unwrap();
+        QuantizeArgs { config: None, ..args.clone() }.check(&GlobalArgs::default(), &nothing).unwrap();
         let strict = QuantizeArgs { strict: true, ..args };
         strict.check(&GlobalArgs::default(), &[]).unwrap();
         let failure = strict.check(&GlobalArgs::default(), &reasons).unwrap_err();

@@ -1,14 +1,11 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
 use quant_math::plan::Decision;
-use quant_math::report::{Report, SiteReport};
+use quant_math::report::{LOW_SQNR_DB, Report, SiteReport};
 
 use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
 use crate::summary::{bits, by_code, quantized, scale, shape, sqnr};
-
-/// Below this, noise has more than a hundredth of the signal's power.
-const LOW_DB: f64 = 20.0;
 
 const STYLE: &str = include_str!("report.css");
 
@@ -146,7 +143,7 @@ impl Page {
             Some(metrics) => metrics.sqnr_db,
         };
         let share = db.map_or(1.0, |db| if best > 0.0 { (db / best).clamp(0.0, 1.0) } else { 0.0 });
-        let class = if db.is_some_and(|db| db < LOW_DB) { "low" } else { "good" };
+        let class = if db.is_some_and(|db| db < LOW_SQNR_DB) { "low" } else { "good" };
         let bar = format!(
             "<td class=\"bar\"><svg width=\"{WIDTH}\" height=\"10\" role=\"img\" aria-label=\"SQNR\">\
              <rect class=\"track\" width=\"{WIDTH}\" height=\"10\"/><rect class=\"{class}\" width=\"{:.1}\" height=\"10\"/></svg></td>",

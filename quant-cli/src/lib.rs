@@ -12,7 +12,10 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     let cli = Cli::parse();
+//!     let cli: Cli = match quant_cli::parse() {
+//!         Ok(cli) => cli,
+//!         Err(code) => return code,
+//!     };
 //!     quant_cli::run(&cli.global, || {
 //!         let mut out = cli.global.out();
 //!         out.json(&"hello")?;
@@ -34,10 +37,12 @@ mod out;
 mod printable;
 mod progress;
 mod run;
+mod side;
 mod signals;
 mod size;
 mod summary;
 mod table;
+mod usage;
 mod verbs;
 
 pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs};
@@ -55,6 +60,7 @@ pub use run::run;
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{rows_text, terminal_width};
+pub use usage::parse;
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, read_ranges,
     write_ranges,

@@ -27,7 +27,14 @@ pub fn run(global: &GlobalArgs, main: impl FnOnce() -> Result<(), Failure>) -> E
 }
 
 fn threads(global: &GlobalArgs) -> Result<(), Failure> {
+    /// More than any machine has cores; each costs a stack.
+    const MOST: usize = 1024;
     let Some(jobs) = global.jobs else { return Ok(()) };
+    if jobs.get() > MOST {
+        let diagnostic =
+            Diagnostic::error("U0104", format!("cannot work with {jobs} threads, expected at most {MOST}"));
+        return Err(Failure::usage(diagnostic.help("leave `--jobs` away: one thread per core is the default")));
+    }
     rayon::ThreadPoolBuilder::new().num_threads(jobs.get()).build_global().map_err(|error| {
         let diagnostic = Diagnostic::error("U0104", format!("cannot work with {jobs} threads")).caused_by(&error);
         Failure::failed(diagnostic.help("give a smaller `--jobs`"))

@@ -78,7 +78,10 @@ fn tool(tool: &Tool) -> Result<(), Failure> {
 
 fn main() -> ExitCode {
     if std::env::var_os("QUANT_CLI_TEST_TOOL").is_some() {
-        let parsed = Tool::parse();
+        let parsed: Tool = match quant_cli::parse() {
+            Ok(parsed) => parsed,
+            Err(code) => return code,
+        };
         return quant_cli::run(&parsed.global, || tool(&parsed));
     }
     #[cfg(unix)]
@@ -88,9 +91,10 @@ fn main() -> ExitCode {
 
 fn checks() {
     Tool::command().debug_assert();
-    let checks: [(&str, fn()); 8] = [
+    let checks: [(&str, fn()); 9] = [
         ("exit codes are 0, 1 and 2", exit_codes),
         ("errors are text or JSON on standard error", errors),
+        ("a wrong command line has a code, and is JSON where that is asked for", usage),
         ("colours follow the environment", colours),
         ("jobs is the number of threads", jobs),
         ("quiet and verbose", quiet_and_verbose),
@@ -163,6 +167,37 @@ fn errors() {
          error[C0103]: config_list[1].op_types: found 6, expected \"default\", an op type, or a list of them\n  --> standard input\n\
          error[C0104]: config_list[1].q_bits: 17 is out of range, expected 2 to 16\n  --> standard input\n"
     );
+}
+
+fn usage() {
+    let wrong = run(&["threads", "--jbos", "3"]);
+    assert_eq!((wrong.status.code(), text(&wrong.stdout)), (Some(2), ""));
+    let told = text(&wrong.stderr);
+    assert!(told.starts_with("error[U0201]: unexpected argument '--jbos' found\n  help: "), "{told}");
+    assert!(told.contains("'--jobs'") && told.contains("--help"), "{told}");
+    for (args, code) in [
+        (&["threads", "--jbos", "3", "--json"][..], "U0201"),
+        (&["--json", "nonsense"], "U0202"),
+        (&["--json", "config", "-Q", "lsq"], "U0203"),
+        (&["--json", "lines"], "U0204"),
+        (&["--json", "threads", "--jobs", "0"], "U0203"),
+        (&["--json", "threads", "--jobs", "9999"], "U0104"),
+    ] {
+        let wrong = run(args);
+        assert_eq!(wrong.status.code(), Some(2), "{args:?}");
+        let object: serde_json::Value = serde_json::from_slice(&wrong.stderr).unwrap();
+        assert_eq!((object["level"].as_str(), object["code"].as_str()), (Some("error"), Some(code)), "{object}");
+    }
+    // Behind `--`, it is no option.
+    assert!(text(&run(&["threads", "--", "--json"]).stderr).starts_with("error[U020"));
+    let help = run(&["--help"]);
+    assert_eq!((help.status.code(), text(&help.stderr)), (Some(0), ""));
+    assert!(text(&help.stdout).contains("Usage: "));
+    for endless in ["/dev/zero", "/"] {
+        let refused = run(&["config", "-Q", "naive", "-c", endless]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains("it is no file, expected one, or a pipe"), "{endless}");
+    }
 }
 
 fn colours() {

@@ -39,13 +39,21 @@ fn quantized(op: &str, sqnr_db: Option<f64>, channel_axis: Option<usize>) -> Sit
         site: site(op, quantize(channel_axis)),
         scale: Some((0.003_937_008, high)),
         metrics: Some(Metrics { sqnr_db, max_error: 0.001_968_5, cosine: 1.0, mse: 1e-6 }),
+        channel_spread: None,
         bytes_before: 18_432,
         bytes_after: 4_612,
     }
 }
 
 fn skipped(op: &str, code: &str, text: &str) -> SiteReport {
-    SiteReport { site: site(op, skip(code, text)), scale: None, metrics: None, bytes_before: 400, bytes_after: 400 }
+    SiteReport {
+        site: site(op, skip(code, text)),
+        scale: None,
+        metrics: None,
+        channel_spread: None,
+        bytes_before: 400,
+        bytes_after: 400,
+    }
 }
 
 fn report(sites: Vec<SiteReport>) -> Report {
@@ -200,4 +208,33 @@ fn the_page_holds_everything_and_needs_nothing() {
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         assert!(opened > 0, "{tag}");
     }
+}
+
+/// One name of 64 KiB among many makes no row wider than a few hundred letters; JSON has it whole.
+#[test]
+fn a_table_grows_with_its_rows_whatever_one_name_is() {
+    let long = "n".repeat(1 << 16);
+    let plan = |rows: usize| {
+        let mut sites = vec![site(&long, skip("excluded", &format!("config_list[0] excludes `{long}`")))];
+        sites.extend((1..rows).map(|i| site(&format!("conv{i}"), quantize(None))));
+        Plan {
+            version: PLAN_VERSION,
+            quantizer: Quantizer::Naive,
+            emit: Emit::Baked,
+            gradient: Gradient::Op,
+            sites,
+            warnings: Vec::new(),
+        }
+    };
+    let sizes = [100, 200, 400].map(|rows| plan_table_in(&plan(rows), None).len());
+    let [first, second, third] = sizes;
+    assert!(second <= first * 5 / 2 && third <= second * 5 / 2 && third < 400 * 600, "{sizes:?}");
+    let text = plan_table_in(&plan(2), None);
+    assert!(text.contains("nnn…nnn"), "{text}");
+    assert!(serde_json::to_string(&plan(2)).unwrap().contains(&long));
+
+    let mut sites = vec![quantized(&long, Some(1.0), None)];
+    sites.extend((1..20).map(|i| quantized(&format!("conv{i}"), Some(40.0), None)));
+    let text = summary_in(&report(sites), None);
+    assert!(text.lines().all(|line| line.chars().count() < 600), "{} letters", text.len());
 }

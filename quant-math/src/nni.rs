@@ -82,7 +82,8 @@ macro_rules! quantizer {
 }
 
 quantizer! {
-    /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
+    /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op. For NNI's own bits give it the config
+    /// [`ConfigList::preset_for`] makes of [`Preset::Nni`](crate::config::Preset::Nni).
     NaiveQuantizer
 }
 

@@ -238,13 +238,49 @@ fn a_config_that_matches_nothing_is_a_warning_and_with_strict_an_error() {
         let out = folder.path("out.pb");
         let config = config.to_str().unwrap();
         let output = compress(Path::new(DIGITS), &out, &["--config", config, "--strict"]).output().unwrap();
-        check(&output, 2, &[&format!("error[C0107]: {text}")]);
+        let none = "error[C0110]: config_list: no entry matches an op of this model";
+        check(&output, 2, &[&format!("error[C0107]: {text}"), none]);
         assert_eq!(folder.names(), ["config.json"]);
+        // No entry at all matches: an error, unless it is allowed.
         let output = compress(Path::new(DIGITS), &out, &["--config", config]).output().unwrap();
+        check(&output, 2, &[none]);
+        assert!(stderr(&output).starts_with(&format!("warning[C0107]: {text}\n")), "{}", stderr(&output));
+        assert!(stderr(&output).contains("--allow-unmatched"), "{}", stderr(&output));
+        assert_eq!(folder.names(), ["config.json"]);
+        let output = compress(Path::new(DIGITS), &out, &["--config", config, "--allow-unmatched"]).output().unwrap();
         check(&output, 0, &[]);
         assert!(stderr(&output).starts_with(&format!("warning[C0107]: {text}\n")), "{}", stderr(&output));
         assert_eq!(fs::read(&out).unwrap(), fs::read(DIGITS).unwrap());
     }
+}
+
+/// Each sort of trouble once, with the way out, on standard error and in the report.
+#[test]
+fn weights_that_lose_much_are_told() {
+    let rows: Vec<String> = (0..12).map(|i| if i % 4 == 0 { "100".to_owned() } else { format!("0.0{i}1") }).collect();
+    let w = weight(&format!(
+        "dtype: DT_FLOAT tensor_shape {{ dim {{ size: 3 }} dim {{ size: 4 }} }} float_val: [{}]",
+        rows.join(", ")
+    ));
+    let folder = Folder::new();
+    let (model, out) = (folder.file("model.pb", w), folder.path("out.pb"));
+    let told = |model: &Path, options: &[&str]| {
+        let options = [&["--quantizer", "naive", "--json"], options].concat();
+        let output = compress(model, &out, &options).output().unwrap();
+        check(&output, 0, &[]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let empty = Vec::new();
+        let warnings = report["warnings"].as_array().unwrap_or(&empty);
+        let codes: Vec<String> = warnings.iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect();
+        let lines: Vec<serde_json::Value> =
+            stderr(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(codes, lines.iter().map(|line| line["code"].as_str().unwrap()).collect::<Vec<_>>());
+        codes
+    };
+    assert_eq!(told(&model, &[]), [""; 0], "a scale per channel");
+    assert_eq!(told(&model, &["--preset", "nni"]), ["channels-differ"]);
+    let config = folder.file("config.json", "[{op_types: 'default', quant_bits: 2}]");
+    assert_eq!(told(Path::new(DIGITS), &["--config", config.to_str().unwrap()]), ["low-sqnr"]);
 }
 
 #[test]

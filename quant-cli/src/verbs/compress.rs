@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
+use quant_math::plan::Reason;
+use quant_math::report::Report;
 
 use super::plan::Measure;
 use super::{Adapter, PlanArgs};
@@ -45,7 +47,7 @@ impl<M: Adapter> CompressArgs<M> {
         let destination = destination(files, &self.output, &self.report)?;
         let planned = self.plan.plan(global, measure)?;
         let compressed = M::apply(planned.model, &planned.plan, planned.ranges.as_ref())?;
-        write_result::<M>(global, &destination, &self.report, &compressed)
+        write_result::<M>(global, &destination, &self.report, &compressed, Report::advice)
     }
 }
 
@@ -59,7 +61,7 @@ pub(super) fn destination(files: Files, output: &OutputArgs, report: &ReportArgs
     Ok(destination)
 }
 
-/// Write a quantized model to its place, and tell what was done.
+/// Write a quantized model to its place, and tell what was done; `advice` is what to say about the result.
 ///
 /// # Errors
 /// An output that cannot be written.
@@ -68,9 +70,10 @@ pub(super) fn write_result<M: Adapter>(
     destination: &Destination,
     report_args: &ReportArgs,
     compressed: &M::Compressed,
+    advice: impl Fn(&Report) -> Vec<Reason>,
 ) -> Result<(), Failure> {
     global.warn(M::warnings(compressed));
-    let report = match destination {
+    let mut report = match destination {
         Destination::File(path) => {
             let progress = Progress::new(global, "writing", M::bytes_to_write(compressed));
             M::write_to(compressed, path, &progress)?
@@ -80,6 +83,9 @@ pub(super) fn write_result<M: Adapter>(
             None => return Ok(()),
         },
     };
+    let advice = advice(&report);
+    global.warn(&advice);
+    report.warnings.extend(advice);
     report_args.write(&report)?;
     let mut out = global.out_beside(destination);
     if global.json {

@@ -58,6 +58,7 @@ impl FrozenArgs {
         destination: &Destination,
         frozen: &M::Compressed,
     ) -> Result<(), Failure> {
-        write_result::<M>(global, destination, &self.report, frozen)
+        // It was trained to be as it is.
+        write_result::<M>(global, destination, &self.report, frozen, |_| Vec::new())
     }
 }

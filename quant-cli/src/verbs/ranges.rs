@@ -10,7 +10,11 @@ use quant_math::ranges::{Ranges, RangesError, SiteRange};
 use crate::args::{Destination, GlobalArgs, OutputArgs};
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
+use crate::side;
 use crate::size::count;
+
+/// The largest ranges file in MiB: histograms of 20,000 activations, a hundred times what real models have.
+const LARGEST: u64 = 256;
 
 /// Read a ranges file.
 ///
@@ -18,7 +22,7 @@ use crate::size::count;
 /// A file that cannot be read or is none.
 pub fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = side::read(path, LARGEST, false).map_err(|error| {
         Failure::failed(Diagnostic::error("R0101", "cannot read the ranges file").at(&shown).caused_by(&error))
     })?;
     Ranges::parse(&text).map_err(|error| failure(&error, shown))

@@ -10,6 +10,7 @@ mod dequant;
 mod map;
 mod measure;
 mod observe;
+mod spread;
 mod view;
 
 pub use affine_map::AffineMap;
@@ -17,6 +18,7 @@ pub use dequant::Dequant;
 pub use map::WeightMap;
 pub use measure::measure;
 pub use observe::{observe, observe_ranges};
+pub use spread::channel_spread;
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
 use abs_sum::AbsSum;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use quant_math::plan::{Decision, Reason, Settings, Site};
 use quant_math::ranges::Ranges;
-use quant_math::weights::{ChannelLayout, WeightMap, measure, observe, observe_ranges};
+use quant_math::weights::{ChannelLayout, WeightMap, channel_spread, measure, observe, observe_ranges};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
@@ -22,6 +22,7 @@ use crate::Error;
 use crate::emit::{self, Copies, Editor, WeightWork};
 use crate::graph::Graph;
 use crate::index::NodeId;
+use crate::plan::channel_axes;
 use crate::sites::{Axes, Weight};
 use crate::splice::{Segment, WeightSource};
 
@@ -31,6 +32,7 @@ pub use write::Compressed;
 #[derive(Debug, Clone, Default)]
 struct Fate {
     scale: Option<(f32, f32)>,
+    spread: Option<f32>,
     /// Where the streams put the error of its weight.
     slot: Option<usize>,
     /// The error, where no stream computes it.
@@ -164,6 +166,7 @@ fn leave_out_of_reach(graph: &Graph, group: &mut Vec<&WeightWork>, fates: &mut [
 
 fn describe(fate: &mut Fate, work: &WeightWork) {
     fate.scale = work.map.scale_span();
+    fate.spread = work.spread;
     fate.bytes_before = work.weight.stored_bytes();
     fate.bytes_after = fate.bytes_before;
     if *work.map == WeightMap::Unchanged {
@@ -218,7 +221,7 @@ fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<
             next
         });
     }
-    let observed: Vec<(Arc<WeightMap>, Arc<Vec<Range>>)> = firsts
+    let observed: Vec<Observed> = firsts
         .par_iter()
         .filter_map(|position| located.get(*position))
         .map(|site| observe_one(graph, site, emit))
@@ -226,15 +229,22 @@ fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<
     let count = observed.len();
     let works = located.into_iter().filter_map(|site| {
         let slot = *slots.get(&site.key())?;
-        let (map, ranges) = observed.get(slot)?.clone();
+        let Observed { map, ranges, spread } = observed.get(slot)?.clone();
         let name = graph.name(site.weight.source).to_owned();
         let Located { site, op, input, weight, is_only, settings, axes } = site;
-        Some(WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, slot })
+        Some(WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, spread, slot })
     });
     Ok((works.collect(), count))
 }
 
-type Observed = (Arc<WeightMap>, Arc<Vec<Range>>);
+/// What a look at a weight has shown.
+#[derive(Clone)]
+struct Observed {
+    map: Arc<WeightMap>,
+    /// For `inference` only.
+    ranges: Arc<Vec<Range>>,
+    spread: Option<f32>,
+}
 
 fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Error> {
     let node = graph.name(site.weight.source).to_owned();
@@ -256,7 +266,13 @@ fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Er
             ];
         }
     }
-    Ok((Arc::new(map), Arc::new(ranges)))
+    let channels = match (one_value, site.axes) {
+        (false, None) => channel_axes(graph, site.op, site.input, &site.weight)?,
+        _ => None,
+    };
+    let channels = channels.map(|(_, axes)| axes.layout(&site.weight.shape));
+    let spread = channel_spread(&site.settings, channels, data).map_err(math)?;
+    Ok(Observed { map: Arc::new(map), ranges: Arc::new(ranges), spread })
 }
 
 /// One element as data.

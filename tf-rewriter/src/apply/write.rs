@@ -109,6 +109,7 @@ impl Compressed {
             metrics: fate
                 .metrics
                 .or_else(|| fate.slot.and_then(|slot| errors.get(slot).copied().flatten()).map(|error| error.finish())),
+            channel_spread: fate.spread,
             bytes_before: fate.bytes_before,
             bytes_after: fate.bytes_after,
         });

@@ -52,6 +52,8 @@ pub(crate) struct WeightWork {
     pub(crate) map: Arc<WeightMap>,
     /// The observed range of each channel; for `inference` only.
     pub(crate) ranges: Arc<Vec<Range>>,
+    /// How far apart the ranges of its channels are, where one scale serves all.
+    pub(crate) spread: Option<f32>,
     /// Where its error is reported; ops that quantize one constant in the same way have the same.
     pub(crate) slot: usize,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quant_math::plan::{Plan, Reason, Settings, Site};
-use quant_math::ranges::Ranges;
+use quant_math::ranges::{RangeLookup, Ranges};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -37,7 +37,7 @@ impl Model {
         let mut applier = Applier {
             model: self,
             emit: plan.emit,
-            ranges,
+            ranges: ranges.map(Ranges::lookup),
             editor: Editor::new(self),
             output: Output::new(self),
             fates: plan.sites.iter().map(Fate::before).collect(),
@@ -56,7 +56,7 @@ impl Model {
 struct Applier<'m> {
     model: &'m Model,
     emit: Emit,
-    ranges: Option<&'m Ranges>,
+    ranges: Option<RangeLookup<'m>>,
     editor: Editor<'m>,
     output: Output,
     fates: Vec<Fate>,
@@ -75,7 +75,13 @@ impl<'m> Applier<'m> {
             let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
             let (op, weight, tensor) = find_weight(model, site)?;
             ops.insert(position, (op, weight));
-            sites.push(WeightSite { site: position, name: site.tensor.clone(), tensor, settings: *settings });
+            sites.push(WeightSite {
+                site: position,
+                name: site.tensor.clone(),
+                tensor,
+                settings: *settings,
+                axis: weight.axis,
+            });
         }
         let needs_values = self.emit != Emit::Training;
         let observed = if needs_values { observe_all(model, sites)? } else { Vec::new() };
@@ -178,7 +184,7 @@ impl<'m> Applier<'m> {
                 wrap
             }
             _ => {
-                let range = self.ranges.and_then(|ranges| ranges.find(&site.op, site.kind, &site.tensor));
+                let range = self.ranges.as_ref().and_then(|ranges| ranges.find(&site.op, site.kind, &site.tensor));
                 let range = range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
                 let (wrap, scale) =
                     qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;

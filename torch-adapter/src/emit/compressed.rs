@@ -23,6 +23,7 @@ use crate::model::{Model, Stored};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fate {
     pub(super) scale: Option<(f32, f32)>,
+    spread: Option<f32>,
     /// The weight and its map, for the error.
     weight: Option<(Stored, Arc<WeightMap>)>,
     pub(super) bytes_before: u64,
@@ -41,6 +42,7 @@ impl Fate {
 
     pub(super) fn observed(&mut self, observed: &Observed) {
         self.scale = observed.map.scale_span();
+        self.spread = observed.spread;
         if *observed.map == WeightMap::Unchanged {
             self.unchanged = Some(Reason::new("all-zero", "all weights are 0 and stay so"));
         } else {
@@ -169,6 +171,7 @@ impl Compressed {
                 site,
                 scale: fate.scale,
                 metrics: self.metrics(fate, written)?,
+                channel_spread: fate.spread,
                 bytes_before: fate.bytes_before,
                 bytes_after: fate.bytes_after,
             });

@@ -116,7 +116,13 @@ impl Freezer<'_> {
         for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
             let tensor = self.model.quantized_tensor(observer.object);
             if let (Some(settings), Some(tensor), QuantType::Weight) = (site.settings(), tensor, site.kind) {
-                sites.push(WeightSite { site: position, name: site.tensor.clone(), tensor, settings: *settings });
+                sites.push(WeightSite {
+                    site: position,
+                    name: site.tensor.clone(),
+                    tensor,
+                    settings: *settings,
+                    axis: None,
+                });
             }
         }
         Ok(observe_all(self.model, sites)?.into_iter().map(|found| (found.site.site, found)).collect())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quant_math::data::LittleEndian;
 use quant_math::plan::Settings;
-use quant_math::weights::{ChannelLayout, WeightMap, observe};
+use quant_math::weights::{ChannelLayout, WeightMap, channel_spread, observe};
 use rayon::prelude::*;
 
 use crate::archive::Archive;
@@ -22,6 +22,8 @@ pub(super) struct WeightSite {
     pub(super) name: String,
     pub(super) tensor: TensorId,
     pub(super) settings: Settings,
+    /// The axis of its output channels, where that is known.
+    pub(super) axis: Option<usize>,
 }
 
 /// A weight that was looked at.
@@ -31,6 +33,8 @@ pub(super) struct Observed {
     pub(super) stored: Stored,
     pub(super) key: StoreKey,
     pub(super) map: Arc<WeightMap>,
+    /// How far apart the ranges of its channels are, where one scale serves all.
+    pub(super) spread: Option<f32>,
 }
 
 /// Look at every weight once per way of quantizing it.
@@ -49,24 +53,27 @@ pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
         found.push((site, stored, key, number));
     }
     let first_of = |number: usize| found.iter().find(|(.., other)| *other == number);
-    let maps: Vec<Arc<WeightMap>> = (0..firsts.len())
+    let maps: Vec<(Arc<WeightMap>, Option<f32>)> = (0..firsts.len())
         .into_par_iter()
         .filter_map(first_of)
-        .map(|(site, stored, ..)| observe_one(model.archive(), site, stored).map(Arc::new))
+        .map(|(site, stored, ..)| observe_one(model.archive(), site, stored))
         .collect::<Result<_, _>>()?;
     let observed = found.iter().filter_map(|(site, stored, key, number)| {
-        let map = Arc::clone(maps.get(*number)?);
-        Some(Observed { site: site.clone(), stored: stored.clone(), key: *key, map })
+        let (map, spread) = maps.get(*number)?.clone();
+        Some(Observed { site: site.clone(), stored: stored.clone(), key: *key, map, spread })
     });
     Ok(observed.collect())
 }
 
-fn observe_one(archive: &Archive, site: &WeightSite, stored: &Stored) -> Result<WeightMap, Error> {
+fn observe_one(archive: &Archive, site: &WeightSite, stored: &Stored) -> Result<(Arc<WeightMap>, Option<f32>), Error> {
     let layout = layout(stored, site.settings.channel_axis)
         .ok_or_else(|| Error::Plan { message: format!("`{}` has no such channel axis", site.name) })?;
     let bytes = cut(archive.peek(&stored.record)?, stored)?;
     let data = LittleEndian::new(stored.dtype, &bytes);
-    observe(&site.settings, layout, &data).or_else(|source| {
+    let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
+    let observed = observe(&site.settings, layout, &data)
+        .and_then(|map| Ok((Arc::new(map), channel_spread(&site.settings, channels, &data)?)));
+    observed.or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
         archive.read(&stored.record)?;
         Err(Error::Math { tensor: site.name.clone(), source })

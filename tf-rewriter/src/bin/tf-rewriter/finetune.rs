@@ -137,8 +137,8 @@ impl FinetuneArgs {
         let destination = self.frozen.destination(files.writes(STATE, left.path()))?;
         let quantizer =
             self.quantizer.as_deref().map(|name| if name == "qat" { Quantizer::Qat } else { Quantizer::DoReFa });
-        let config =
-            QuantizeArgs { quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() }.config_list()?;
+        let quantize = QuantizeArgs { quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() };
+        let config = quantize.config_list()?;
         if config.quantizer == Quantizer::Naive {
             let diagnostic =
                 Diagnostic::error("U0105", "the naive quantizer quantizes after training, and is not trained");
@@ -151,7 +151,7 @@ impl FinetuneArgs {
         let run = self.target.options(global);
         let mut finetuner =
             Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
-        global.warn(finetuner.warnings());
+        quantize.check(global, finetuner.warnings())?;
         if self.resume && left.is_there(global, "training") {
             finetuner.resume(left.path()).map_err(run_failure)?;
         }

@@ -72,7 +72,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match quant_cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     #[cfg(feature = "run")]
     let library = cli.command.library().map(|args| args.prepare(&cli.global));
     quant_cli::run(&cli.global, || {

@@ -40,7 +40,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match quant_cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     quant_cli::run(&cli.global, || match &cli.command {
         Command::Inspect(args) => args.run(&cli.global),
         Command::Plan(args) => args.run(&cli.global),
