@@ -15,6 +15,7 @@ fn op<'a>(name: &'a str, op_type: &'a str) -> OpFacts<'a> {
 
 /// The bits of the deciding entry, `-` not selected, `x` excluded.
 fn decided(config: &ConfigList, op: &OpFacts<'_>) -> String {
+    assert_eq!(config.selector().select(op), config.select(op), "looked up and asked one by one");
     match config.select(op) {
         Selection::NotSelected => "-".to_owned(),
         Selection::Excluded { .. } => "x".to_owned(),
@@ -161,7 +162,7 @@ fn globs_are_as_many_as_can_be_matched_in_one_pass() {
 
 /// The text of an entry: some types, some names, at least one of both.
 fn entry() -> impl Strategy<Value = String> {
-    let types = proptest::sample::subsequence(vec!["default", "Conv2d", "relu6", "MatMul"], 0..3);
+    let types = proptest::sample::subsequence(vec!["default", "Conv2d", "relu6", "Linear"], 0..3);
     let names = proptest::sample::subsequence(vec!["a", "b", "b*", "?"], 0..3);
     (types, names, any::<bool>(), 2..=16_u32)
         .prop_filter("one of both keys is needed", |(types, names, ..)| !types.is_empty() || !names.is_empty())
@@ -186,7 +187,6 @@ proptest! {
         let alone = entries.iter().map(|entry| decided(&naive(&format!("[{entry}]")), &facts));
         let expected = alone.rev().find(|decision| decision != "-").unwrap_or_else(|| "-".to_owned());
         prop_assert_eq!(decided(&list, &facts), expected);
-        prop_assert_eq!(list.selector().select(&facts), list.select(&facts), "looked up and asked one by one");
     }
 
     /// An entry that decides about an op of the model is never told as unmatched, and one that does is.

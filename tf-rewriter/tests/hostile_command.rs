@@ -265,7 +265,7 @@ fn weights_that_lose_much_are_told() {
     let folder = Folder::new();
     let (model, out) = (folder.file("model.pb", w), folder.path("out.pb"));
     let told = |model: &Path, options: &[&str]| {
-        let options = [&["--quantizer", "naive", "--json"], options].concat();
+        let options = [&["--json"], options].concat();
         let output = compress(model, &out, &options).output().unwrap();
         check(&output, 0, &[]);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
