@@ -161,3 +161,18 @@ fn no_file_takes_the_place_of_another() {
     assert!(told.starts_with("error[O0101]: cannot create a file in `/no/such/folder`\n"), "{told}");
     case.check_files();
 }
+
+#[test]
+fn a_full_disk_says_so() {
+    let case = Case::new();
+    // A limit on the size of files stands for a full disk: the write fails in the middle. The unit is 512 bytes.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 32; exec \"$0\" compress \"$1\" -o \"$2\" -Q naive"]);
+    shell.arg(env!("CARGO_BIN_EXE_torch-adapter")).arg(&case.model).arg(&case.out);
+    let output = shell.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.starts_with(&format!("error[O0104]: cannot write `{}`\n", case.out.display())), "{told}");
+    assert!(told.contains("\n  help: free some space"), "{told}");
+    case.check_files();
+}

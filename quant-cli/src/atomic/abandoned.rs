@@ -5,6 +5,7 @@
 //! locks, nothing is removed. Only Unix: elsewhere a lock would keep the file from being read back.
 
 use std::ffi::{OsStr, OsString};
+#[cfg(unix)]
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;

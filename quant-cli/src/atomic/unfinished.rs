@@ -12,7 +12,7 @@ fn all() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A path that [`remove_all`] removes for as long as this lives.
+/// A path that a signal removes before it ends the process, for as long as this lives.
 #[derive(Debug)]
 pub struct Unfinished(PathBuf);
 
