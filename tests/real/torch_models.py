@@ -24,8 +24,8 @@ def silero():
         with torch.no_grad():
             return [np.concatenate([model(chunk, rate).numpy() for chunk in windows])]
 
-    path = PACKAGES / "silero_vad/data/silero_vad.jit"
-    measured(PROGRAM, "silero-vad 6.2.3 `silero_vad.jit`", "scripted; windows of made speech", path, run, lambda y: y[0] > 0.5, WORK)
+    path, note = PACKAGES / "silero_vad/data/silero_vad.jit", "scripted; windows of made speech"
+    measured(PROGRAM, "silero-vad 6.2.3 `silero_vad.jit`", note, path, run, lambda y: y[0] > 0.5, WORK)
 
 
 def facenet():

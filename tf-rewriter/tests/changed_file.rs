@@ -14,7 +14,7 @@ use quant_math::{Emit, Quantizer};
 use tempfile::TempDir;
 use tf_rewriter::tensor::encode_tensor;
 use tf_rewriter::wire::put_bytes;
-use tf_rewriter::{Error, Graph};
+use tf_rewriter::{Bundle, Error, Graph};
 
 /// Elements of the weight: it lies on many pages, and no pipe holds it.
 const ELEMENTS: usize = 1 << 18;
@@ -120,6 +120,36 @@ fn a_model_that_changes_while_it_is_written() {
                 case.check(compressed.write_to_with(&out, &|_| change(&file)));
             }
         }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_changes_while_it_is_read() {
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/checkpoint/saver");
+    for end in [".index", ".data-00000-of-00001"] {
+        let folder = tempfile::tempdir().unwrap();
+        for end in [".index", ".data-00000-of-00001"] {
+            let bytes = fs::read(format!("{GOLDEN}{end}")).unwrap();
+            quant_cli::atomic::write(&folder.path().join(format!("m{end}")), &bytes).unwrap();
+        }
+        let bundle = Bundle::open(&folder.path().join("m")).unwrap();
+        let changed = folder.path().join(format!("m{end}"));
+        let names: Vec<String> = bundle.names().map(ToOwned::to_owned).collect();
+        let whole = names.iter().filter(|name| bundle.tensor(name).is_ok()).count();
+        OpenOptions::new().write(true).open(&changed).unwrap().set_len(0).unwrap();
+        let mut told = 0;
+        for name in &names {
+            match bundle.tensor(name) {
+                Err(error) if error.code() == "E0105" => {
+                    assert_eq!(error.location(), Some(changed.display().to_string()), "{name}");
+                    told += 1;
+                }
+                // Elements without a fixed size, which are not read; no elements, or all of them zero.
+                Err(error) => assert_eq!(error.code(), "E0701", "{name}: {error}"),
+                Ok(tensor) => assert!(tensor.unwrap().bytes.iter().all(|byte| *byte == 0), "{name}"),
+            }
+        }
+        assert!(told > whole / 2, "{end}: {told} of {whole}");
     }
 }
 
