@@ -28,17 +28,8 @@ struct Region {
 
 static REGIONS: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 static PAGE: AtomicUsize = AtomicUsize::new(0);
-static BEFORE: OnceLock<Before> = OnceLock::new();
-
 /// Who handled the signal before.
-struct Before(sigaction);
-
-#[expect(unsafe_code, reason = "the system's type may hold a pointer, which is to code")]
-// SAFETY: the action is plain data that is never changed; the address in it is one of code.
-unsafe impl Sync for Before {}
-#[expect(unsafe_code, reason = "as above")]
-// SAFETY: as above.
-unsafe impl Send for Before {}
+static BEFORE: OnceLock<sigaction> = OnceLock::new();
 
 impl Region {
     fn set(&self, start: usize, end: usize) {
@@ -132,7 +123,7 @@ pub(crate) fn install() -> io::Result<()> {
     if unsafe { sigaction(libc::SIGBUS, ptr::null(), &raw mut before) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    BEFORE.get_or_init(|| Before(before));
+    BEFORE.get_or_init(|| before);
     action.sa_sigaction = on_bus_error as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
     // On the stack that the thread has for signals, as Rust's own handler of this signal wants it.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
@@ -174,7 +165,7 @@ fn put_zeros(start: usize, page: usize) -> bool {
 /// Do what would have been done without us.
 #[expect(unsafe_code, reason = "it calls what another one installed")]
 fn forward(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let before = BEFORE.get().map(|before| &before.0);
+    let before = BEFORE.get();
     let handler = before.map_or(libc::SIG_DFL, |before| before.sa_sigaction);
     if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
         // SAFETY: the default again; the instruction is tried once more, and ends the process.

@@ -217,6 +217,27 @@ mod tests {
         again.check().unwrap();
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_signal_about_something_else_still_ends_the_process() {
+        use std::os::unix::process::ExitStatusExt;
+        use std::process::{Command, id};
+        const CHILD: &str = "FILE_MAP_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let file = file_of(b"graph");
+            let _map = mapped(file.path());
+            // Rust's own handler, which had the signal before, lets the first one pass and is gone then.
+            for _ in 0..2 {
+                Command::new("kill").args(["-BUS", &id().to_string()]).status().unwrap();
+            }
+            return;
+        }
+        let name = "tests::a_signal_about_something_else_still_ends_the_process";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
+    }
+
     #[test]
     fn bytes_that_were_written_over_are_told() {
         let file = file_of(b"graph");
