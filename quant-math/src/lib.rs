@@ -16,6 +16,7 @@ mod extremes;
 pub mod grid;
 pub mod inspection;
 pub mod kernels;
+pub mod late;
 mod layout;
 pub mod metrics;
 pub mod nni;

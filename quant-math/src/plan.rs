@@ -2,6 +2,7 @@
 //!
 //! A plan is data. Finding and deciding make it, nothing else; an adapter's `apply` turns it into bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
-use crate::ranges::Ranges;
+use crate::late;
+use crate::ranges::{Ranges, SiteRange};
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.
 pub const PLAN_VERSION: u32 = 1;
@@ -330,6 +332,7 @@ impl Plan {
                 "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
             ));
         }
+        warnings.extend(late::starts(emit, &sites));
         let gradient = options.gradient;
         Ok(Self { version: PLAN_VERSION, quantizer: config.quantizer, emit, gradient, sites, warnings })
     }
@@ -345,6 +348,19 @@ impl Plan {
             Decision::Skip(reason) => Some((site, reason)),
             Decision::Quantize(_) => None,
         })
+    }
+
+    /// Take over by which observers the ranges of activations were measured.
+    pub fn observed_as(&mut self, ranges: &Ranges) {
+        let key = |entry: &SiteRange| (entry.site.clone(), entry.kind, entry.tensor.clone());
+        let observer = |entry: &SiteRange| Some((key(entry), entry.calibration.as_ref()?.observer));
+        let observers: BTreeMap<_, _> = ranges.ranges.iter().filter_map(observer).collect();
+        for site in &mut self.sites {
+            let key = (site.op.clone(), site.kind, site.tensor.clone());
+            if let (Decision::Quantize(settings), Some(observer)) = (&mut site.decision, observers.get(&key)) {
+                settings.observer = *observer;
+            }
+        }
     }
 
     /// Whether applying the plan changes nothing.

@@ -30,7 +30,7 @@ mod run {
     use quant_math::config::ConfigList;
     use tensorflow::{ImportGraphDefOptions, Operation, Output, Session, SessionOptions, SessionRunArgs, Tensor};
     use tf_rewriter::Graph;
-    use tf_rewriter::run::{Batch, Calibrator, Data, EvaluateOptions, Evaluator, Model, RunOptions, Search, VARIABLE};
+    use tf_rewriter::run::{Batch, Calibrator, EvaluateOptions, Evaluator, Feeds, Model, RunOptions, Search, VARIABLE};
 
     use crate::measure::{Outcome, in_turns, row};
 
@@ -81,22 +81,22 @@ mod run {
         let mut calibrator = Calibrator::new(&graph, &config, &options)?;
         let plain = Model::new(&graph, &options)?;
         let mut plain = Evaluator::new(plain, None, &graph, &EvaluateOptions::default())?;
-        let mut data = Data::open(input, &calibrator.model().input_names())?;
+        let mut data = Feeds::open(calibrator.model(), input, None)?;
         let batch: Batch = data.next(u64::MAX)?.ok_or("an empty batch")?;
-        calibrator.observe(&data, &batch)?;
+        calibrator.observe(&batch)?;
         let tensors = calibrator.ranges()?.ranges.into_iter().map(|range| range.tensor).collect::<Vec<_>>();
         let unread = Unread::new(&graph, calibrator.model().outputs(), &tensors)?;
-        let (x, name) = batch.values.first().zip(calibrator.model().input_names().pop()).ok_or("no input")?;
+        let (name, x) = batch.arrays.first().ok_or("no input")?;
         let x = Tensor::new(x.shape()).with_values(&x.to_f32())?;
-        let mut calibrate = || (0..BATCHES).try_for_each(|_| calibrator.observe(&data, &batch).map_err(Into::into));
+        let mut calibrate = || (0..BATCHES).try_for_each(|_| calibrator.observe(&batch).map_err(Into::into));
         let (inference, calibration) = in_turns(
-            || (0..BATCHES).try_for_each(|_| plain.add(&data, &batch, None).map(drop).map_err(Into::into)),
+            || (0..BATCHES).try_for_each(|_| plain.add(data.path(), &batch, None).map(drop).map_err(Into::into)),
             &mut calibrate,
         )?;
         let what = format!("calibrate {what} ({}) /", tensors.len());
         row(out, &format!("{what} inference"), calibration, inference, Some(1.1))?;
         let (inference, calibration) =
-            in_turns(|| (0..BATCHES).try_for_each(|_| unread.run(&name, &x)), &mut calibrate)?;
+            in_turns(|| (0..BATCHES).try_for_each(|_| unread.run(name, &x)), &mut calibrate)?;
         Ok(row(out, &format!("{what} tensors"), calibration, inference, Some(1.1))?)
     }
 

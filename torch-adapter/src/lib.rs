@@ -24,7 +24,6 @@ pub mod sites;
 mod storable;
 mod survey;
 pub mod tensors;
-mod uses;
 
 pub use emit::Compressed;
 pub use error::{At, Error};

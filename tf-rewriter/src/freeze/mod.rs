@@ -14,7 +14,8 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use quant_math::Emit;
+use quant_math::ranges::Ranges;
+use quant_math::{Emit, Plan};
 
 use crate::Error;
 use crate::apply::Compressed;
@@ -22,6 +23,9 @@ use crate::bundle::Tensor;
 use crate::graph::Graph;
 
 use values::Values;
+
+/// Gives the ranges of a float graph's activations, where its plan needs some.
+pub(crate) type Measure<'a> = dyn Fn(&Graph, &Plan) -> Result<Option<Ranges>, Error> + 'a;
 
 /// The nodes of the main graph that end a site of a training graph, and the float tensors (node, port) that they stand for.
 pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
@@ -49,6 +53,18 @@ impl Graph {
         values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
         emit: Emit,
     ) -> Result<Compressed, Error> {
+        let (float, plan, ranges) = self.thaw(&values, emit, None)?;
+        float.apply(&plan, Some(&ranges)).map_err(|error| self.in_own_file(error))
+    }
+
+    /// The float graph, and what is to be done with it. `measure` gives ranges of its activations in place of those that the training
+    /// learnt.
+    pub(crate) fn thaw(
+        &self,
+        values: &dyn Fn(&str) -> Result<Option<Tensor>, Error>,
+        emit: Emit,
+        measure: Option<&Measure<'_>>,
+    ) -> Result<(Self, Plan, Ranges), Error> {
         if emit == Emit::Training {
             return Err(Error::Emit {
                 emit,
@@ -57,20 +73,24 @@ impl Graph {
             });
         }
         let made = (|| {
-            let sites = sites::find(&self)?;
+            let sites = sites::find(self)?;
             if sites.is_empty() {
                 return Err(Error::NotTraining { found: "the graph has no quantizers to freeze".to_owned() });
             }
-            let mut values = Values::new(&values);
-            let learnt = plan::learnt(&self, &sites, &mut values)?;
-            let stripped = strip::strip(&self, &sites, &mut values);
+            let mut values = Values::new(values);
+            let learnt = plan::learnt(self, &sites, &mut values, measure.is_some())?;
+            let stripped = strip::strip(self, &sites, &mut values);
             // What is missing is told before what follows from it.
             values.check()?;
             let (float, renamed) = stripped?;
-            let (plan, ranges) = plan::plan(&self, &float, &sites, &learnt, (&renamed, emit))?;
+            let (plan, ranges) = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
             Ok((float, plan, ranges))
         })();
-        let (float, plan, ranges) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
-        float.apply(&plan, Some(&ranges)).map_err(|error| self.in_own_file(error))
+        let (float, mut plan, mut ranges) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
+        if let Some(measure) = measure {
+            ranges = measure(&float, &plan)?.unwrap_or(ranges);
+            plan.observed_as(&ranges);
+        }
+        Ok((float, plan, ranges))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quant_math::late::{self, Before};
 use quant_math::plan::{Decision, Gradient, Observer, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
 use quant_math::{Emit, QuantType, Quantizer, Range};
@@ -19,33 +20,47 @@ use crate::sites::{Traced, weight_of};
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
     range: Option<Range>,
-    /// Whether it quantizes: its start step has come, and it has a range if it needs one.
-    begun: bool,
+    /// Why it does not quantize: its start step has not come, or it needs a range and has seen none.
+    not_begun: Option<Reason>,
+    /// The start step that has not come.
+    before: Option<Before>,
 }
 
-/// Read the variables of all sites.
-pub(super) fn learnt(graph: &Graph, sites: &Sites, values: &mut Values<'_>) -> Result<BTreeMap<NodeId, Learnt>, Error> {
+/// Read the variables of all sites; where they are `measured` otherwise, not those of the ranges.
+pub(super) fn learnt(
+    graph: &Graph,
+    sites: &Sites,
+    values: &mut Values<'_>,
+    measured: bool,
+) -> Result<BTreeMap<NodeId, Learnt>, Error> {
     let mut found = BTreeMap::new();
     for (last, site) in sites {
-        found.insert(*last, one(graph, site, values)?);
+        found.insert(*last, one(graph, site, values, measured)?);
     }
     Ok(found)
 }
 
-fn one(graph: &Graph, site: &Found, values: &mut Values<'_>) -> Result<Learnt, Error> {
+fn one(graph: &Graph, site: &Found, values: &mut Values<'_>, measured: bool) -> Result<Learnt, Error> {
     let start = site.settings.quant_start_step;
-    let mut begun = true;
+    let mut before = None;
     if let (Some(step), 1..) = (site.step, start) {
         let step = values.of(graph, step)?.as_ref().and_then(values::long);
-        begun = step.is_some_and(|step| u64::try_from(step).unwrap_or(0) >= start);
+        let step = step.and_then(|step| u64::try_from(step).ok()).unwrap_or(0);
+        before = Before::new(step, start);
     }
-    let Some((lower, upper)) = site.range else { return Ok(Learnt { range: None, begun }) };
+    let mut not_begun = before.map(|before| late::not_begun(Some(before)));
+    let Some((lower, upper)) = site.range.filter(|_| !measured) else {
+        return Ok(Learnt { range: None, not_begun, before });
+    };
     let lower = values.of(graph, lower)?.as_ref().and_then(values::float);
     let upper = values.of(graph, upper)?.as_ref().and_then(values::float);
     // Before the first batch, lower is above upper.
     let range = lower.zip(upper).filter(|(min, max)| min <= max).map(|(min, max)| Range { min, max });
     let range = range.map(|range| if site.settings.symmetric { range } else { widened(range, site) });
-    Ok(Learnt { range, begun: begun && range.is_some() })
+    if range.is_none() {
+        not_begun.get_or_insert_with(|| late::not_begun(None));
+    }
+    Ok(Learnt { range, not_begun, before })
 }
 
 /// A tiny range, widened as the training graph does.
@@ -102,9 +117,8 @@ pub(super) fn plan(
         }
     }
     let quantizer = sites.values().next().map_or(Quantizer::Qat, |site| site.settings.quantizer);
-    let not_begun = made.iter().any(|site| matches!(&site.decision, Decision::Skip(r) if r.code == "not-begun"));
-    let warning = "some quantizers had not begun when the model was saved; their sites are float now";
-    let warnings = if not_begun { vec![Reason::new("not-begun", warning)] } else { Vec::new() };
+    let before = learnt.values().filter_map(|learnt| learnt.before);
+    let warnings = late::warning(&made, before).into_iter().collect();
     let gradient = Gradient::default();
     let activation = sites.values().find(|site| site.range.is_some()).map(|site| &site.settings);
     let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings };
@@ -123,9 +137,8 @@ pub(super) fn plan(
 
 fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {
     let skip = |code: &str, text: String| Decision::Skip(Reason::new(code, text));
-    if !learnt.begun {
-        let text = "the step counter had not reached the start step, or no range was seen";
-        return skip("not-begun", text.to_owned());
+    if let Some(reason) = &learnt.not_begun {
+        return Decision::Skip(reason.clone());
     }
     if site.kind != QuantType::Weight && matches!(emit, Emit::Baked | Emit::Packed) {
         return skip("weights-only", format!("`--emit {emit}` quantizes weights only"));

@@ -3,40 +3,17 @@
 use std::path::Path;
 
 use super::RunError;
-use super::data::{Batch, Data, data};
-use super::session::Model;
-
-/// What [`Data::open`] is to be asked for: the inputs of a model, and the labels behind them.
-///
-/// # Errors
-/// [`RunError::Request`] for labels that are called like an input.
-pub fn arrays(model: &Model, labels: Option<&str>) -> Result<Vec<String>, RunError> {
-    let mut names = model.input_names();
-    if let Some(labels) = labels {
-        if names.iter().any(|name| name == labels) {
-            return Err(RunError::Request {
-                message: format!("the labels `{labels}` are an input of the model"),
-                help: "name the array with the right classes with `--labels`".to_owned(),
-            });
-        }
-        names.push(labels.to_owned());
-    }
-    Ok(names)
-}
+use super::data::{Batch, data};
 
 /// Take the labels `name`, the last array of a batch, as whole numbers.
 ///
 /// # Errors
 /// [`RunError::Data`] where they are not one whole number per sample.
-pub fn take(from: &Data, name: &str, batch: &mut Batch) -> Result<Vec<i64>, RunError> {
+pub fn take(path: &Path, name: &str, batch: &mut Batch) -> Result<Vec<i64>, RunError> {
     let wrong = |message: String| {
-        data(
-            from.path(),
-            message,
-            "labels are one whole number per sample: the position of the right score, counted from 0",
-        )
+        data(path, message, "labels are one whole number per sample: the position of the right score, counted from 0")
     };
-    let labels = batch.values.pop().ok_or_else(|| wrong(format!("there are no labels `{name}`")))?;
+    let (_, labels) = batch.arrays.pop().ok_or_else(|| wrong(format!("there are no labels `{name}`")))?;
     if labels.shape().iter().product::<u64>() != batch.samples {
         return Err(wrong(format!("the labels `{name}` have shape {:?}, expected one per sample", labels.shape())));
     }

@@ -4,13 +4,14 @@
 //! else of this crate needs it.
 //!
 //! ```text
-//! Graph ──session──▶ Model     data ──▶ Batch     Model × Batch ──▶ calibrate, evaluate
+//! Graph ──session──▶ Model     data ──feeds──▶ Batch     Model × Batch ──▶ calibrate, evaluate, finetune
 //! ```
 
 mod calibrate;
 mod data;
 mod error;
 mod evaluate;
+mod feeds;
 mod finetune;
 pub mod labels;
 mod library;
@@ -26,7 +27,8 @@ pub use calibrate::Calibrator;
 pub use data::{Batch, Data};
 pub use error::{INSTALL, RunError};
 pub use evaluate::{Accuracy, Agreement, Entrance, EvaluateOptions, Evaluation, Evaluator, Layer, OutputReport};
-pub use finetune::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
+pub use feeds::{Feeds, Fixed};
+pub use finetune::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
 pub use library::load;
 pub use locate::{Folder, Place, Search, VARIABLE};
 pub use quantizers::{DoReFaQuantizer, GraphRef, NaiveQuantizer, QatQuantizer};

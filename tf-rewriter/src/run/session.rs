@@ -8,7 +8,8 @@ use tensorflow::{
     SessionRunArgs, Status, Tensor,
 };
 
-use super::data::{Batch, Data};
+use super::data::Batch;
+use super::feeds::Fixed;
 use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};
@@ -25,6 +26,8 @@ pub struct RunOptions {
     pub threads: Option<NonZeroUsize>,
     /// How long a cluster may take to answer; `None`: for ever, which is how long TensorFlow waits for one that is gone.
     pub timeout: Option<Duration>,
+    /// Values of inputs that are the same in every run.
+    pub fixed: Vec<Fixed>,
 }
 
 /// A model that can be run.
@@ -38,6 +41,8 @@ pub struct Model {
     outputs: Vec<String>,
     /// What decides whether a training graph learns ranges, where there is one; and `false` for it.
     is_training: Option<(Operation, Value)>,
+    /// What is fed in every run.
+    fixed: Vec<(Operation, Value)>,
     on: String,
     /// TensorFlow's version.
     pub(crate) version: String,
@@ -93,12 +98,14 @@ impl Model {
         }
         session_options.set_config(&config(options)).map_err(|status| failed("be configured", &status))?;
         let session = Session::new(&session_options, &graph).map_err(|status| failed("begin a session", &status))?;
+        let fixed = options.fixed.iter().map(|fixed| fixed_input(&graph, fixed)).collect::<Result<Vec<_>, _>>()?;
+        let is_fixed =
+            |operation: &Operation| fixed.iter().any(|(known, _)| known.name().ok() == operation.name().ok());
         let mut inputs = Vec::new();
         for operation in graph.operation_iter() {
-            if operation.op_type().is_ok_and(|kind| kind == "Placeholder") && operation.output_num_consumers(0) > 0 {
-                let shape = operation.get_attr_shape("shape").ok().and_then(Into::into);
-                // A frozen graph's placeholder without a shape attribute says "unknown" or "scalar", which TensorFlow feeds as any.
-                let shape = shape.filter(|dims: &Vec<Option<i64>>| !dims.is_empty());
+            let is_input = operation.op_type().is_ok_and(|kind| kind == "Placeholder");
+            if is_input && operation.output_num_consumers(0) > 0 && !is_fixed(&operation) {
+                let shape = shape_of(&graph, &operation);
                 let name = operation.name().unwrap_or_default();
                 inputs.push(Input { name, dtype: operation.output_type(0), shape, operation });
             }
@@ -107,7 +114,7 @@ impl Model {
         let is_training = is_training
             .filter(|operation| operation.num_outputs() > 0 && operation.output_type(0) == DataType::Bool)
             .map(|operation| (operation, Value::Bool(Tensor::from(false))));
-        Ok(Self { graph, session, inputs, outputs, is_training, on, version })
+        Ok(Self { graph, session, inputs, outputs, is_training, fixed, on, version })
     }
 
     /// What has to be fed.
@@ -147,60 +154,17 @@ impl Model {
         })
     }
 
-    /// Refuse data whose element types or shapes the inputs do not take. Arrays are those of [`Model::input_names`], in that order.
-    ///
-    /// # Errors
-    /// [`RunError::Data`] with the array, what was found and what was expected.
-    pub fn check(&self, data: &Data) -> Result<(), RunError> {
-        for (position, input) in self.inputs.iter().enumerate() {
-            let Some((descr, sample)) = data.sample(position) else { continue };
-            let wrong = |found: String, expected: String| {
-                super::data::data(
-                    data.path(),
-                    format!("`{}` has {found}, expected {expected}", input.name),
-                    "convert the array where it is made",
-                )
-            };
-            let Some(expected) = Value::descr(input.dtype) else {
-                let message =
-                    format!("the input `{}` takes {}, which no array of NumPy holds", input.name, input.dtype);
-                return Err(RunError::Request {
-                    message,
-                    help: "freeze the model behind its decoding of strings".to_owned(),
-                });
-            };
-            if descr != expected {
-                return Err(wrong(format!("elements of type `{descr}`"), format!("`{expected}`")));
-            }
-            let Some(shape) = &input.shape else { continue };
-            let inner = shape.get(1..).unwrap_or_default();
-            let fits = shape.len() == sample.len() + 1
-                && inner.iter().zip(sample).all(|(dim, found)| dim.is_none_or(|dim| u64::try_from(dim) == Ok(*found)));
-            if !fits {
-                let dims = inner
-                    .iter()
-                    .map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Err(wrong(format!("samples of shape {sample:?}"), format!("[{dims}]")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of samples that the graph takes at once, where its inputs fix it.
-    pub fn fixed_batch(&self) -> Option<u64> {
-        let mut dims = self.inputs.iter().filter_map(|input| input.shape.as_ref()?.first().copied().flatten());
-        dims.find_map(|dim| u64::try_from(dim).ok())
-    }
-
     /// Run the graph on a batch and fetch `fetches`.
     ///
     /// # Errors
     /// TensorFlow's own.
     pub(crate) fn run(&self, batch: &Batch, fetches: &[Output]) -> Result<Vec<Value>, RunError> {
-        let feeds = self.inputs.iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
-        self.infer(feeds, fetches)
+        self.infer(self.feeds(batch), fetches)
+    }
+
+    /// What a batch feeds to the inputs: each the array of its name.
+    pub(crate) fn feeds<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (&'a Operation, i32, &'a Value)> {
+        self.inputs.iter().filter_map(|input| Some((&input.operation, 0, batch.value(&input.name)?)))
     }
 
     /// Run with any feeds; a training graph learns nothing from it.
@@ -221,13 +185,14 @@ impl Model {
     /// # Errors
     /// TensorFlow's own.
     pub(crate) fn run_with<'a>(
-        &self,
+        &'a self,
         feeds: impl IntoIterator<Item = (&'a Operation, i32, &'a Value)>,
         fetches: &[Output],
         targets: &[&Operation],
     ) -> Result<Vec<Value>, RunError> {
         let mut run = SessionRunArgs::new();
-        for (operation, port, value) in feeds {
+        let fixed = self.fixed.iter().map(|(operation, value)| (operation, 0, value));
+        for (operation, port, value) in feeds.into_iter().chain(fixed) {
             value.feed(&mut run, operation, port);
         }
         let tokens: Vec<FetchToken> =
@@ -268,18 +233,24 @@ fn config(options: &RunOptions) -> Vec<u8> {
     bytes
 }
 
-/// Refuse a NaN or an infinity in what is fed, which would spoil every statistic behind it.
-///
-/// # Errors
-/// [`RunError::Data`] with the array, the sample and the number.
-pub(crate) fn check_finite(model: &Model, data: &Data, batch: &Batch, first_sample: u64) -> Result<(), RunError> {
-    for (input, value) in model.inputs.iter().zip(&batch.values) {
-        if let Some((index, number)) = value.first_not_finite() {
-            let one = value.shape().iter().skip(1).product::<u64>().max(1);
-            let sample = first_sample + index as u64 / one;
-            let message = format!("`{}` holds {number} in sample {sample}", input.name);
-            return Err(super::data::data(data.path(), message, "leave such samples out, or mend them"));
-        }
-    }
-    Ok(())
+/// The dimensions of a placeholder as TensorFlow takes them: graphs of its first versions say "unknown" and "scalar" in one way.
+fn shape_of(graph: &TfGraph, operation: &Operation) -> Option<Vec<Option<i64>>> {
+    graph.tensor_shape(Output { operation: operation.clone(), index: 0 }).ok().and_then(Into::into)
+}
+
+/// The input that has a value of its own in every run, and that value.
+fn fixed_input(graph: &TfGraph, fixed: &Fixed) -> Result<(Operation, Value), RunError> {
+    let kinds = ["Placeholder", "PlaceholderWithDefault"];
+    let is_input = |operation: &Operation| operation.op_type().is_ok_and(|kind| kinds.contains(&kind.as_str()));
+    let operation = graph.operation_by_name(&fixed.name).ok().flatten().filter(is_input);
+    let Some(operation) = operation else {
+        let inputs = graph.operation_iter().filter(is_input).filter_map(|operation| operation.name().ok());
+        let inputs = inputs.take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(RunError::Request {
+            message: format!("`--feed {}`: the model has no input of that name", fixed.name),
+            help: format!("its inputs are {inputs}"),
+        });
+    };
+    let value = fixed.tensor(operation.output_type(0), shape_of(graph, &operation).as_deref())?;
+    Ok((operation, value))
 }

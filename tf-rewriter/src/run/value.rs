@@ -70,6 +70,29 @@ macro_rules! values {
                 match self { $(Self::$variant(tensor) => tensor.iter().map(|x| values!(@f64 $rust, *x)).collect(),)* }
             }
 
+            /// The elements, each exactly.
+            pub(crate) fn numbers(&self) -> Box<dyn Iterator<Item = Number> + '_> {
+                match self { $(Self::$variant(tensor) => Box::new(tensor.iter().map(|x| values!(@number $rust, *x))),)* }
+            }
+
+            /// A tensor of a type from its elements, in float types the nearest of each; `Ok(None)` where the type is none of these.
+            ///
+            /// # Errors
+            /// The position of the first element that has no value there.
+            pub(crate) fn from_numbers(
+                dtype: DataType,
+                shape: &[u64],
+                numbers: &mut dyn Iterator<Item = Number>,
+            ) -> Result<Option<Self>, (usize, Number)> {
+                match dtype { $(DataType::$dtype => {
+                    let mut tensor = Tensor::<$rust>::new(shape);
+                    for (at, (to, number)) in tensor.iter_mut().zip(numbers).enumerate() {
+                        *to = values!(@taken $rust, number).ok_or((at, number))?;
+                    }
+                    Ok(Some(Self::$variant(tensor)))
+                })* _ => Ok(None) }
+            }
+
             /// The elements as float32.
             pub fn to_f32(&self) -> std::borrow::Cow<'_, [f32]> {
                 match self {
@@ -84,6 +107,16 @@ macro_rules! values {
     (@bytes $rust:ident, $tensor:ident) => { std::borrow::Cow::Borrowed(bytemuck::cast_slice::<$rust, u8>($tensor)) };
     (@fill bool, $tensor:ident, $bytes:ident) => { $tensor.iter_mut().zip($bytes).for_each(|(to, from)| *to = *from != 0) };
     (@fill $rust:ident, $tensor:ident, $bytes:ident) => { bytemuck::cast_slice_mut::<$rust, u8>(&mut $tensor).copy_from_slice($bytes) };
+    (@number bool, $x:expr) => { Number::Whole($x.into()) };
+    (@number f16, $x:expr) => { Number::Real($x.into()) };
+    (@number f32, $x:expr) => { Number::Real($x.into()) };
+    (@number f64, $x:expr) => { Number::Real($x) };
+    (@number $rust:ident, $x:expr) => { Number::Whole($x.into()) };
+    (@taken bool, $number:expr) => { $number.whole().and_then(|x| match x { 0 => Some(false), 1 => Some(true), _ => None }) };
+    (@taken f16, $number:expr) => { $number.real(|x| f16::from_f64(x).into()).map(f16::from_f64) };
+    (@taken f32, $number:expr) => { $number.real(|x| f64::from(single(x))).map(single) };
+    (@taken f64, $number:expr) => { $number.real(|x| x) };
+    (@taken $rust:ident, $number:expr) => { $number.whole().and_then(|x| <$rust>::try_from(x).ok()) };
     (@f64 bool, $x:expr) => { f64::from(u8::from($x)) };
     (@f64 f64, $x:expr) => { $x };
     (@f64 i64, $x:expr) => { wide($x.into()) };
@@ -106,7 +139,80 @@ values! {
     U64 u64, UInt64, DT_UINT64, "u8";
 }
 
+/// An element of any type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    /// A bool is 0 or 1.
+    Whole(i128),
+    Real(f64),
+}
+
+impl Number {
+    /// As a whole number, if it is one.
+    fn whole(self) -> Option<i128> {
+        match self {
+            Self::Whole(x) => Some(x),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "checked to be whole, and beyond 64 bits no type takes it"
+            )]
+            Self::Real(x) => (x.fract().abs() <= 0.0 && x.abs() < 1e20).then_some(x as i128),
+        }
+    }
+
+    /// As what is left of it when `round` made it a shorter number: a real number is rounded, but never to infinity; a whole number
+    /// must stay what it is.
+    fn real(self, round: impl Fn(f64) -> f64) -> Option<f64> {
+        match self {
+            Self::Whole(x) => {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    clippy::cast_possible_truncation,
+                    reason = "checked on the way back"
+                )]
+                let (wide, back) = (x as f64, round(x as f64) as i128);
+                (back == x).then_some(wide)
+            }
+            Self::Real(x) => (!x.is_finite() || round(x).is_finite()).then_some(x),
+        }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(x) => x.fmt(f),
+            Self::Real(x) => x.fmt(f),
+        }
+    }
+}
+
+/// The nearest float32.
+fn single(x: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "this is the rounding")]
+    let single = x as f32;
+    single
+}
+
 impl Value {
+    /// The same numbers in another type, as TensorFlow's own feed takes them: real numbers are rounded to the nearest of a shorter
+    /// float type, and what would become another number (a fraction as an integer, 300 as a uint8, 1e300 as a float32) is refused.
+    /// `Ok(None)` where the type is none of these.
+    ///
+    /// # Errors
+    /// The position and the number.
+    pub(crate) fn converted(self, dtype: DataType) -> Result<Option<Self>, (usize, Number)> {
+        if self.dtype() == dtype {
+            return Ok(Some(self));
+        }
+        Self::from_numbers(dtype, self.shape(), &mut self.numbers())
+    }
+
+    /// The same elements in other dimensions.
+    pub(crate) fn reshaped(&self, shape: &[u64]) -> Option<Self> {
+        Self::from_bytes(Self::descr(self.dtype())?, shape, &self.bytes())
+    }
+
     /// The position of the first NaN or infinity, and which it is.
     pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
         match self {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-const TRAIN_DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits_train.npz");
+pub(super) const TRAIN_DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits_train.npz");
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/tf_oracle.py");
 /// The rows, the seeds and the budget; the README's table is made from it too.
 const TABLE: &str = include_str!("../../../tests/tensorflow/train_table.json");

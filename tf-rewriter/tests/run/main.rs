@@ -12,8 +12,10 @@
 
 mod calibrate;
 mod evaluate;
+mod feeds;
 mod finetune;
 mod interrupted;
+mod kept;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;
@@ -116,6 +118,29 @@ fn good(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{command:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whatever TensorFlow has to say, and whatever asks for it: with `--json`, each stream is JSON.
+#[test]
+fn tensorflows_log_is_not_among_json() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let config = tensorflow.config("minmax");
+    let evaluate = ["--data", TEST_DATA, "--json", "-vv"];
+    let calibrate = [&evaluate[..], &["-o", "ranges.json", "-c", config.to_str().unwrap()]].concat();
+    let missing = ["--data", "missing.npz", "--json", "-v"];
+    for (command, arguments) in [("evaluate", &evaluate[..]), ("calibrate", &calibrate), ("evaluate", &missing)] {
+        let mut program = tensorflow.command(command, Path::new(DIGITS));
+        program.args(arguments).current_dir(tensorflow.folder.path());
+        let output = program.env_remove("TF_ENABLE_ONEDNN_OPTS").env("TF_CPP_MIN_LOG_LEVEL", "0").output().unwrap();
+        for line in stderr(&output).lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "{command}: {line}");
+        }
+        if output.status.success() {
+            serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        } else {
+            assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+        }
+    }
 }
 
 /// Run what must fail: exit code 1, this error first, and each of these texts somewhere.

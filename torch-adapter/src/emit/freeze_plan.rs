@@ -1,5 +1,6 @@
 //! What `freeze` does with every quantizer of a trained archive.
 
+use quant_math::late;
 use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -12,15 +13,7 @@ impl Model {
     pub(super) fn freeze_plan(&self, observers: &[Observer], emit: Emit) -> Plan {
         let sites: Vec<Site> = observers.iter().map(|observer| self.freeze_site(observer, emit)).collect();
         let quantizer = observers.first().map_or(Quantizer::Qat, Observer::quantizer);
-        let floats = sites.iter().any(|site| matches!(&site.decision, Decision::Skip(r) if r.code == "not-begun"));
-        let warnings = if floats {
-            vec![Reason::new(
-                "not-begun",
-                "some quantizers had not begun when the model was saved; their sites are float now",
-            )]
-        } else {
-            Vec::new()
-        };
+        let warnings = late::warning(&sites, observers.iter().filter_map(Observer::before)).into_iter().collect();
         Plan { version: PLAN_VERSION, quantizer, emit, gradient: Gradient::default(), sites, warnings }
     }
 
@@ -52,7 +45,7 @@ impl Model {
     fn freeze_decision(&self, observer: &Observer, tensor: Option<TensorId>, emit: Emit) -> Decision {
         let skip = |code: &str, text: &str| Decision::Skip(Reason::new(code, text));
         if !observer.has_begun() {
-            return skip("not-begun", "the step counter had not reached the start step, or no range was seen");
+            return Decision::Skip(late::not_begun(observer.before()));
         }
         let Some(settings) = observer.settings() else {
             return skip("settings-unknown", "the quantizer's settings are none that torch-adapter writes");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quant_math::data::LittleEndian;
+use quant_math::late::Before;
 use quant_math::plan::{Observer as Statistic, Rounding, Settings};
 use quant_math::{QuantType, Quantizer, Range, WeightData};
 
@@ -107,6 +108,12 @@ impl Observer {
             Class::RangeAffine | Class::RangeSymmetric => self.step >= self.number("start") && self.step > 0,
             _ => self.step >= self.number("start"),
         }
+    }
+
+    /// The start step that has not come.
+    pub(crate) fn before(&self) -> Option<Before> {
+        let steps = |number: i64| u64::try_from(number).unwrap_or(0);
+        Before::new(steps(self.step), steps(self.number("start")))
     }
 
     /// How it quantizes, in the words of a plan.

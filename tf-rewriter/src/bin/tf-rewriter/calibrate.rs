@@ -13,11 +13,11 @@ use quant_math::config::ConfigList;
 use quant_math::plan::{Quantizer, Reason};
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
-use tf_rewriter::run::{self, Batch, Calibrator, Data, RunError, RunOptions};
+use tf_rewriter::run::{self, Calibrator, Feeds, RunError, RunOptions};
 
 use crate::coded::failure;
 use crate::left_behind::{LeftBehind, STATE};
-use crate::library::{Library, LibraryArgs, TargetArgs};
+use crate::library::{FeedArgs, Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
 /// What is measured where no config is given.
@@ -65,23 +65,20 @@ pub(crate) struct DataArgs {
     /// Samples that run at once
     #[arg(long, value_name = "N", default_value = "32")]
     pub(crate) batch: NonZeroU64,
-}
 
-/// The next samples that a model takes at once; what does not fill a batch of fixed size is left out.
-pub(crate) fn next_batch(model: &run::Model, data: &mut Data, most: u64) -> Result<Option<Batch>, Failure> {
-    let batch = data.next(most).map_err(run_failure)?;
-    Ok(batch.filter(|batch| model.fixed_batch().is_none_or(|fixed| batch.samples == fixed)))
+    #[command(flatten)]
+    pub(crate) feeds: FeedArgs,
 }
 
 impl DataArgs {
-    /// Open the arrays `names`.
-    pub(crate) fn open(&self, names: &[String]) -> Result<Data, Failure> {
-        Data::open(&self.data, names).map_err(run_failure)
+    /// Open the arrays of a model's inputs, and the labels.
+    pub(crate) fn open(&self, model: &run::Model, labels: Option<&str>) -> Result<Feeds, Failure> {
+        Feeds::open(model, &self.data, labels).map_err(run_failure)
     }
 
     /// Samples at once: as many as the model's inputs fix, where they do.
-    pub(crate) fn batch_for(&self, global: &GlobalArgs, model: &run::Model, data: &Data) -> u64 {
-        let Some(fixed) = model.fixed_batch() else { return self.batch.get() };
+    pub(crate) fn batch_for(&self, global: &GlobalArgs, data: &Feeds) -> u64 {
+        let Some(fixed) = data.exact() else { return self.batch.get() };
         let left = data.samples() % fixed.max(1);
         if left > 0 {
             let text =
@@ -107,11 +104,11 @@ impl CalibrateArgs {
         quant_cli::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
         library.load(global)?;
-        let mut calibrator = Calibrator::new(&graph, &config, &self.target.options(global)).map_err(failure)?;
+        let mut calibrator =
+            Calibrator::new(&graph, &config, &self.target.options(global, &self.data.feeds)).map_err(failure)?;
         global.warn(calibrator.warnings());
-        let mut data = self.data.open(&calibrator.model().input_names())?;
-        calibrator.model().check(&data).map_err(run_failure)?;
-        let batch = self.data.batch_for(global, calibrator.model(), &data);
+        let mut data = self.data.open(calibrator.model(), None)?;
+        let batch = self.data.batch_for(global, &data);
         if self.resume && left.is_there(global, "run") {
             let ranges = read_ranges(left.path())?;
             calibrator.resume(&ranges, left.path()).map_err(run_failure)?;
@@ -167,14 +164,14 @@ impl CalibrateArgs {
 fn measure(
     global: &GlobalArgs,
     calibrator: &mut Calibrator,
-    data: &mut Data,
+    data: &mut Feeds,
     batch: u64,
     each: &mut dyn FnMut(&Calibrator) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let progress = Progress::new(global, "calibrating", data.samples());
     progress.inc(calibrator.samples());
-    while let Some(next) = next_batch(calibrator.model(), data, batch)? {
-        calibrator.observe(data, &next).map_err(run_failure)?;
+    while let Some(next) = data.next(batch).map_err(run_failure)? {
+        calibrator.observe(&next).map_err(run_failure)?;
         progress.inc(next.samples);
         each(calibrator)?;
     }
@@ -188,12 +185,12 @@ pub(crate) fn ranges_for(
     config: &ConfigList,
     args: &DataArgs,
 ) -> Result<Ranges, Failure> {
-    let options = RunOptions { threads: global.jobs, ..RunOptions::default() };
+    let fixed = args.feeds.feed.clone();
+    let options = RunOptions { threads: global.jobs, fixed, ..RunOptions::default() };
     let mut calibrator = Calibrator::new(graph, config, &options).map_err(failure)?;
     global.warn(calibrator.warnings());
-    let mut data = args.open(&calibrator.model().input_names())?;
-    calibrator.model().check(&data).map_err(run_failure)?;
-    let batch = args.batch_for(global, calibrator.model(), &data);
+    let mut data = args.open(calibrator.model(), None)?;
+    let batch = args.batch_for(global, &data);
     measure(global, &mut calibrator, &mut data, batch, &mut |_| Ok(()))?;
     calibrator.ranges().map_err(run_failure)
 }

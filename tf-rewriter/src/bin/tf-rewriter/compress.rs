@@ -7,7 +7,7 @@ use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
 
 use crate::calibrate::{DataArgs, ranges_for};
-use crate::library::{Library, LibraryArgs};
+use crate::library::{FeedArgs, Library, LibraryArgs};
 use crate::model::ModelArgs;
 
 /// Arguments of `compress`.
@@ -23,6 +23,9 @@ pub(crate) struct MeasuringCompressArgs {
     /// Samples that run at once
     #[arg(long, value_name = "N", default_value = "32", requires = "calibrate", help_heading = "TensorFlow")]
     batch: NonZeroU64,
+
+    #[command(flatten, next_help_heading = "TensorFlow")]
+    feeds: FeedArgs,
 
     #[command(flatten)]
     library: LibraryArgs,
@@ -43,7 +46,7 @@ impl MeasuringCompressArgs {
     pub(crate) fn run_with(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         let Some(data) = &self.calibrate else { return self.compress.run(global) };
         library.load(global)?;
-        let data = DataArgs { data: data.clone(), batch: self.batch };
+        let data = DataArgs { data: data.clone(), batch: self.batch, feeds: self.feeds.clone() };
         self.compress.run_measuring(global, &data.data, &|graph, config| ranges_for(global, graph, config, &data))
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use quant_cli::{Adapter, Failure, Files, GlobalArgs, Progress, rows_text};
 use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, labels};
 
-use crate::calibrate::{DataArgs, next_batch, run_failure};
+use crate::calibrate::{DataArgs, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -59,21 +59,19 @@ impl EvaluateArgs {
         let graph = self.model.open()?;
         let reference = self.against.as_deref().map(|path| self.model.open_beside(path)).transpose()?;
         library.load(global)?;
-        let options = self.target.options(global);
+        let options = self.target.options(global, &self.data.feeds);
         let model = Model::new(&graph, &options).map_err(run_failure)?;
         let reference = reference.map(|graph| Model::new(&graph, &options)).transpose().map_err(run_failure)?;
         let wanted = EvaluateOptions { top_k: self.top_k, per_layer: self.per_layer };
         let mut evaluator = Evaluator::new(model, reference, &graph, &wanted).map_err(run_failure)?;
-        let names = labels::arrays(evaluator.model(), self.labels.as_deref()).map_err(run_failure)?;
-        let mut data = self.data.open(&names)?;
-        evaluator.model().check(&data).map_err(run_failure)?;
+        let mut data = self.data.open(evaluator.model(), self.labels.as_deref())?;
         let mut saved = Saved::new(evaluator.model());
-        let batch = self.data.batch_for(global, evaluator.model(), &data);
+        let batch = self.data.batch_for(global, &data);
         let progress = Progress::new(global, "evaluating", data.samples());
-        while let Some(mut next) = next_batch(evaluator.model(), &mut data, batch)? {
-            let classes = self.labels.as_ref().map(|name| labels::take(&data, name, &mut next));
+        while let Some(mut next) = data.next(batch).map_err(run_failure)? {
+            let classes = self.labels.as_ref().map(|name| labels::take(data.path(), name, &mut next));
             let classes = classes.transpose().map_err(run_failure)?;
-            let outputs = evaluator.add(&data, &next, classes.as_deref()).map_err(run_failure)?;
+            let outputs = evaluator.add(data.path(), &next, classes.as_deref()).map_err(run_failure)?;
             if self.save.is_some() {
                 saved.add(&outputs);
             }

@@ -4,16 +4,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
-use quant_math::plan::{Quantizer, Reason};
-use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Objective, Optimizer};
+use quant_math::plan::Quantizer;
+use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
 
 use crate::calibrate::run_failure;
 use crate::coded::failure;
 use crate::left_behind::{LeftBehind, STATE};
-use crate::library::{Library, LibraryArgs, TargetArgs};
+use crate::library::{FeedArgs, Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
 /// How much work an interruption may cost, besides the epoch that was begun.
@@ -49,8 +49,15 @@ pub(crate) struct FinetuneArgs {
     #[arg(long)]
     distill: bool,
 
+    /// How far an output is from the float model's [default: cross-entropy for a Softmax, squared error for another output]
+    #[arg(long, value_name = "LOSS", requires = "distill", value_parser = losses())]
+    loss: Option<Loss>,
+
     #[command(flatten)]
     training: TrainingArgs,
+
+    #[command(flatten)]
+    feeds: FeedArgs,
 
     /// Go on where an interrupted training stopped
     #[arg(long)]
@@ -61,6 +68,13 @@ pub(crate) struct FinetuneArgs {
 
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
+}
+
+fn losses() -> impl TypedValueParser<Value = Loss> {
+    const WORDS: [(&str, Loss); 3] =
+        [("cross-entropy", Loss::CrossEntropy), ("squared-error", Loss::SquaredError), ("cosine", Loss::Cosine)];
+    PossibleValuesParser::new(WORDS.map(|(word, _)| word))
+        .map(|word| WORDS.iter().find(|(known, _)| *known == word).map_or(Loss::SquaredError, |(_, loss)| *loss))
 }
 
 /// How to train.
@@ -112,9 +126,10 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl TrainingArgs {
-    fn options(&self, objective: Objective) -> FinetuneOptions {
+    fn options(&self, objective: Objective, loss: Option<Loss>) -> FinetuneOptions {
         FinetuneOptions {
             objective,
+            loss,
             optimizer: if self.optimizer == "sgd" {
                 Optimizer::Sgd { momentum: self.momentum }
             } else {
@@ -147,8 +162,8 @@ impl FinetuneArgs {
         let graph = self.model.open()?;
         library.load(global)?;
         let objective = if self.distill { Objective::Distill } else { Objective::Labels };
-        let options = self.training.options(objective);
-        let run = self.target.options(global);
+        let options = self.training.options(objective, self.loss);
+        let run = self.target.options(global, &self.feeds);
         let mut finetuner =
             Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
         quantize.check(global, finetuner.warnings())?;
@@ -156,15 +171,14 @@ impl FinetuneArgs {
             finetuner.resume(left.path()).map_err(run_failure)?;
         }
         self.train(global, &mut finetuner, left.path())?;
-        let best = finetuner.best();
-        if let Some(best) = best.filter(|best| !best.quantized) {
-            let text = format!(
-                "after epoch {}, the last one, quantization has not begun everywhere: `quant_start_step` is beyond the end of the training",
-                best.number
-            );
-            global.warn(&[Reason::new("not-begun", text)]);
-        }
         let compressed = finetuner.freeze(self.frozen.form()).map_err(failure)?;
+        // Which epoch it is, is no warning.
+        let (news, warnings): (Vec<_>, Vec<_>) =
+            compressed.plan().warnings.iter().cloned().partition(|warning| warning.code == "best-epoch");
+        global.warn(&warnings);
+        if !global.quiet && !global.json {
+            news.iter().try_for_each(|news| writeln!(anstream::stderr(), "{}", news.text))?;
+        }
         self.frozen.write::<ModelArgs>(global, &destination, &compressed)?;
         left.remove()
     }
@@ -182,9 +196,6 @@ impl FinetuneArgs {
                 quant_cli::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
                 saved = Some(Instant::now());
             }
-        }
-        if let Some(best) = finetuner.best().filter(|_| !global.quiet && !global.json) {
-            writeln!(anstream::stderr(), "the best is epoch {}", best.number)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
-use tf_rewriter::run::{self, Folder, Place, RunError, RunOptions, Search};
+use tf_rewriter::run::{self, Fixed, Folder, Place, RunError, RunOptions, Search};
 
 use crate::coded::failure;
 
@@ -30,12 +30,22 @@ pub(crate) struct TargetArgs {
     timeout: u64,
 }
 
+/// Inputs that data does not tell.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FeedArgs {
+    /// The value of an input that is the same in every run, as a number or a JSON list (keep_prob=1, is_training=false); may be
+    /// repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) feed: Vec<Fixed>,
+}
+
 impl TargetArgs {
-    pub(crate) fn options(&self, global: &GlobalArgs) -> RunOptions {
+    pub(crate) fn options(&self, global: &GlobalArgs, feeds: &FeedArgs) -> RunOptions {
         RunOptions {
             target: self.target.clone(),
             threads: global.jobs,
             timeout: Some(Duration::from_secs(self.timeout)),
+            fixed: feeds.feed.clone(),
         }
     }
 }
@@ -50,12 +60,14 @@ pub(crate) struct Library {
 
 impl LibraryArgs {
     /// Look for the library, let the `tensorflow` crate find it, and keep TensorFlow's log off standard error unless `-v` asks for it.
+    /// With `--json` that is for programs, and nothing asks for it.
     /// Must be called before there are other threads.
     pub(crate) fn prepare(&self, global: &GlobalArgs) -> Library {
         let search = Search::new(self.tensorflow_dir.as_deref());
         let folder = search.folder();
         let level = match global.verbose {
             // What fails is told as our own error.
+            _ if global.json => "3",
             0 => "3",
             1 => "1",
             _ => "0",
@@ -66,7 +78,7 @@ impl LibraryArgs {
             if let Ok(folder) = &folder {
                 std::env::set_var(run::VARIABLE, folder.path());
             }
-            if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
+            if global.json || std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
                 std::env::set_var("TF_CPP_MIN_LOG_LEVEL", level);
             }
         }
@@ -78,7 +90,7 @@ impl Library {
     /// Load it; returns its version.
     pub(crate) fn load(self, global: &GlobalArgs) -> Result<String, Failure> {
         let folder = self.folder.map_err(|error| failure(error.into()))?;
-        let quietly = if global.verbose == 0 { Quietly::begin().ok() } else { None };
+        let quietly = if global.json || global.verbose == 0 { Quietly::begin().ok() } else { None };
         let version = run::load().map_err(|error| failure(error.into()));
         drop(quietly);
         drop(folder);

@@ -14,9 +14,9 @@ use quant_math::plan::{Reason, Settings, Site};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 
 use self::probe::Probes;
+use super::RunError;
 use super::data::Batch;
 use super::session::{Model, RunOptions};
-use super::{Data, RunError};
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::Frames;
@@ -135,9 +135,8 @@ impl Calibrator {
     /// Run a batch and keep what it says about every tensor. Nothing changes where there is an error.
     ///
     /// # Errors
-    /// Data with NaN or infinity; a tensor that becomes so; TensorFlow's own.
-    pub fn observe(&mut self, data: &Data, batch: &Batch) -> Result<(), RunError> {
-        super::session::check_finite(&self.model, data, batch, self.samples)?;
+    /// A tensor that becomes NaN or infinite; TensorFlow's own.
+    pub fn observe(&mut self, batch: &Batch) -> Result<(), RunError> {
         let least: Vec<i32> = self.tensors.iter().filter_map(Watched::histogram).map(Histogram::exponent).collect();
         let samples = format!("samples {} to {}", self.samples, self.samples + batch.samples - 1);
         let failed = |tensor: &str, source| RunError::Math { tensor: format!("{tensor} ({samples})"), source };

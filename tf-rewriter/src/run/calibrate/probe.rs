@@ -110,8 +110,7 @@ impl Probes {
     fn run_once(&self, model: &Model, exponents: &[i32], batch: &Batch) -> Result<Vec<Seen>, RunError> {
         let scales: Vec<f32> = exponents.iter().map(|exponent| power_of_two(-exponent)).collect();
         let scales = Value::F32(Tensor::from(&scales[..]));
-        let inputs = model.inputs().iter().zip(&batch.values).map(|(input, value)| (&input.operation, 0, value));
-        let feeds = inputs.chain(self.histograms.iter().map(|histograms| (&histograms.scales, 0, &scales)));
+        let feeds = model.feeds(batch).chain(self.histograms.iter().map(|histograms| (&histograms.scales, 0, &scales)));
         let mut fetches = vec![self.ends.clone()];
         fetches.extend(self.histograms.iter().map(|histograms| histograms.counts.clone()));
         let mut values = model.infer(feeds, &fetches)?.into_iter();

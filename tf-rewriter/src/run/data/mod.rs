@@ -5,6 +5,7 @@
 //! ```
 
 mod array;
+mod find;
 mod npy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use self::array::Array;
 use super::RunError;
 use super::value::Value;
+
+pub(crate) use find::find;
 
 /// Names of arrays that a message shows.
 const SHOWN: usize = 20;
@@ -50,8 +53,16 @@ struct Wanted {
 pub struct Batch {
     /// The number of samples.
     pub samples: u64,
-    /// A tensor per wanted array, in the order in which they were asked for; the outermost dimension is `samples`.
-    pub values: Vec<Value>,
+    /// A tensor per array, by name. Those of [`Data`] stand in the order in which they were asked for, and their outermost dimension is
+    /// `samples`.
+    pub arrays: Vec<(String, Value)>,
+}
+
+impl Batch {
+    /// The tensor of that name.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.arrays.iter().find(|(array, _)| array == name).map(|(_, value)| value)
+    }
 }
 
 impl Data {
@@ -137,7 +148,8 @@ impl Data {
     }
 
     /// NumPy type (`f4`) and dimensions of a sample of the array at `position` of the names.
-    pub fn sample(&self, position: usize) -> Option<(&str, &[u64])> {
+    #[cfg(test)]
+    fn sample(&self, position: usize) -> Option<(&str, &[u64])> {
         self.wanted.get(position).map(|wanted| (wanted.descr.as_str(), wanted.sample_shape.as_slice()))
     }
 
@@ -167,13 +179,14 @@ impl Data {
         if samples == 0 {
             return Ok(None);
         }
-        let mut values = Vec::with_capacity(buffers.len());
+        let mut arrays = Vec::with_capacity(buffers.len());
         for (wanted, buffer) in self.wanted.iter().zip(&buffers) {
             let shape: Vec<u64> = std::iter::once(samples).chain(wanted.sample_shape.iter().copied()).collect();
             let value = Value::from_bytes(&wanted.descr, &shape, buffer);
-            values.push(value.ok_or_else(|| unknown_type(&self.path, &wanted.name, &wanted.descr))?);
+            let value = value.ok_or_else(|| unknown_type(&self.path, &wanted.name, &wanted.descr))?;
+            arrays.push((wanted.name.clone(), value));
         }
-        Ok(Some(Batch { samples, values }))
+        Ok(Some(Batch { samples, arrays }))
     }
 
     /// Pass over `samples` samples from where it stands.

@@ -1,12 +1,14 @@
 //! Outputs that are one score per class: which class is chosen.
 
+use std::path::Path;
+
 use quant_math::MathError;
 use quant_math::ranking::Ranking;
 use serde::Serialize;
 
+use super::super::RunError;
 use super::super::labels::no_class;
 use super::super::value::Value;
-use super::super::{Data, RunError};
 
 /// How often both models choose the same class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -41,7 +43,8 @@ pub(super) struct Classes {
 /// The samples that scores belong to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Samples<'a> {
-    pub(super) data: &'a Data,
+    /// Where the data is.
+    pub(super) path: &'a Path,
     pub(super) labels: Option<&'a [i64]>,
     /// The number of the first one.
     pub(super) first: u64,
@@ -72,7 +75,7 @@ impl Classes {
         };
         let failed = |source: MathError| match source {
             MathError::Label { index, label, classes } => {
-                no_class(samples.data.path(), samples.first + index as u64, label, classes as u64)
+                no_class(samples.path, samples.first + index as u64, label, classes as u64)
             }
             source => RunError::Math { tensor: self.output.clone(), source },
         };

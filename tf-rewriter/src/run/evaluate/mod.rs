@@ -3,17 +3,19 @@
 mod classes;
 mod layers;
 
+use std::path::Path;
+
 use quant_math::metrics::{Metrics, MetricsAccumulator};
 use serde::Serialize;
 use tensorflow::Output;
 
 use self::classes::{Classes, Samples};
 use self::layers::Layers;
+use super::RunError;
 use super::data::Batch;
 use super::nan;
-use super::session::{Model, check_finite};
+use super::session::Model;
 use super::value::Value;
-use super::{Data, RunError};
 use crate::graph::Graph;
 
 pub use self::classes::{Accuracy, Agreement};
@@ -142,9 +144,8 @@ impl Evaluator {
     /// Run a batch; `labels` are the right classes of its samples. Returns the model's outputs, in the order of [`Model::outputs`].
     ///
     /// # Errors
-    /// Data with NaN or infinity, outputs with NaN, labels out of range, TensorFlow's own.
-    pub fn add(&mut self, data: &Data, batch: &Batch, labels: Option<&[i64]>) -> Result<Vec<Value>, RunError> {
-        check_finite(&self.model, data, batch, self.samples)?;
+    /// Outputs with NaN, labels out of range, TensorFlow's own; they name `path`, where the data is.
+    pub fn add(&mut self, path: &Path, batch: &Batch, labels: Option<&[i64]>) -> Result<Vec<Value>, RunError> {
         let inside = self.layers.as_ref().map(Layers::fetches).unwrap_or_default();
         let fetches: Vec<Output> =
             self.outputs.iter().map(|o| o.output.clone()).chain(inside.iter().map(|(own, _)| own.clone())).collect();
@@ -158,16 +159,16 @@ impl Evaluator {
                 .iter()
                 .filter_map(|o| o.reference.clone())
                 .chain(inside.iter().map(|(_, other)| other.clone()));
-            references = run_by_name(reference, &self.model, batch, &fetches.collect::<Vec<_>>())?;
+            references = reference.run(batch, &fetches.collect::<Vec<_>>())?;
             reference_inside = references.split_off(self.outputs.len());
         }
-        let samples = Samples { data, labels, first: self.samples, count: batch.samples };
+        let samples = Samples { path, labels, first: self.samples, count: batch.samples };
         let numbers: Vec<u64> = (self.samples..).take(usize::try_from(batch.samples).unwrap_or(usize::MAX)).collect();
         for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
             let reference = references.get(position);
-            nan::refuse("the model", &compared.name, value, &numbers, data.path())?;
+            nan::refuse("the model", &compared.name, value, &numbers, path)?;
             if let Some(reference) = reference {
-                nan::refuse("the reference", &compared.name, reference, &numbers, data.path())?;
+                nan::refuse("the reference", &compared.name, reference, &numbers, path)?;
             }
             if let Some(reference) = reference {
                 if reference.shape() != value.shape() {
@@ -225,13 +226,4 @@ impl Evaluator {
         let (layers, entrances) = self.layers.as_ref().map(Layers::finish).unwrap_or_default();
         Ok(Evaluation { samples: self.samples, outputs, layers, entrances })
     }
-}
-
-/// Run a model whose inputs may stand in another order than those of the model that the batch was read for.
-fn run_by_name(model: &Model, read_for: &Model, batch: &Batch, fetches: &[Output]) -> Result<Vec<Value>, RunError> {
-    let value_of = |name: &str| {
-        read_for.inputs().iter().zip(&batch.values).find(|(input, _)| input.name == name).map(|(_, value)| value)
-    };
-    let feeds = model.inputs().iter().filter_map(|input| Some((&input.operation, 0, value_of(&input.name)?)));
-    model.infer(feeds, fetches)
 }

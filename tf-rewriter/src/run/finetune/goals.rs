@@ -1,9 +1,10 @@
 //! What a model is trained on: which of its outputs, and how their classes compare with labels.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use quant_math::ranking::Ranking;
-use tensorflow::{DataType, Operation};
+use tensorflow::{DataType, Operation, Output};
 
 use super::super::RunError;
 use super::super::labels::no_class;
@@ -11,23 +12,30 @@ use super::super::session::Model;
 use super::super::value::Value;
 use super::samples::Samples;
 use super::trainer::TrainedOutput;
+use crate::graph::Graph;
+use crate::sites::is_quantizer;
 
-/// The outputs that can be trained, from a look at what they give.
-pub(super) fn outputs_of(model: &Model, samples: &Samples, batch: usize) -> Result<Vec<TrainedOutput>, RunError> {
-    let fixed = model.fixed_batch().is_some();
-    let numbers: Vec<usize> = (0..if fixed { batch } else { 1 }).collect();
+/// The outputs that can be trained, from a look at what they give. `softmaxes` are the names of those that are probabilities.
+pub(super) fn outputs_of(
+    model: &Model,
+    samples: &Samples,
+    softmaxes: &BTreeSet<String>,
+) -> Result<Vec<TrainedOutput>, RunError> {
+    let numbers: Vec<usize> = (0..samples.exact().unwrap_or(1)).collect();
     let (first, _) = samples.gather(&numbers);
-    let float = |name: &String| model.tensor(name).ok().filter(|output| is_float(&output.operation));
-    let outputs: Vec<_> = model.outputs().iter().filter_map(float).collect();
-    let inputs = model.inputs().iter().zip(&first.values).map(|(input, value)| (&input.operation, 0, value));
-    let values = model.infer(inputs, &outputs)?;
-    let trained = outputs.into_iter().zip(values).map(|(output, value)| {
+    let float =
+        |name: &String| Some((name.clone(), model.tensor(name).ok().filter(|output| is_float(&output.operation))?));
+    let outputs: Vec<(String, Output)> = model.outputs().iter().filter_map(float).collect();
+    let fetches: Vec<Output> = outputs.iter().map(|(_, output)| output.clone()).collect();
+    let values = model.run(&first, &fetches)?;
+    let trained = outputs.into_iter().zip(values).map(|((name, output), value)| {
         let classes = match value.shape() {
             &[rows, classes] if rows == first.samples && classes > 1 => Some(classes),
             _ => None,
         };
-        let is_softmax = made_by_softmax(&output.operation);
-        TrainedOutput { output, classes, is_softmax }
+        let last = value.shape().last().copied().unwrap_or(1);
+        let is_softmax = softmaxes.contains(&name);
+        TrainedOutput { name, output, classes, last, is_softmax }
     });
     Ok(trained.collect())
 }
@@ -36,33 +44,25 @@ fn is_float(operation: &Operation) -> bool {
     operation.num_outputs() > 0 && operation.output_type(0) == DataType::Float
 }
 
-/// Whether an output is a Softmax, as it is or quantized: through what the training form puts behind a tensor, which reads it first.
-fn made_by_softmax(operation: &Operation) -> bool {
+/// The outputs (`node:port`) of a float graph that are a Softmax, as it is or in another shape; quantization in the graph itself does not
+/// hide it.
+pub(super) fn softmaxes(graph: &Graph) -> BTreeSet<String> {
     const LONGEST: usize = 32;
-    let mut at = operation.clone();
-    for _ in 0..LONGEST {
-        match at.op_type().as_deref() {
-            Ok("Softmax") => return true,
-            Ok(
-                "Identity"
-                | "Add"
-                | "AddV2"
-                | "Minimum"
-                | "Maximum"
-                | "Select"
-                | "SelectV2"
-                | "FakeQuantWithMinMaxVars",
-            ) if at.num_inputs() > 0 => {
-                let next = (0..at.num_inputs()).map(|position| at.input(position).0);
-                // A selection's condition comes first, and what is selected after it.
-                let skip = usize::from(matches!(at.op_type().as_deref(), Ok("Select" | "SelectV2")));
-                let Some(next) = next.into_iter().nth(skip) else { return false };
-                at = next;
-            }
-            _ => return false,
+    let is_softmax = |name: &String| {
+        let mut at = graph.named(name.strip_suffix(":0").unwrap_or(name));
+        for _ in 0..LONGEST {
+            let Some(id) = at else { return false };
+            at = match graph.op(id) {
+                b"Softmax" => return true,
+                b"Identity" | b"Reshape" | b"Squeeze" | b"ExpandDims" | b"StopGradient" | b"CheckNumerics"
+                | b"EnsureShape" => graph.source(id, 0),
+                op if is_quantizer(op) => graph.source(id, 0),
+                _ => return false,
+            };
         }
-    }
-    false
+        false
+    };
+    graph.output_names().into_iter().filter(is_softmax).collect()
 }
 
 /// Refuse a label that is no class.

@@ -3,38 +3,48 @@
 //! ```text
 //! frozen graph ──into_trainable──▶ variables ──plan, apply──▶ training graph ──loss, gradients, optimizer──▶ epochs ──freeze──▶ result
 //! ```
+//!
+//! The ranges of the result are measured anew with the weights that it has: a moving average is behind them, and clips. The untrained
+//! model, measured likewise, is a candidate too, so that training makes nothing worse on the samples that are held back.
 
 mod goals;
+mod judge;
+mod loss;
 mod options;
 mod prepared;
+mod reach;
 mod samples;
 mod state;
 mod trainer;
 mod variables;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
-use quant_math::plan::{Emit, Reason};
+use quant_math::plan::{Emit, Reason, Site};
+use quant_math::ranges::Ranges;
+use quant_math::{Plan, QuantType, Quantizer};
 use serde::{Deserialize, Serialize};
 
-use self::goals::{check_labels, hits, outputs_of};
+use self::goals::{check_labels, hits, outputs_of, softmaxes};
+use self::judge::{Judge, targets};
 use self::prepared::Prepared;
 use self::samples::{Samples, shuffle};
 use self::state::{Identity, State};
 use self::trainer::Trainer;
 use self::variables::{Snapshot, Variable};
-use super::RunError;
-use super::data::{Batch, Data};
-use super::labels::arrays;
-use super::nan;
+use super::calibrate::Calibrator;
+use super::feeds::Feeds;
 use super::session::{Model, RunOptions};
 use super::value::Value;
+use super::{RunError, nan};
 use crate::Error;
 use crate::apply::Compressed;
 use crate::graph::Graph;
+use crate::training::STEP;
 
-pub use options::{FinetuneOptions, Objective, Optimizer};
+pub use options::{FinetuneOptions, Loss, Objective, Optimizer};
 
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,7 +67,7 @@ pub struct Finetuner {
     training: Graph,
     trainer: Trainer,
     /// The float model, whose outputs are the targets without labels.
-    teacher: Option<(Model, Vec<tensorflow::Output>)>,
+    teacher: Option<Teacher>,
     variables: Vec<Variable>,
     /// Their values before the first step.
     begin: Snapshot,
@@ -75,6 +85,16 @@ pub struct Finetuner {
     epochs: Vec<Epoch>,
     best: Option<(Epoch, Snapshot)>,
     warnings: Vec<Reason>,
+    skipped: Vec<Site>,
+    config: ConfigList,
+    run: RunOptions,
+}
+
+/// The float model, and those of its outputs that are targets.
+#[derive(Debug)]
+struct Teacher {
+    model: Model,
+    outputs: Vec<tensorflow::Output>,
 }
 
 impl Finetuner {
@@ -94,43 +114,44 @@ impl Finetuner {
     ) -> Result<Self, Error> {
         super::unset::check_values(&graph)?;
         let teacher = (options.objective == Objective::Distill).then(|| Model::new(&graph, run)).transpose()?;
-        let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan } =
+        let softmaxes = softmaxes(&graph);
+        let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan, skipped } =
             Prepared::new(graph, config, run)?;
-        let mut data = Data::open(path, &arrays(&model, labels)?)?;
-        model.check(&data)?;
-        let samples = Samples::read(&model, &mut data, labels)?;
-        let fixed = model.fixed_batch();
-        let batch = usize::try_from(fixed.unwrap_or(options.batch)).unwrap_or(usize::MAX);
+        let mut feeds = Feeds::open(&model, path, labels)?;
+        let samples = Samples::read(&mut feeds)?;
+        let batch = samples.exact().unwrap_or(usize::try_from(options.batch).unwrap_or(usize::MAX));
         let (train, validation) = samples.split(options.validation, options.seed);
-        if train.len() < if fixed.is_some() { batch } else { 1 } {
+        if train.len() < samples.exact().unwrap_or(1) {
             return Err(RunError::Request {
                 message: format!("{} samples are left to train on", train.len()),
                 help: "give more data, or a smaller share for validation".to_owned(),
             }
             .into());
         }
-        let goals = outputs_of(&model, &samples, batch)?;
+        let goals = outputs_of(&model, &samples, &softmaxes)?;
         check_labels(&samples, &goals, path)?;
+        let variables = Variable::all(&mut model)?;
+        let trainer = Trainer::new(model, &goals, &trainables, &options)?;
         let teacher = match teacher {
             None => None,
-            Some(teacher) => {
-                let outputs =
-                    goals.iter().map(|output| teacher.tensor(&output.output.operation.name().unwrap_or_default()));
+            Some(model) => {
+                let outputs = trainer.outputs.iter().map(|output| model.tensor(&output.name));
                 let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-                Some((teacher, outputs))
+                Some(Teacher { model, outputs })
             }
         };
-        let variables = Variable::all(&mut model)?;
-        let trainer = Trainer::new(model, &goals, &trainables, options.objective, options.optimizer)?;
         variables::begin(&trainer.model, &trainer.slots)?;
         let begin = variables::read(&trainer.model, variables.iter())?;
-        warnings.extend(
-            trainer
-                .untouched
-                .iter()
-                .map(|name| Reason::new("not-trained", format!("the loss does not depend on `{name}`"))),
-        );
-        let identity = Identity { model: fingerprint, plan, options: options.clone(), samples: data.samples() };
+        warnings.extend(trainer.untouched.iter().cloned());
+        let steps = samples.batches(&train, batch).count() as u64 * u64::from(options.epochs);
+        if all_begun >= steps && all_begun > 0 {
+            let text = format!(
+                "`quant_start_step` {all_begun} is beyond the {steps} steps of this training: what begins there stays in float; set a smaller \
+                 one, or train for more `--epochs`"
+            );
+            warnings.push(Reason::new("late-start", text));
+        }
+        let identity = Identity { model: fingerprint, plan, options: options.clone(), samples: samples.count() as u64 };
         Ok(Self {
             training,
             trainer,
@@ -149,6 +170,9 @@ impl Finetuner {
             epochs: Vec::new(),
             best: None,
             warnings,
+            skipped,
+            config: config.clone(),
+            run: run.clone(),
         })
     }
 
@@ -179,12 +203,12 @@ impl Finetuner {
         }
         let mut order = self.train.clone();
         shuffle(&mut order, self.options.seed, u64::from(number));
-        let steps_per_epoch = self.batches(&order).count() as u64;
+        let steps_per_epoch = self.samples.batches(&order, self.batch).count() as u64;
         let all_steps = steps_per_epoch * u64::from(self.options.epochs);
         let (mut sum, mut count) = (0.0, 0u64);
-        for numbers in self.batches(&order) {
+        for numbers in self.samples.batches(&order, self.batch) {
             let (batch, labels) = self.samples.gather(numbers);
-            let targets = self.targets(&batch, labels)?;
+            let targets = targets(self.teacher.as_ref(), &batch, labels.as_deref())?;
             let rate = self.options.learning_rate_at(self.steps, all_steps);
             let loss = self.trainer.step(&batch, &targets, rate, self.steps + 1)?;
             if !loss.is_finite() {
@@ -211,25 +235,11 @@ impl Finetuner {
         self.train.len() as u64
     }
 
-    /// Batches of a run over `order`; where the model fixes their size, what is left over is left out.
-    fn batches<'o>(&self, order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> + use<'o> {
-        let (size, fixed) = (self.batch.max(1), self.trainer.model.fixed_batch().is_some());
-        order.chunks(size).filter(move |chunk| !fixed || chunk.len() == size)
-    }
-
-    fn targets(&self, batch: &Batch, labels: Option<Vec<i64>>) -> Result<Vec<Value>, RunError> {
-        match (&self.teacher, labels) {
-            (Some((teacher, outputs)), _) => teacher.run(batch, outputs),
-            (None, Some(labels)) => Ok(vec![Value::I64(tensorflow::Tensor::from(labels.as_slice()))]),
-            (None, None) => Ok(Vec::new()),
-        }
-    }
-
     fn validate(&self) -> Result<(Option<f64>, Option<f64>), RunError> {
         let (mut loss, mut right, mut count) = (0.0, 0u64, 0u64);
-        for numbers in self.batches(&self.validation) {
+        for numbers in self.samples.batches(&self.validation, self.batch) {
             let (batch, labels) = self.samples.gather(numbers);
-            let targets = self.targets(&batch, labels.clone())?;
+            let targets = targets(self.teacher.as_ref(), &batch, labels.as_deref())?;
             let (of_batch, scores) = self.trainer.test(&batch, &targets)?;
             if !of_batch.is_finite() {
                 return Err(self.not_finite(&format!("the loss of samples held back became {of_batch}"), numbers));
@@ -305,16 +315,91 @@ impl Finetuner {
         Ok(())
     }
 
-    /// The best model so far, frozen.
+    /// The result, frozen: the model of the best epoch, or the untrained one where that is no worse on the samples that are held back
+    /// (on all, where none are). Which it is stands among the warnings of the plan, as `best-epoch` or `untrained`.
     ///
     /// # Errors
-    /// Those of [`Graph::freeze`].
+    /// Those of [`Graph::freeze`]; TensorFlow's own.
     pub fn freeze(self, emit: Emit) -> Result<Compressed, Error> {
-        let best = match self.best {
-            Some((_, values)) => values,
-            None => variables::read(&self.trainer.model, self.variables.iter())?,
+        let Some((epoch, trained)) = self.best.as_ref() else { return self.candidate(&self.begin, emit, None) };
+        if !epoch.quantized {
+            // What begins later is float, and no match for what is quantized.
+            return self.unfinished(trained, emit);
+        }
+        let numbers = if self.validation.is_empty() { &self.train } else { &self.validation };
+        let judge = Judge {
+            samples: &self.samples,
+            numbers,
+            batch: self.batch,
+            teacher: self.teacher.as_ref(),
+            outputs: &self.trainer.outputs,
+            options: &self.options,
+            run: &self.run,
         };
-        self.training.freeze(|name| Ok(best.get(name).map(Value::to_stored)), emit)
+        let untrained = judge.score(&self.candidate(&self.begin, emit, None)?)?;
+        let found = judge.score(&self.candidate(trained, emit, None)?)?;
+        let number = epoch.number;
+        let on = format!("on {} samples{}", numbers.len(), if self.validation.is_empty() { "" } else { " held back" });
+        if found.is_better_than(&untrained) {
+            let text = format!(
+                "the model of epoch {number} is written: {}; untrained, with measured ranges: {} ({on})",
+                found.told(),
+                untrained.told()
+            );
+            return self.candidate(trained, emit, Some(Reason::new("best-epoch", text)));
+        }
+        let text = format!(
+            "training made the model no better, and the untrained one is written, with measured ranges: {}; after epoch {number}: {} ({on}); try \
+             a smaller `--lr`, more data, or another `--loss`",
+            untrained.told(),
+            found.told()
+        );
+        self.candidate(&self.begin, emit, Some(Reason::new("untrained", text)))
+    }
+
+    /// A model with these weights, quantized with ranges that are measured for them.
+    fn candidate(&self, values: &Snapshot, emit: Emit, about: Option<Reason>) -> Result<Compressed, Error> {
+        // Every site quantizes, whenever it was to begin in the training.
+        let begun = i64::try_from(self.all_begun.max(self.steps)).unwrap_or(i64::MAX);
+        let step = Value::I64(tensorflow::Tensor::from(begun));
+        let value = |name: &str| if name == STEP { Some(&step) } else { values.get(name) };
+        let measure = |float: &Graph, plan: &Plan| self.ranges(float, plan);
+        let (float, mut plan, ranges) =
+            self.training.thaw(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
+        self.add_skipped(&mut plan);
+        plan.warnings.extend(about);
+        float.apply(&plan, Some(&ranges))
+    }
+
+    /// A model in which quantization has not begun everywhere.
+    fn unfinished(&self, values: &Snapshot, emit: Emit) -> Result<Compressed, Error> {
+        let value = |name: &str| Ok(values.get(name).map(Value::to_stored));
+        let (float, mut plan, ranges) = self.training.thaw(&value, emit, None)?;
+        self.add_skipped(&mut plan);
+        float.apply(&plan, Some(&ranges))
+    }
+
+    fn add_skipped(&self, plan: &mut Plan) {
+        let known: BTreeSet<(String, QuantType)> = plan.sites.iter().map(|site| (site.op.clone(), site.kind)).collect();
+        let new = |site: &&Site| !known.contains(&(site.op.clone(), site.kind));
+        plan.sites.extend(self.skipped.iter().filter(new).cloned());
+    }
+
+    /// The ranges of a float model's activations on all samples, as `calibrate` measures them; `None` where none is needed.
+    fn ranges(&self, float: &Graph, plan: &Plan) -> Result<Option<Ranges>, Error> {
+        let needs = |site: &Site| {
+            let settings = site.settings().filter(|settings| settings.quantizer == Quantizer::Qat);
+            settings.is_some() && matches!(site.kind, QuantType::Input | QuantType::Output)
+        };
+        if !plan.sites.iter().any(needs) {
+            return Ok(None);
+        }
+        let mut calibrator = Calibrator::new(float, &self.config, &self.run)?;
+        let all: Vec<usize> = (0..self.samples.count()).collect();
+        for numbers in self.samples.batches(&all, self.batch) {
+            calibrator.observe(&self.samples.gather(numbers).0)?;
+        }
+        Ok(Some(calibrator.ranges()?))
     }
 }
 

@@ -8,9 +8,21 @@ use serde::{Deserialize, Serialize};
 pub enum Objective {
     /// Softmax cross-entropy with the labels.
     Labels,
-    /// No labels: cross-entropy with the float model's probabilities (Hinton et al. 2015, temperature 1) for an output of one score
-    /// per class; the noise-to-signal ratio Σ(y − t)² / Σt² against the float model's t for another. Averaged over the outputs.
+    /// No labels: the distance to the float model's outputs, as [`Loss`] says, averaged over the outputs.
     Distill,
+}
+
+/// The distance between an output y and the float model's t.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// −Σ p·log q along the last dimension (Hinton et al. 2015, temperature 1), of probabilities: a Softmax's own, else those that a
+    /// softmax makes.
+    CrossEntropy,
+    /// The noise-to-signal ratio Σ(y − t)² / Σt².
+    SquaredError,
+    /// 1 − cos(y, t) along the last dimension.
+    Cosine,
 }
 
 /// How a gradient becomes a step.
@@ -31,6 +43,8 @@ pub enum Optimizer {
 pub struct FinetuneOptions {
     /// What the training makes small.
     pub objective: Objective,
+    /// The distance to the float model's outputs; `None`: cross-entropy for an output that is a Softmax, squared error for another.
+    pub loss: Option<Loss>,
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
     /// Passes over the data.
@@ -49,6 +63,7 @@ impl Default for FinetuneOptions {
     fn default() -> Self {
         Self {
             objective: Objective::Labels,
+            loss: None,
             optimizer: Optimizer::Adam,
             epochs: 10,
             batch: 32,

@@ -2,7 +2,7 @@
 
 use quant_math::DType;
 use quant_math::config::ConfigList;
-use quant_math::plan::{Emit, Gradient, PlanOptions, Reason};
+use quant_math::plan::{Emit, Gradient, PlanOptions, Reason, Site};
 use quant_math::ranges::fingerprint;
 
 use super::super::RunError;
@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) fingerprint: String,
     /// The plan's.
     pub(super) plan: String,
+    /// Sites that are not trained quantized, for the report.
+    pub(super) skipped: Vec<Site>,
 }
 
 impl Prepared {
@@ -62,7 +64,8 @@ impl Prepared {
         let plan_options =
             PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
         let plan = graph.plan(config, plan_options)?;
-        warnings.extend(plan.warnings.iter().cloned());
+        // Whether it is late is known here: the caller counts the steps.
+        warnings.extend(plan.warnings.iter().filter(|warning| warning.code != "late-start").cloned());
         if plan.is_empty() {
             let reason = plan
                 .skipped()
@@ -81,6 +84,7 @@ impl Prepared {
             .map(|settings| settings.quant_start_step)
             .max()
             .unwrap_or(0);
+        let skipped = plan.skipped().map(|(site, _)| site.clone()).collect();
         let mut bytes = Vec::new();
         let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
         graph.apply(&plan, None)?.write(&mut bytes)?;
@@ -93,6 +97,6 @@ impl Prepared {
             }
         }
         let plan = fingerprint(crc32c::crc32c(&plan_text), plan_text.len() as u64);
-        Ok(Self { training, model, trainables, all_begun, warnings, fingerprint: float, plan })
+        Ok(Self { training, model, trainables, all_begun, warnings, fingerprint: float, plan, skipped })
     }
 }

@@ -4,54 +4,98 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::data::{Batch, Data};
+use super::super::RunError;
+use super::super::data::Batch;
+use super::super::feeds::Feeds;
 use super::super::labels::take;
 use super::super::value::Value;
-use super::super::{RunError, session};
 
 /// All samples of a data set.
 #[derive(Debug)]
 pub(super) struct Samples {
     arrays: Vec<Array>,
+    /// What is the same in every run.
+    whole: Vec<(String, Value)>,
     labels: Option<Vec<i64>>,
     count: usize,
+    /// How many samples a run takes, where the model says it.
+    exact: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Array {
-    descr: String,
+    name: String,
+    descr: &'static str,
+    /// Of a sample.
     shape: Vec<u64>,
+    /// Whether a run takes one sample, without the dimension that counts them.
+    single: bool,
     bytes: Vec<u8>,
     sample_bytes: usize,
 }
 
 impl Samples {
-    /// Read all of `data`, whose first arrays are the inputs of `model`; a further one, called `labels`, is the right classes.
+    /// Read all of the data.
     ///
     /// # Errors
     /// Damaged files, NaN or infinity, labels that are no classes.
-    pub(super) fn read(model: &session::Model, data: &mut Data, labels: Option<&str>) -> Result<Self, RunError> {
+    pub(super) fn read(feeds: &mut Feeds) -> Result<Self, RunError> {
         const AT_ONCE: u64 = 256;
-        let mut arrays = Vec::new();
-        for position in 0..model.inputs().len() {
-            let Some((descr, shape)) = data.sample(position) else { continue };
-            arrays.push(Array { descr: descr.to_owned(), shape: shape.to_vec(), bytes: Vec::new(), sample_bytes: 0 });
-        }
-        let mut classes = labels.map(|_| Vec::new());
-        let mut count = 0usize;
-        while let Some(mut batch) = data.next(AT_ONCE)? {
-            if let (Some(name), Some(classes)) = (labels, &mut classes) {
-                classes.extend(take(data, name, &mut batch)?);
+        let labels = feeds.labels().map(str::to_owned);
+        let mut samples = Self {
+            arrays: Vec::new(),
+            whole: Vec::new(),
+            labels: labels.as_ref().map(|_| Vec::new()),
+            count: 0,
+            exact: feeds.exact(),
+        };
+        while let Some(mut batch) = feeds.next(AT_ONCE)? {
+            if let (Some(name), Some(all)) = (&labels, &mut samples.labels) {
+                all.extend(take(feeds.path(), name, &mut batch)?);
             }
-            session::check_finite(model, data, &batch, count as u64)?;
-            for (array, value) in arrays.iter_mut().zip(&batch.values) {
-                let bytes = value.bytes();
-                array.sample_bytes = bytes.len() / usize::try_from(batch.samples).unwrap_or(usize::MAX).max(1);
-                array.bytes.extend_from_slice(&bytes);
+            let count = usize::try_from(batch.samples).unwrap_or(usize::MAX);
+            for (name, value) in batch.arrays {
+                samples.add(feeds, name, value, count);
             }
-            count += usize::try_from(batch.samples).unwrap_or(0);
+            samples.count += count;
         }
-        Ok(Self { arrays, labels: classes, count })
+        Ok(samples)
+    }
+
+    fn add(&mut self, feeds: &Feeds, name: String, value: Value, count: usize) {
+        if feeds.is_whole(&name) {
+            if self.count == 0 {
+                self.whole.push((name, value));
+            }
+            return;
+        }
+        let bytes = value.bytes();
+        if let Some(known) = self.arrays.iter_mut().find(|array| array.name == name) {
+            known.bytes.extend_from_slice(&bytes);
+            return;
+        }
+        let single = feeds.is_single(&name);
+        let shape = value.shape().get(usize::from(!single)..).unwrap_or_default().to_vec();
+        let sample_bytes = bytes.len() / count.max(1);
+        let descr = Value::descr(value.dtype()).unwrap_or_default();
+        self.arrays.push(Array { name, descr, shape, single, bytes: bytes.into_owned(), sample_bytes });
+    }
+
+    /// How many samples a run takes, where the model says it.
+    pub(super) fn exact(&self) -> Option<usize> {
+        self.exact.and_then(|exact| usize::try_from(exact).ok())
+    }
+
+    /// The number of samples.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Numbers of samples as batches of `size`; where the model says how many a run takes, what is left over is left out.
+    pub(super) fn batches<'o>(&self, numbers: &'o [usize], size: usize) -> impl Iterator<Item = &'o [usize]> + use<'o> {
+        let exact = self.exact();
+        let size = exact.unwrap_or(size).max(1);
+        numbers.chunks(size).filter(move |chunk| exact.is_none_or(|exact| chunk.len() == exact))
     }
 
     pub(super) fn labels(&self) -> Option<&[i64]> {
@@ -60,17 +104,19 @@ impl Samples {
 
     /// The samples with these numbers, as a batch, and their labels.
     pub(super) fn gather(&self, numbers: &[usize]) -> (Batch, Option<Vec<i64>>) {
-        let values = self.arrays.iter().filter_map(|array| {
+        let arrays = self.arrays.iter().filter_map(|array| {
             let one = |number: &usize| array.bytes.get(number * array.sample_bytes..(number + 1) * array.sample_bytes);
             let bytes: Vec<u8> = numbers.iter().filter_map(one).flatten().copied().collect();
-            let shape: Vec<u64> = std::iter::once(numbers.len() as u64).chain(array.shape.iter().copied()).collect();
-            Value::from_bytes(&array.descr, &shape, &bytes)
+            let rows = (!array.single).then_some(numbers.len() as u64);
+            let shape: Vec<u64> = rows.into_iter().chain(array.shape.iter().copied()).collect();
+            Some((array.name.clone(), Value::from_bytes(array.descr, &shape, &bytes)?))
         });
+        let arrays = arrays.chain(self.whole.iter().cloned()).collect();
         let labels = self
             .labels
             .as_ref()
             .map(|labels| numbers.iter().filter_map(|number| labels.get(*number).copied()).collect());
-        (Batch { samples: numbers.len() as u64, values: values.collect() }, labels)
+        (Batch { samples: numbers.len() as u64, arrays }, labels)
     }
 
     /// Numbers of samples to train on, and of samples to validate with.
@@ -122,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_split_loses_nothing() {
-        let samples = Samples { arrays: Vec::new(), labels: None, count: 95 };
+        let samples = Samples { arrays: Vec::new(), whole: Vec::new(), labels: None, count: 95, exact: None };
         let (train, validation) = samples.split(0.1, 3);
         assert_eq!((train.len(), validation.len()), (85, 10));
         let mut all = [train, validation].concat();

@@ -1,5 +1,7 @@
 //! A frozen graph's constants as variables, so that it can be trained again.
 
+mod vectors;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::DType;
@@ -10,7 +12,7 @@ use crate::emit::{Editor, new_variable};
 use crate::graph::Graph;
 use crate::index::{Frames, NodeId, Target};
 use crate::ops;
-use crate::sites::{Traced, trace, weight_of};
+use crate::sites::weight_of;
 
 /// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.
 pub const VARIABLES_INIT: &str = "variables/init";
@@ -54,8 +56,8 @@ pub struct TrainableGraph {
 
 impl Graph {
     /// Turn constants into variables: weights of the ops that quantizers take by default, and vectors that `BiasAdd`, `Add`, `AddV2`,
-    /// `Mul` or, in inference mode, `FusedBatchNormV3` apply directly behind them (biases, scales and offsets; not the statistics of a
-    /// batch normalization).
+    /// `Mul` or, in inference mode, `FusedBatchNormV3` apply behind them, with nothing between but changes of shape: biases, scales and
+    /// offsets, those of a batch normalization in single ops too; not its statistics.
     ///
     /// A constant `w` becomes the variable `w/variable`; what reads it (`ReadVariableOp`) has the name `w`, so that every edge stays.
     /// Quantize afterwards: a quantized weight is not looked behind.
@@ -135,47 +137,20 @@ impl<'g> Search<'g> {
         self.vectors(op)
     }
 
-    /// Biases and scales behind an op, one after the other.
+    /// Biases, scales and offsets behind an op.
     fn vectors(&mut self, op: NodeId) -> Result<(), Error> {
-        let Some(scope) = self.graph.index().scope(0) else { return Ok(()) };
-        let mut at = op;
-        // Each step goes on to a reader, and edges of the graph make no cycle outside of frames; a chain of vectors is short.
-        for _ in 0..8 {
-            let mut next = None;
-            for (reader, input) in scope.data_edges(at.node) {
-                let reader = NodeId { scope: 0, node: reader };
-                for vector in self.applied(reader, input)? {
-                    let Traced::Weight(vector) = trace(self.graph, reader, *vector)? else { continue };
-                    if vector.shape.len() == 1 && vector.elements() > 0 {
-                        self.found(reader, vector.source, (vector.dtype, vector.shape.clone()));
-                        next = Some(reader);
-                    }
+        for vectors::Applied { by, what } in vectors::behind(self.graph, op)? {
+            match what {
+                vectors::Vector::Constant(vector) => {
+                    self.found(by, vector.source, (vector.dtype, vector.shape.clone()));
                 }
-            }
-            match next {
-                Some(reader) => at = reader,
-                None => break,
+                vectors::Vector::Computed(node) => {
+                    let text = "it is computed from constants in a way that is no batch normalization's";
+                    self.keep(by, node, Reason::new("computed", text));
+                }
             }
         }
         Ok(())
-    }
-
-    /// The inputs of `reader` that can be vectors which it applies to what it reads at `input`.
-    fn applied(&self, reader: NodeId, input: usize) -> Result<&'static [usize], Error> {
-        Ok(match (self.graph.op(reader), input) {
-            (b"BiasAdd" | b"Add" | b"AddV2" | b"Mul", 0) => &[1],
-            (b"Add" | b"AddV2" | b"Mul", 1) => &[0],
-            // Scale and offset; in training mode they would be applied to what the batch itself is normalized to.
-            (b"FusedBatchNormV3", 0) if !self.is_training(reader)? => &[1, 2],
-            _ => &[],
-        })
-    }
-
-    /// The attribute of batch normalizations; absent is true, its default.
-    fn is_training(&self, id: NodeId) -> Result<bool, Error> {
-        let (bytes, key) = (self.graph.bytes(), "is_training");
-        let Some(node) = self.graph.index().node(id) else { return Ok(true) };
-        Ok(node.attr(bytes, key)?.is_none() || node.attr_bool(bytes, key)?)
     }
 
     fn found(&mut self, op: NodeId, source: NodeId, facts: Facts) {
