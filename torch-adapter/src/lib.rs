@@ -24,6 +24,7 @@ pub mod sites;
 mod storable;
 mod survey;
 pub mod tensors;
+mod uses;
 
 pub use emit::Compressed;
 pub use error::{At, Error};

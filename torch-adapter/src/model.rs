@@ -1,6 +1,7 @@
 //! A TorchScript model, read and followed.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
 use quant_math::{DType, ranges};
@@ -14,9 +15,11 @@ use crate::heap_reader::HeapReader;
 use crate::limits::Limits;
 use crate::mark::{self, Mark};
 use crate::pickle::{Pickle, Slot};
+
 use crate::sites::heap::{Heap, Item, ObjectId, TensorId};
 use crate::sites::{self, Program, Sites};
 use crate::tensors::{Dense, Storage, Tensor, Tensors};
+use crate::uses::Uses;
 
 /// Which pickle a tensor stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +90,8 @@ pub struct Model {
     sites: Sites,
     mark: Option<Mark>,
     warnings: Vec<Reason>,
+    /// Made when first asked for.
+    uses: OnceLock<Uses>,
 }
 
 impl Model {
@@ -163,6 +168,7 @@ impl Model {
             sites,
             mark,
             warnings,
+            uses: OnceLock::new(),
         };
         model.look_at_code();
         Ok(model)
@@ -221,6 +227,11 @@ impl Model {
         let objects = self.heap.objects.iter().enumerate();
         let attributes = objects.flat_map(|(id, holder)| holder.attributes.iter().map(move |a| (ObjectId(id), a)));
         attributes.filter(|(_, (_, item))| *item == wanted).map(|(id, (name, _))| (id, name.as_str())).collect()
+    }
+
+    /// Where its tensors are used.
+    pub(crate) fn uses(&self) -> &Uses {
+        self.uses.get_or_init(|| Uses::of(self))
     }
 
     pub(crate) fn mark(&self) -> Option<&Mark> {

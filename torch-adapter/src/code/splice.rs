@@ -14,7 +14,7 @@ struct Edit {
     text: String,
     /// Among edits at one place: closing parts of wraps, innermost first; then plain insertions; then opening parts,
     /// outermost first.
-    rank: (u8, usize),
+    rank: (u8, usize, usize),
 }
 
 impl Splice {
@@ -30,13 +30,13 @@ impl Splice {
 
     /// Put `text` before the byte `at`.
     pub fn insert(&mut self, at: usize, text: impl Into<String>) {
-        let rank = (1, self.edits.len());
+        let rank = (1, self.edits.len(), 0);
         self.edits.push(Edit { span: at..at, text: text.into(), rank });
     }
 
     /// Put `text` in the place of `span`.
     pub fn replace(&mut self, span: Span, text: impl Into<String>) {
-        self.edits.push(Edit { span, text: text.into(), rank: (3, 0) });
+        self.edits.push(Edit { span, text: text.into(), rank: (3, 0, 0) });
     }
 
     /// Put `before` and `after` around `span`. Of two wraps of one span the later one is the outer one.
@@ -44,8 +44,8 @@ impl Splice {
         let len = span.len();
         let order = self.edits.len();
         // Lengths first: a longer span that ends here is an outer one. Equal lengths: the later is the outer one.
-        let closing = (0, len.saturating_mul(1 << 16).saturating_add(order));
-        let opening = (2, usize::MAX - closing.1);
+        let closing = (0, len, order);
+        let opening = (2, usize::MAX - len, usize::MAX - order);
         self.edits.push(Edit { span: span.end..span.end, text: after.into(), rank: closing });
         self.edits.push(Edit { span: span.start..span.start, text: before.into(), rank: opening });
     }

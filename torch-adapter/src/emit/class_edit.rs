@@ -1,30 +1,20 @@
 //! What is to change in the text of a class, for one object.
 
-use crate::code::{Class, Span, Splice};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A change in a method or declaration, by its place in the file's text.
+use crate::code::{Attribute, Class, Span, Splice};
+
+/// Texts around an expression, by its place in the file's text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TextEdit {
-    /// Put texts around an expression.
-    Wrap {
-        /// The expression.
-        start: usize,
-        /// Its end.
-        end: usize,
-        /// Text before it.
-        before: String,
-        /// Text behind it.
-        after: String,
-    },
-    /// Put a text in the place of another.
-    Replace {
-        /// The text.
-        start: usize,
-        /// Its end.
-        end: usize,
-        /// What takes its place.
-        text: String,
-    },
+pub(crate) struct TextWrap {
+    /// The expression.
+    pub(crate) start: usize,
+    /// Its end.
+    pub(crate) end: usize,
+    /// Text before it.
+    pub(crate) before: String,
+    /// Text behind it.
+    pub(crate) after: String,
 }
 
 /// How an attribute is listed.
@@ -49,8 +39,10 @@ pub(crate) struct Declaration {
 /// Everything that changes in the text of an object's class. Objects of one class with equal changes keep sharing it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct ClassEdit {
-    /// In the order in which they were asked for: of two wraps around one expression the later one is the outer one.
-    pub(crate) edits: Vec<TextEdit>,
+    /// Texts around expressions, in the order in which they were asked for: of two around one expression the later one is the outer one.
+    pub(crate) wraps: Vec<TextWrap>,
+    /// Texts in the place of others, by start and end; the same one asked for again is one.
+    replaced: BTreeSet<(usize, usize, String)>,
     /// New attributes.
     pub(crate) declarations: Vec<Declaration>,
     /// Attributes that go.
@@ -62,33 +54,40 @@ pub(crate) struct ClassEdit {
 }
 
 impl ClassEdit {
+    /// Put `text` in the place of what stands at `start..end`.
+    pub(crate) fn replace(&mut self, start: usize, end: usize, text: String) {
+        self.replaced.insert((start, end, text));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// Collect the changes for `class` in `source`.
     pub(crate) fn splice(&self, class: &Class, source: &str, splice: &mut Splice) {
-        for edit in &self.edits {
-            match edit {
-                TextEdit::Wrap { start, end, before, after } => splice.wrap(&(*start..*end), before, after),
-                TextEdit::Replace { start, end, text } => splice.replace(*start..*end, text),
-            }
+        for TextWrap { start, end, before, after } in &self.wraps {
+            splice.wrap(&(*start..*end), before, after);
         }
+        for (start, end, text) in &self.replaced {
+            splice.replace(*start..*end, text);
+        }
+        let dropped: BTreeSet<&str> = self.dropped.iter().map(String::as_str).collect();
+        let attributes: BTreeMap<&str, &Attribute> =
+            class.attributes.iter().rev().map(|attribute| (attribute.name.as_str(), attribute)).collect();
         for (name, ty) in &self.retyped {
-            if let Some(attribute) = class.attribute(name) {
+            if let Some(attribute) = attributes.get(name.as_str()) {
                 splice.replace(attribute.ty.clone(), ty);
             }
         }
         for name in &self.dropped {
-            if let Some(attribute) = class.attribute(name) {
+            if let Some(attribute) = attributes.get(name.as_str()) {
                 splice.replace(whole_line(source, &attribute.span), "");
             }
         }
         let mut buffers: Vec<&str> = self.declared(Listed::Buffer);
         buffers.extend(self.unlisted.iter().map(String::as_str));
-        for name in self.unlisted.iter().chain(&self.dropped) {
-            unlist(class, source, name, splice);
-        }
+        let unlisted = self.unlisted.iter().map(String::as_str).chain(dropped.iter().copied()).collect();
+        unlist(class, source, &unlisted, splice);
         let parameters = self.declared(Listed::Parameter);
         let mut lines = list(class.parameters.as_ref(), "__parameters__", &parameters, class, splice);
         lines.push_str(&list(class.buffers.as_ref(), "__buffers__", &buffers, class, splice));
@@ -102,7 +101,7 @@ impl ClassEdit {
             return;
         }
         let lists = [&class.parameters, &class.buffers].into_iter().flatten().map(|list| list.span.end);
-        let kept = class.attributes.iter().filter(|attribute| !self.dropped.contains(&attribute.name));
+        let kept = class.attributes.iter().filter(|attribute| !dropped.contains(attribute.name.as_str()));
         match kept.map(|attribute| attribute.span.end).chain(lists).max() {
             Some(end) => splice.insert(end, format!("\n{}", declared.join("\n"))),
             None => splice.insert(class.body_start, declared.join("\n") + "\n"),
@@ -135,11 +134,11 @@ fn list(
     }
 }
 
-/// Take a name out of `__parameters__` and `__buffers__`, with the comma behind it.
-fn unlist(class: &Class, source: &str, name: &str, splice: &mut Splice) {
+/// Take names out of `__parameters__` and `__buffers__`, with the comma behind each.
+fn unlist(class: &Class, source: &str, names: &BTreeSet<&str>, splice: &mut Splice) {
     for list in [&class.parameters, &class.buffers].into_iter().flatten() {
         for (found, span) in list.names.iter().zip(&list.spans) {
-            if found == name {
+            if names.contains(found.as_str()) {
                 let rest = source.get(span.end..).unwrap_or_default();
                 let comma = rest.len() - rest.trim_start_matches([',', ' ']).len();
                 splice.replace(span.start..span.end + comma, "");

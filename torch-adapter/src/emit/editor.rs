@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::{Function, text_of};
-use crate::emit::class_edit::{ClassEdit, Declaration, Listed, TextEdit};
+use crate::emit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
 use crate::emit::library::{self, Used};
 use crate::emit::value::{NewTensor, NewValue};
 use crate::error::{At, Error};
@@ -154,7 +154,7 @@ impl<'m> Editor<'m> {
         let function = self.function(spot.spot)?;
         let Some(expr) = function.expr(spot.spot.expr) else { return Ok(()) };
         let (start, end) = (expr.span.start, expr.span.end);
-        self.edits.entry(spot.spot.object).or_default().edits.push(TextEdit::Wrap { start, end, before, after });
+        self.edits.entry(spot.spot.object).or_default().wraps.push(TextWrap { start, end, before, after });
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl<'m> Editor<'m> {
                 .collect();
             let text = format!("[{}]", elements.join(", "));
             let (start, end) = (expr.span.start, expr.span.end);
-            self.edits.entry(spot.object).or_default().edits.push(TextEdit::Replace { start, end, text });
+            self.edits.entry(spot.object).or_default().replace(start, end, text);
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::observe_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
-use super::class_edit::TextEdit;
 use super::compressed::{Compressed, Fate};
 use super::editor::{Editor, Wrap};
 use super::observer::Observer;
@@ -196,15 +195,9 @@ impl Freezer<'_> {
         let call = function.expr(spot.expr).ok_or_else(gone)?;
         let ExprKind::Call { arguments, .. } = &call.kind else { return Err(gone()) };
         let argument = arguments.first().and_then(|argument| function.expr(argument.value)).ok_or_else(gone)?;
-        let edits = &mut self.editor.edits.entry(spot.object).or_default().edits;
-        for edit in [
-            TextEdit::Replace { start: call.span.start, end: argument.span.start, text: before },
-            TextEdit::Replace { start: argument.span.end, end: call.span.end, text: after },
-        ] {
-            if !edits.contains(&edit) {
-                edits.push(edit);
-            }
-        }
+        let edit = self.editor.edits.entry(spot.object).or_default();
+        edit.replace(call.span.start, argument.span.start, before);
+        edit.replace(argument.span.end, call.span.end, after);
         Ok(())
     }
 
@@ -240,15 +233,12 @@ impl Freezer<'_> {
         // A block must keep a line.
         let alone = !neighbour(position.checked_sub(1)) && !neighbour(position.checked_add(1));
         let text = program.text(spot.function.file);
-        let edit = if alone {
-            TextEdit::Replace { start: statement.span.start, end: statement.span.end, text: "pass".to_owned() }
+        let edit = self.editor.edits.entry(spot.object).or_default();
+        if alone {
+            edit.replace(statement.span.start, statement.span.end, "pass".to_owned());
         } else {
             let line = super::class_edit::whole_line(text, &statement.span);
-            TextEdit::Replace { start: line.start, end: line.end, text: String::new() }
-        };
-        let edits = &mut self.editor.edits.entry(spot.object).or_default().edits;
-        if !edits.contains(&edit) {
-            edits.push(edit);
+            edit.replace(line.start, line.end, String::new());
         }
     }
 }

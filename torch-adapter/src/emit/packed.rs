@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quant_math::weights::Dequant;
 
-use super::class_edit::{Listed, TextEdit};
+use super::class_edit::Listed;
 use super::compressed::Fate;
 use super::editor::{Editor, attribute};
 use super::fake_quant::number;
@@ -19,7 +19,7 @@ use crate::code::{ExprKind, text_of};
 use crate::model::{Folder, Model, StoreKey};
 use crate::pickle::{Slot, StorageType};
 use crate::sites::heap::{Item, ObjectId, TensorId};
-use crate::sites::{FunctionRef, Origin, Read};
+use crate::sites::{Origin, Read};
 
 /// What a tensor's values are made of, besides its codes.
 struct Decoder {
@@ -152,22 +152,14 @@ fn slots(model: &Model, tensor: TensorId, folder: Folder) -> Vec<Slot> {
         let found = model.slot(object).and_then(|slot| model.data().object(slot));
         found.and_then(|found| found.get(name))
     };
-    owners(model, tensor).into_iter().filter_map(slot).collect()
-}
-
-/// Every attribute that is the tensor.
-fn owners(model: &Model, tensor: TensorId) -> Vec<(ObjectId, &str)> {
-    let objects = model.heap().objects.iter().enumerate();
-    let attributes = objects.flat_map(|(id, object)| object.attributes.iter().map(move |a| (ObjectId(id), a)));
-    let same = attributes.filter(|(_, (_, item))| *item == Item::Tensor(tensor));
-    same.map(|(id, (name, _))| (id, name.as_str())).collect()
+    model.uses().owners(model, tensor).into_iter().filter_map(slot).collect()
 }
 
 fn attributes(editor: &mut Editor<'_>, tensor: TensorId, decoder: &Decoder) {
     let model = editor.model;
     // The names that scale and zero point got, by owner and attribute.
     let mut names: BTreeMap<(ObjectId, &str), (String, String)> = BTreeMap::new();
-    for (owner, name) in owners(model, tensor) {
+    for (owner, name) in model.uses().owners(model, tensor) {
         let mut add = |suffix: &str, tensor: &Option<NewTensor>| {
             let Some(tensor) = tensor else { return String::new() };
             let unique = editor.unique(owner, &format!("{}_{suffix}", identifier(name)));
@@ -179,8 +171,10 @@ fn attributes(editor: &mut Editor<'_>, tensor: TensorId, decoder: &Decoder) {
         names.insert((owner, name), (scale, zero_point));
         editor.edits.entry(owner).or_default().unlisted.push(name.to_owned());
     }
-    let mut reads: BTreeSet<Read> = model.sites().reads.iter().cloned().collect();
-    reads.extend(names.keys().flat_map(|(owner, name)| own_reads(model, *owner, name)));
+    let uses = model.uses();
+    let known = names.keys().flat_map(|(owner, name)| uses.reads(*owner, name)).cloned();
+    let own = names.keys().flat_map(|(owner, name)| uses.own_reads(model, *owner, name));
+    let reads: BTreeSet<Read> = known.chain(own).collect();
     for read in &reads {
         let Origin::Attribute(owner, name) = &read.origin else { continue };
         let (Some((scale, zero_point)), Some(holder)) = (names.get(&(*owner, name.as_ref())), read.holder) else {
@@ -189,34 +183,8 @@ fn attributes(editor: &mut Editor<'_>, tensor: TensorId, decoder: &Decoder) {
         let Some((span, base)) = base(model, read) else { continue };
         let codes = attribute(base, name);
         let text = decoder.text(&codes, &attribute(base, scale), &attribute(base, zero_point));
-        let edit = TextEdit::Replace { start: span.start, end: span.end, text };
-        let edits = &mut editor.edits.entry(holder).or_default().edits;
-        if !edits.contains(&edit) {
-            edits.push(edit);
-        }
+        editor.edits.entry(holder).or_default().replace(span.start, span.end, text);
     }
-}
-
-/// Reads of `self.name` in the methods of the owner's class, those that nothing calls included.
-fn own_reads(model: &Model, owner: ObjectId, name: &str) -> Vec<Read> {
-    let program = model.program();
-    let class = model.heap().object(owner).and_then(|object| program.find_class(&object.class));
-    let Some((place, class)) = class.and_then(|place| Some((place, program.class(place)?))) else { return Vec::new() };
-    let text = program.text(place.file);
-    let mut reads = Vec::new();
-    for (number, method) in class.methods.iter().enumerate() {
-        let Some(own) = method.parameters.first() else { continue };
-        for (index, expr) in method.exprs.iter().enumerate() {
-            let ExprKind::Attribute { base, name: found } = &expr.kind else { continue };
-            let base = method.expr(*base).map_or("", |base| text_of(text, &base.span));
-            if base == own.name && text_of(text, found) == name {
-                let function = FunctionRef { file: place.file, class: Some(place.class), function: number };
-                let origin = Origin::Attribute(owner, name.into());
-                reads.extend(method.id(index).map(|expr| Read { function, expr, holder: Some(owner), origin }));
-            }
-        }
-    }
-    reads
 }
 
 /// The place of a read, and the text of what it reads from.
@@ -250,8 +218,7 @@ fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, dec
         let function = model.program().function(read.function);
         let Some(expr) = function.and_then(|function| function.expr(read.expr)) else { continue };
         let text = decoder.text(&format!("CONSTANTS.c{number}"), &scale, &zero_point);
-        let edit = TextEdit::Replace { start: expr.span.start, end: expr.span.end, text };
-        editor.edits.entry(holder).or_default().edits.push(edit);
+        editor.edits.entry(holder).or_default().replace(expr.span.start, expr.span.end, text);
     }
 }
 

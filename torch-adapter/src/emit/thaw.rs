@@ -5,7 +5,7 @@
 
 use quant_math::plan::Reason;
 
-use super::class_edit::{Listed, TextEdit};
+use super::class_edit::Listed;
 use super::editor::{Editor, attribute};
 use super::output::Output;
 use super::value::{Content, NewTensor, NewValue};
@@ -98,11 +98,7 @@ fn move_one(editor: &mut Editor<'_>, output: &mut Output, root: ObjectId, movabl
         let expr = function.expr(read.expr).ok_or_else(gone)?;
         let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
         let (start, end) = (expr.span.start, expr.span.end);
-        let edit = TextEdit::Replace { start, end, text: attribute(own, &name) };
-        let edits = &mut editor.edits.entry(root).or_default().edits;
-        if !edits.contains(&edit) {
-            edits.push(edit);
-        }
+        editor.edits.entry(root).or_default().replace(start, end, attribute(own, &name));
     }
     Ok(())
 }

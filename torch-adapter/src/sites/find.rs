@@ -69,7 +69,13 @@ impl Finder<'_> {
         let class = self.class_of(object).to_owned();
         let is_module = table::module_is(&class, &op_type);
         let shown = if is_module && class != "NonDynamicallyQuantizableLinear" { class } else { op_type };
-        let tensors: Vec<_> = found.iter().map(|found| found.weight.as_ref().map(|weight| weight.tensor)).collect();
+        // Behind a quantizer the tensor makes calls one op as it did without it: a second run sees the ops of the first.
+        let tensor = |found: &Found| match (&found.weight, found.quantized) {
+            (Some(weight), _) => Some(weight.tensor),
+            (None, Quantized::Yes(tensor)) => tensor,
+            (None, Quantized::No) => None,
+        };
+        let tensors: Vec<_> = found.iter().map(tensor).collect();
         let alone = tensors.iter().all(Option::is_none) && !is_module;
         let key = (object, shown.clone(), tensors, alone.then_some(event.spot));
         let known = self.keys.get(&key).copied();
