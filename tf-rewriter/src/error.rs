@@ -111,6 +111,14 @@ pub enum Error {
         /// The second one's place.
         at: Box<At>,
     },
+    /// Two functions with one name.
+    #[error("two functions of the library are called `{name}`, expected unique names")]
+    DuplicateFunction {
+        /// The name.
+        name: String,
+        /// The second one's place.
+        at: Box<At>,
+    },
     /// An edge into nothing.
     #[error("node `{node}` reads `{input}`, which is not in the graph")]
     MissingInput {
@@ -288,6 +296,7 @@ impl Error {
             Self::DuplicateName { .. } => "E0202",
             Self::MissingInput { .. } => "E0203",
             Self::Cycle { .. } => "E0204",
+            Self::DuplicateFunction { .. } => "E0205",
             Self::Tensor { .. } => "E0301",
             Self::Math { source, .. } => source.code(),
             Self::Text { .. } => "E0401",
@@ -322,7 +331,7 @@ impl Error {
             ),
             Self::Budget(over) => Some(over.help().into()),
             Self::Wire { .. } => Some("the file is damaged or was cut off; copy it again from its source".into()),
-            Self::DuplicateName { .. } => Some("rename one of them where the graph is made; TensorFlow would refuse the graph too".into()),
+            Self::DuplicateName { .. } | Self::DuplicateFunction { .. } => Some("rename one of them where the graph is made; TensorFlow would refuse the graph too".into()),
             Self::MissingInput { .. } => {
                 Some("the graph is not self-contained: freeze the whole model, not a part of it".into())
             }
@@ -361,6 +370,7 @@ impl Error {
             Self::Run(error) => return error.location(),
             Self::Wire { at, .. }
             | Self::DuplicateName { at, .. }
+            | Self::DuplicateFunction { at, .. }
             | Self::MissingInput { at, .. }
             | Self::Cycle { at, .. }
             | Self::NoText { at, .. }

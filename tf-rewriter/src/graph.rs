@@ -201,16 +201,7 @@ impl Graph {
 
     /// The node that [`Graph::full_name`] calls so.
     pub(crate) fn named(&self, full_name: &str) -> Option<NodeId> {
-        let bytes = self.bytes();
-        (0u32..).zip(&self.index.scopes).find_map(|(scope, found)| {
-            let name = match found.kind {
-                crate::index::ScopeKind::Main => full_name,
-                crate::index::ScopeKind::Function { name, .. } => {
-                    full_name.strip_prefix(name.text(bytes))?.strip_prefix("::")?
-                }
-            };
-            found.find(bytes, name.as_bytes()).map(|node| NodeId { scope, node })
-        })
+        self.index.named(self.bytes(), full_name)
     }
 
     /// The node that makes what an input of `id` reads, where it is data of a node.

@@ -89,6 +89,12 @@ fn edges_names_and_cycles() {
     check(&conv(WEIGHT, &node("z", "input: 'z'")), "E0204", "node `z` depends on itself: z → z");
     let cycle = node("a", "input: 'c'") + &node("b", "input: 'a:0'") + &node("c", "input: '^b'");
     check(&conv(WEIGHT, &cycle), "E0204", "node `a` depends on itself: a → b → c → a");
+    let function = "function { signature { name: 'f' } node_def { name: 'n' op: 'NoOp' } }";
+    check(
+        &binary(&format!("library {{ {function} {function} }}")),
+        "E0205",
+        "two functions of the library are called `f`, expected unique names",
+    );
     check(&binary("node { name: 'a' }"), "E0201", "NodeDef: found a node without an op, expected both");
     check(&binary("node { op: 'NoOp' }"), "E0201", "NodeDef: found a node without a name, expected both");
 }

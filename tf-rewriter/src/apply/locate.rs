@@ -9,7 +9,7 @@ use crate::Error;
 use crate::emit::ActivationWork;
 use crate::emit::training::GradientWork;
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind};
+use crate::index::NodeId;
 use crate::ops;
 use crate::plan::{channel_axes, too_large_to_spread};
 use crate::sites::{Backward, BackwardOps, Traced, Weight, tensor_name, weight_of};
@@ -108,16 +108,7 @@ fn reading(graph: &Graph, op: NodeId, tensor: &str) -> Vec<usize> {
 
 /// The op of a site: `node`, or `function::node`.
 fn node(graph: &Graph, site: &Site) -> Result<NodeId, Error> {
-    let bytes = graph.bytes();
-    let scopes = (0u32..).zip(&graph.index().scopes);
-    let found = scopes.into_iter().find_map(|(id, scope)| {
-        let name = match scope.kind {
-            ScopeKind::Main => site.op.as_str(),
-            ScopeKind::Function { name, .. } => site.op.strip_prefix(name.text(bytes))?.strip_prefix("::")?,
-        };
-        scope.find(bytes, name.as_bytes()).map(|node| NodeId { scope: id, node })
-    });
-    let found = found.filter(|id| graph.op(*id) == site.op_type.as_bytes());
+    let found = graph.named(&site.op).filter(|id| graph.op(*id) == site.op_type.as_bytes());
     found.ok_or_else(|| mismatch(site, "is not in the graph"))
 }
 

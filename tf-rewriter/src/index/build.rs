@@ -35,13 +35,37 @@ impl GraphIndex {
                 _ => {}
             }
         }
+        let functions = functions_by_name(&scopes, bytes)?;
         for scope in &mut scopes {
             scope.resolve(bytes)?;
             scope.resolve_returns(bytes)?;
             topology::check(scope, bytes)?;
         }
-        Ok(Self { scopes })
+        Ok(Self { scopes, functions })
     }
+}
+
+/// Two functions of one name could not be told apart, and TensorFlow takes the second one only where it is the same.
+fn functions_by_name(scopes: &[Scope], bytes: &[u8]) -> Result<HashTable<u32>, Error> {
+    let mut table = HashTable::with_capacity(scopes.len() - 1);
+    let name_of = |id: u32| scopes.get(id as usize).map_or(&[][..], |scope| scope.function_name(bytes));
+    for (id, scope) in (0u32..).zip(scopes) {
+        let ScopeKind::Function { name, function, .. } = scope.kind else { continue };
+        let text = name.of(bytes);
+        let entry = table.entry(hash(text), |other| name_of(*other) == text, |other| hash(name_of(*other)));
+        match entry {
+            hashbrown::hash_table::Entry::Occupied(_) => {
+                return Err(Error::DuplicateFunction {
+                    name: name.text(bytes).to_owned(),
+                    at: At::offset(function.0.start()),
+                });
+            }
+            hashbrown::hash_table::Entry::Vacant(slot) => {
+                slot.insert(id);
+            }
+        }
+    }
+    Ok(table)
 }
 
 /// FunctionDefLibrary: function = 1. FunctionDef: signature = 1, node_def = 3, ret = 4 (a map of strings).

@@ -105,6 +105,7 @@ pub(crate) struct Return {
 #[derive(Debug)]
 pub(crate) struct GraphIndex {
     pub(crate) scopes: Vec<Scope>,
+    functions: HashTable<u32>,
 }
 
 impl GraphIndex {
@@ -115,9 +116,36 @@ impl GraphIndex {
     pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
         self.scope(id.scope)?.nodes.get(id.node as usize)
     }
+
+    /// The scope of a function.
+    pub(crate) fn function(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
+        let named = |id: &u32| self.scope(*id).is_some_and(|scope| scope.function_name(bytes) == name);
+        self.functions.find(build::hash(name), named).copied()
+    }
+
+    /// A node of the main graph, or of a function whose name stands in front of `::`.
+    pub(crate) fn named(&self, bytes: &[u8], full_name: &str) -> Option<NodeId> {
+        let find = |scope: u32, name: &str| {
+            let node = self.scope(scope)?.find(bytes, name.as_bytes())?;
+            Some(NodeId { scope, node })
+        };
+        let in_function = |(at, mark): (usize, &str)| {
+            let (function, name) = (full_name.get(..at)?, full_name.get(at + mark.len()..)?);
+            find(self.function(bytes, function.as_bytes())?, name)
+        };
+        find(0, full_name).or_else(|| full_name.match_indices("::").find_map(in_function))
+    }
 }
 
 impl Scope {
+    /// The name of the function that it is.
+    fn function_name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.kind {
+            ScopeKind::Main => &[],
+            ScopeKind::Function { name, .. } => name.of(bytes),
+        }
+    }
+
     /// A node's inputs in order.
     pub(crate) fn inputs(&self, node: &Node) -> &[Input] {
         let first = node.first_input as usize;

@@ -85,6 +85,9 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
             continue;
         }
         let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
+        if scope.inputs(node).len() > CHAIN {
+            return false;
+        }
         let mut has_inputs = false;
         // What a tensor is reshaped, permuted, chosen or accompanied by does not make it an activation.
         let inputs = if matches!(op, b"Reshape" | b"Transpose" | b"Switch" | b"Print") { 1 } else { usize::MAX };
