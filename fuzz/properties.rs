@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use quant_math::config::ConfigList;
-use quant_math::{Emit, Quantizer, WeightData};
+use quant_math::{Emit, Plan, Quantizer, WeightData};
 use tf_rewriter::tensor::TensorView;
 use tf_rewriter::wire::Fields;
-use tf_rewriter::{Graph, PlanOptions, text};
+use tf_rewriter::{Error, Graph, PlanOptions, text};
 
 /// The fields of a message cover its bytes without gap or overlap, up to the first damage.
 pub(crate) fn wire_spans_tile(bytes: &[u8]) {
@@ -80,26 +80,28 @@ pub(crate) fn plan_apply(bytes: &[u8]) {
     drop(graph.inspect());
     drop(graph.diff(&graph));
     let binary = graph.bytes().to_vec();
-    if let Some((same, empty)) = quantize(&binary, &NOTHING, Emit::Baked) {
-        assert!(empty);
+    if let Ok((same, plan)) = quantize(&binary, &NOTHING, Emit::Baked) {
+        assert!(plan.is_empty());
         assert_eq!(same, binary);
     }
     for config in CONFIGS.iter() {
-        for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
-            let Some((result, _)) = quantize(&binary, config, emit) else { continue };
+        for emit in [Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training] {
+            let Ok((result, _)) = quantize(&binary, config, emit) else { continue };
             // A plan does not read values, so it may name weights that are all zero; applying it leaves them as they are.
-            let (again, _) =
-                quantize(&result, config, emit).expect("what was written can be opened, planned and quantized");
-            assert!(again == result, "{} {emit}: a second run changed something", config.quantizer);
+            let (again, plan) = quantize(&result, config, emit).unwrap_or_else(|error| {
+                panic!("{} {emit}: what was written cannot be quantized: {error}", config.quantizer)
+            });
+            let found: Vec<_> = plan.quantized().collect();
+            assert!(again == result, "{} {emit}: a second run changed something: {found:#?}", config.quantizer);
         }
     }
 }
 
-/// The result, and whether the plan was empty.
-fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Option<(Vec<u8>, bool)> {
-    let graph = Graph::from_bytes(bytes.to_vec()).ok()?;
-    let plan = graph.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).ok()?;
+/// The result and its plan.
+fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Result<(Vec<u8>, Plan), Error> {
+    let graph = Graph::from_bytes(bytes.to_vec())?;
+    let plan = graph.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
     let mut out = Vec::new();
-    graph.apply(&plan, None).ok()?.write(&mut out).ok()?;
-    Some((out, plan.is_empty()))
+    graph.apply(&plan, None)?.write(&mut out)?;
+    Ok((out, plan))
 }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use quant_math::config::ConfigList;
-use quant_math::{Emit, Quantizer};
+use quant_math::{Emit, Plan, Quantizer};
 use torch_adapter::archive::{Archive, Body, Edits, write};
 use torch_adapter::pickle::{Pickle, Splice};
-use torch_adapter::{Limits, Model, PlanOptions, code};
+use torch_adapter::{Error, Limits, Model, PlanOptions, code};
 
 /// A small sound archive, of which one record is exchanged.
-static BASE: LazyLock<Archive> = LazyLock::new(|| {
+pub(crate) static BASE: LazyLock<Archive> = LazyLock::new(|| {
     let bytes = include_bytes!("../tests/models/torch/tied.script.pt").to_vec();
     Archive::from_bytes(bytes, &Limits::default()).expect("a sound archive")
 });
@@ -38,14 +38,14 @@ pub(crate) fn archive_apply(bytes: &[u8]) {
     let Ok(model) = Model::from_bytes(bytes.to_vec()) else { return };
     drop(model.inspect());
     drop(model.diff(&model));
-    if let Some((same, empty)) = quantize(bytes, &NOTHING, Emit::Baked) {
-        assert!(empty);
+    if let Ok((same, plan)) = quantize(bytes, &NOTHING, Emit::Baked) {
+        assert!(plan.is_empty());
         assert_eq!(same, bytes);
     }
     for config in CONFIGS.iter() {
         for emit in [Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training] {
-            let Some((result, empty)) = quantize(bytes, config, emit) else { continue };
-            if empty {
+            let Ok((result, plan)) = quantize(bytes, config, emit) else { continue };
+            if plan.is_empty() {
                 assert_eq!(result, bytes);
                 continue;
             }
@@ -57,8 +57,11 @@ pub(crate) fn archive_apply(bytes: &[u8]) {
                     freeze(&result, frozen);
                 }
             }
-            let (again, _) = quantize(&result, config, emit).expect("what was written can be planned and quantized");
-            assert!(again == result, "{} {emit}: a second run changed something", config.quantizer);
+            let (again, plan) = quantize(&result, config, emit).unwrap_or_else(|error| {
+                panic!("{} {emit}: what was written cannot be quantized: {error}", config.quantizer)
+            });
+            let found: Vec<_> = plan.quantized().collect();
+            assert!(again == result, "{} {emit}: a second run changed something: {found:#?}", config.quantizer);
         }
     }
 }
@@ -107,11 +110,11 @@ fn with(record: &str, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The result, and whether the plan was empty.
-fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Option<(Vec<u8>, bool)> {
-    let model = Model::from_bytes(bytes.to_vec()).ok()?;
-    let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).ok()?;
+/// The result and its plan.
+fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Result<(Vec<u8>, Plan), Error> {
+    let model = Model::from_bytes(bytes.to_vec())?;
+    let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
     let mut out = Vec::new();
-    model.apply(&plan, None).ok()?.write(&mut out).ok()?;
-    Some((out, plan.is_empty()))
+    model.apply(&plan, None)?.write(&mut out)?;
+    Ok((out, plan))
 }

@@ -11,7 +11,7 @@ mod peak;
 use std::path::Path;
 
 use bundle_properties::{checkpoint_is_bounded, split};
-use peak::peak_of;
+use peak::cost_of;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -26,7 +26,7 @@ const OF_DATA: usize = 2;
 fn check(bytes: &[u8], folder: &Path) {
     let (index, data) = split(bytes);
     let most = ROOM + OF_INDEX * index.len() + OF_DATA * data.len() + index.len() + data.len();
-    let ((), peak) = peak_of(|| checkpoint_is_bounded(bytes, folder));
+    let ((), peak, _) = cost_of(|| checkpoint_is_bounded(bytes, folder));
     assert!(peak <= most, "{peak} bytes for an index of {} and data of {}", index.len(), data.len());
 }
 

@@ -1,5 +1,5 @@
 //! The fuzz targets' properties on their seeds and on damaged seeds.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../../fuzz/properties.rs"]
 mod properties;

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use common::forge::{Forge, stored};
 use common::{load, model};
-use peak::peak_of;
+use peak::cost_of;
 use torch_adapter::Limits;
 use torch_adapter::archive::{Archive, Body, Edits, Method};
 use torch_adapter::pickle::Fresh;
@@ -34,7 +34,7 @@ fn inflated(bytes: &[u8]) -> usize {
 /// The code of the error that reading `bytes` gives, `ok` where there is none.
 fn code(bytes: Vec<u8>) -> &'static str {
     let len = bytes.len() + inflated(&bytes);
-    let (code, peak) = peak_of(|| match load(bytes) {
+    let (code, peak, _) = cost_of(|| match load(bytes) {
         Ok(()) => "ok",
         Err(error) => {
             assert!(!error.to_string().is_empty() && error.location().is_some(), "{error:?}");
@@ -389,8 +389,11 @@ fn codes() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         1,
     );
     let calls = calls.replacen("    return", "    y = (self).m199()\n    return", 1);
-    let numbers: String = (0..1 << 21).map(|number| format!("{},", number % 1000)).collect();
-    let crowded = format!("{sound}  def crowded(self) -> int:\n    return [{numbers}]\n");
+    let mut crowded = format!("{sound}  def crowded(self) -> int:\n    return [");
+    for number in 0..1 << 21 {
+        write!(crowded, "{},", number % 1000).unwrap();
+    }
+    crowded.push_str("]\n");
     let undeclared = sound.replacen("  head : ", "  gone : Tensor\n  head : ", 1);
     assert!(undeclared != sound && calls != sound);
     vec![

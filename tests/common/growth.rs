@@ -1,0 +1,37 @@
+//! That twice the input is twice the work: what a piece of work asks of memory at n, 2n and 4n of an input's worst shape. Work that
+//! grows faster than its input shows there too, where it asks for memory on the way.
+
+use super::peak::cost_of;
+
+/// A model of a size.
+pub(crate) type Shape<'s> = (&'s str, &'s dyn Fn(usize) -> Vec<u8>);
+/// What is done with the bytes of a model.
+pub(crate) type Verb<'v> = (&'v str, &'v dyn Fn(&[u8]));
+
+/// Each verb on each shape. Fails for what grows faster than its input.
+pub(crate) fn check(shapes: &[Shape<'_>], verbs: &[Verb<'_>], size: usize) {
+    // Tables that are made once per process are no part of it.
+    for (_, shape) in shapes {
+        let model = shape(2);
+        for (_, verb) in verbs {
+            verb(&model);
+        }
+    }
+    let mut wrong = Vec::new();
+    for (name, shape) in shapes {
+        let models = [shape(size), shape(2 * size), shape(4 * size)];
+        let lengths = models.each_ref().map(Vec::len);
+        for (verb_name, verb) in verbs {
+            let costs = models.each_ref().map(|model| cost_of(|| verb(model)));
+            let (peaks, totals) = (costs.map(|((), peak, _)| peak), costs.map(|((), _, total)| total));
+            for (what, [one, two, four]) in [("at a time", peaks), ("in all", totals)] {
+                // Room for a logarithm, for vectors that have just doubled, and for what does not depend on the model.
+                let room = 64 << 10;
+                if two > one * 11 / 4 + room || four > one * 11 / 2 + room {
+                    wrong.push(format!("{verb_name} of {name}, {lengths:?} bytes: {one}, {two}, {four} bytes {what}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

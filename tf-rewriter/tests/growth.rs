@@ -1,0 +1,145 @@
+//! Each verb on graphs of n, 2n and 4n of what costs it most: near linear in memory and in work.
+//!
+//! One test in a file of its own: the allocation counter is the process's.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../tests/common/growth.rs"]
+mod growth;
+#[path = "../../tests/common/peak.rs"]
+mod peak;
+
+use quant_math::config::ConfigList;
+use quant_math::{Emit, Quantizer};
+use tf_rewriter::{Graph, PlanOptions, text};
+
+fn each(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect()
+}
+
+const FLOAT: &str = "attr { key: 'T' value { type: DT_FLOAT } }";
+
+fn node(name: &str, op: &str, inputs: &[&str]) -> String {
+    let inputs = inputs.iter().map(|input| format!("input: '{input}'")).collect::<Vec<_>>().join(" ");
+    format!("node {{ name: '{name}' op: '{op}' {inputs} {FLOAT} }}\n")
+}
+
+fn weight(name: &str) -> String {
+    format!(
+        "node {{ name: '{name}' op: 'Const' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} attr {{ key: 'value' value {{ tensor {{ dtype: DT_FLOAT \
+         tensor_shape {{ dim {{ size: 2 }} dim {{ size: 2 }} }} float_val: [1, -2, 3, 4] }} }} }} }}\n"
+    )
+}
+
+fn graph(source: &str) -> Vec<u8> {
+    text::parse(source.as_bytes()).unwrap()
+}
+
+fn with_x(source: &str) -> Vec<u8> {
+    graph(&format!(
+        "node {{ name: 'x' op: 'Placeholder' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} }}\n{source}"
+    ))
+}
+
+fn functions(count: usize) -> Vec<u8> {
+    let body = each(count, |i| {
+        let inner = weight("w").replacen("node", "node_def", 1)
+            + &node("m", "MatMul", &["a", "w:output:0"]).replacen("node", "node_def", 1);
+        format!(
+            "function {{ signature {{ name: 'f{i}' input_arg {{ name: 'a' type: DT_FLOAT }} }} {inner} ret {{ key: 'r' value: 'm:product:0' }} }}\n"
+        )
+    });
+    graph(&format!("library {{ {body} }}"))
+}
+
+fn empty_functions(count: usize) -> Vec<u8> {
+    graph(&format!("library {{ {} }}", each(count, |i| format!("function {{ signature {{ name: 'f{i}' }} }}\n"))))
+}
+
+fn own_weights(count: usize) -> Vec<u8> {
+    with_x(&each(count, |i| weight(&format!("w{i}")) + &node(&format!("m{i}"), "MatMul", &["x", &format!("w{i}")])))
+}
+
+fn one_weight(count: usize) -> Vec<u8> {
+    with_x(&(weight("w") + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
+}
+
+fn chain(count: usize) -> Vec<u8> {
+    let links = each(count, |i| {
+        let before = if i == 0 { "w".to_owned() } else { format!("i{}", i - 1) };
+        node(&format!("i{i}"), "Identity", &[&before])
+    });
+    let last = format!("i{}", count - 1);
+    with_x(&(weight("w") + &links + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", &last]))))
+}
+
+/// One node that reads all others, and is read by as many.
+fn hub(count: usize) -> Vec<u8> {
+    let names: Vec<String> = (0..count).map(|i| format!("r{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let readers = each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "sum"]));
+    with_x(&(each(count, |i| node(&format!("r{i}"), "Relu", &["x"])) + &node("sum", "AddN", &names) + &readers))
+}
+
+/// Names that new nodes would like to have.
+fn taken_names(count: usize) -> Vec<u8> {
+    let taken = each(count, |i| {
+        let number = if i == 0 { String::new() } else { format!("_{i}") };
+        each(1, |_| node(&format!("w/weight_quant{number}"), "Relu", &["x"]))
+            + &node(&format!("w/float{number}"), "Relu", &["x"])
+    });
+    with_x(&(taken + &weight("w") + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
+}
+
+fn loops(count: usize) -> Vec<u8> {
+    let one = |i: usize| {
+        weight(&format!("w{i}"))
+            + &node(&format!("e{i}"), "Enter", &["x"])
+            + &node(&format!("g{i}"), "Merge", &[&format!("e{i}"), &format!("n{i}")])
+            + &node(&format!("m{i}"), "MatMul", &[&format!("g{i}"), &format!("w{i}")])
+            + &node(&format!("n{i}"), "NextIteration", &[&format!("m{i}")])
+    };
+    with_x(&each(count, one))
+}
+
+fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) {
+    let text = format!("[{{op_types: ['default', 'Relu'], quant_types: [{types}], quant_bits: 8}}]");
+    let config = ConfigList::parse(&text, Some(quantizer)).unwrap();
+    let graph = Graph::from_bytes(bytes.to_vec()).unwrap();
+    let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
+    let mut out = Vec::new();
+    graph.apply(&plan, None).unwrap().write(&mut out).unwrap();
+}
+
+#[test]
+fn twice_the_graph_is_twice_the_work() {
+    let shapes: [growth::Shape<'_>; 9] = [
+        ("functions", &functions),
+        ("empty functions", &empty_functions),
+        ("weights", &own_weights),
+        ("one weight", &one_weight),
+        ("a chain", &chain),
+        ("a hub", &hub),
+        ("taken names", &taken_names),
+        ("loops", &loops),
+        ("text", &|size| {
+            let mut out = Vec::new();
+            text::write(&own_weights(size), &mut out).unwrap();
+            out
+        }),
+    ];
+    let all = "'weight', 'input', 'output'";
+    let verbs: [growth::Verb<'_>; 8] = [
+        ("open", &|bytes| drop(Graph::from_bytes(bytes.to_vec()).unwrap())),
+        ("inspect", &|bytes| drop(Graph::from_bytes(bytes.to_vec()).unwrap().inspect().unwrap())),
+        ("diff", &|bytes| {
+            let graph = Graph::from_bytes(bytes.to_vec()).unwrap();
+            drop(graph.diff(&graph).unwrap());
+        }),
+        ("baked", &|bytes| compress(bytes, Quantizer::Naive, Emit::Baked, "'weight'")),
+        ("packed", &|bytes| compress(bytes, Quantizer::Naive, Emit::Packed, "'weight'")),
+        ("inference", &|bytes| compress(bytes, Quantizer::DoReFa, Emit::Inference, all)),
+        ("training of QAT", &|bytes| compress(bytes, Quantizer::Qat, Emit::Training, all)),
+        ("training of DoReFa", &|bytes| compress(bytes, Quantizer::DoReFa, Emit::Training, all)),
+    ];
+    growth::check(&shapes, &verbs, 250);
+}
