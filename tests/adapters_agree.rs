@@ -223,7 +223,7 @@ fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emi
     // What a user is warned of: how far apart the channels are where one scale serves all, and a low SQNR.
     let bits = |spread: Option<f32>| spread.map(f32::to_bits);
     assert_eq!(bits(torch.channel_spread), bits(tf.channel_spread), "{what}");
-    let asked = !axis(&tf).is_some() && config.quantizer != Quantizer::DoReFa;
+    let asked = axis(&tf).is_none() && config.quantizer != Quantizer::DoReFa;
     let channels = weight.shape[weight.channel_axis];
     assert_eq!(tf.channel_spread.is_some(), asked && channels_pay(weight.shape.iter().product(), channels), "{what}");
     let alone = |report: &Report| {

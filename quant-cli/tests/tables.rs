@@ -226,9 +226,9 @@ fn a_table_grows_with_its_rows_whatever_one_name_is() {
             warnings: Vec::new(),
         }
     };
-    let sizes = [100, 200, 400].map(|rows| plan_table_in(&plan(rows), None).len());
-    let [first, second, third] = sizes;
-    assert!(second <= first * 5 / 2 && third <= second * 5 / 2 && third < 400 * 600, "{sizes:?}");
+    let lengths = [100, 200, 400].map(|rows| plan_table_in(&plan(rows), None).len());
+    let [first, second, third] = lengths;
+    assert!(second <= first * 5 / 2 && third <= second * 5 / 2 && third < 400 * 600, "{lengths:?}");
     let text = plan_table_in(&plan(2), None);
     assert!(text.contains("nnn…nnn"), "{text}");
     assert!(serde_json::to_string(&plan(2)).unwrap().contains(&long));

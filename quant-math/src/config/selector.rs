@@ -166,16 +166,13 @@ fn type_id(pattern: &TypePattern, words: &mut BTreeMap<String, TypeId>) -> TypeI
     if let Some(id) = words.get(&text) {
         return *id;
     }
-    match row.and_then(|row| OP_TYPES.iter().position(|other| other == row)) {
-        Some(id) => {
-            let names = OP_TYPES.get(id).map_or(&[][..], |row| row.names);
-            words.extend(names.iter().map(|name| (name.to_ascii_lowercase(), id)));
-            id
-        }
-        None => {
-            let id = OP_TYPES.len() + words.len();
-            words.insert(text, id);
-            id
-        }
+    if let Some(id) = row.and_then(|row| OP_TYPES.iter().position(|other| other == row)) {
+        let names = OP_TYPES.get(id).map_or(&[][..], |row| row.names);
+        words.extend(names.iter().map(|name| (name.to_ascii_lowercase(), id)));
+        id
+    } else {
+        let id = OP_TYPES.len() + words.len();
+        words.insert(text, id);
+        id
     }
 }
