@@ -7,6 +7,12 @@ use crate::sites::heap::{Heap, Object};
 /// Classes that torch has built in; their text is not in the archive.
 const BUILT_IN: &str = "__torch__.torch.classes.";
 
+/// Whether objects of a class make sense of their state in their own code, so that the pickle does not show their attributes.
+pub(crate) fn is_opaque(program: &Program, class: &str) -> bool {
+    let found = program.find_class(class).and_then(|place| program.class(place));
+    class.starts_with(BUILT_IN) || found.is_some_and(|class| class.method("__setstate__").is_some())
+}
+
 /// Every object's class is in the code, and the object has every attribute that its class declares.
 pub(crate) fn check(heap: &Heap, program: &Program) -> Result<(), Error> {
     heap.objects.iter().try_for_each(|object| check_one(object, program))
@@ -21,6 +27,9 @@ fn check_one(object: &Object, program: &Program) -> Result<(), Error> {
         let message = format!("`{}` is of class `{}`, which is not in the code", named(object), object.class);
         return Err(Error::Disagree { message, at: At::record("data.pkl") });
     };
+    if object.opaque {
+        return Ok(());
+    }
     let declared = class.attributes.iter().filter(|attribute| !attribute.constant);
     for attribute in declared {
         if object.attribute(&attribute.name).is_none() {

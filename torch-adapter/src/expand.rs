@@ -44,7 +44,7 @@ pub(crate) fn check(pickle: &Pickle, budget: &Budget) -> Result<(), Error> {
 fn cost(pickle: &Pickle, slot: Slot) -> u64 {
     match pickle.value(slot) {
         Value::Str(text) => VALUE + text.len() as u64,
-        Value::Tuple(items) | Value::List(items) => items.iter().fold(VALUE, |sum, item| {
+        Value::Tuple(items) | Value::List(items) | Value::Dict(items) => items.iter().fold(VALUE, |sum, item| {
             let text = if let Value::Str(text) = pickle.value(*item) { text.len() as u64 } else { 0 };
             sum.saturating_add(VALUE + text)
         }),

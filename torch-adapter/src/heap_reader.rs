@@ -1,6 +1,6 @@
 //! From pickles to the objects and tensors that the walk over the code sees.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quant_math::DType;
 
@@ -9,8 +9,7 @@ use crate::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
 use crate::sites::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId};
 
 /// Turns pickles into a heap.
-#[derive(Default)]
-pub(crate) struct HeapReader {
+pub(crate) struct HeapReader<'a> {
     pub(crate) heap: Heap,
     /// By [`ObjectId`].
     pub(crate) slots: Vec<Slot>,
@@ -22,15 +21,37 @@ pub(crate) struct HeapReader {
     open: VecDeque<(ObjectId, Slot)>,
     /// Where the tensor of a span stands among its pickle's tensors.
     positions: BTreeMap<Folder, BTreeMap<(usize, usize), usize>>,
+    /// Values that no attribute shows.
+    hidden: Vec<(Folder, Slot)>,
+    is_opaque: &'a dyn Fn(&str) -> bool,
 }
 
-impl HeapReader {
+impl<'a> HeapReader<'a> {
+    /// `is_opaque` says of a class whether its objects make sense of their state in their own code.
+    pub(crate) fn new(is_opaque: &'a dyn Fn(&str) -> bool) -> Self {
+        Self {
+            heap: Heap::default(),
+            slots: Vec::new(),
+            places: Vec::new(),
+            objects: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+            open: VecDeque::new(),
+            positions: BTreeMap::new(),
+            hidden: Vec::new(),
+            is_opaque,
+        }
+    }
+
     pub(crate) fn read(&mut self, data: &Pickle, constants: Option<&Pickle>) {
         if let Item::Object(root) = self.item(data, Folder::Data, data.root(), 0) {
             self.heap.root = Some(root);
         }
         while let Some((id, slot)) = self.open.pop_front() {
             let Some(object) = data.object(slot) else { continue };
+            if (self.is_opaque)(object.class()) {
+                self.hidden.extend(object.state().map(|state| (Folder::Data, state)));
+                continue;
+            }
             let attributes: Vec<(String, Item)> = object
                 .attributes()
                 .map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0)))
@@ -42,6 +63,38 @@ impl HeapReader {
         if let Some(constants) = constants {
             let items = constants.items(constants.root()).unwrap_or_default();
             self.heap.constants = items.iter().map(|slot| self.item(constants, Folder::Constants, *slot, 0)).collect();
+        }
+        self.read_hidden(data, constants);
+    }
+
+    /// Find out what is behind the values that no attribute shows.
+    fn read_hidden(&mut self, data: &Pickle, constants: Option<&Pickle>) {
+        let mut seen = BTreeSet::new();
+        while let Some((folder, slot)) = self.hidden.pop() {
+            let pickle = match folder {
+                Folder::Data => data,
+                Folder::Constants => constants.unwrap_or(data),
+            };
+            if slot.identity().is_some_and(|identity| !seen.insert((folder, identity))) {
+                continue;
+            }
+            match pickle.value(slot) {
+                Value::Tensor(raw) => {
+                    if let Item::Tensor(tensor) = self.tensor(pickle, folder, slot, raw) {
+                        self.heap.hidden.tensors.insert(tensor);
+                    }
+                }
+                Value::Tuple(items) | Value::List(items) | Value::Dict(items) => {
+                    self.hidden.extend(items.iter().map(|item| (folder, *item)));
+                }
+                Value::Object(object)
+                    if folder == Folder::Constants || !self.objects.contains_key(&object.identity()) =>
+                {
+                    self.heap.hidden.classes.insert(object.class().to_owned());
+                    self.hidden.extend(object.state().map(|state| (folder, state)));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -56,9 +109,19 @@ impl HeapReader {
             Value::Tuple(items) | Value::List(items) if depth == 0 => {
                 Item::List(items.iter().map(|slot| self.item(pickle, folder, *slot, 1)).collect())
             }
+            Value::Dict(pairs) if depth == 0 && pairs.iter().step_by(2).all(|key| pickle.str(*key).is_some()) => {
+                let pairs = pairs.as_chunks::<2>().0.iter();
+                let pair = |[key, slot]: &[Slot; 2]| {
+                    (pickle.str(*key).unwrap_or_default().to_owned(), self.item(pickle, folder, *slot, 1))
+                };
+                Item::Dict(pairs.map(pair).collect())
+            }
             Value::Object(_) if folder == Folder::Data => self.object(pickle, slot),
             Value::Tensor(raw) => self.tensor(pickle, folder, slot, raw),
-            _ => Item::Opaque,
+            _ => {
+                self.hidden.push((folder, slot));
+                Item::Opaque
+            }
         }
     }
 
@@ -70,7 +133,8 @@ impl HeapReader {
         let id = ObjectId(self.heap.objects.len());
         self.objects.insert(identity, id);
         let class = object.class().to_owned();
-        self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new() });
+        let opaque = (self.is_opaque)(&class);
+        self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new(), opaque });
         self.slots.push(slot);
         self.open.push_back((id, slot));
         Item::Object(id)

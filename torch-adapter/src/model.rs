@@ -21,6 +21,9 @@ use crate::sites::{self, Program, Sites};
 use crate::tensors::{Dense, Storage, Tensor, Tensors};
 use crate::uses::Uses;
 
+/// The record that makes an archive one for the mobile interpreter.
+pub(crate) const BYTECODE: &str = "bytecode.pkl";
+
 /// Which pickle a tensor stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Folder {
@@ -146,11 +149,12 @@ impl Model {
             Some(constants) => Tensors::read(&archive, constants, Folder::Constants.name())?,
             None => Tensors::default(),
         };
-        let mut reader = HeapReader::default();
+        let program = program(&archive)?;
+        let is_opaque = |class: &str| agree::is_opaque(&program, class);
+        let mut reader = HeapReader::new(&is_opaque);
         reader.read(&data, constants.as_ref());
         let HeapReader { mut heap, slots, places, .. } = reader;
         heap.name_paths();
-        let program = program(&archive)?;
         agree::check(&heap, &program)?;
         let sites = sites::find(&program, &heap, &library::is_quantizer);
         let (mark, warnings) = read_mark(&archive)?;
@@ -272,7 +276,12 @@ impl Model {
     /// Whether `torch.jit.freeze` made it, which takes the mode away.
     pub(crate) fn is_frozen(&self) -> bool {
         let root = self.heap.root.and_then(|root| self.heap.object(root));
-        root.is_some_and(|root| root.attribute("training").is_none())
+        root.is_some_and(|root| !root.opaque && root.attribute("training").is_none())
+    }
+
+    /// Whether the mobile interpreter can run it too.
+    pub(crate) fn is_mobile(&self) -> bool {
+        self.archive.has(BYTECODE)
     }
 
     pub(crate) fn tensors(&self, folder: Folder) -> &Tensors {
@@ -302,8 +311,8 @@ impl Model {
         }
         for name in &self.sites.called {
             let outside = matches!(name.as_str(), "torch.save" | "torch.from_file" | "torch.load");
-            let custom =
-                name.strip_prefix("ops.").is_some_and(|rest| !rest.starts_with("prim.") && !rest.starts_with("aten."));
+            let own = ["prim.", "aten.", "quantized.", "prepacked."];
+            let custom = name.strip_prefix("ops.").is_some_and(|rest| !own.iter().any(|own| rest.starts_with(own)));
             if outside || custom || name.starts_with("__torch__.torch.classes.") {
                 let text = format!("the model's code calls `{name}`, which reaches outside of the model");
                 self.warnings.push(Reason::new("reaches-outside", text));

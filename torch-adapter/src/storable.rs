@@ -2,6 +2,7 @@
 
 use quant_math::plan::{Emit, Reason};
 
+use crate::emit::packed_lists;
 use crate::model::{Model, StoreKey, Stored};
 use crate::sites::Origin;
 use crate::sites::heap::{Item, ObjectId, TensorId, join};
@@ -30,6 +31,9 @@ impl Model {
         if let Err(reason) = self.stored(tensor) {
             return Some(reason);
         }
+        if self.heap().hidden.tensors.contains(&tensor) {
+            return Some(Reason::new("tensor-shared", "an object that packs its own state holds it too"));
+        }
         let (place, ..) = self.tensor(tensor)?;
         let sharing = self.tensors(place.folder).sharing(place.position);
         if sharing == Sharing::Partial {
@@ -47,26 +51,32 @@ impl Model {
     /// Why the code cannot be told to decode a tensor wherever it reads it.
     fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
         let wanted = Item::Tensor(tensor);
-        for object in &self.heap().objects {
-            for (name, item) in &object.attributes {
-                if matches!(item, Item::List(items) if items.contains(&wanted)) {
-                    let text = format!("the list `{}` holds it too", join(&object.path, name));
-                    return Some(Reason::new("tensor-in-list", text));
-                }
-            }
+        let lists = self.uses().lists(self, tensor);
+        let path = |owner: &ObjectId| self.heap().object(*owner).map_or("", |object| &object.path);
+        if let Some((owner, name, _)) =
+            lists.iter().find(|(owner, name, _)| !packed_lists::can_decode(self, *owner, name))
+        {
+            let text =
+                format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
+            return Some(Reason::new("tensor-in-list", text));
         }
+        let is_list = |object: &ObjectId, attribute: &str| {
+            lists.iter().any(|(owner, name, _)| owner == object && *name == attribute)
+        };
         let reads = |origin: &Origin| match origin {
             Origin::Attribute(object, name) => {
                 self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+                    || is_list(object, name)
             }
             Origin::Constant(number) => self.heap().constants.get(*number) == Some(&wanted),
-            Origin::Element(..) => false,
+            Origin::Element(..) | Origin::Key(..) => false,
         };
         if self.sites().reads.iter().any(|read| read.holder.is_none() && reads(&read.origin)) {
             return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
         }
         let held = |(object, name): &&(ObjectId, String)| {
             self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
+                || is_list(object, name)
         };
         let written = self.sites().writes.iter().find(held);
         written.map(|(_, name)| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))

@@ -13,6 +13,8 @@ use crate::sites::{ClassRef, FunctionRef, Origin, Program, Read};
 pub(crate) struct Uses {
     /// Objects, and the position among their attributes.
     owners: BTreeMap<TensorId, Vec<(ObjectId, usize)>>,
+    /// Objects, the position among their attributes of a list that holds the tensor, and the position there.
+    lists: BTreeMap<TensorId, Vec<(ObjectId, usize, usize)>>,
     /// Reads that following the code has met.
     reads: BTreeMap<ObjectId, BTreeMap<String, Vec<Read>>>,
     /// `self.name` in the methods of a class, those that nothing calls included.
@@ -22,11 +24,18 @@ pub(crate) struct Uses {
 impl Uses {
     pub(crate) fn of(model: &Model) -> Self {
         let mut owners: BTreeMap<TensorId, Vec<(ObjectId, usize)>> = BTreeMap::new();
+        let mut lists: BTreeMap<TensorId, Vec<(ObjectId, usize, usize)>> = BTreeMap::new();
         let mut written = BTreeMap::new();
         for (id, object) in model.heap().objects.iter().enumerate() {
             for (position, (_, item)) in object.attributes.iter().enumerate() {
                 if let Item::Tensor(tensor) = item {
                     owners.entry(*tensor).or_default().push((ObjectId(id), position));
+                    continue;
+                }
+                for (element, item) in item.each().into_iter().enumerate() {
+                    if let Item::Tensor(tensor) = item {
+                        lists.entry(*tensor).or_default().push((ObjectId(id), position, element));
+                    }
                 }
             }
             if let Some(class) = model.program().find_class(&object.class) {
@@ -39,7 +48,7 @@ impl Uses {
                 reads.entry(*owner).or_default().entry(name.to_string()).or_default().push(read.clone());
             }
         }
-        Self { owners, reads, written }
+        Self { owners, lists, reads, written }
     }
 
     /// Every attribute that is the tensor.
@@ -49,6 +58,18 @@ impl Uses {
             Some((*owner, name.as_str()))
         };
         self.owners.get(&tensor).map(Vec::as_slice).unwrap_or_default().iter().filter_map(name).collect()
+    }
+
+    /// Every attribute that holds the tensor in a list, tuple or dictionary, with the positions there.
+    pub(crate) fn lists<'m>(&self, model: &'m Model, tensor: TensorId) -> Vec<(ObjectId, &'m str, Vec<usize>)> {
+        let found = self.lists.get(&tensor).map(Vec::as_slice).unwrap_or_default();
+        let groups = found.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1));
+        let list = |group: &[(ObjectId, usize, usize)]| {
+            let (owner, attribute, _) = group.first()?;
+            let (name, _) = model.heap().object(*owner)?.attributes.get(*attribute)?;
+            Some((*owner, name.as_str(), group.iter().map(|(_, _, element)| *element).collect()))
+        };
+        groups.filter_map(list).collect()
     }
 
     /// The reads of an attribute, wherever they stand.

@@ -246,7 +246,12 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("empty file", Vec::new(), "T0101"),
         ("empty zip", joined(&[b"PK\x05\x06", &[0; 18]]), "T0101"),
         ("state_dict", model("state_dict.pth"), "T0101"),
-        ("mobile archive", model("mobile.ptl"), "T0101"),
+        (
+            "mobile archive without code",
+            stored(&[("m/bytecode.pkl", b"\x80\x02."), ("m/data.pkl", b"\x80\x02."), ("m/version", b"3")]),
+            "T0101",
+        ),
+        ("Git LFS", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n".to_vec(), "T0101"),
         ("state_dict before 1.6", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec(), "T0101"),
         (
             "legacy TorchScript",

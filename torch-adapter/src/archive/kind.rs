@@ -30,10 +30,10 @@ fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
     let has = |name| archive.has(name);
     let any = |part: fn(&str) -> bool| archive.entries.iter().any(|entry| part(&entry.name));
     let script = "save the model with `torch.jit.save(torch.jit.script(model), path)` or trace it";
-    Some(if has("bytecode.pkl") {
-        let help = "the mobile interpreter runs its bytecode, which edits of the code do not reach: \
-                    quantize the archive of `torch.jit.save`, then convert that with `_save_for_lite_interpreter`";
-        ("an archive for the mobile interpreter", help)
+    Some(if has("bytecode.pkl") && !(has("data.pkl") && any(|name| name.contains("/code/"))) {
+        let help = "there is no code that could be read: quantize the archive of `torch.jit.save`, then convert that with \
+                    `_save_for_lite_interpreter`";
+        ("an archive for the mobile interpreter alone", help)
     } else if has("model.json") && has("tensors.json") || has("model.json") && !has("data.pkl") {
         (
             "a TorchScript archive in the format before PyTorch 1.2",

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use quant_cli::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
+
 use super::fault::ArchiveFault;
 
 const JIT_SAVE: &str = "save the model with `torch.jit.save(torch.jit.script(model), path)` or trace it";
@@ -54,8 +56,8 @@ fn kind(data: &[u8]) -> (&'static str, &'static str) {
     if data.get(257..262) == Some(b"ustar") {
         return ("a tar file, perhaps a torch.save file of an early PyTorch", JIT_SAVE);
     }
-    if data.starts_with(b"version https://git-lfs") {
-        return ("a pointer of Git LFS, not the file itself", "run `git lfs pull`");
+    if is_lfs_pointer(data) {
+        return (LFS_POINTER, LFS_HELP);
     }
     if is_safetensors(data) {
         return ("a safetensors file: weights without code", JIT_SAVE);

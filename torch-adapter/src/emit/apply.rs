@@ -47,8 +47,9 @@ impl Model {
         if !plan.is_empty() {
             applier.output.mark(self.mark(), plan)?;
         }
-        let Applier { editor, mut output, fates, warnings, .. } = applier;
+        let Applier { editor, mut output, fates, mut warnings, .. } = applier;
         output.finish(editor)?;
+        warnings.extend(output.drop_bytecode(self));
         Ok((output, fates, warnings))
     }
 }

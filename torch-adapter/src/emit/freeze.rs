@@ -61,7 +61,8 @@ impl Model {
         freezer.output.mark(self.mark(), &plan)?;
         let Freezer { editor, mut output, fates, .. } = freezer;
         output.finish(editor)?;
-        Ok((plan, output, fates, Vec::new()))
+        let warnings = output.drop_bytecode(self).into_iter().collect();
+        Ok((plan, output, fates, warnings))
     }
 }
 

@@ -18,6 +18,7 @@ mod naive;
 mod observer;
 mod output;
 mod packed;
+pub(crate) mod packed_lists;
 mod qat;
 mod rewrite;
 mod stem;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use quant_math::DType;
-use quant_math::plan::Plan;
+use quant_math::plan::{Plan, Reason};
 use quant_math::weights::WeightMap;
 
 use super::editor::Editor;
@@ -15,7 +15,7 @@ use super::value::{NewValue, Records};
 use super::weights::Observed;
 use crate::error::{At, Error};
 use crate::mark::{self, Mark};
-use crate::model::{Folder, Model, StoreKey, Stored};
+use crate::model::{BYTECODE, Folder, Model, StoreKey, Stored};
 use crate::pickle::{Fresh, Slot, Splice};
 use crate::sites::heap::{Item, ObjectId, unmangle};
 
@@ -112,6 +112,25 @@ impl Output {
         Ok(())
     }
 
+    /// Leave out the mobile interpreter's copy of the code where the code changes; says so.
+    ///
+    /// Weights that are patched in place are the same bytes for both.
+    pub(super) fn drop_bytecode(&mut self, model: &Model) -> Option<Reason> {
+        let changed = !self.codes.is_empty() || self.replaced.keys().any(|record| record != mark::RECORD);
+        if !changed || !model.is_mobile() {
+            return None;
+        }
+        let ours = |name: &&str| {
+            matches!(*name, BYTECODE | "mobile_debug_handles.pkl" | "mobile_debug.pkl") || name.starts_with("bytecode/")
+        };
+        self.removed.extend(model.archive().records().filter(ours).map(str::to_owned));
+        Some(Reason::new(
+            "bytecode-dropped",
+            "the mobile interpreter's bytecode is float and was left out: load the result with `torch.jit.load`, and make it mobile \
+             again with `_save_for_lite_interpreter`",
+        ))
+    }
+
     /// Turn what the editor collected into records.
     pub(super) fn finish(&mut self, editor: Editor<'_>) -> Result<(), Error> {
         let model = editor.model;
@@ -138,10 +157,7 @@ impl Output {
         let is_gone = |id: &usize| gone.contains(&ObjectId(*id));
         let tensors = |wanted: bool| {
             let objects = heap.objects.iter().enumerate().filter(move |(id, _)| is_gone(id) == wanted);
-            objects.flat_map(|(_, object)| &object.attributes).flat_map(|(_, item)| match item {
-                Item::List(items) => items.as_slice(),
-                item => std::slice::from_ref(item),
-            })
+            objects.flat_map(|(_, object)| &object.attributes).flat_map(|(_, item)| item.each())
         };
         let place = |item: &Item| match item {
             Item::Tensor(tensor) => model.place(*tensor).map(|place| place.position),

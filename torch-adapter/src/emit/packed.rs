@@ -13,6 +13,8 @@ use super::compressed::Fate;
 use super::editor::{Editor, attribute};
 use super::fake_quant::number;
 use super::output::{Output, Pending};
+use super::packed_lists::{self, Lists};
+use super::stem::identifier;
 use super::value::{Content, NewTensor, NewValue, scalar_code};
 use super::weights::Observed;
 use crate::code::{ExprKind, text_of};
@@ -22,7 +24,8 @@ use crate::sites::heap::{Item, ObjectId, TensorId};
 use crate::sites::{Origin, Read};
 
 /// What a tensor's values are made of, besides its codes.
-struct Decoder {
+#[derive(Clone)]
+pub(super) struct Decoder {
     dequant: Dequant,
     /// `torch.to`'s number of the parameter's element type, where it is not float32.
     cast: Option<u8>,
@@ -39,6 +42,7 @@ pub(super) fn pack<'o>(
 ) {
     let mut done: BTreeSet<StoreKey> = BTreeSet::new();
     let mut gone: BTreeSet<(Folder, usize)> = BTreeSet::new();
+    let mut lists = Lists::default();
     for weight in observed {
         let Some(decoder) = Decoder::new(editor.model, weight) else { continue };
         if let Some(fate) = fates.get_mut(weight.site.site) {
@@ -46,10 +50,11 @@ pub(super) fn pack<'o>(
             fate.bytes_after = weight.stored.dense.len() + beside.sum::<u64>();
         }
         if done.insert(weight.key) {
-            replace(editor, output, weight, &decoder);
+            replace(editor, output, &mut lists, weight, &decoder);
             gone.extend(editor.model.place(weight.site.tensor).map(|place| (place.folder, place.position)));
         }
     }
+    lists.write(editor);
     drop_storages(editor.model, output, &gone);
 }
 
@@ -84,7 +89,7 @@ impl Decoder {
     }
 
     /// The expression for the values of the codes `codes`.
-    fn text(&self, codes: &str, scale: &str, zero_point: &str) -> String {
+    pub(super) fn text(&self, codes: &str, scale: &str, zero_point: &str) -> String {
         let real = format!("torch.to({codes}, 6)");
         let value = match &self.dequant {
             Dequant::Affine { .. } if self.zero_point.is_some() => {
@@ -111,7 +116,7 @@ fn beside(model: &Model, weight: &Observed) -> Vec<u64> {
     shape.iter().enumerate().map(|(dim, size)| if dim == axis { *size } else { 1 }).collect()
 }
 
-fn replace(editor: &mut Editor<'_>, output: &mut Output, weight: &Observed, decoder: &Decoder) {
+fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weight: &Observed, decoder: &Decoder) {
     let model = editor.model;
     let tensor = weight.site.tensor;
     let Some((place, found, _)) = model.tensor(tensor) else { return };
@@ -136,7 +141,7 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, weight: &Observed, deco
         }
     }
     match place.folder {
-        Folder::Data => attributes(editor, tensor, decoder),
+        Folder::Data => attributes(editor, lists, tensor, decoder),
         Folder::Constants => constants(editor, output, tensor, decoder),
     }
 }
@@ -152,25 +157,29 @@ fn slots(model: &Model, tensor: TensorId, folder: Folder) -> Vec<Slot> {
         let found = model.slot(object).and_then(|slot| model.data().object(slot));
         found.and_then(|found| found.get(name))
     };
-    model.uses().owners(model, tensor).into_iter().filter_map(slot).collect()
+    model.uses().owners(model, tensor).into_iter().filter_map(slot).chain(packed_lists::slots(model, tensor)).collect()
 }
 
-fn attributes(editor: &mut Editor<'_>, tensor: TensorId, decoder: &Decoder) {
+/// Add scale and zero point to an object; the names that they got, empty where there is none.
+pub(super) fn declare(editor: &mut Editor<'_>, owner: ObjectId, stem: &str, decoder: &Decoder) -> (String, String) {
+    let mut add = |suffix: &str, tensor: &Option<NewTensor>| {
+        let Some(tensor) = tensor else { return String::new() };
+        let unique = editor.unique(owner, &format!("{}_{suffix}", identifier(stem)));
+        editor.add(owner, &unique, "Tensor".to_owned(), Listed::Buffer, NewValue::Tensor(tensor.clone()));
+        unique
+    };
+    (add("scale", &decoder.scale), add("zero_point", &decoder.zero_point))
+}
+
+fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, decoder: &Decoder) {
     let model = editor.model;
     // The names that scale and zero point got, by owner and attribute.
     let mut names: BTreeMap<(ObjectId, &str), (String, String)> = BTreeMap::new();
     for (owner, name) in model.uses().owners(model, tensor) {
-        let mut add = |suffix: &str, tensor: &Option<NewTensor>| {
-            let Some(tensor) = tensor else { return String::new() };
-            let unique = editor.unique(owner, &format!("{}_{suffix}", identifier(name)));
-            editor.add(owner, &unique, "Tensor".to_owned(), Listed::Buffer, NewValue::Tensor(tensor.clone()));
-            unique
-        };
-        let scale = add("scale", &decoder.scale);
-        let zero_point = add("zero_point", &decoder.zero_point);
-        names.insert((owner, name), (scale, zero_point));
+        names.insert((owner, name), declare(editor, owner, name, decoder));
         editor.edits.entry(owner).or_default().unlisted.push(name.to_owned());
     }
+    lists.add(editor, tensor, decoder, &names);
     let uses = model.uses();
     let known = names.keys().flat_map(|(owner, name)| uses.reads(*owner, name)).cloned();
     let own = names.keys().flat_map(|(owner, name)| uses.own_reads(model, *owner, name));
@@ -188,7 +197,7 @@ fn attributes(editor: &mut Editor<'_>, tensor: TensorId, decoder: &Decoder) {
 }
 
 /// The place of a read, and the text of what it reads from.
-fn base<'m>(model: &'m Model, read: &Read) -> Option<(crate::code::Span, &'m str)> {
+pub(super) fn base<'m>(model: &'m Model, read: &Read) -> Option<(crate::code::Span, &'m str)> {
     let program = model.program();
     let function = program.function(read.function)?;
     let expr = function.expr(read.expr)?;
@@ -220,8 +229,4 @@ fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, dec
         let text = decoder.text(&format!("CONSTANTS.c{number}"), &scale, &zero_point);
         editor.edits.entry(holder).or_default().replace(expr.span.start, expr.span.end, text);
     }
-}
-
-fn identifier(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }

@@ -35,7 +35,9 @@ pub(crate) fn rewrite(
             retype(program, heap, *member, &out.classes, &mut edits);
         }
         let edit_of = |member: &ObjectId| edits.get(member).cloned().unwrap_or_default();
-        let Some(kept) = members.first().map(edit_of) else { continue };
+        let Some(first) = members.first().map(edit_of) else { continue };
+        // Objects that are out of reach need their class as it is.
+        let kept = if heap.hidden.classes.contains(&class) { ClassEdit::default() } else { first };
         let mut groups: BTreeMap<ClassEdit, String> = BTreeMap::new();
         let found = program.find_class(&class);
         if !kept.is_empty() {

@@ -11,7 +11,7 @@ pub(super) fn weight(op: &Op, weight: &OpWeight, home: &str) -> String {
     let attribute = match &weight.origin {
         Some(Origin::Attribute(_, name)) => name.to_string(),
         // An element of a list goes by the attribute that is the same tensor.
-        Some(Origin::Element(..)) => weight.name.rsplit('.').next().unwrap_or("weight").to_owned(),
+        Some(Origin::Element(..) | Origin::Key(..)) => weight.name.rsplit('.').next().unwrap_or("weight").to_owned(),
         Some(Origin::Constant(_)) | None => "weight".to_owned(),
     };
     let local = local(op, home);
@@ -37,7 +37,8 @@ fn local<'a>(op: &'a Op, home: &str) -> &'a str {
     }
 }
 
-fn identifier(name: &str) -> String {
+/// `name` as a name that TorchScript can declare: parameters in lists are called `0`, `1`, ….
+pub(super) fn identifier(name: &str) -> String {
     let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
     if clean.starts_with(|c: char| c.is_ascii_digit()) { format!("_{clean}") } else { clean }
 }

@@ -44,6 +44,9 @@ fn missing(model: &Model) -> Vec<String> {
             missing.push(format!("class `{}` is not in the code", object.class));
             continue;
         };
+        if object.opaque {
+            continue;
+        }
         for attribute in class.attributes.iter().filter(|attribute| !attribute.constant) {
             if object.attribute(&attribute.name).is_none() {
                 missing

@@ -8,18 +8,23 @@ use super::walk::{Walker, operand, position};
 
 /// The arguments of `_rebuild_tensor_v2`; a seventh, if there, holds bits that torch sets for views of complex tensors.
 const TENSOR_ARGS: std::ops::RangeInclusive<usize> = 6..=7;
-const STORAGE_PARTS: usize = 5;
 
 impl Walker<'_> {
-    /// BINPERSID: `("storage", class, key, device, number of elements)`.
+    /// BINPERSID: `("storage", class, key, device, number of elements)`; torch 1.3 and 1.4 add `None`, where Python has the facts of a view.
     pub(super) fn storage(&mut self, end: u32) -> Result<(), PickleFault> {
         const WHAT: &str = "storage reference";
         let parts = self.pop()?;
         let Item::Tuple(first, len) = parts.item else { return Err(operand(WHAT, parts.item.kind(), "a tuple")) };
         let items = self.out.pooled(first, len);
-        let [tag, kind, key, device, numel] = items else {
-            let (found, expected) = (format!("{len} parts").into(), format!("{STORAGE_PARTS} parts").into());
-            return Err(PickleFault::Operand { what: WHAT, found, expected });
+        let ([tag, kind, key, device, numel] | [tag, kind, key, device, numel, Slot { item: Item::None, .. }]) = items
+        else {
+            let view = matches!(items, [_, _, _, _, _, part] if part.item != Item::None);
+            let found = if view { "a view in the sixth part".into() } else { format!("{len} parts").into() };
+            return Err(PickleFault::Operand {
+                what: WHAT,
+                found,
+                expected: "5 parts, or 6 of which the last is None".into(),
+            });
         };
         if self.text(tag) != Some(b"storage") {
             return Err(operand(WHAT, tag.item.kind(), "the text `storage`"));
@@ -45,10 +50,14 @@ impl Walker<'_> {
         let Item::Global(global, _) = call.item else {
             return Err(operand("REDUCE", call.item.kind(), "a function or class"));
         };
+        let start = call.start;
+        if global == Global::Class {
+            // An Enum's member: the class, called with the bare value.
+            return self.push(Slot { start, end, depth: args.depth + 1, item: Item::Opaque(Opaque::Enum) });
+        }
         let Item::Tuple(first, len) = args.item else {
             return Err(operand("REDUCE", args.item.kind(), "a tuple of arguments"));
         };
-        let start = call.start;
         let args_depth = args.depth;
         let (depth, item) = match (global, self.out.pooled(first, len)) {
             (Global::Tensor, args) if TENSOR_ARGS.contains(&args.len()) => {
@@ -71,8 +80,9 @@ impl Walker<'_> {
             (Global::OrderedDict, _) => return Err(operand("OrderedDict", "arguments", "none")),
             (Global::OtherTensor, _) => (args_depth + 1, Item::Opaque(Opaque::Tensor)),
             (Global::Scalar, _) => (args_depth + 1, Item::Opaque(Opaque::Scalar)),
-            (Global::Class, _) => (args_depth + 1, Item::Opaque(Opaque::Enum)),
-            (Global::Storage(_), _) => return Err(operand("REDUCE", "a storage class", "a function")),
+            (Global::Storage(_) | Global::Class, _) => {
+                return Err(operand("REDUCE", "a storage class", "a function"));
+            }
         };
         self.push(Slot { start, end, depth, item })
     }

@@ -146,9 +146,9 @@ impl Pickle {
     ///
     /// [`PickleFault::Root`] when it holds something else.
     pub fn root_object(&self) -> Result<Object<'_>, Error> {
-        self.object(self.root).filter(Object::has_attributes).ok_or_else(|| {
+        self.object(self.root).ok_or_else(|| {
             let found = self.root.item.kind();
-            PickleFault::Root { found, expected: "a module with attributes" }.at(&self.record, 0)
+            PickleFault::Root { found, expected: "a module" }.at(&self.record, 0)
         })
     }
 
@@ -292,6 +292,11 @@ impl<'p> Object<'p> {
         let pairs = if self.has_attributes() { self.pairs()? } else { &[] };
         let found = pairs.as_chunks::<2>().0.iter().find(|[key, _]| self.pickle.str(*key) == Some(name));
         found.map(|[key, value]| (*key, *value))
+    }
+
+    /// What it was built from: the dictionary of its attributes, or what its class's `__getstate__` gave.
+    pub fn state(&self) -> Option<Slot> {
+        self.instance.state
     }
 
     /// Where the object stands that defines it.

@@ -26,7 +26,8 @@ impl Slot {
         self.start as usize..self.end as usize
     }
 
-    /// Equal for two slots when they hold one and the same list, dictionary, object or tensor; `None` for plain values.
+    /// Equal for two slots when they hold one and the same tuple, list, dictionary, object or tensor; `None` for plain values and
+    /// empty tuples.
     pub fn identity(&self) -> Option<Identity> {
         match self.item {
             Item::List(id) => Some(Identity(0, id)),
@@ -34,12 +35,13 @@ impl Slot {
             Item::Object(id) => Some(Identity::object(id)),
             Item::Tensor(id) => Some(Identity(3, id)),
             Item::Storage(id) => Some(Identity(4, id)),
+            Item::Tuple(first, len) if len > 0 => Some(Identity(5, first)),
             _ => None,
         }
     }
 }
 
-/// Names one list, dictionary, object or tensor of a pickle.
+/// Names one tuple, list, dictionary, object or tensor of a pickle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(u8, u32);
 

@@ -60,6 +60,9 @@ impl Planner<'_> {
             }
             None => {}
         }
+        if let (Emit::Inference | Emit::Training, Some(reason)) = (self.emit, &weight.no_text) {
+            return Decision::Skip(reason.clone());
+        }
         if self.emit == Emit::Inference && settings.rounding == Rounding::Truncate {
             return skip(
                 "rounding-needs-values",
@@ -88,6 +91,9 @@ impl Planner<'_> {
 
     /// A weight that is quantized where it is stored has one value for all who read it.
     fn stored(&mut self, op: &Op, tensor: TensorId, settings: Settings) -> Decision {
+        if let Err(reason) = self.model.stored(tensor) {
+            return Decision::Skip(reason);
+        }
         let Some(key) = self.model.store_key(tensor) else { return skip("dtype", "it is no float tensor") };
         if let Some((first, other)) = self.chosen.get(&key) {
             let same = Settings { entry: settings.entry, ..*other } == settings;

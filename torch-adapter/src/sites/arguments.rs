@@ -2,7 +2,7 @@
 
 use super::events::CallEvent;
 use super::heap::{Heap, TensorId};
-use super::table::WeightRule;
+use super::table::{BATCHED, WeightRule};
 use super::value::{Axes, Value, Weight};
 
 /// Whether a quantizer stands before a weight argument.
@@ -21,6 +21,10 @@ pub(super) struct Found {
     pub(super) argument: usize,
     pub(super) element: Option<(usize, usize)>,
     pub(super) quantized: Quantized,
+    /// What the argument is.
+    pub(super) value: Value,
+    /// Whether it is one of several tensors, chosen when the model runs.
+    pub(super) chosen: bool,
 }
 
 /// The arguments of one call.
@@ -34,77 +38,130 @@ impl Arguments<'_> {
         self.heap.tensor(tensor).map_or(0, |tensor| tensor.shape.len())
     }
 
-    /// The weights that a call gets; `None` where it is no op, as a product of two activations.
+    fn value(&self, argument: usize) -> &Value {
+        self.event.arguments.get(argument).map_or(&Value::Unknown, |(_, value, _)| value)
+    }
+
+    /// The weights that a call gets; `None` where it is no op, as a product of two tensors of which nothing is known.
     pub(super) fn weights(&self) -> Option<Vec<Found>> {
         match self.event.rule.weight {
-            WeightRule::None | WeightRule::Fused(_) => Some(Vec::new()),
-            WeightRule::Tensor { argument, axis } => Some(vec![self.tensor(argument, axis)]),
+            WeightRule::None | WeightRule::Fused(_) | WeightRule::Operands(_) => Some(Vec::new()),
+            WeightRule::Tensor { argument, axis } => Some(self.tensors(argument, axis)),
+            WeightRule::Tensors(positions) => {
+                Some(positions.iter().flat_map(|argument| self.tensors(*argument, 0)).collect())
+            }
+            WeightRule::Packed(argument, _) => Some(vec![self.tensor(argument, 0)]),
             WeightRule::Convolution { transposed } => {
                 let flag = self.event.arguments.get(transposed).is_some_and(|(_, _, text)| text == "True");
-                Some(vec![self.tensor(1, usize::from(flag))])
+                Some(self.tensors(1, usize::from(flag)))
             }
-            WeightRule::Product { left, right } => {
-                let is_weight = |argument: usize| {
-                    let value = self.event.arguments.get(argument).map(|(_, value, _)| value);
-                    match value {
-                        Some(Value::Weight(weight)) => self.rank(weight.tensor) >= 2,
-                        Some(Value::Quantized(tensor)) => tensor.is_some_and(|tensor| self.rank(tensor) >= 2),
-                        _ => false,
-                    }
-                };
-                // Written as a linear layer's: the output channels of a right factor run along its columns.
-                if is_weight(right) {
-                    Some(vec![self.tensor(right, 1)])
-                } else if is_weight(left) {
-                    Some(vec![self.tensor(left, 0)])
-                } else {
-                    None
-                }
-            }
-            WeightRule::List { argument } => {
-                let lists = [argument, argument + 1];
-                let list = lists.into_iter().find_map(|at| match self.event.arguments.get(at) {
-                    Some((_, Value::List(items), _)) if items.iter().any(|i| matches!(i, Value::Weight(_))) => {
-                        Some((at, items))
-                    }
-                    _ => None,
-                });
-                let Some((argument, items)) = list else {
-                    return Some(vec![Found {
-                        weight: None,
-                        axis: None,
-                        argument,
-                        element: None,
-                        quantized: Quantized::No,
-                    }]);
-                };
-                let matrices = items.iter().enumerate().filter_map(|(index, item)| match item {
-                    Value::Weight(weight) if self.rank(weight.tensor) >= 2 => Some(Found {
-                        weight: Some(weight.clone()),
-                        axis: self.axis(weight, 0),
-                        argument,
-                        element: Some((index, items.len())),
-                        quantized: Quantized::No,
-                    }),
-                    _ => None,
-                });
-                Some(matrices.collect())
-            }
+            WeightRule::Product { left, right } => self.product(left, right),
+            WeightRule::Einsum => self.einsum(),
+            WeightRule::List { argument } => Some(self.list(argument)),
         }
     }
 
+    fn product(&self, left: usize, right: usize) -> Option<Vec<Found>> {
+        let is_weight = |argument: usize| match self.value(argument) {
+            Value::Weight(weight) => self.rank(weight.tensor) >= 2,
+            Value::AnyWeight(weights) => weights.iter().all(|weight| self.rank(weight.tensor) >= 2),
+            Value::Quantized(tensor) => tensor.is_some_and(|tensor| self.rank(tensor) >= 2),
+            Value::Made(_) | Value::Hidden(..) => true,
+            _ => false,
+        };
+        // Written as a linear layer's: the output channels of a right factor run along its columns, those of a left one along its rows.
+        if is_weight(right) {
+            Some(self.tensors_from_end(right, 1))
+        } else if is_weight(left) {
+            Some(self.tensors_from_end(left, 2))
+        } else {
+            let both = [left, right].into_iter().all(|argument| self.value(argument).activation().is_some());
+            both.then(Vec::new)
+        }
+    }
+
+    /// The operands of an equation that are the model's own; those of rank 0 and 1 only scale.
+    fn einsum(&self) -> Option<Vec<Found>> {
+        let (Value::Str(equation), Value::List(items)) = (self.value(0), self.value(1)) else { return None };
+        let weights = items.iter().enumerate().filter_map(|(index, item)| match item {
+            Value::Weight(weight) if self.rank(weight.tensor) >= 2 => {
+                let axis = einsum_axis(equation, index).and_then(|axis| self.axis(weight, axis));
+                Some(self.element(1, (index, items.len()), item, Some(weight.clone()), axis))
+            }
+            Value::Made(_) | Value::Hidden(..) | Value::AnyWeight(_) | Value::Quantized(Some(_)) => {
+                Some(self.element(1, (index, items.len()), item, None, None))
+            }
+            _ => None,
+        });
+        let weights: Vec<Found> = weights.collect();
+        let activations = items.iter().filter(|item| item.activation().is_some()).count();
+        (activations > 0 || !weights.is_empty() && weights.len() < items.len()).then_some(weights)
+    }
+
+    fn list(&self, argument: usize) -> Vec<Found> {
+        let is_own = |item: &Value| matches!(item, Value::Weight(_) | Value::Quantized(Some(_)));
+        let list = [argument, argument + 1].into_iter().find_map(|at| match self.value(at) {
+            Value::List(items) if items.iter().any(is_own) => Some((at, items)),
+            _ => None,
+        });
+        let Some((argument, items)) = list else { return vec![self.tensor(argument, 0)] };
+        let matrices = items.iter().enumerate().filter_map(|(index, item)| match item {
+            Value::Weight(weight) if self.rank(weight.tensor) >= 2 => {
+                let axis = self.axis(weight, 0);
+                Some(self.element(argument, (index, items.len()), item, Some(weight.clone()), axis))
+            }
+            Value::Quantized(Some(tensor)) if self.rank(*tensor) >= 2 => {
+                Some(self.element(argument, (index, items.len()), item, None, None))
+            }
+            _ => None,
+        });
+        matrices.collect()
+    }
+
+    fn element(
+        &self,
+        argument: usize,
+        place: (usize, usize),
+        value: &Value,
+        weight: Option<Weight>,
+        axis: Option<usize>,
+    ) -> Found {
+        let element = Some(place);
+        Found { weight, axis, argument, element, quantized: quantized(value), value: value.clone(), chosen: false }
+    }
+
+    /// The weights that an argument can be, with channels along an axis that is counted from the last one, which is 1.
+    fn tensors_from_end(&self, argument: usize, back: usize) -> Vec<Found> {
+        let tensor = match self.value(argument) {
+            Value::Weight(weight) => Some(weight.tensor),
+            Value::AnyWeight(weights) => weights.first().map(|weight| weight.tensor),
+            _ => None,
+        };
+        let rank = tensor.map_or(0, |tensor| self.rank(tensor));
+        self.tensors(argument, rank.saturating_sub(back))
+    }
+
+    /// The weights that an argument can be.
+    fn tensors(&self, argument: usize, axis: usize) -> Vec<Found> {
+        let Value::AnyWeight(weights) = self.value(argument) else { return vec![self.tensor(argument, axis)] };
+        let one = |weight: &Weight| Found {
+            axis: self.axis(weight, axis),
+            weight: Some(weight.clone()),
+            chosen: true,
+            ..self.tensor(argument, axis)
+        };
+        weights.iter().map(one).collect()
+    }
+
     pub(super) fn tensor(&self, argument: usize, axis: usize) -> Found {
-        let value = self.event.arguments.get(argument).map_or(&Value::Unknown, |(_, value, _)| value);
+        let value = self.value(argument);
         let weight = match value {
             Value::Weight(weight) => Some(weight.clone()),
             _ => None,
         };
-        let quantized = match value {
-            Value::Quantized(tensor) => Quantized::Yes(*tensor),
-            _ => Quantized::No,
-        };
         let axis = weight.as_ref().and_then(|weight| self.axis(weight, axis));
-        Found { weight, axis, argument, element: None, quantized }
+        let quantized = quantized(value);
+        Found { weight, axis, argument, element: None, quantized, value: value.clone(), chosen: false }
     }
 
     /// The axis of the tensor itself that is `axis` where it is used.
@@ -124,6 +181,9 @@ impl Arguments<'_> {
         if rule.op_type == "Hardtanh" && matches!((text(1), text(2)), ("0." | "0", "6." | "6")) {
             return "ReLU6".to_owned();
         }
+        if matches!(rule.weight, WeightRule::Product { .. }) && found.is_empty() {
+            return BATCHED.to_owned();
+        }
         if !rule.op_type.contains('#') {
             return rule.op_type.to_owned();
         }
@@ -132,5 +192,46 @@ impl Arguments<'_> {
         let dimensions = rank.map_or_else(|| text(3).split(',').count(), |rank| rank.saturating_sub(2));
         let transposed = matches!(rule.weight, WeightRule::Convolution { transposed } if text(transposed) == "True");
         format!("Conv{}{dimensions}d", if transposed { "Transpose" } else { "" })
+    }
+}
+
+fn quantized(value: &Value) -> Quantized {
+    match value {
+        Value::Quantized(tensor) => Quantized::Yes(*tensor),
+        _ => Quantized::No,
+    }
+}
+
+/// The axis of an equation's operand whose label the output has, and no other operand.
+fn einsum_axis(equation: &str, operand: usize) -> Option<usize> {
+    let clean: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
+    if clean.contains('.') {
+        return None;
+    }
+    let (inputs, output) =
+        clean.split_once("->").map_or((clean.as_str(), None), |(inputs, output)| (inputs, Some(output)));
+    let operands: Vec<&str> = inputs.split(',').collect();
+    let count = |label: char| inputs.chars().filter(|other| *other == label).count();
+    let mut own = operands.get(operand)?.chars().enumerate().filter(|(_, label)| {
+        // Without an output the labels that stand once are it.
+        count(*label) == 1 && output.is_none_or(|output| output.contains(*label))
+    });
+    let (axis, _) = own.next()?;
+    own.next().is_none().then_some(axis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::einsum_axis;
+
+    #[test]
+    fn channels_of_an_equation_are_the_labels_of_the_output_alone() {
+        assert_eq!(einsum_axis("ij,kj->ik", 1), Some(0));
+        assert_eq!(einsum_axis("b i, i o -> b o", 1), Some(1));
+        assert_eq!(einsum_axis("ij,jk", 1), Some(1));
+        assert_eq!(einsum_axis("bij,bjk->bik", 1), Some(2));
+        assert_eq!(einsum_axis("ij,jkl->ikl", 1), None);
+        assert_eq!(einsum_axis("...j,kj->...k", 1), None);
+        assert_eq!(einsum_axis("ij,j->i", 2), None);
     }
 }

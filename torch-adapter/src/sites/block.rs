@@ -1,6 +1,6 @@
 //! Weights that cannot be quantized because of how the code uses them, or does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::Reason;
 
@@ -31,8 +31,8 @@ pub(super) fn shared_text(ops: &mut [Op]) {
     for op in ops {
         for weight in &mut op.weights {
             let clash = |spot: &WeightSpot| owners.get(spot).is_some_and(|(_, clash)| *clash);
-            if weight.blocked.is_none() && weight.spots.iter().any(clash) {
-                weight.blocked = Some(shared());
+            if weight.spots.iter().any(clash) {
+                weight.no_text = Some(shared());
             }
         }
         for edge in [&mut op.input, &mut op.output] {
@@ -46,9 +46,12 @@ pub(super) fn shared_text(ops: &mut [Op]) {
 }
 
 /// Modules of a default type whose weight no op has: nothing runs them, or nothing that is known.
-pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op]) -> Vec<Op> {
+///
+/// `parts` are tensors of which others are computed.
+pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op], parts: &BTreeSet<TensorId>) -> Vec<Op> {
     let mut dead = Vec::new();
-    let used: Vec<TensorId> = ops.iter().flat_map(|op| &op.weights).filter_map(|weight| weight.tensor).collect();
+    let mut used = parts.clone();
+    used.extend(ops.iter().flat_map(|op| &op.weights).filter_map(|weight| weight.tensor));
     for (index, object) in heap.objects.iter().enumerate() {
         let class = last_atom(&object.class);
         let Some(op_type) = table::default_module(class).filter(|_| object.class.contains(".torch.nn.")) else {
@@ -61,6 +64,9 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op]) -> Vec<Op> {
         let id = ObjectId(index);
         let reason = if walk.visited.contains(&id) {
             Reason::new("unknown-call", format!("`{}` uses its weight in no call that is known", object.path))
+        } else if walk.unresolved {
+            let text = format!("`{}` may run in a call of something that shows only when the model runs", object.path);
+            Reason::new("unknown-call", text)
         } else {
             Reason::new("never-runs", format!("no method of the root runs `{}`", object.path))
         };
@@ -77,6 +83,7 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op]) -> Vec<Op> {
                 axis: None,
                 spots: Vec::new(),
                 blocked: Some(reason),
+                no_text: None,
             }],
             input: Edge::Absent,
             output: Edge::Absent,

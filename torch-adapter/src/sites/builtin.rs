@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::heap::ObjectId;
-use super::value::{Axes, Value};
+use super::value::{Axes, Elements, How, Made, Value, Weight};
 use crate::code::ExprId;
 
 /// A builtin that needs the walker.
@@ -16,6 +16,69 @@ pub(super) enum Special {
     Quantize(Value),
 }
 
+/// `torch.to`'s numbers of the floating-point types (`c10::ScalarType`): half, float, double, bfloat16.
+const FLOATS: [i64; 4] = [5, 6, 7, 15];
+
+/// Functions of a tensor that give a tensor with elements of the same kind.
+const SAME: &[&str] = &[
+    "abs",
+    "adaptive_max_pool2d",
+    "clamp",
+    "clamp_",
+    "clamp_max",
+    "clamp_min",
+    "constant_pad_nd",
+    "copy_",
+    "cumsum",
+    "dropout",
+    "dropout_",
+    "flip",
+    "gather",
+    "index",
+    "index_select",
+    "masked_fill",
+    "masked_fill_",
+    "narrow",
+    "neg",
+    "pad",
+    "pixel_shuffle",
+    "pow",
+    "reflection_pad2d",
+    "repeat",
+    "replication_pad2d",
+    "roll",
+    "square",
+    "sum",
+    "tile",
+    "tril",
+    "triu",
+    "zeros_like",
+    "ones_like",
+];
+
+/// Functions that give a tensor of floats, whatever tensor they get.
+const FLOAT: &[&str] = &[
+    "cos",
+    "erf",
+    "exp",
+    "feature_dropout",
+    "instance_norm",
+    "group_norm",
+    "log",
+    "log_softmax",
+    "rsqrt",
+    "sin",
+    "sqrt",
+    "std",
+    "var",
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
+    "upsample_bicubic2d",
+    "layer_norm",
+    "softmax",
+    "norm",
+];
+
 /// The value of a call of `path`, or what the walker must do for it.
 pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, Special> {
     let argument = |index: usize| arguments.get(index).map_or(&Value::Unknown, |(_, value)| value);
@@ -26,22 +89,25 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         },
         "fork" => return Err(Special::Fork(argument(0).clone(), arguments.get(1..).unwrap_or_default().to_vec())),
         "uninitialized" => Value::Never,
-        "unchecked_cast" | "annotate" => argument(1).clone(),
+        "unchecked_cast" | "annotate" => match argument(0) {
+            Value::Path(ty) => argument(1).clone().declared(ty, Elements::Unknown),
+            _ => argument(1).clone(),
+        },
+        "torch.to" | "torch._to_copy" => match (argument(0).activation(), argument(1)) {
+            (Some(_), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(Elements::Float),
+            (Some(_), Value::Int(_)) => Value::Tensor(Elements::Unknown),
+            _ => hand_on(argument(0)),
+        },
         "ops.prim.unchecked_unwrap_optional"
         | "torch.detach"
         | "torch.contiguous"
         | "torch.alias"
         | "torch.clone"
-        | "torch.to"
-        | "torch._to_copy"
         | "torch.type_as"
         | "torch.float"
         | "torch.half"
         | "torch.double"
-        | "torch.requires_grad_" => match argument(0) {
-            Value::Result(call) => Value::Result(*call),
-            other => other.with_axes(|axes| axes),
-        },
+        | "torch.requires_grad_" => hand_on(argument(0)),
         "torch.t" | "torch.numpy_T" | "torch.transpose" => argument(0).with_axes(|axes| match axes {
             Axes::Same => Axes::Transposed,
             Axes::Transposed => Axes::Same,
@@ -54,18 +120,86 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         | "torch.split_with_sizes"
         | "torch.tensor_split"
         | "torch.unsafe_chunk"
-        | "torch.unsafe_split" => match argument(0) {
+        | "torch.unsafe_split"
+        | "torch.unbind" => match argument(0) {
             // Without a third argument the parts are cut along the first axis.
-            Value::Weight(weight) => {
+            Value::Weight(weight) if path != "torch.unbind" => {
                 let mut weight = weight.clone();
                 weight.axes = if arguments.len() <= 2 { weight.axes } else { Axes::Other };
                 Value::Parts(weight)
             }
-            _ => Value::Unknown,
+            other => other.activation().map_or(Value::Unknown, Value::Tensors),
         },
         "torch.fake_quantize_per_tensor_affine" | "torch.fake_quantize_per_channel_affine" | "torch.dequantize" => {
             return Err(Special::Quantize(argument(0).clone()));
         }
-        _ => Value::Unknown,
+        _ => path.strip_prefix("torch.").map_or(Value::Unknown, |name| tensor(name, arguments)),
     })
 }
+
+/// The same tensor, whatever copies or casts are between.
+fn hand_on(value: &Value) -> Value {
+    match value {
+        Value::Result(..) | Value::Made(_) | Value::AnyWeight(_) => value.clone(),
+        other => other.with_axes(|axes| axes),
+    }
+}
+
+/// What another function of `torch` gives.
+fn tensor(name: &str, arguments: &[(ExprId, Value)]) -> Value {
+    let first = arguments.first().map(|(_, value)| value);
+    match first.and_then(Value::activation) {
+        Some(elements) if SAME.contains(&name) => return Value::Tensor(elements),
+        // With a dimension these have two results, of which the second one is indices.
+        Some(elements) if matches!(name, "max" | "min" | "amax" | "amin") => {
+            let value = Value::Tensor(elements);
+            let both = arguments.len() > 1 && matches!(name, "max" | "min");
+            return if both { Value::List([value, Value::Unknown].into()) } else { value };
+        }
+        Some(_) if FLOAT.contains(&name) => return Value::Tensor(Elements::Float),
+        _ => {}
+    }
+    made(name, arguments).map_or(Value::Unknown, Value::Made)
+}
+
+/// What is computed of tensors of the model and numbers alone.
+fn made(name: &str, arguments: &[(ExprId, Value)]) -> Option<Made> {
+    let mut products: Vec<usize> = Vec::new();
+    let mut of: Vec<Weight> = Vec::new();
+    let mut hows = Vec::new();
+    for (_, value) in arguments {
+        match value {
+            Value::Int(_) | Value::Float | Value::None => {}
+            Value::Weight(weight) => {
+                hows.push(None);
+                of.push(weight.clone());
+            }
+            Value::Made(made) => {
+                hows.push(Some(&made.how));
+                of.extend(made.of.iter().cloned());
+                products.extend(made.products.iter());
+            }
+            _ => return None,
+        }
+    }
+    let how = match (name.trim_end_matches('_'), hows.as_slice()) {
+        (_, []) => return None,
+        (
+            "mul" | "div" | "true_divide",
+            [Some(How::Product)] | [Some(How::Product), None] | [None, Some(How::Product)],
+        ) => How::Product,
+        ("add" | "sub", [None, Some(How::Product)] | [Some(How::Product), None]) => How::LowRankSum,
+        _ => How::Call(name.into()),
+    };
+    if how == How::LowRankSum
+        && let Some((_, Value::Weight(weight))) = arguments.iter().find(|(_, value)| matches!(value, Value::Weight(_)))
+    {
+        // It stands for the sum, on whichever side it is.
+        of.retain(|other| other != weight);
+        of.insert(0, weight.clone());
+    }
+    (of.len() <= MAX_PARTS).then(|| Made { how, of: of.into(), products: products.into() })
+}
+
+/// The most tensors that a computed one is said to be made of.
+const MAX_PARTS: usize = 64;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::heap::{ObjectId, TensorId};
 use super::program::FunctionRef;
 use super::table::CallRule;
-use super::value::{Origin, Value};
+use super::value::{Elements, Origin, Value};
 use crate::code::ExprId;
 
 /// An expression in a method, with the object that the method runs on.
@@ -33,12 +33,20 @@ pub(super) struct CallEvent {
     pub(super) rule: &'static CallRule,
     /// The call, or, in a free function, the call that led there.
     pub(super) spot: Spot,
+    /// The call itself.
+    pub(super) expr: ExprId,
+    /// The function that it stands in.
+    pub(super) place: FunctionRef,
     /// Set where the call stands in a free function.
     pub(super) anchor: Option<Arc<Anchor>>,
     /// Positional arguments: expression, value, text.
     pub(super) arguments: Vec<(ExprId, Value, String)>,
+    /// The elements of the value.
+    pub(super) elements: Elements,
     /// Whether a quantizer takes the value.
     pub(super) output_quantized: bool,
+    /// Whether it makes a part of another call's weight.
+    pub(super) absorbed: bool,
 }
 
 /// A tensor that is read as an attribute or constant, as it was met.
@@ -83,6 +91,10 @@ pub(super) struct Walk {
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,
     pub(super) quantizer_reads: BTreeSet<QuantizerRead>,
+    /// Inputs of the model that go where only floating-point numbers can.
+    pub(super) float_inputs: BTreeSet<u8>,
+    /// Whether a method of something unknown is called.
+    pub(super) unresolved: bool,
     /// Objects of which some method runs.
     pub(super) visited: BTreeSet<ObjectId>,
     /// Dotted names that are called: `torch.save`, `ops.….…`.

@@ -6,19 +6,32 @@ use quant_math::plan::Reason;
 
 use super::arguments::{Arguments, Found, Quantized};
 use super::block;
+use super::edges::{Edges, merge};
 use super::events::{CallEvent, Spot, Walk};
 use super::heap::{Heap, Item, ObjectId, TensorId, join, last_atom};
+use super::in_place::Names;
 use super::op::{Edge, Op, OpWeight, WeightSpot};
+use super::program::FunctionRef;
 use super::program::Program;
-use super::table::{self, CallRule, WeightRule};
+use super::reason;
+use super::table::{self, WeightRule};
 use super::value::{Origin, Value};
 use crate::code::ExprKind;
 
 /// The ops of a model, in the order in which its code reaches them; then modules that nothing runs.
 pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
-    let mut finder = Finder { program, heap, ops: Vec::new(), keys: BTreeMap::new(), names: BTreeMap::new() };
-    let (fused, plain): (Vec<_>, Vec<_>) =
-        walk.calls.iter().partition(|event| matches!(event.rule.weight, WeightRule::Fused(_)));
+    let mut finder = Finder {
+        program,
+        heap,
+        walk,
+        ops: Vec::new(),
+        keys: BTreeMap::new(),
+        names: BTreeMap::new(),
+        memory: BTreeMap::new(),
+        parts: BTreeSet::new(),
+    };
+    let calls = walk.calls.iter().filter(|event| !event.absorbed);
+    let (fused, plain): (Vec<_>, Vec<_>) = calls.partition(|event| matches!(event.rule.weight, WeightRule::Fused(_)));
     for event in plain {
         finder.event(event);
     }
@@ -34,7 +47,7 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
         }
     }
     block::shared_text(&mut finder.ops);
-    for mut op in block::dead_modules(heap, walk, &finder.ops) {
+    for mut op in block::dead_modules(heap, walk, &finder.ops, &finder.parts) {
         op.name = finder.unique(&op.name);
         finder.ops.push(op);
     }
@@ -47,12 +60,17 @@ type Key = (ObjectId, String, Vec<Option<TensorId>>, Option<Spot>);
 struct Finder<'a> {
     program: &'a Program,
     heap: &'a Heap,
+    walk: &'a Walk,
     ops: Vec<Op>,
     keys: BTreeMap<Key, usize>,
     names: BTreeMap<String, usize>,
+    /// The names of functions in which something writes into memory.
+    memory: BTreeMap<FunctionRef, Names<'a>>,
+    /// Tensors of which others are computed.
+    parts: BTreeSet<TensorId>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
     fn class_of(&self, object: ObjectId) -> &str {
         self.heap.object(object).map_or("", |object| last_atom(&object.class))
     }
@@ -94,7 +112,11 @@ impl Finder<'_> {
             self.ops.len() - 1
         });
         let spots: Vec<_> = found.iter().map(|found| self.weight_spots(event, found)).collect();
-        let (input, output) = (input(event, &found), output(event));
+        let function = self.program.function(event.place);
+        let edges = Edges { event, function, float_inputs: &self.walk.float_inputs, bound: self.bound(event) };
+        let (input, output) = (edges.input(&found), edges.output());
+        let parts = found.iter().filter(|found| found.weight.is_none()).flat_map(|found| found.value.own());
+        self.parts.extend(parts.map(|weight| weight.tensor));
         let Some(op) = self.ops.get_mut(index) else { return };
         for (weight, spots) in op.weights.iter_mut().zip(spots) {
             weight.spots.extend(spots);
@@ -103,16 +125,36 @@ impl Finder<'_> {
         merge(&mut op.output, output);
     }
 
+    /// Why the tensors of a call cannot be exchanged for others.
+    fn bound(&mut self, event: &CallEvent) -> Option<Reason> {
+        if self.heap.object(event.spot.object).is_some_and(|object| object.opaque) {
+            return Some(reason::in_opaque(self.path_of(event.spot.object)));
+        }
+        if let WeightRule::Packed(_, keeper) = event.rule.weight {
+            return Some(reason::packed(event.rule.call, keeper));
+        }
+        if !event.rule.call.ends_with('_') {
+            return None;
+        }
+        let function = self.program.function(event.place)?;
+        let names =
+            self.memory.entry(event.place).or_insert_with(|| Names::new(function, self.program.text(event.place.file)));
+        names.bound_to_memory(event.rule.call, event.expr)
+    }
+
     fn name(&mut self, event: &CallEvent, is_module: bool, found: &[Found]) -> String {
         let path = self.path_of(event.spot.object).to_owned();
         let call = last_atom(event.rule.call).trim_end_matches('_').trim_start_matches('_');
         let single = match found {
             [Found { weight: Some(weight), .. }] => Some(&weight.origin),
+            // A computed weight goes by what it is mostly made of.
+            [Found { value: Value::Made(made), .. }] => made.of.first().map(|weight| &weight.origin),
+            [Found { weight: Some(weight), chosen: true, .. }, ..] => Some(&weight.origin),
             _ => None,
         };
         let name = match single {
             _ if is_module => path,
-            Some(Origin::Attribute(owner, name) | Origin::Element(owner, name, _)) => {
+            Some(Origin::Attribute(owner, name) | Origin::Element(owner, name, _) | Origin::Key(owner, name, _)) => {
                 let owner = self.path_of(*owner);
                 if &**name == "weight" { owner.to_owned() } else { join(owner, name) }
             }
@@ -145,22 +187,47 @@ impl Finder<'_> {
                 Quantized::Yes(tensor) => {
                     (tensor, Reason::new("already-quantized", "the weight goes through a quantizer"))
                 }
-                Quantized::No => {
-                    let text = format!("`{text}` is not a parameter but computed in the code");
-                    (None, Reason::new("computed-weight", text))
-                }
+                Quantized::No => (None, self.no_tensor(event, found, text)),
             };
-            let name = tensor.and_then(|tensor| self.name_of(tensor)).unwrap_or_else(|| text.to_owned());
-            return OpWeight { tensor, origin: None, name, axis: None, spots: Vec::new(), blocked: Some(blocked) };
+            let shown = match &found.value {
+                Value::Hidden(owner, name) => Some(join(self.path_of(*owner), name)),
+                Value::Made(made) => made.of.first().map(|weight| self.tensor_name(&weight.origin)),
+                _ => tensor.and_then(|tensor| self.name_of(tensor)),
+            };
+            let name = shown.unwrap_or_else(|| text.to_owned());
+            let blocked = Some(blocked);
+            return OpWeight { tensor, origin: None, name, axis: None, spots: Vec::new(), blocked, no_text: None };
         };
+        let in_opaque = self.heap.object(event.spot.object).filter(|object| object.opaque);
         let name = self.tensor_name(&weight.origin);
         OpWeight {
             tensor: Some(weight.tensor),
             origin: Some(weight.origin.clone()),
-            blocked: self.unfit(weight.tensor, &name),
+            blocked: in_opaque
+                .map(|object| reason::in_opaque(&object.path))
+                .or_else(|| self.unfit(weight.tensor, &name)),
+            no_text: found.chosen.then(reason::chosen),
             name,
             axis: found.axis,
             spots: Vec::new(),
+        }
+    }
+
+    /// Why the argument `text` is no tensor of the model.
+    fn no_tensor(&self, event: &CallEvent, found: &Found, text: &str) -> Reason {
+        match (event.rule.weight, &found.value) {
+            (WeightRule::Packed(_, keeper), _) => reason::packed(event.rule.call, keeper),
+            (_, Value::Hidden(owner, _)) => reason::in_opaque(self.path_of(*owner)),
+            (_, Value::Made(made)) => {
+                let matrices = made
+                    .of
+                    .iter()
+                    .filter(|weight| self.heap.tensor(weight.tensor).is_some_and(|facts| facts.shape.len() > 1));
+                let names: BTreeSet<String> = matrices.map(|weight| self.tensor_name(&weight.origin)).collect();
+                let first = made.of.first().map(|weight| self.tensor_name(&weight.origin));
+                reason::made(text, &made.how, first.as_deref().unwrap_or(text), &names)
+            }
+            _ => Reason::new("computed-weight", format!("`{text}` is not a parameter but computed in the code")),
         }
     }
 
@@ -170,6 +237,7 @@ impl Finder<'_> {
             Origin::Element(owner, name, index) => self
                 .alias(*owner, name, *index)
                 .unwrap_or_else(|| format!("{}[{index}]", join(self.path_of(*owner), name))),
+            Origin::Key(owner, name, key) => join(&join(self.path_of(*owner), name), key),
             Origin::Constant(number) => format!("CONSTANTS.c{number}"),
         }
     }
@@ -258,54 +326,8 @@ impl Finder<'_> {
     }
 }
 
-fn input(event: &CallEvent, found: &[Found]) -> Edge {
-    let positions: Vec<usize> = match event.rule.weight {
-        WeightRule::Product { left, right } => {
-            let weight = found.first().map_or(right, |found| found.argument);
-            vec![if weight == right { left } else { right }]
-        }
-        _ => event.rule.inputs.to_vec(),
-    };
-    if positions.is_empty() {
-        return Edge::Absent;
-    }
-    if event.anchor.is_some() {
-        return Edge::Blocked(in_free_function(event.rule));
-    }
-    let arguments = || positions.iter().filter_map(|position| event.arguments.get(*position));
-    if arguments().any(|(_, value, _)| matches!(value, Value::Quantized(_))) {
-        return Edge::Blocked(Reason::new("already-quantized", "the input comes out of a quantizer"));
-    }
-    Edge::Spots(arguments().map(|(expr, ..)| Spot { expr: *expr, ..event.spot }).collect())
-}
-
-fn output(event: &CallEvent) -> Edge {
-    if !event.rule.output {
-        Edge::Absent
-    } else if event.anchor.is_some() {
-        Edge::Blocked(in_free_function(event.rule))
-    } else if event.output_quantized {
-        Edge::Blocked(Reason::new("already-quantized", "a quantizer takes the output"))
-    } else {
-        Edge::Spots(vec![event.spot])
-    }
-}
-
-fn in_free_function(rule: &CallRule) -> Reason {
-    let text = format!("`{}` stands in a free function, which has no module to keep a range in", rule.call);
-    Reason::new("free-function", text)
-}
-
 /// A place that is met again and again stands once.
 fn keep_first<T: Ord + Copy>(spots: &mut Vec<T>) {
     let mut seen = BTreeSet::new();
     spots.retain(|spot| seen.insert(*spot));
-}
-
-fn merge(edge: &mut Edge, other: Edge) {
-    match (&mut *edge, other) {
-        (Edge::Blocked(_), _) | (_, Edge::Absent) => {}
-        (Edge::Spots(spots), Edge::Spots(more)) => spots.extend(more),
-        (_, other) => *edge = other,
-    }
 }

@@ -41,8 +41,8 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn bind(&mut self, name: &'a str, value: Value) {
+        let value = if self.vague.contains(name) { value.in_turns() } else { value };
         let value = match self.locals.get(name) {
-            _ if self.vague.contains(name) => Value::Unknown,
             Some(before) => before.clone().meet(&value),
             None => value,
         };

@@ -1,5 +1,7 @@
 //! The objects of a model as the walk over its code sees them: modules, their attributes, tensors by number.
 
+use std::collections::BTreeSet;
+
 use quant_math::DType;
 
 /// A module, or another object with attributes.
@@ -19,6 +21,8 @@ pub enum Item {
     Tensor(TensorId),
     /// A list or tuple.
     List(Vec<Item>),
+    /// A dictionary with text keys.
+    Dict(Vec<(String, Item)>),
     /// A string.
     Str(String),
     /// A whole number.
@@ -33,6 +37,17 @@ pub enum Item {
     Opaque,
 }
 
+impl Item {
+    /// The items of a list or dictionary, or the item itself.
+    pub fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::List(items) => items.iter().collect(),
+            Self::Dict(pairs) => pairs.iter().map(|(_, item)| item).collect(),
+            item => vec![item],
+        }
+    }
+}
+
 /// An object: its class and its attributes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
@@ -42,6 +57,8 @@ pub struct Object {
     pub attributes: Vec<(String, Item)>,
     /// The module path: attribute names from the root, joined by points; the first of several ways. Empty for the root.
     pub path: String,
+    /// Whether its class has `__setstate__`, or is one of torch's own in C++: what the pickle holds is no list of attributes.
+    pub opaque: bool,
 }
 
 impl Object {
@@ -73,6 +90,17 @@ pub struct Heap {
     pub constants: Vec<Item>,
     /// The module that was saved.
     pub root: Option<ObjectId>,
+    /// What lies where only its owner's code reaches: in states of opaque objects, in lists of lists.
+    pub hidden: Hidden,
+}
+
+/// Tensors and classes of objects that no attribute shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hidden {
+    /// Tensors; attributes may hold them too.
+    pub tensors: BTreeSet<TensorId>,
+    /// Classes of objects.
+    pub classes: BTreeSet<String>,
 }
 
 impl Heap {

@@ -10,12 +10,16 @@
 mod arguments;
 mod block;
 mod builtin;
+mod call;
+mod edges;
 mod events;
 mod find;
 mod frame;
 pub mod heap;
+mod in_place;
 mod op;
 mod program;
+mod reason;
 pub mod table;
 mod value;
 mod walk;

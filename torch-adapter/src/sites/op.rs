@@ -33,6 +33,8 @@ pub struct OpWeight {
     pub spots: Vec<WeightSpot>,
     /// Why it cannot be quantized, if it cannot.
     pub blocked: Option<Reason>,
+    /// Why nothing can be put around it in the text; its stored values can be quantized all the same.
+    pub no_text: Option<Reason>,
 }
 
 /// Places of an op's input or output, or why there are none.

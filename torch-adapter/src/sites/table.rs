@@ -27,10 +27,27 @@ pub enum WeightRule {
         /// Position of the argument; with a packed sequence the list comes one later.
         argument: usize,
     },
+    /// These tensors; channels along axis 0.
+    Tensors(&'static [usize]),
+    /// An equation, then a list of operands: those that are parameters.
+    Einsum,
+    /// A weight at this position that torch keeps in a form of its own.
+    Packed(usize, Keeper),
+    /// Arithmetic on the tensors at these positions, or in the list there, as far as they are activations.
+    Operands(&'static [usize]),
     /// A fused op that takes these tensors without their modules; channels along axis 0.
     Fused(&'static [usize]),
     /// No weight: an activation.
     None,
+}
+
+/// What keeps a packed weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// Operators of XNNPACK, made by `optimize_for_mobile`.
+    Prepacked,
+    /// torch's own integer kernels.
+    Quantized,
 }
 
 /// A call that can be quantized.
@@ -65,6 +82,37 @@ const fn recurrent(call: &'static str, op_type: &'static str) -> CallRule {
     CallRule { call, op_type, weight, inputs: &[0], output: false, default: false }
 }
 
+const fn cell(call: &'static str, op_type: &'static str, output: bool) -> CallRule {
+    let weight = WeightRule::Tensors(&[2, 3]);
+    CallRule { call, op_type, weight, inputs: &[0], output, default: false }
+}
+
+const fn batched(call: &'static str, left: usize, right: usize) -> CallRule {
+    CallRule { op_type: BATCHED, default: false, ..product(call, left, right) }
+}
+
+const fn arithmetic(call: &'static str, op_type: &'static str) -> CallRule {
+    let inputs = &[0, 1];
+    CallRule { call, op_type, weight: WeightRule::Operands(inputs), inputs, output: true, default: false }
+}
+
+const fn of_list(call: &'static str, op_type: &'static str) -> CallRule {
+    let inputs = &[0];
+    CallRule { call, op_type, weight: WeightRule::Operands(inputs), inputs, output: true, default: false }
+}
+
+const fn packed(call: &'static str, op_type: &'static str, keeper: Keeper) -> CallRule {
+    CallRule { call, op_type, weight: WeightRule::Packed(1, keeper), inputs: &[], output: false, default: true }
+}
+
+const fn prepacked(call: &'static str, op_type: &'static str) -> CallRule {
+    packed(call, op_type, Keeper::Prepacked)
+}
+
+const fn quantized(call: &'static str, op_type: &'static str) -> CallRule {
+    packed(call, op_type, Keeper::Quantized)
+}
+
 const fn fused(call: &'static str, weights: &'static [usize]) -> CallRule {
     CallRule { call, op_type: "Linear", weight: WeightRule::Fused(weights), inputs: &[], output: false, default: true }
 }
@@ -72,6 +120,9 @@ const fn fused(call: &'static str, weights: &'static [usize]) -> CallRule {
 const fn activation(call: &'static str, op_type: &'static str) -> CallRule {
     CallRule { call, op_type, weight: WeightRule::None, inputs: &[0], output: true, default: false }
 }
+
+/// The type of products of batches of matrices, and of two activations.
+pub(super) const BATCHED: &str = "bmm";
 
 /// The table. Argument positions are those of the schemas in `aten/src/ATen/native/native_functions.yaml` (1.13) and of
 /// `torch/nn/functional.py`.
@@ -90,6 +141,17 @@ pub const CALLS: &[CallRule] = &[
     product("torch.mm", 0, 1),
     product("torch.addmm", 1, 2),
     product("torch.addmm_", 1, 2),
+    batched("torch.bmm", 0, 1),
+    batched("torch.baddbmm", 1, 2),
+    batched("torch.baddbmm_", 1, 2),
+    CallRule {
+        call: "torch.einsum",
+        op_type: "Einsum",
+        weight: WeightRule::Einsum,
+        inputs: &[1],
+        output: true,
+        default: false,
+    },
     CallRule {
         weight: WeightRule::Tensor { argument: 2, axis: 0 },
         inputs: &[0, 1],
@@ -112,8 +174,49 @@ pub const CALLS: &[CallRule] = &[
     recurrent("torch.gru", "GRU"),
     recurrent("torch.rnn_tanh", "RNN"),
     recurrent("torch.rnn_relu", "RNN"),
+    cell("torch.lstm_cell", "LSTMCell", false),
+    cell("torch.gru_cell", "GRUCell", true),
+    cell("torch.rnn_tanh_cell", "RNNCell", true),
+    cell("torch.rnn_relu_cell", "RNNCell", true),
+    prepacked("ops.prepacked.conv2d_clamp_run", "Conv2d"),
+    prepacked("ops.prepacked.conv2d_transpose_clamp_run", "ConvTranspose2d"),
+    prepacked("ops.prepacked.linear_clamp_run", "Linear"),
+    quantized("ops.quantized.conv1d", "Conv1d"),
+    quantized("ops.quantized.conv1d_relu", "Conv1d"),
+    quantized("ops.quantized.conv1d_dynamic", "Conv1d"),
+    quantized("ops.quantized.conv2d", "Conv2d"),
+    quantized("ops.quantized.conv2d_relu", "Conv2d"),
+    quantized("ops.quantized.conv2d_dynamic", "Conv2d"),
+    quantized("ops.quantized.conv3d", "Conv3d"),
+    quantized("ops.quantized.conv3d_relu", "Conv3d"),
+    quantized("ops.quantized.conv3d_dynamic", "Conv3d"),
+    quantized("ops.quantized.conv_transpose1d", "ConvTranspose1d"),
+    quantized("ops.quantized.conv_transpose2d", "ConvTranspose2d"),
+    quantized("ops.quantized.conv_transpose3d", "ConvTranspose3d"),
+    quantized("ops.quantized.linear", "Linear"),
+    quantized("ops.quantized.linear_relu", "Linear"),
+    quantized("ops.quantized.linear_dynamic", "Linear"),
+    quantized("ops.quantized.linear_relu_dynamic", "Linear"),
     fused("torch._native_multi_head_attention", &[5, 7]),
     fused("torch._transformer_encoder_layer_fwd", &[3, 5, 14, 16]),
+    arithmetic("torch.add", "Add"),
+    arithmetic("torch.add_", "Add"),
+    arithmetic("torch.sub", "Sub"),
+    arithmetic("torch.sub_", "Sub"),
+    arithmetic("torch.rsub", "Sub"),
+    arithmetic("torch.mul", "Mul"),
+    arithmetic("torch.mul_", "Mul"),
+    arithmetic("torch.div", "Div"),
+    arithmetic("torch.div_", "Div"),
+    arithmetic("torch.true_divide", "Div"),
+    arithmetic("torch.true_divide_", "Div"),
+    arithmetic("torch.maximum", "Maximum"),
+    arithmetic("torch.minimum", "Minimum"),
+    of_list("torch.cat", "Concat"),
+    of_list("torch.concat", "Concat"),
+    of_list("torch.concatenate", "Concat"),
+    of_list("torch.stack", "Stack"),
+    activation("torch.mean", "Mean"),
     activation("torch.relu", "ReLU"),
     activation("torch.relu_", "ReLU"),
     activation("__torch__.torch.nn.functional.relu", "ReLU"),
@@ -180,6 +283,10 @@ const PARAMETERS: &[(&str, &[usize])] = &[
     ("torch.linear", &[2]),
     ("torch.addmm", &[0]),
     ("torch.bilinear", &[3]),
+    ("torch.lstm_cell", &[4, 5]),
+    ("torch.gru_cell", &[4, 5]),
+    ("torch.rnn_tanh_cell", &[4, 5]),
+    ("torch.rnn_relu_cell", &[4, 5]),
     ("torch.batch_norm", &[1, 2]),
     ("torch.layer_norm", &[2, 3]),
     ("torch.prelu", &[1]),
@@ -192,8 +299,9 @@ pub fn parameters(rule: &CallRule) -> Vec<usize> {
         WeightRule::Convolution { .. } => vec![1],
         WeightRule::Product { left, right } => vec![left, right],
         WeightRule::List { argument } => vec![argument, argument + 1],
-        WeightRule::Fused(positions) => positions.to_vec(),
-        WeightRule::None => Vec::new(),
+        WeightRule::Fused(positions) | WeightRule::Tensors(positions) => positions.to_vec(),
+        WeightRule::Einsum => vec![1],
+        WeightRule::None | WeightRule::Operands(_) | WeightRule::Packed(..) => Vec::new(),
     };
     let further = PARAMETERS.iter().find(|(call, _)| *call == rule.call);
     positions.extend(further.into_iter().flat_map(|(_, further)| *further));
@@ -217,6 +325,9 @@ const MODULES: &[(&str, &str)] = &[
     ("LSTM", "LSTM"),
     ("GRU", "GRU"),
     ("RNN", "RNN"),
+    ("LSTMCell", "LSTMCell"),
+    ("GRUCell", "GRUCell"),
+    ("RNNCell", "RNNCell"),
     ("ReLU", "ReLU"),
     ("ReLU6", "ReLU6"),
     ("ReLU6", "Hardtanh"),

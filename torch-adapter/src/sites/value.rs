@@ -22,6 +22,8 @@ pub enum Origin {
     Attribute(ObjectId, Arc<str>),
     /// An element of a list that is an attribute.
     Element(ObjectId, Arc<str>, usize),
+    /// A value of a dictionary that is an attribute.
+    Key(ObjectId, Arc<str>, Arc<str>),
     /// `CONSTANTS.cN`, or an element of it.
     Constant(usize),
 }
@@ -34,27 +36,97 @@ pub(super) struct Weight {
     pub(super) axes: Axes,
 }
 
+/// What is known of the elements of a tensor that is not the model's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Elements {
+    /// Floating-point numbers.
+    Float,
+    /// Those of this input of the model: what its caller gives.
+    Input(u8),
+    /// Perhaps whole numbers.
+    Unknown,
+}
+
+impl Elements {
+    /// What arithmetic on both gives: floats win.
+    pub(super) fn promote(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Float, _) | (_, Self::Float) => Self::Float,
+            (one, other) if one == other => one,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn meet(self, other: Self) -> Self {
+        if self == other { self } else { Self::Unknown }
+    }
+}
+
+/// A tensor that the code computes of tensors of the model alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Made {
+    pub(super) how: How,
+    /// What it is made of; the first one stands for it.
+    pub(super) of: Arc<[Weight]>,
+    /// The products among the calls that make it.
+    pub(super) products: Arc<[usize]>,
+}
+
+/// What a computed tensor is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum How {
+    /// A product of two matrices, perhaps scaled.
+    Product,
+    /// A weight plus such a product.
+    LowRankSum,
+    /// What this function gives.
+    Call(Arc<str>),
+}
+
+/// The most ways that are kept apart; real models choose among a handful of modules.
+const MAX_WAYS: usize = 256;
+
 /// The value of an expression, as far as it is known without running the model.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Value {
-    /// Anything; activations among them.
+    /// Anything.
     Unknown,
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float,
+    /// A tensor that is computed: an activation.
+    Tensor(Elements),
+    /// A list or tuple of such tensors.
+    Tensors(Elements),
     /// The value of the call with this event number.
-    Result(usize),
+    Result(usize, Elements),
     /// A module.
     Object(ObjectId),
+    /// One of several modules; which one shows when the model runs.
+    AnyObject(Arc<[ObjectId]>),
     /// A tensor of the model.
     Weight(Weight),
+    /// One of several tensors of the model; which one shows when the model runs.
+    AnyWeight(Arc<[Weight]>),
+    /// A tensor that is computed of the model's own.
+    Made(Made),
+    /// An attribute of an object that keeps its state to itself.
+    Hidden(ObjectId, Arc<str>),
     /// A list of parts of a tensor along one axis.
     Parts(Weight),
     /// A list or tuple.
     List(Arc<[Value]>),
+    /// A dictionary.
+    Dict(Arc<[(Arc<str>, Value)]>),
     /// A tensor that a quantizer made; from a tensor of the model where that is known.
     Quantized(Option<TensorId>),
     /// A dotted name that is no local: `torch.conv2d`, `__torch__.….relu`.
     Path(Arc<str>),
     /// A method of a module.
     Method(ObjectId, Arc<str>),
+    /// A method of one of several modules.
+    AnyMethod(Arc<[ObjectId]>, Arc<str>),
     /// A string literal.
     Str(Arc<str>),
     /// `None`.
@@ -72,28 +144,85 @@ impl Value {
             Item::List(items) => {
                 let element = |index: usize| match origin {
                     Origin::Attribute(object, name) => Origin::Element(*object, Arc::clone(name), index),
-                    Origin::Element(..) | Origin::Constant(_) => origin.clone(),
+                    Origin::Element(..) | Origin::Key(..) | Origin::Constant(_) => origin.clone(),
                 };
-                // One level: lists of lists of tensors take part in no call of the table.
-                let flat = |item: &Item, index: usize| match item {
-                    Item::List(_) => Self::Unknown,
-                    item => Self::of_item(item, &element(index)),
+                Self::List(items.iter().enumerate().map(|(index, item)| Self::flat(item, &element(index))).collect())
+            }
+            Item::Dict(pairs) => {
+                let value = |key: &Arc<str>| match origin {
+                    Origin::Attribute(object, name) => Origin::Key(*object, Arc::clone(name), Arc::clone(key)),
+                    Origin::Element(..) | Origin::Key(..) | Origin::Constant(_) => origin.clone(),
                 };
-                Self::List(items.iter().enumerate().map(|(index, item)| flat(item, index)).collect())
+                let pair = |(key, item): &(String, Item)| {
+                    let key: Arc<str> = key.as_str().into();
+                    let item = Self::flat(item, &value(&key));
+                    (key, item)
+                };
+                Self::Dict(pairs.iter().map(pair).collect())
             }
             Item::Str(text) => Self::Str(text.as_str().into()),
+            Item::Int(number) => Self::Int(*number),
+            Item::Float(_) => Self::Float,
             Item::None => Self::None,
-            Item::Int(_) | Item::Float(_) | Item::Bool(_) | Item::Opaque => Self::Unknown,
+            Item::Bool(_) | Item::Opaque => Self::Unknown,
+        }
+    }
+
+    /// One level: lists of lists of tensors take part in no call of the table.
+    fn flat(item: &Item, origin: &Origin) -> Self {
+        match item {
+            Item::List(_) | Item::Dict(_) => Self::Unknown,
+            item => Self::of_item(item, origin),
+        }
+    }
+
+    /// What a value is that nothing is known of but its declared type.
+    pub(super) fn declared(self, ty: &str, elements: Elements) -> Self {
+        match (self, ty) {
+            (Self::Unknown, "Tensor") => Self::Tensor(elements),
+            (Self::Unknown, "List[Tensor]") => Self::Tensors(elements),
+            (Self::Unknown, ty) if ty.strip_prefix("Tuple[").is_some_and(all_tensors) => Self::Tensors(elements),
+            (value, _) => value,
+        }
+    }
+
+    /// The elements of a computed tensor: an activation.
+    pub(super) fn activation(&self) -> Option<Elements> {
+        match self {
+            Self::Tensor(elements) | Self::Result(_, elements) => Some(*elements),
+            Self::Quantized(None) => Some(Elements::Float),
+            _ => None,
+        }
+    }
+
+    /// The tensors of the model that it is made of, where it is made of nothing else.
+    pub(super) fn own(&self) -> &[Weight] {
+        match self {
+            Self::Weight(weight) => std::slice::from_ref(weight),
+            Self::Made(made) => &made.of,
+            _ => &[],
+        }
+    }
+
+    /// A value that may change from one turn of a loop to the next.
+    pub(super) fn in_turns(self) -> Self {
+        match self {
+            Self::Int(_) | Self::Float => Self::Unknown,
+            Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(elements),
+            Self::Tensors(elements) => Self::Tensors(elements),
+            Self::Quantized(None) => Self::Tensor(Elements::Float),
+            _ => Self::Unknown,
         }
     }
 
     /// The value as an argument: which call made an activation does not matter to the callee.
     pub(super) fn as_argument(&self) -> Self {
         match self {
-            Self::Result(_) | Self::Quantized(None) => Self::Unknown,
-            Self::List(items) if items.iter().any(|item| matches!(item, Self::Result(_))) => {
-                Self::List(items.iter().map(Self::as_argument).collect())
-            }
+            Self::Result(_, elements) => Self::Tensor(*elements),
+            Self::Quantized(None) => Self::Tensor(Elements::Float),
+            Self::Int(_) | Self::Float => Self::Unknown,
+            Self::Made(made) => Self::Made(Made { products: Arc::new([]), ..made.clone() }),
+            Self::List(items) => Self::List(items.iter().map(Self::as_argument).collect()),
             other => other.clone(),
         }
     }
@@ -104,16 +233,61 @@ impl Value {
             (Self::Never, other) => other.clone(),
             (value, Self::Never) => value,
             (value, other) if value == *other => value,
+            (value, other) => match (value.activation(), other.activation()) {
+                (Some(one), Some(two)) => Self::Tensor(one.meet(two)),
+                _ => value.any_object(other),
+            },
+        }
+    }
+
+    fn any_object(&self, other: &Self) -> Self {
+        let objects = |value: &Self| match value {
+            Self::Object(object) => vec![*object],
+            Self::AnyObject(objects) => objects.to_vec(),
+            _ => Vec::new(),
+        };
+        let (mut found, more) = (objects(self), objects(other));
+        if found.is_empty() || more.is_empty() || found.len() + more.len() > MAX_WAYS {
+            return Self::Unknown;
+        }
+        found.extend(more);
+        found.sort_unstable();
+        found.dedup();
+        Self::AnyObject(found.into())
+    }
+
+    /// The element at `index` of a list or dictionary, or a part of a tensor.
+    pub(super) fn element(&self, index: &Self) -> Self {
+        match (self, index) {
+            (Self::List(items), Self::Int(index)) => {
+                let from_end =
+                    usize::try_from(index.unsigned_abs()).ok().and_then(|back| items.len().checked_sub(back));
+                let position = if *index < 0 { from_end } else { usize::try_from(*index).ok() };
+                position.and_then(|position| items.get(position)).cloned().unwrap_or(Self::Unknown)
+            }
+            (Self::Dict(pairs), Self::Str(key)) => {
+                pairs.iter().find(|(known, _)| known == key).map_or(Self::Unknown, |(_, value)| value.clone())
+            }
+            (Self::List(items), _) => Self::any_of(items.iter()),
+            (Self::Dict(pairs), _) => Self::any_of(pairs.iter().map(|(_, value)| value)),
+            (Self::Parts(weight), _) => Self::Weight(weight.clone()),
+            (Self::Tensors(elements), _) => Self::Tensor(*elements),
             _ => Self::Unknown,
         }
     }
 
-    /// The element `index` of a list, or a part of a tensor.
-    pub(super) fn element(&self, index: Option<usize>) -> Self {
-        match self {
-            Self::List(items) => index.and_then(|index| items.get(index)).cloned().unwrap_or(Self::Unknown),
-            Self::Parts(weight) => Self::Weight(weight.clone()),
-            _ => Self::Unknown,
+    /// One of `values`; which one shows when the model runs.
+    fn any_of<'v>(values: impl Iterator<Item = &'v Self> + Clone) -> Self {
+        let weights: Option<Vec<Weight>> = values
+            .clone()
+            .map(|value| match value {
+                Self::Weight(weight) => Some(weight.clone()),
+                _ => None,
+            })
+            .collect();
+        match weights.filter(|weights| weights.len() <= MAX_WAYS) {
+            Some(weights) if weights.len() > 1 => Self::AnyWeight(weights.into()),
+            _ => values.cloned().reduce(|one, other| one.meet(&other)).unwrap_or(Self::Unknown),
         }
     }
 
@@ -122,7 +296,13 @@ impl Value {
         match self {
             Self::Weight(weight) => Self::Weight(Weight { axes: change(weight.axes), ..weight.clone() }),
             Self::Quantized(tensor) => Self::Quantized(*tensor),
+            Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(*elements),
             _ => Self::Unknown,
         }
     }
+}
+
+/// Whether the rest of `Tuple[…]` names tensors alone.
+fn all_tensors(parts: &str) -> bool {
+    parts.strip_suffix(']').is_some_and(|parts| parts.split(',').all(|part| part.trim() == "Tensor"))
 }

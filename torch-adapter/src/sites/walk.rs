@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::events::{Anchor, CallEvent, QuantizerCall, QuantizerRead, Read, Spot, Walk};
+use super::events::{Anchor, QuantizerRead, Read, Spot, Walk};
 use super::frame::{Frame, vague_names};
-use super::heap::{Heap, Item, ObjectId, TensorId, unmangle};
+use super::heap::{Heap, Item, ObjectId, unmangle};
 use super::program::{FunctionRef, Program};
-use super::table::{self, CallRule};
-use super::value::{Origin, Value};
-use crate::code::{Argument, ExprId, ExprKind, Statement, StatementKind, Target, text_of, unquote};
+use super::value::{Elements, Origin, Value};
+use crate::code::{ExprId, ExprKind, Function, Statement, StatementKind, Target, text_of, unquote};
 
 /// Calls inside calls; real models stay below thirty.
 const MAX_DEPTH: usize = 100;
@@ -27,7 +26,7 @@ pub(super) struct Walker<'a> {
     pub(super) walk: Walk,
     memo: BTreeMap<Key, Value>,
     /// Qualified names of classes whose `forward` is a quantizer's, and of functions that are one.
-    is_quantizer: &'a dyn Fn(&str) -> bool,
+    pub(super) is_quantizer: &'a dyn Fn(&str) -> bool,
 }
 
 /// Follow the code of `program` from the methods of the root.
@@ -50,10 +49,13 @@ impl<'a> Walker<'a> {
                 let place = FunctionRef { file: class.file, class: Some(class.class), function };
                 let reached = self.memo.keys().any(|key| key.0 == place);
                 if method.name.starts_with("forward") == forward && !reached {
-                    let mut arguments = vec![Value::Unknown; method.parameters.len()];
-                    if let Some(first) = arguments.first_mut() {
-                        *first = Value::Object(root);
-                    }
+                    let text = self.program.text(place.file);
+                    let inputs = method.parameters.iter().enumerate().map(|(number, parameter)| {
+                        let ty = parameter.ty.as_ref().map_or("", |ty| text_of(text, ty));
+                        let elements = u8::try_from(number).map_or(Elements::Unknown, Elements::Input);
+                        if number == 0 { Value::Object(root) } else { Value::Unknown.declared(ty, elements) }
+                    });
+                    let arguments = inputs.collect();
                     self.run(place, Some(root), arguments, None, 0);
                 }
             }
@@ -72,12 +74,13 @@ impl<'a> Walker<'a> {
             self.walk.cut = true;
             return Value::Unknown;
         }
+        let Some(function) = self.program.function(place) else { return Value::Unknown };
+        let text = self.program.text(place.file);
+        let arguments = declared(function, text, arguments);
         let key = (place, object, arguments, anchor.as_ref().map(|anchor| anchor.spot));
         if let Some(known) = self.memo.get(&key) {
             return known.clone();
         }
-        let Some(function) = self.program.function(place) else { return Value::Unknown };
-        let text = self.program.text(place.file);
         let locals = function.parameters.iter().map(|parameter| parameter.name.as_str()).zip(key.2.iter().cloned());
         let frame = Frame {
             place,
@@ -109,7 +112,8 @@ impl<'a> Walker<'a> {
                 });
             }
         }
-        returned.unwrap_or(Value::Unknown)
+        let ty = frame.function.returns.as_ref().map_or("", |ty| text_of(frame.text, ty));
+        returned.unwrap_or(Value::Unknown).declared(ty, Elements::Unknown)
     }
 
     fn statement(&mut self, frame: &mut Frame<'a>, statement: &Statement) {
@@ -139,7 +143,8 @@ impl<'a> Walker<'a> {
                 let value = frame.value(*value).clone();
                 for (index, target) in targets.iter().enumerate() {
                     let Target::Name(span) = target else { continue };
-                    let part = if *unpack { value.element(Some(index)) } else { value.clone() };
+                    let number = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
+                    let part = if *unpack { value.element(&number) } else { value.clone() };
                     frame.bind(text_of(frame.text, span), part);
                 }
             }
@@ -160,17 +165,21 @@ impl<'a> Walker<'a> {
             ExprKind::String => {
                 unquote(text_of(frame.text, &expr.span)).map_or(Value::Unknown, |text| Value::Str(text.into()))
             }
-            ExprKind::Number | ExprKind::Operation(_) | ExprKind::Dict(_) => Value::Unknown,
+            ExprKind::Number => text_of(frame.text, &expr.span).parse().map_or(Value::Float, Value::Int),
+            ExprKind::Operation(_) | ExprKind::Dict(_) => Value::Unknown,
             ExprKind::Group(inner) => frame.value(*inner).clone(),
             ExprKind::List(items) | ExprKind::Tuple(items) => {
                 Value::List(items.iter().map(|id| frame.value(*id).clone()).collect())
             }
             ExprKind::Subscript { base, index } => {
-                let position = match index.as_slice() {
-                    [id] => frame.function.expr(*id).and_then(|expr| text_of(frame.text, &expr.span).parse().ok()),
-                    _ => None,
+                let index = match index.as_slice() {
+                    [id] => frame.value(*id),
+                    _ => &Value::Unknown,
                 };
-                frame.value(*base).element(position)
+                match frame.value(*base) {
+                    Value::Object(object) => self.member(*object, index),
+                    base => base.element(index),
+                }
             }
             ExprKind::Attribute { base, name } => {
                 let name = text_of(frame.text, name);
@@ -184,12 +193,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn attribute(&mut self, frame: &Frame<'a>, base: &Value, name: &str, index: usize) -> Value {
+    pub(super) fn attribute(&mut self, frame: &Frame<'a>, base: &Value, name: &str, index: usize) -> Value {
         match base {
             Value::Object(object) => match self.heap.object(*object).and_then(|found| found.attribute(name)) {
                 Some(item) => self.read(frame, index, item, Origin::Attribute(*object, name.into())),
+                None if self.is_hidden(*object, name) => Value::Hidden(*object, name.into()),
                 None => Value::Method(*object, name.into()),
             },
+            Value::AnyObject(objects) => Value::AnyMethod(Arc::clone(objects), name.into()),
             Value::Path(path) if &**path == "CONSTANTS" => {
                 let number = name.strip_prefix('c').and_then(|digits| digits.parse().ok());
                 match number.and_then(|number: usize| Some((number, self.heap.constants.get(number)?))) {
@@ -202,6 +213,31 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Whether only the object's own code knows the attribute.
+    fn is_hidden(&self, object: ObjectId, name: &str) -> bool {
+        let found = self.heap.object(object).filter(|found| found.opaque);
+        let class = found.and_then(|found| self.program.class(self.program.find_class(&found.class)?));
+        class.is_some_and(|class| class.attribute(name).is_some())
+    }
+
+    /// A module of a `ModuleList` or `ModuleDict`; any of them where the index is known only when the model runs.
+    fn member(&self, holder: ObjectId, index: &Value) -> Value {
+        let Some(found) = self.heap.object(holder) else { return Value::Unknown };
+        let modules = found.attributes.iter().filter_map(|(name, item)| match item {
+            Item::Object(module) => Some((name, Value::Object(*module))),
+            _ => None,
+        });
+        let known = match index {
+            Value::Int(number) => Some(number.to_string()),
+            Value::Str(name) => Some(name.to_string()),
+            _ => None,
+        };
+        match known.and_then(|known| modules.clone().find(|(name, _)| **name == known)) {
+            Some((_, module)) => module,
+            None => modules.map(|(_, module)| module).reduce(|one, other| one.meet(&other)).unwrap_or(Value::Unknown),
+        }
+    }
+
     fn read(&mut self, frame: &Frame<'a>, index: usize, item: &Item, origin: Origin) -> Value {
         let value = Value::of_item(item, &origin);
         if let (Value::Object(quantizer), Some(object), Some(expr)) = (&value, frame.object, frame.id(index))
@@ -210,145 +246,21 @@ impl<'a> Walker<'a> {
             let spot = Spot { object, function: frame.place, expr };
             self.walk.quantizer_reads.insert(QuantizerRead { quantizer: *quantizer, spot });
         }
-        if matches!(value, Value::Weight(_) | Value::List(_))
+        if matches!(value, Value::Weight(_) | Value::List(_) | Value::Dict(_))
             && let Some(expr) = frame.id(index)
         {
             self.walk.reads.insert(Read { function: frame.place, expr, holder: frame.object, origin });
         }
         value
     }
+}
 
-    fn call(&mut self, frame: &Frame<'a>, callee: ExprId, arguments: &[Argument], index: usize) -> Value {
-        let positional: Vec<(ExprId, Value)> = arguments
-            .iter()
-            .filter(|argument| argument.keyword.is_none())
-            .map(|argument| (argument.value, frame.value(argument.value).clone()))
-            .collect();
-        let Some(expr) = frame.id(index) else { return Value::Unknown };
-        match frame.value(callee) {
-            Value::Method(object, name) => self.method(frame, *object, name, &positional, expr),
-            Value::Path(path) => self.function(frame, &Arc::clone(path), positional, expr),
-            _ => Value::Unknown,
-        }
-    }
-
-    fn method(
-        &mut self,
-        frame: &Frame<'a>,
-        object: ObjectId,
-        name: &str,
-        arguments: &[(ExprId, Value)],
-        expr: ExprId,
-    ) -> Value {
-        let Some(found) = self.heap.object(object) else { return Value::Unknown };
-        if (self.is_quantizer)(&unmangle(&found.class)) {
-            return self.quantized(frame, Some(object), arguments.first().map(|(_, value)| value), expr);
-        }
-        let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
-        let Some(place) = place else { return Value::Unknown };
-        let own = std::iter::once(Value::Object(object));
-        let arguments = own.chain(arguments.iter().map(|(_, value)| value.as_argument())).collect();
-        self.run(place, Some(object), arguments, None, frame.depth + 1)
-    }
-
-    /// A value that a quantizer made: `quantizer` is a module of ours, or `None` for an op of the framework.
-    pub(super) fn quantized(
-        &mut self,
-        frame_spot: &Frame<'a>,
-        quantizer: Option<ObjectId>,
-        argument: Option<&Value>,
-        expr: ExprId,
-    ) -> Value {
-        let tensor = match argument {
-            Some(Value::Weight(weight)) => Some(weight.tensor),
-            _ => None,
-        };
-        if let Some(Value::Result(number)) = argument
-            && let Some(event) = self.walk.calls.get_mut(*number)
-        {
-            event.output_quantized = true;
-        }
-        if let (Some(quantizer), Some(object)) = (quantizer, frame_spot.object) {
-            let spot = Spot { object, function: frame_spot.place, expr };
-            self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor });
-        }
-        Value::Quantized(tensor)
-    }
-
-    fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
-        self.walk.called.insert(Arc::clone(path));
-        let plain = unmangle(path);
-        if let Some(rule) = table::find(&plain) {
-            return self.event(frame, rule, arguments, expr);
-        }
-        if (self.is_quantizer)(&plain) {
-            return self.quantized(frame, None, arguments.first().map(|(_, value)| value), expr);
-        }
-        if let Some(place) = self.program.find_function(path) {
-            let anchor = frame.anchor.clone().or_else(|| {
-                let spot = Spot { object: frame.object?, function: frame.place, expr };
-                Some(Arc::new(Anchor { spot, arguments: arguments.clone() }))
-            });
-            let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
-            return self.run(place, None, arguments, anchor, frame.depth + 1);
-        }
-        self.builtin(frame, path, &arguments, expr)
-    }
-
-    fn event(
-        &mut self,
-        frame: &Frame<'a>,
-        rule: &'static CallRule,
-        arguments: Vec<(ExprId, Value)>,
-        expr: ExprId,
-    ) -> Value {
-        let spot = match (&frame.anchor, frame.object) {
-            (Some(anchor), _) => anchor.spot,
-            (None, Some(object)) => Spot { object, function: frame.place, expr },
-            (None, None) => return Value::Unknown,
-        };
-        let text = |id: ExprId| frame.function.expr(id).map_or("", |expr| text_of(frame.text, &expr.span)).to_owned();
-        let arguments = arguments.into_iter().map(|(id, value)| (id, value, text(id))).collect();
-        let number = self.walk.calls.len();
-        self.walk.calls.push(CallEvent {
-            rule,
-            spot,
-            anchor: frame.anchor.clone(),
-            arguments,
-            output_quantized: false,
-        });
-        Value::Result(number)
-    }
-
-    /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
-    fn decoded(&self, path: &str, arguments: &[(ExprId, Value)]) -> Option<TensorId> {
-        if !matches!(path, "torch.add" | "torch.sub" | "torch.mul" | "torch.true_divide") {
-            return None;
-        }
-        let tensor = match arguments.first() {
-            Some((_, Value::Weight(weight))) => weight.tensor,
-            Some((_, Value::Quantized(Some(tensor)))) => *tensor,
-            _ => return None,
-        };
-        self.heap.tensor(tensor).is_some_and(|facts| facts.scalar == "Char").then_some(tensor)
-    }
-
-    /// Functions whose value says something about a tensor or an object.
-    fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
-        if let Some(codes) = self.decoded(path, arguments) {
-            return Value::Quantized(Some(codes));
-        }
-        super::builtin::call(path, arguments).unwrap_or_else(|call| match call {
-            super::builtin::Special::GetAttribute(object, name) => {
-                self.attribute(frame, &Value::Object(object), &name, expr.index())
-            }
-            super::builtin::Special::Fork(callee, rest) => match callee {
-                Value::Path(path) => self.function(frame, &path, rest, expr),
-                Value::Method(object, name) => self.method(frame, object, &name, &rest, expr),
-                Value::Object(object) => self.method(frame, object, "forward", &rest, expr),
-                _ => Value::Unknown,
-            },
-            super::builtin::Special::Quantize(value) => self.quantized(frame, None, Some(&value), expr),
-        })
-    }
+/// The arguments of a function, with what their declared types say where nothing else is known.
+fn declared(function: &Function, text: &str, arguments: Vec<Value>) -> Vec<Value> {
+    let given = arguments.into_iter().chain(std::iter::repeat(Value::Unknown));
+    let parameters = function.parameters.iter().zip(given).map(|(parameter, value)| {
+        let ty = parameter.ty.as_ref().map_or("", |ty| text_of(text, ty));
+        value.declared(ty, Elements::Unknown)
+    });
+    parameters.collect()
 }

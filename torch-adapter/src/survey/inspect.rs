@@ -42,7 +42,12 @@ impl Model {
     }
 
     fn format(&self) -> &'static str {
-        if self.is_frozen() { "TorchScript archive (frozen)" } else { "TorchScript archive" }
+        match (self.is_frozen(), self.is_mobile()) {
+            (false, false) => "TorchScript archive",
+            (true, false) => "TorchScript archive (frozen)",
+            (false, true) => "TorchScript archive (mobile)",
+            (true, true) => "TorchScript archive (frozen, mobile)",
+        }
     }
 
     fn ports(&self) -> (Vec<Port>, Vec<Port>) {

@@ -1,0 +1,246 @@
+//! Calls while the code is followed: of methods, of functions in the archive, of `torch`'s own.
+
+use std::sync::Arc;
+
+use super::events::{Anchor, CallEvent, QuantizerCall, Spot};
+use super::frame::Frame;
+use super::heap::{ObjectId, TensorId, unmangle};
+use super::table::{self, CallRule, WeightRule};
+use super::value::{Elements, How, Made, Origin, Value, Weight};
+use super::walk::Walker;
+use crate::code::{Argument, ExprId, ExprKind, text_of};
+
+/// Functions that change the list they get.
+const MUTATING: [&str; 7] = [
+    "torch.append",
+    "torch.clear",
+    "torch.extend",
+    "torch.insert",
+    "torch.pop",
+    "torch._set_item",
+    "torch.__delitem__",
+];
+
+/// The tensors and numbers that arithmetic works on, those of a list one by one.
+fn operands<'v>(positions: &[usize], arguments: &'v [(ExprId, Value)]) -> Vec<&'v Value> {
+    let values = positions.iter().filter_map(|position| arguments.get(*position)).map(|(_, value)| value);
+    let each = values.flat_map(|value| match value {
+        Value::List(items) => items.iter().collect(),
+        value => vec![value],
+    });
+    each.collect()
+}
+
+/// The two tensors of the model whose product this is, if it is one.
+fn own_product(rule: &CallRule, arguments: &[(ExprId, Value)]) -> Option<Arc<[Weight]>> {
+    let WeightRule::Product { left, right } = rule.weight else { return None };
+    let own = |position: usize| arguments.get(position).map(|(_, value)| value.own()).filter(|own| !own.is_empty());
+    Some(own(left)?.iter().chain(own(right)?).cloned().collect())
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn call(&mut self, frame: &Frame<'a>, callee: ExprId, arguments: &[Argument], index: usize) -> Value {
+        let positional: Vec<(ExprId, Value)> = arguments
+            .iter()
+            .filter(|argument| argument.keyword.is_none())
+            .map(|argument| (argument.value, frame.value(argument.value).clone()))
+            .collect();
+        let Some(expr) = frame.id(index) else { return Value::Unknown };
+        match frame.value(callee) {
+            Value::Method(object, name) => self.method(frame, *object, name, &positional, expr),
+            Value::AnyMethod(objects, name) => {
+                let (objects, name) = (Arc::clone(objects), Arc::clone(name));
+                let values = objects.iter().map(|object| self.method(frame, *object, &name, &positional, expr));
+                values.map(|value| value.as_argument()).reduce(|one, other| one.meet(&other)).unwrap_or(Value::Unknown)
+            }
+            Value::Path(path) => self.function(frame, &Arc::clone(path), positional, expr),
+            _ => {
+                // A method of something that is known only when the model runs.
+                self.walk.unresolved |=
+                    matches!(frame.function.expr(callee).map(|expr| &expr.kind), Some(ExprKind::Attribute { .. }));
+                Value::Unknown
+            }
+        }
+    }
+
+    fn method(
+        &mut self,
+        frame: &Frame<'a>,
+        object: ObjectId,
+        name: &str,
+        arguments: &[(ExprId, Value)],
+        expr: ExprId,
+    ) -> Value {
+        let Some(found) = self.heap.object(object) else { return Value::Unknown };
+        if (self.is_quantizer)(&unmangle(&found.class)) {
+            return self.quantized(frame, Some(object), arguments.first().map(|(_, value)| value), expr);
+        }
+        let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
+        let Some(place) = place else { return Value::Unknown };
+        let own = std::iter::once(Value::Object(object));
+        let arguments = own.chain(arguments.iter().map(|(_, value)| value.as_argument())).collect();
+        self.run(place, Some(object), arguments, None, frame.depth + 1)
+    }
+
+    /// A value that a quantizer made: `quantizer` is a module of ours, or `None` for an op of the framework.
+    pub(super) fn quantized(
+        &mut self,
+        frame_spot: &Frame<'a>,
+        quantizer: Option<ObjectId>,
+        argument: Option<&Value>,
+        expr: ExprId,
+    ) -> Value {
+        let tensor = match argument {
+            Some(Value::Weight(weight)) => Some(weight.tensor),
+            _ => None,
+        };
+        if let Some(Value::Result(number, _)) = argument
+            && let Some(event) = self.walk.calls.get_mut(*number)
+        {
+            event.output_quantized = true;
+        }
+        if let (Some(quantizer), Some(object)) = (quantizer, frame_spot.object) {
+            let spot = Spot { object, function: frame_spot.place, expr };
+            self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor });
+        }
+        Value::Quantized(tensor)
+    }
+
+    fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
+        self.walk.called.insert(Arc::clone(path));
+        let plain = unmangle(path);
+        if let Some(rule) = table::find(&plain) {
+            return self.event(frame, rule, arguments, expr);
+        }
+        if (self.is_quantizer)(&plain) {
+            return self.quantized(frame, None, arguments.first().map(|(_, value)| value), expr);
+        }
+        if let Some(place) = self.program.find_function(path) {
+            let anchor = frame.anchor.clone().or_else(|| {
+                let spot = Spot { object: frame.object?, function: frame.place, expr };
+                Some(Arc::new(Anchor { spot, arguments: arguments.clone() }))
+            });
+            let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
+            return self.run(place, None, arguments, anchor, frame.depth + 1);
+        }
+        self.builtin(frame, path, &arguments, expr)
+    }
+
+    fn event(
+        &mut self,
+        frame: &Frame<'a>,
+        rule: &'static CallRule,
+        arguments: Vec<(ExprId, Value)>,
+        expr: ExprId,
+    ) -> Value {
+        let Some(elements) = self.result(rule, &arguments) else {
+            return self.builtin(frame, rule.call, &arguments, expr);
+        };
+        let spot = match (&frame.anchor, frame.object) {
+            (Some(anchor), _) => anchor.spot,
+            (None, Some(object)) => Spot { object, function: frame.place, expr },
+            (None, None) => return Value::Unknown,
+        };
+        self.uses(rule, &arguments);
+        let number = self.walk.calls.len();
+        let value = match own_product(rule, &arguments) {
+            Some(of) => Value::Made(Made { how: How::Product, of, products: [number].into() }),
+            None if rule.output => Value::Result(number, elements),
+            None => Value::Tensors(Elements::Float),
+        };
+        let text = |id: ExprId| frame.function.expr(id).map_or("", |expr| text_of(frame.text, &expr.span)).to_owned();
+        let arguments = arguments.into_iter().map(|(id, value)| (id, value, text(id))).collect();
+        self.walk.calls.push(CallEvent {
+            rule,
+            spot,
+            expr,
+            place: frame.place,
+            anchor: frame.anchor.clone(),
+            arguments,
+            elements,
+            output_quantized: false,
+            absorbed: false,
+        });
+        value
+    }
+
+    /// The elements of what a call gives; `None` where it is arithmetic, but not on activations.
+    fn result(&self, rule: &CallRule, arguments: &[(ExprId, Value)]) -> Option<Elements> {
+        let WeightRule::Operands(positions) = rule.weight else { return Some(Elements::Float) };
+        let operands = operands(positions, arguments);
+        let activations: Vec<Elements> = operands.iter().filter_map(|value| value.activation()).collect();
+        if activations.is_empty() {
+            return None;
+        }
+        let float = |value: &Value| match value {
+            Value::Float | Value::Made(_) | Value::Quantized(_) => true,
+            Value::Weight(weight) => self.heap.tensor(weight.tensor).is_some_and(|facts| facts.dtype.is_some()),
+            _ => false,
+        };
+        let known = operands.iter().any(|value| float(value)).then_some(Elements::Float);
+        activations.into_iter().chain(known).reduce(Elements::promote)
+    }
+
+    /// Learn from a call what its arguments are.
+    fn uses(&mut self, rule: &CallRule, arguments: &[(ExprId, Value)]) {
+        let arithmetic = matches!(rule.weight, WeightRule::Operands(_));
+        let floats = match rule.weight {
+            WeightRule::Product { left, right } => vec![left, right],
+            _ => rule.inputs.to_vec(),
+        };
+        let read = |position: &usize| arguments.get(*position).map(|(_, value)| value);
+        for value in floats.iter().filter(|_| !arithmetic).filter_map(read) {
+            if let Some(Elements::Input(input)) = value.activation() {
+                self.walk.float_inputs.insert(input);
+            }
+        }
+        // A product of two of the model's tensors that goes into a weight is a part of that, and no layer.
+        for position in table::parameters(rule) {
+            let Some(Value::Made(made)) = read(&position) else { continue };
+            for product in made.products.iter() {
+                if let Some(event) = self.walk.calls.get_mut(*product) {
+                    event.absorbed = true;
+                }
+            }
+        }
+    }
+
+    /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
+    fn decoded(&self, path: &str, arguments: &[(ExprId, Value)]) -> Option<TensorId> {
+        if !matches!(path, "torch.add" | "torch.sub" | "torch.mul" | "torch.true_divide") {
+            return None;
+        }
+        let tensor = match arguments.first() {
+            Some((_, Value::Weight(weight))) => weight.tensor,
+            Some((_, Value::Quantized(Some(tensor)))) => *tensor,
+            _ => return None,
+        };
+        self.heap.tensor(tensor).is_some_and(|facts| facts.scalar == "Char").then_some(tensor)
+    }
+
+    /// Functions whose value says something about a tensor or an object.
+    fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
+        if let Some(codes) = self.decoded(path, arguments) {
+            return Value::Quantized(Some(codes));
+        }
+        if let (true, Some((_, Value::List(items)))) = (MUTATING.contains(&path), arguments.first()) {
+            let lists = items.iter().flat_map(Value::own).filter_map(|weight| match &weight.origin {
+                Origin::Element(owner, list, _) => Some((*owner, list.to_string())),
+                _ => None,
+            });
+            self.walk.writes.extend(lists);
+        }
+        super::builtin::call(path, arguments).unwrap_or_else(|call| match call {
+            super::builtin::Special::GetAttribute(object, name) => {
+                self.attribute(frame, &Value::Object(object), &name, expr.index())
+            }
+            super::builtin::Special::Fork(callee, rest) => match callee {
+                Value::Path(path) => self.function(frame, &path, rest, expr),
+                Value::Method(object, name) => self.method(frame, object, &name, &rest, expr),
+                Value::Object(object) => self.method(frame, object, "forward", &rest, expr),
+                _ => Value::Unknown,
+            },
+            super::builtin::Special::Quantize(value) => self.quantized(frame, None, Some(&value), expr),
+        })
+    }
+}
