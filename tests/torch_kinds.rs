@@ -35,6 +35,7 @@ fn reason(site: &quant_math::plan::Site) -> &str {
 
 /// What each kind must be found to hold, in every form.
 const FOUND: &[(&str, &[(&str, &str)])] = &[
+    ("state.root", &[("w", "opaque-state")]),
     ("state", &[("out.weight", "ok"), ("packing.w", "opaque-state")]),
     ("enum", &[("out.weight", "ok")]),
     ("numbered.script", &[("listed.0", "ok"), ("listed.1", "ok"), ("named.0", "ok"), ("named.a", "ok")]),
@@ -88,8 +89,11 @@ const LOW_RANK: &[(&str, &str)] =
 /// Everything that has a weight.
 const TYPES: &str = "['default', 'LSTMCell', 'GRUCell', 'RNNCell', 'Einsum', 'bmm']";
 
+/// A tensor, and what is decided about it for stored values and for ops around it.
+type Decided = (&'static str, &'static str, &'static str);
+
 /// Kinds whose weights depend on the form: kind, tensor, and what is decided for stored values and for ops around them.
-const BY_FORM: &[(&str, &[(&str, &str, &str)])] = &[(
+const BY_FORM: &[(&str, &[Decided])] = &[(
     "attributes",
     &[
         ("named.a", "ok", "ok"),
@@ -127,7 +131,9 @@ impl Kinds {
         model.apply(&plan, ranges.as_ref()).unwrap().write_to(&output).unwrap();
         self.cases.push(json!({
             "model": name, "config": config, "emit": emit, "source": source, "output": output,
-            "quantized": plan.quantized().count(), "save": "",
+            "quantized": plan.quantized().count(), "trained": output.with_extension("trained"),
+            // An 8-bit grid keeps a tensor to about 40 dB, layers behind each other to less; activations have a range that does not fit them.
+            "decibels": if measured { -20 } else { 20 },
         }));
         plan
     }
@@ -136,8 +142,52 @@ impl Kinds {
         Path::new(self.cases.last().unwrap()["output"].as_str().unwrap())
     }
 
-    fn check(self) {
-        let told = run_python(&self.python, SCRIPT, &["check"], &serde_json::to_vec(&self.cases).unwrap());
+    /// What `packed` decodes is what `baked` holds, and `inspect` and `diff` see it.
+    fn compare_forms(&self) {
+        let of = |emit: &'static str| self.cases.iter().filter(move |case| case["emit"] == emit);
+        for (baked, packed) in of("baked").zip(of("packed")) {
+            assert_eq!((&baked["model"], &baked["config"]), (&packed["model"], &packed["config"]));
+            let open = |case: &Value| Model::open(case["output"].as_str().unwrap()).unwrap();
+            let (first, second) = (open(baked), open(packed));
+            let difference = first.diff(&second).unwrap();
+            let tensors: Vec<_> = difference.tensors.iter().map(|tensor| &tensor.tensor).collect();
+            assert!(tensors.is_empty(), "{packed}: {tensors:?} differ");
+            let gone: Vec<_> = difference.only_in_first.iter().filter(|name| !name.starts_with("code/")).collect();
+            assert!(gone.is_empty(), "{packed}: {gone:?} are gone");
+            let (first, second) = (first.inspect().unwrap(), second.inspect().unwrap());
+            assert_eq!(first.quantized.len(), usize::try_from(baked["quantized"].as_u64().unwrap()).unwrap());
+            assert_eq!(first.quantized.len(), second.quantized.len());
+            let weights = |found: &quant_math::inspection::Inspection| -> Vec<_> {
+                found.weights.iter().map(|weight| (weight.tensor.clone(), weight.range)).collect()
+            };
+            assert_eq!(weights(&first), weights(&second), "{packed}");
+        }
+    }
+
+    fn check(&self) {
+        self.tell_torch(&self.cases);
+        let trained = self.cases.iter().filter(|case| case["emit"] == "training" && case["quantized"] != 0);
+        let frozen: Vec<Value> = trained
+            .map(|case| {
+                let trained = Path::new(case["trained"].as_str().unwrap());
+                let output = trained.with_extension("frozen");
+                let frozen = Model::open(trained).unwrap().freeze(Emit::Inference).unwrap();
+                let left: Vec<_> = frozen.plan().skipped().map(|(site, reason)| (&site.tensor, &reason.code)).collect();
+                assert!(left.iter().all(|(_, code)| code.starts_with("tensor-")), "{}: {left:?}", case["model"]);
+                frozen.write_to(&output).unwrap();
+                json!({
+                    "model": case["model"], "config": case["config"], "emit": "frozen", "source": trained, "output": output,
+                    "quantized": 0, "partial": !left.is_empty(),
+                })
+            })
+            .filter(|case| case["partial"] == false)
+            .collect();
+        assert!(frozen.len() > 10);
+        self.tell_torch(&frozen);
+    }
+
+    fn tell_torch(&self, cases: &[Value]) {
+        let told = run_python(&self.python, SCRIPT, &["check"], &serde_json::to_vec(cases).unwrap());
         assert!(String::from_utf8(told).unwrap().ends_with("kinds\n"), "the script did not reach its end");
     }
 }
@@ -162,7 +212,9 @@ fn every_kind_of_archive_works_in_every_form() {
     by_form(&mut kinds);
     strided(&mut kinds);
     arithmetic(&mut kinds);
+    dorefa(&mut kinds);
     mobile(&kinds);
+    kinds.compare_forms();
     kinds.check();
 }
 
@@ -175,6 +227,19 @@ fn by_form(kinds: &mut Kinds) {
             let stored = matches!(emit, Emit::Baked | Emit::Packed);
             let expected = expected.iter().map(|(name, values, ops)| (*name, if stored { *values } else { *ops }));
             assert_eq!(decisions(&plan), expected.collect(), "{name} as {emit}");
+        }
+    }
+}
+
+/// Codes of DoReFa have levels in place of scales.
+fn dorefa(kinds: &mut Kinds) {
+    for name in ["numbered.script", "attributes", "cells.freeze"] {
+        for (bits, emit) in [(4, Emit::Baked), (4, Emit::Packed), (1, Emit::Baked), (1, Emit::Packed)] {
+            let plan =
+                kinds.compress(name, &format!("[{{op_types: {TYPES}, q_bits: {bits}}}]"), Quantizer::DoReFa, emit);
+            assert!(plan.quantized().count() > 3, "{name}");
+            // It scales weights to 1, which changes what comes out.
+            kinds.cases.last_mut().unwrap()["decibels"] = json!(-100);
         }
     }
 }

@@ -60,6 +60,24 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
             share(found.bytes, found.weight_bytes).unwrap_or_default()
         ),
     );
+    if !found.quantized.is_empty() {
+        line(&mut text, format_args!("\n{} quantized by earlier runs", count(found.quantized.len(), "site")));
+        let layout = Layout { header: &["op", "kind", "tensor", "bits", "how", "form"], wrap: &[0, 2], right: &[3] };
+        let mut table = table::new(&layout);
+        for site in found.quantized.iter().take(SHOWN) {
+            let granularity = if site.settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
+            table.add_row([
+                cell(&site.op),
+                site.kind.to_string(),
+                cell(&site.tensor),
+                site.settings.bits.to_string(),
+                format!("{} {granularity}", site.settings.quantizer),
+                site.emit.to_string(),
+            ]);
+        }
+        line(&mut text, format_args!("\n{}", table::text(table, width, &layout)));
+        rest(&mut text, found.quantized.len());
+    }
     if !found.ranges.is_empty() {
         line(&mut text, format_args!("{} in the model already", count(found.ranges.len(), "quantization op")));
         for op in found.ranges.iter().take(SHOWN) {
@@ -181,6 +199,7 @@ mod tests {
             op_types: vec![("Const".to_owned(), 2)],
             weights: vec![],
             ranges: vec![],
+            quantized: vec![],
             weight_bytes: 0,
         };
         let text = inspection_in(&found, None);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::DType;
+use crate::plan::{Emit, QuantType, Settings};
 use crate::range::Range;
 
 /// What `inspect` finds.
@@ -24,6 +25,9 @@ pub struct Inspection {
     pub weights: Vec<WeightInfo>,
     /// Ranges that quantization ops in the model already have.
     pub ranges: Vec<QuantizedInfo>,
+    /// What earlier runs say that they quantized, and how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantized: Vec<QuantizedSite>,
     /// Bytes of all weights together, each once.
     pub weight_bytes: u64,
 }
@@ -60,6 +64,21 @@ pub struct WeightInfo {
     pub range: Option<Range>,
     /// Whether `default` in a config means the op.
     pub is_default: bool,
+}
+
+/// A site that an earlier run quantized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuantizedSite {
+    /// The op.
+    pub op: String,
+    /// Which of its tensors.
+    pub kind: QuantType,
+    /// The tensor.
+    pub tensor: String,
+    /// How.
+    pub settings: Settings,
+    /// In which form the result stands in the model.
+    pub emit: Emit,
 }
 
 /// A quantization op that is in the model already.

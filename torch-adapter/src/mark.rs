@@ -1,5 +1,6 @@
 //! The record that says what was done, so that a second run knows.
 
+use quant_math::inspection::QuantizedSite;
 use quant_math::plan::{Emit, Plan, QuantType, Quantizer, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,19 @@ impl Mark {
     /// As JSON, with a line end.
     pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    /// Every site that is quantized.
+    pub(crate) fn sites(&self) -> Vec<QuantizedSite> {
+        let all = self.runs.iter().flat_map(|run| run.sites.iter().map(move |done| (run.emit, done)));
+        let site = |(emit, done): (Emit, &Done)| QuantizedSite {
+            op: done.op.clone(),
+            kind: done.kind,
+            tensor: done.tensor.clone(),
+            settings: done.settings,
+            emit,
+        };
+        all.map(site).collect()
     }
 
     /// The site, if it was quantized; a weight that was changed where it is stored, also for another op that reads it.

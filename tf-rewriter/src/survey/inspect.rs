@@ -34,6 +34,7 @@ impl Graph {
             op_types: Vec::new(),
             weights: Vec::new(),
             ranges: Vec::new(),
+            quantized: Vec::new(),
             weight_bytes: 0,
         };
         let mut types: BTreeMap<&[u8], usize> = BTreeMap::new();

@@ -174,8 +174,10 @@ impl<'m> Applier<'m> {
     fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: site.tensor.clone(), source };
         let op = find_op(self.model, site)?;
-        let edge = if site.kind == QuantType::Input { &op.input } else { &op.output };
-        let Edge::Spots(spots) = edge else { return Err(no_site(site)) };
+        let mut edges = op.activations(site.kind).into_iter();
+        let Some((_, Edge::Spots(spots))) = edges.find(|(tensor, _)| *tensor == site.tensor) else {
+            return Err(no_site(site));
+        };
         let wrap = match (self.emit, settings.quantizer) {
             (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(settings),
             (Emit::Training, _) => qat::training_activation(settings).map_err(math)?,
@@ -196,7 +198,7 @@ impl<'m> Applier<'m> {
             }
         };
         let Some(home) = spots.first().map(|spot| spot.object) else { return Ok(()) };
-        let stem = stem::activation(op, site.kind, self.path(home));
+        let stem = stem::activation(op, &site.tensor, self.path(home));
         let spots: Vec<WeightSpot> =
             spots.iter().map(|spot| WeightSpot { spot: *spot, call: spot.expr, element: None }).collect();
         self.editor.wrap(&spots, &stem, &wrap)?;

@@ -25,9 +25,11 @@ impl Model {
         let (op, op_type, name) = match named {
             Some((op, op_type, name)) if kind == QuantType::Weight => (op, op_type, name),
             _ => {
-                let op = self.activation_op(observer.object).unwrap_or_else(|| home.to_owned());
+                let local = observer.edge().map_or("", |(op, _)| op);
+                let op = if local.is_empty() { home.to_owned() } else { join(home, local) };
                 let op_type = self.sites().ops.iter().find(|found| found.name == op).map(|found| found.op_type.clone());
-                (op.clone(), op_type.unwrap_or_default(), format!("{op}:{kind}"))
+                let edge = observer.edge().map_or_else(|| kind.to_string(), |(_, edge)| edge.to_owned());
+                (op.clone(), op_type.unwrap_or_default(), format!("{op}:{edge}"))
             }
         };
         let facts = tensor.and_then(|tensor| self.heap().tensor(tensor)).filter(|_| kind == QuantType::Weight);
@@ -81,14 +83,5 @@ impl Model {
         let mut weights = self.sites().ops.iter().flat_map(|op| op.weights.iter().map(move |weight| (op, weight)));
         let (op, weight) = weights.find(|(_, weight)| weight.tensor == Some(tensor))?;
         Some((op.name.clone(), op.op_type.clone(), weight.name.clone()))
-    }
-
-    /// The op whose input or output a quantizer takes: that of its module, or of the name that its own begins with.
-    fn activation_op(&self, quantizer: ObjectId) -> Option<String> {
-        let path = &self.heap().object(quantizer)?.path;
-        let (home, name) = path.rsplit_once('.').unwrap_or(("", path));
-        let stem = name.split("_quantizer").next()?;
-        let stem = stem.strip_suffix("output").or_else(|| stem.strip_suffix("input"))?.trim_end_matches('_');
-        if stem.is_empty() { Some(home.to_owned()) } else { Some(join(home, stem)) }
     }
 }

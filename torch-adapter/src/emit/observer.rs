@@ -137,14 +137,23 @@ impl Observer {
 
     /// Which tensor of its op it quantizes, by the name that the editor gave it.
     pub(crate) fn kind(&self) -> QuantType {
-        let name = self.path.rsplit('.').next().unwrap_or_default();
         if self.is_weight() {
             QuantType::Weight
-        } else if name.contains("input_quantizer") {
+        } else if self.edge().is_some_and(|(_, edge)| edge.starts_with("input")) {
             QuantType::Input
         } else {
             QuantType::Output
         }
+    }
+
+    /// What stands before the name of its tensor in its own name, and that name: `relu` and `output`, `add` and `input_1`.
+    pub(crate) fn edge(&self) -> Option<(&str, &str)> {
+        let name = self.path.rsplit('.').next().unwrap_or_default();
+        let stem = name.split("_quantizer").next().unwrap_or_default();
+        let start = stem.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+        let mut edges = [("output", stem), ("input", start)].into_iter();
+        let op = edges.find_map(|(edge, stem)| stem.strip_suffix(edge))?;
+        Some((op.trim_end_matches('_'), stem.get(op.len()..)?))
     }
 }
 

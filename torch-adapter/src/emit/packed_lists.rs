@@ -7,8 +7,8 @@ use super::packed::{Decoder, base, declare};
 use crate::code::text_of;
 use crate::model::Model;
 use crate::pickle::{Slot, Value};
-use crate::sites::heap::{Item, ObjectId, TensorId};
 use crate::sites::Read;
+use crate::sites::heap::{Item, ObjectId, TensorId};
 
 /// An attribute that holds tensors in a list, and how its value is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! Names of what is added to a module.
 
-use quant_math::QuantType;
-
 use crate::sites::{Op, OpWeight, Origin};
 
 /// What the names of a weight's additions begin with: `weight`, `in_proj_weight`, `linear_weight`, ….
@@ -20,9 +18,12 @@ pub(super) fn weight(op: &Op, weight: &OpWeight, home: &str) -> String {
 }
 
 /// What the names of an activation's additions begin with: `output`, `relu_output`, ….
-pub(super) fn activation(op: &Op, kind: QuantType, home: &str) -> String {
+///
+/// `tensor` is its name in the plan, `….relu:output`.
+pub(super) fn activation(op: &Op, tensor: &str, home: &str) -> String {
     let local = local(op, home);
-    identifier(&if local.is_empty() { kind.to_string() } else { format!("{local}_{kind}") })
+    let edge = tensor.rsplit(':').next().unwrap_or_default();
+    identifier(&if local.is_empty() { edge.to_owned() } else { format!("{local}_{edge}") })
 }
 
 /// The op's name below its module.

@@ -8,11 +8,13 @@ use crate::mark;
 use crate::sites::{Edge, Op};
 
 impl Planner<'_> {
-    pub(super) fn activation(&mut self, op: &Op, kind: QuantType, settings: Settings) -> Site {
-        let edge = if kind == QuantType::Input { &op.input } else { &op.output };
-        let tensor = format!("{}:{kind}", op.name);
-        let decision = self.decide(op, kind, edge, &tensor, settings);
-        site(op, kind, tensor, decision)
+    pub(super) fn activations(&mut self, op: &Op, kind: QuantType, settings: Settings) -> Vec<Site> {
+        let edges = op.activations(kind).into_iter();
+        let sites = edges.map(|(tensor, edge)| {
+            let decision = self.decide(op, kind, edge, &tensor, settings);
+            site(op, kind, tensor, decision)
+        });
+        sites.collect()
     }
 
     fn decide(&mut self, op: &Op, kind: QuantType, edge: &Edge, tensor: &str, settings: Settings) -> Decision {

@@ -115,7 +115,7 @@ impl Planner<'_> {
         }
         for kind in [QuantType::Input, QuantType::Output] {
             if let Some(settings) = wanted(kind) {
-                sites.push(self.activation(op, kind, settings));
+                sites.extend(self.activations(op, kind, settings));
             }
         }
         sites

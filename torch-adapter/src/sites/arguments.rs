@@ -66,7 +66,7 @@ impl Arguments<'_> {
             Value::Weight(weight) => self.rank(weight.tensor) >= 2,
             Value::AnyWeight(weights) => weights.iter().all(|weight| self.rank(weight.tensor) >= 2),
             Value::Quantized(tensor) => tensor.is_some_and(|tensor| self.rank(tensor) >= 2),
-            Value::Made(_) | Value::Hidden(..) => true,
+            Value::Made(_) | Value::Hidden(..) | Value::AnyQuantized(_) => true,
             _ => false,
         };
         // Written as a linear layer's: the output channels of a right factor run along its columns, those of a left one along its rows.
@@ -86,10 +86,10 @@ impl Arguments<'_> {
         let weights = items.iter().enumerate().filter_map(|(index, item)| match item {
             Value::Weight(weight) if self.rank(weight.tensor) >= 2 => {
                 let axis = einsum_axis(equation, index).and_then(|axis| self.axis(weight, axis));
-                Some(self.element(1, (index, items.len()), item, Some(weight.clone()), axis))
+                Some(element(1, (index, items.len()), item, Some(weight.clone()), axis))
             }
             Value::Made(_) | Value::Hidden(..) | Value::AnyWeight(_) | Value::Quantized(Some(_)) => {
-                Some(self.element(1, (index, items.len()), item, None, None))
+                Some(element(1, (index, items.len()), item, None, None))
             }
             _ => None,
         });
@@ -108,26 +108,14 @@ impl Arguments<'_> {
         let matrices = items.iter().enumerate().filter_map(|(index, item)| match item {
             Value::Weight(weight) if self.rank(weight.tensor) >= 2 => {
                 let axis = self.axis(weight, 0);
-                Some(self.element(argument, (index, items.len()), item, Some(weight.clone()), axis))
+                Some(element(argument, (index, items.len()), item, Some(weight.clone()), axis))
             }
             Value::Quantized(Some(tensor)) if self.rank(*tensor) >= 2 => {
-                Some(self.element(argument, (index, items.len()), item, None, None))
+                Some(element(argument, (index, items.len()), item, None, None))
             }
             _ => None,
         });
         matrices.collect()
-    }
-
-    fn element(
-        &self,
-        argument: usize,
-        place: (usize, usize),
-        value: &Value,
-        weight: Option<Weight>,
-        axis: Option<usize>,
-    ) -> Found {
-        let element = Some(place);
-        Found { weight, axis, argument, element, quantized: quantized(value), value: value.clone(), chosen: false }
     }
 
     /// The weights that an argument can be, with channels along an axis that is counted from the last one, which is 1.
@@ -143,6 +131,11 @@ impl Arguments<'_> {
 
     /// The weights that an argument can be.
     fn tensors(&self, argument: usize, axis: usize) -> Vec<Found> {
+        if let Value::AnyQuantized(tensors) = self.value(argument) {
+            let one =
+                |tensor: &TensorId| Found { quantized: Quantized::Yes(Some(*tensor)), ..self.tensor(argument, axis) };
+            return tensors.iter().map(one).collect();
+        }
         let Value::AnyWeight(weights) = self.value(argument) else { return vec![self.tensor(argument, axis)] };
         let one = |weight: &Weight| Found {
             axis: self.axis(weight, axis),
@@ -193,6 +186,18 @@ impl Arguments<'_> {
         let transposed = matches!(rule.weight, WeightRule::Convolution { transposed } if text(transposed) == "True");
         format!("Conv{}{dimensions}d", if transposed { "Transpose" } else { "" })
     }
+}
+
+/// An element of a list that is an argument.
+fn element(
+    argument: usize,
+    place: (usize, usize),
+    value: &Value,
+    weight: Option<Weight>,
+    axis: Option<usize>,
+) -> Found {
+    let element = Some(place);
+    Found { weight, axis, argument, element, quantized: quantized(value), value: value.clone(), chosen: false }
 }
 
 fn quantized(value: &Value) -> Quantized {

@@ -20,7 +20,7 @@ pub(super) fn shared_text(ops: &mut [Op]) {
         }
     }
     let mut edges: BTreeMap<Spot, usize> = BTreeMap::new();
-    for edge in ops.iter().flat_map(|op| [&op.input, &op.output]) {
+    for edge in ops.iter().flat_map(|op| op.inputs.iter().chain([&op.output])) {
         if let Edge::Spots(spots) = edge {
             for spot in spots {
                 *edges.entry(*spot).or_insert(0) += 1;
@@ -35,7 +35,7 @@ pub(super) fn shared_text(ops: &mut [Op]) {
                 weight.no_text = Some(shared());
             }
         }
-        for edge in [&mut op.input, &mut op.output] {
+        for edge in op.edges_mut() {
             // An input of one op can be the output of another: two different expressions at most share a place once each.
             let clash = |spot: &Spot| edges.get(spot).is_some_and(|count| *count > 2);
             if matches!(edge, Edge::Spots(spots) if spots.iter().any(clash)) {
@@ -85,7 +85,7 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op], parts: &BTreeSe
                 blocked: Some(reason),
                 no_text: None,
             }],
-            input: Edge::Absent,
+            inputs: Vec::new(),
             output: Edge::Absent,
         });
     }

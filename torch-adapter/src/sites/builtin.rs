@@ -93,10 +93,13 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
             Value::Path(ty) => argument(1).clone().declared(ty, Elements::Unknown),
             _ => argument(1).clone(),
         },
-        "torch.to" | "torch._to_copy" => match (argument(0).activation(), argument(1)) {
-            (Some(_), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(Elements::Float),
-            (Some(_), Value::Int(_)) => Value::Tensor(Elements::Unknown),
-            _ => hand_on(argument(0)),
+        "torch.to" | "torch._to_copy" => match (argument(0), argument(1)) {
+            (Value::Result(call, _), Value::Int(code)) if FLOATS.contains(code) => {
+                Value::Result(*call, Elements::Float)
+            }
+            (Value::Tensor(_), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(Elements::Float),
+            (Value::Tensor(_) | Value::Result(..), Value::Int(_)) => Value::Tensor(Elements::Unknown),
+            (tensor, _) => hand_on(tensor),
         },
         "ops.prim.unchecked_unwrap_optional"
         | "torch.detach"

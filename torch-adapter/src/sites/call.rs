@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::events::{Anchor, CallEvent, QuantizerCall, Spot};
+use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Spot, Step};
 use super::frame::Frame;
 use super::heap::{ObjectId, TensorId, unmangle};
-use super::table::{self, CallRule, WeightRule};
+use super::table::{self, CallRule, Keeper, WeightRule};
 use super::value::{Elements, How, Made, Origin, Value, Weight};
 use super::walk::Walker;
 use crate::code::{Argument, ExprId, ExprKind, text_of};
@@ -146,6 +146,8 @@ impl<'a> Walker<'a> {
         let value = match own_product(rule, &arguments) {
             Some(of) => Value::Made(Made { how: How::Product, of, products: [number].into() }),
             None if rule.output => Value::Result(number, elements),
+            None if matches!(rule.weight, WeightRule::Packed(_, Keeper::Prepacked)) => Value::Tensor(Elements::Float),
+            None if matches!(rule.weight, WeightRule::Packed(..)) => Value::Unknown,
             None => Value::Tensors(Elements::Float),
         };
         let text = |id: ExprId| frame.function.expr(id).map_or("", |expr| text_of(frame.text, &expr.span)).to_owned();
@@ -206,21 +208,50 @@ impl<'a> Walker<'a> {
     }
 
     /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
-    fn decoded(&self, path: &str, arguments: &[(ExprId, Value)]) -> Option<TensorId> {
-        if !matches!(path, "torch.add" | "torch.sub" | "torch.mul" | "torch.true_divide") {
-            return None;
-        }
-        let tensor = match arguments.first() {
-            Some((_, Value::Weight(weight))) => weight.tensor,
-            Some((_, Value::Quantized(Some(tensor)))) => *tensor,
+    fn decoded(
+        &mut self,
+        frame: &Frame<'a>,
+        path: &str,
+        arguments: &[(ExprId, Value)],
+        expr: ExprId,
+    ) -> Option<TensorId> {
+        let how = match path {
+            "torch.add" => Arithmetic::Add,
+            "torch.sub" => Arithmetic::Sub,
+            "torch.mul" => Arithmetic::Mul,
+            "torch.true_divide" => Arithmetic::Div,
             _ => return None,
         };
-        self.heap.tensor(tensor).is_some_and(|facts| facts.scalar == "Char").then_some(tensor)
+        let [(first, value), (second, other)] = arguments else { return None };
+        let (tensor, starts) = match value {
+            Value::Weight(weight) => (weight.tensor, true),
+            Value::Quantized(Some(tensor)) => (*tensor, false),
+            _ => return None,
+        };
+        self.heap.tensor(tensor).filter(|facts| facts.scalar == "Char")?;
+        let number = || frame.function.expr(*second).and_then(|expr| text_of(frame.text, &expr.span).parse().ok());
+        let operand = match other {
+            Value::Weight(weight) => Operand::Tensor(weight.tensor),
+            _ => Operand::Number(number()?),
+        };
+        let step = Step { how, operand };
+        match self.walk.decodings.get_mut(&tensor) {
+            None if starts => {
+                let last = (frame.place, expr);
+                self.walk.decodings.insert(tensor, Decoding { steps: vec![step], last });
+            }
+            Some(known) if !starts && known.last == (frame.place, *first) => {
+                known.steps.push(step);
+                known.last.1 = expr;
+            }
+            _ => {}
+        }
+        Some(tensor)
     }
 
     /// Functions whose value says something about a tensor or an object.
     fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
-        if let Some(codes) = self.decoded(path, arguments) {
+        if let Some(codes) = self.decoded(frame, path, arguments, expr) {
             return Value::Quantized(Some(codes));
         }
         if let (true, Some((_, Value::List(items)))) = (MUTATING.contains(&path), arguments.first()) {

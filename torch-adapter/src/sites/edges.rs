@@ -26,7 +26,8 @@ pub(super) struct Edges<'a> {
 type Operand<'a> = (ExprId, &'a Value);
 
 impl<'a> Edges<'a> {
-    pub(super) fn input(&self, found: &[Found]) -> Edge {
+    /// One edge for each operand that is an activation.
+    pub(super) fn inputs(&self, found: &[Found]) -> Vec<Edge> {
         let event = self.event;
         let positions: Vec<usize> = match event.rule.weight {
             WeightRule::Product { left, right } => match found.first() {
@@ -36,27 +37,29 @@ impl<'a> Edges<'a> {
             _ => event.rule.inputs.to_vec(),
         };
         if positions.is_empty() {
-            return Edge::Absent;
+            return Vec::new();
         }
         if let Some(reason) = self.blocked() {
-            return Edge::Blocked(reason);
+            return vec![Edge::Blocked(reason)];
         }
         let Some(operands) = self.operands(&positions) else {
             let text = format!("`{}` reads a list that is made elsewhere", event.rule.call);
-            return Edge::Blocked(Reason::new("list-input", text));
+            return vec![Edge::Blocked(Reason::new("list-input", text))];
         };
         let weights: Vec<(usize, Option<(usize, usize)>)> =
             found.iter().map(|found| (found.argument, found.element)).collect();
-        let operands: Vec<Operand<'a>> = operands
+        let operands = operands
             .into_iter()
             .filter(|(place, _)| !weights.contains(place))
             .map(|(_, operand)| operand)
-            .filter(|(_, value)| !self.is_mixed() || value.activation().is_some())
-            .collect();
-        if operands.iter().any(|(_, value)| matches!(value, Value::Quantized(_))) {
-            return Edge::Blocked(Reason::new("already-quantized", "the input comes out of a quantizer"));
-        }
-        Edge::Spots(operands.into_iter().map(|(expr, _)| Spot { expr, ..event.spot }).collect())
+            .filter(|(_, value)| !self.is_mixed() || value.activation().is_some());
+        let edge = |(expr, value): Operand<'a>| match value {
+            Value::Quantized(_) => {
+                Edge::Blocked(Reason::new("already-quantized", "the input comes out of a quantizer"))
+            }
+            _ => Edge::Spots(vec![Spot { expr, ..event.spot }]),
+        };
+        operands.map(edge).collect()
     }
 
     pub(super) fn output(&self) -> Edge {

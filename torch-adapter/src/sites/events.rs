@@ -1,6 +1,6 @@
 //! What following the code yields.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::heap::{ObjectId, TensorId};
@@ -82,6 +82,42 @@ pub struct QuantizerRead {
     pub spot: Spot,
 }
 
+/// A step from codes to values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// What is done.
+    pub how: Arithmetic,
+    /// With what.
+    pub operand: Operand,
+}
+
+/// Arithmetic of decoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+/// The second operand of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Operand {
+    /// The same for all elements.
+    Number(f32),
+    /// A tensor of the model.
+    Tensor(TensorId),
+}
+
+/// How the code decodes a tensor of codes, where it is read first.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Decoding {
+    pub(super) steps: Vec<Step>,
+    /// The last of them.
+    pub(super) last: (FunctionRef, ExprId),
+}
+
 /// Everything that following the code has shown.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -91,6 +127,8 @@ pub(super) struct Walk {
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,
     pub(super) quantizer_reads: BTreeSet<QuantizerRead>,
+    /// How codes become values.
+    pub(super) decodings: BTreeMap<TensorId, Decoding>,
     /// Inputs of the model that go where only floating-point numbers can.
     pub(super) float_inputs: BTreeSet<u8>,
     /// Whether a method of something unknown is called.

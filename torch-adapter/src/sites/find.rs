@@ -40,7 +40,7 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
     }
     for op in &mut finder.ops {
         op.weights.iter_mut().for_each(|weight| keep_first(&mut weight.spots));
-        for edge in [&mut op.input, &mut op.output] {
+        for edge in op.edges_mut() {
             if let Edge::Spots(spots) = edge {
                 keep_first(spots);
             }
@@ -70,7 +70,7 @@ struct Finder<'a> {
     parts: BTreeSet<TensorId>,
 }
 
-impl<'a> Finder<'a> {
+impl Finder<'_> {
     fn class_of(&self, object: ObjectId) -> &str {
         self.heap.object(object).map_or("", |object| last_atom(&object.class))
     }
@@ -104,7 +104,7 @@ impl<'a> Finder<'a> {
                 is_default: event.rule.default,
                 object,
                 weights: found.iter().map(|found| self.weight(event, found)).collect(),
-                input: Edge::Absent,
+                inputs: Vec::new(),
                 output: Edge::Absent,
             };
             self.ops.push(op);
@@ -114,14 +114,19 @@ impl<'a> Finder<'a> {
         let spots: Vec<_> = found.iter().map(|found| self.weight_spots(event, found)).collect();
         let function = self.program.function(event.place);
         let edges = Edges { event, function, float_inputs: &self.walk.float_inputs, bound: self.bound(event) };
-        let (input, output) = (edges.input(&found), edges.output());
+        let (inputs, output) = (edges.inputs(&found), edges.output());
         let parts = found.iter().filter(|found| found.weight.is_none()).flat_map(|found| found.value.own());
         self.parts.extend(parts.map(|weight| weight.tensor));
         let Some(op) = self.ops.get_mut(index) else { return };
         for (weight, spots) in op.weights.iter_mut().zip(spots) {
             weight.spots.extend(spots);
         }
-        merge(&mut op.input, input);
+        for (index, input) in inputs.into_iter().enumerate() {
+            match op.inputs.get_mut(index) {
+                Some(known) => merge(known, input),
+                None => op.inputs.push(input),
+            }
+        }
         merge(&mut op.output, output);
     }
 
@@ -242,13 +247,27 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The first attribute or constant that is this tensor.
+    /// The first attribute, element of one, or constant that is this tensor.
     fn name_of(&self, tensor: TensorId) -> Option<String> {
         let attributes = self.heap.objects.iter().flat_map(|object| object.attributes.iter().map(move |a| (object, a)));
-        let mut named = attributes.filter(|(_, (_, item))| *item == Item::Tensor(tensor));
+        let mut named = attributes.clone().filter(|(_, (_, item))| *item == Item::Tensor(tensor));
+        let mut elements = attributes.filter_map(|(object, (name, item))| {
+            let name = join(&object.path, name);
+            match item {
+                Item::List(items) => {
+                    let index = items.iter().position(|item| *item == Item::Tensor(tensor))?;
+                    Some(format!("{name}[{index}]"))
+                }
+                Item::Dict(pairs) => {
+                    let (key, _) = pairs.iter().find(|(_, item)| *item == Item::Tensor(tensor))?;
+                    Some(join(&name, key))
+                }
+                _ => None,
+            }
+        });
         let constant = || self.heap.constants.iter().position(|item| *item == Item::Tensor(tensor));
         let attribute = named.next().map(|(object, (name, _))| join(&object.path, name));
-        attribute.or_else(|| Some(format!("CONSTANTS.c{}", constant()?)))
+        attribute.or_else(|| elements.next()).or_else(|| Some(format!("CONSTANTS.c{}", constant()?)))
     }
 
     /// The attribute that holds the same tensor as a list's element.
@@ -318,7 +337,7 @@ impl<'a> Finder<'a> {
                 is_default: event.rule.default,
                 object: event.spot.object,
                 weights: vec![OpWeight { spots, ..self.weight(event, &found) }],
-                input: Edge::Blocked(inside.clone()),
+                inputs: vec![Edge::Blocked(inside.clone())],
                 output: Edge::Blocked(inside),
             };
             self.ops.push(op);

@@ -24,9 +24,9 @@ pub mod table;
 mod value;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub use events::{QuantizerCall, QuantizerRead, Read, Spot};
+pub use events::{Arithmetic, Operand, QuantizerCall, QuantizerRead, Read, Spot, Step};
 pub use op::{Edge, Op, OpWeight, WeightSpot};
 pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
@@ -49,6 +49,8 @@ pub struct Sites {
     pub quantizers: BTreeSet<QuantizerCall>,
     /// Expressions whose value is one of them.
     pub quantizer_reads: BTreeSet<QuantizerRead>,
+    /// How the code turns tensors of codes into values, step by step.
+    pub decodings: BTreeMap<TensorId, Vec<Step>>,
     /// Dotted names that the code calls.
     pub called: BTreeSet<String>,
     /// Whether there is more code than is followed.
@@ -64,6 +66,7 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
         ops: find::ops(program, heap, &walk),
         called: walk.called.iter().map(ToString::to_string).collect(),
         parameters: parameters(&walk),
+        decodings: walk.decodings.into_iter().map(|(tensor, found)| (tensor, found.steps)).collect(),
         reads: walk.reads,
         writes: walk.writes,
         quantizers: walk.quantizers,

@@ -1,5 +1,6 @@
 //! Ops: calls that mean one thing to a user, with every place in the text where they happen.
 
+use quant_math::QuantType;
 use quant_math::plan::Reason;
 
 use super::events::Spot;
@@ -48,6 +49,30 @@ pub enum Edge {
     Blocked(Reason),
 }
 
+/// What an op without inputs reads.
+const ABSENT: &Edge = &Edge::Absent;
+
+impl Op {
+    /// The tensors of a kind, with the names that plans give them: `name:input`, `name:input_1`, `name:output`.
+    pub fn activations(&self, kind: QuantType) -> Vec<(String, &Edge)> {
+        let edges: Vec<&Edge> = match kind {
+            QuantType::Input if self.inputs.is_empty() => vec![ABSENT],
+            QuantType::Input => self.inputs.iter().collect(),
+            _ => vec![&self.output],
+        };
+        let named = edges.into_iter().enumerate().map(|(index, edge)| {
+            let number = if index == 0 { String::new() } else { format!("_{index}") };
+            (format!("{}:{kind}{number}", self.name), edge)
+        });
+        named.collect()
+    }
+
+    /// Every input and the output.
+    pub fn edges_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
+        self.inputs.iter_mut().chain([&mut self.output])
+    }
+}
+
 /// A call, or a module that is one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Op {
@@ -61,8 +86,8 @@ pub struct Op {
     pub object: ObjectId,
     /// Its weights.
     pub weights: Vec<OpWeight>,
-    /// The tensor that it reads.
-    pub input: Edge,
+    /// The tensors that it reads, in the order of its operands.
+    pub inputs: Vec<Edge>,
     /// The tensor that it makes.
     pub output: Edge,
 }

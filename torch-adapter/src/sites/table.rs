@@ -197,6 +197,17 @@ pub const CALLS: &[CallRule] = &[
     quantized("ops.quantized.linear_relu", "Linear"),
     quantized("ops.quantized.linear_dynamic", "Linear"),
     quantized("ops.quantized.linear_relu_dynamic", "Linear"),
+    quantized("ops.quantized.linear_dynamic_fp16", "Linear"),
+    CallRule {
+        weight: WeightRule::Packed(2, Keeper::Quantized),
+        default: false,
+        ..quantized("torch.quantized_lstm", "LSTM")
+    },
+    CallRule {
+        weight: WeightRule::Packed(2, Keeper::Quantized),
+        default: false,
+        ..quantized("torch.quantized_gru", "GRU")
+    },
     fused("torch._native_multi_head_attention", &[5, 7]),
     fused("torch._transformer_encoder_layer_fwd", &[3, 5, 14, 16]),
     arithmetic("torch.add", "Add"),
@@ -296,11 +307,10 @@ const PARAMETERS: &[(&str, &[usize])] = &[
 pub fn parameters(rule: &CallRule) -> Vec<usize> {
     let mut positions = match rule.weight {
         WeightRule::Tensor { argument, .. } => vec![argument],
-        WeightRule::Convolution { .. } => vec![1],
+        WeightRule::Convolution { .. } | WeightRule::Einsum => vec![1],
         WeightRule::Product { left, right } => vec![left, right],
         WeightRule::List { argument } => vec![argument, argument + 1],
         WeightRule::Fused(positions) | WeightRule::Tensors(positions) => positions.to_vec(),
-        WeightRule::Einsum => vec![1],
         WeightRule::None | WeightRule::Operands(_) | WeightRule::Packed(..) => Vec::new(),
     };
     let further = PARAMETERS.iter().find(|(call, _)| *call == rule.call);

@@ -121,6 +121,8 @@ pub(super) enum Value {
     Dict(Arc<[(Arc<str>, Value)]>),
     /// A tensor that a quantizer made; from a tensor of the model where that is known.
     Quantized(Option<TensorId>),
+    /// One of several such tensors.
+    AnyQuantized(Arc<[TensorId]>),
     /// A dotted name that is no local: `torch.conv2d`, `__torch__.….relu`.
     Path(Arc<str>),
     /// A method of a module.
@@ -207,7 +209,6 @@ impl Value {
     /// A value that may change from one turn of a loop to the next.
     pub(super) fn in_turns(self) -> Self {
         match self {
-            Self::Int(_) | Self::Float => Self::Unknown,
             Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(elements),
             Self::Tensors(elements) => Self::Tensors(elements),
             Self::Quantized(None) => Self::Tensor(Elements::Float),
@@ -285,8 +286,17 @@ impl Value {
                 _ => None,
             })
             .collect();
-        match weights.filter(|weights| weights.len() <= MAX_WAYS) {
-            Some(weights) if weights.len() > 1 => Self::AnyWeight(weights.into()),
+        let quantized: Option<Vec<TensorId>> = values
+            .clone()
+            .map(|value| match value {
+                Self::Quantized(tensor) => *tensor,
+                _ => None,
+            })
+            .collect();
+        let several = 2..=MAX_WAYS;
+        match (weights, quantized) {
+            (Some(weights), _) if several.contains(&weights.len()) => Self::AnyWeight(weights.into()),
+            (_, Some(tensors)) if several.contains(&tensors.len()) => Self::AnyQuantized(tensors.into()),
             _ => values.cloned().reduce(|one, other| one.meet(&other)).unwrap_or(Self::Unknown),
         }
     }

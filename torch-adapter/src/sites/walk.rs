@@ -166,7 +166,8 @@ impl<'a> Walker<'a> {
                 unquote(text_of(frame.text, &expr.span)).map_or(Value::Unknown, |text| Value::Str(text.into()))
             }
             ExprKind::Number => text_of(frame.text, &expr.span).parse().map_or(Value::Float, Value::Int),
-            ExprKind::Operation(_) | ExprKind::Dict(_) => Value::Unknown,
+            ExprKind::Operation(_) => Value::Unknown,
+            ExprKind::Dict(items) => dictionary(items.iter().map(|id| frame.value(*id))),
             ExprKind::Group(inner) => frame.value(*inner).clone(),
             ExprKind::List(items) | ExprKind::Tuple(items) => {
                 Value::List(items.iter().map(|id| frame.value(*id).clone()).collect())
@@ -253,6 +254,19 @@ impl<'a> Walker<'a> {
         }
         value
     }
+}
+
+/// A dictionary of keys and values in turn; unknown where a key is.
+fn dictionary<'v>(items: impl Iterator<Item = &'v Value>) -> Value {
+    let items: Vec<&Value> = items.collect();
+    let pairs: Option<Vec<(Arc<str>, Value)>> = items
+        .chunks(2)
+        .map(|pair| match pair {
+            [Value::Str(key), value] => Some((Arc::clone(key), (*value).clone())),
+            _ => None,
+        })
+        .collect();
+    pairs.map_or(Value::Unknown, |pairs| Value::Dict(pairs.into()))
 }
 
 /// The arguments of a function, with what their declared types say where nothing else is known.

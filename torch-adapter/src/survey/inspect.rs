@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quant_math::Range;
 use quant_math::data::LittleEndian;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
 use quant_math::weights::{ChannelLayout, observe_ranges};
+use quant_math::{DType, Range, WeightData};
 
+use super::values::values;
 use crate::code::{Function, text_of};
 use crate::emit::{Observer, bytes};
 use crate::error::Error;
+use crate::mark::Mark;
 use crate::model::Model;
 
 impl Model {
@@ -36,6 +38,7 @@ impl Model {
             outputs,
             op_types: self.op_types(),
             ranges: observers.iter().map(quantized).collect(),
+            quantized: self.mark().map(Mark::sites).unwrap_or_default(),
             weight_bytes,
             weights,
         })
@@ -86,15 +89,14 @@ impl Model {
         for op in &self.sites().ops {
             for weight in &op.weights {
                 let Some(facts) = weight.tensor.and_then(|tensor| self.heap().tensor(tensor)) else { continue };
-                let (Some(tensor), Some(dtype)) = (weight.tensor, facts.dtype) else { continue };
+                let Some(tensor) = weight.tensor else { continue };
+                let coded = self.sites().decodings.contains_key(&tensor);
+                let Some(dtype) = facts.dtype.or_else(|| coded.then_some(DType::F32)) else { continue };
                 let elements = facts.shape.iter().fold(1, |n: u64, size| n.saturating_mul(*size));
+                let bytes_each = if coded { 1 } else { dtype.size() as u64 };
                 let range = match self.stored(tensor) {
-                    Ok(stored) => {
-                        let bytes = bytes(self.archive(), &stored)?;
-                        let data = LittleEndian::new(dtype, &bytes);
-                        let layout = ChannelLayout::per_tensor(quant_math::WeightData::len(&data));
-                        observe_ranges(layout, &data).ok().and_then(|ranges| ranges.first().copied())
-                    }
+                    _ if coded => range_of(values(self, tensor)?.as_slice()),
+                    Ok(stored) => range_of(&LittleEndian::new(dtype, &bytes(self.archive(), &stored)?)),
                     Err(_) => None,
                 };
                 infos.push(WeightInfo {
@@ -103,7 +105,7 @@ impl Model {
                     tensor: weight.name.clone(),
                     dtype,
                     shape: facts.shape.clone(),
-                    bytes: elements.saturating_mul(dtype.size() as u64),
+                    bytes: elements.saturating_mul(bytes_each),
                     range,
                     is_default: op.is_default,
                 });
@@ -111,6 +113,10 @@ impl Model {
         }
         Ok(infos)
     }
+}
+
+fn range_of(data: &(impl WeightData + ?Sized)) -> Option<Range> {
+    observe_ranges(ChannelLayout::per_tensor(data.len()), data).ok().and_then(|ranges| ranges.first().copied())
 }
 
 fn quantized(observer: &Observer) -> QuantizedInfo {

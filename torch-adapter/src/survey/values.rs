@@ -6,47 +6,50 @@ use quant_math::data::LittleEndian;
 use crate::error::Error;
 use crate::model::Model;
 use crate::pickle::StorageType;
-use crate::sites::heap::{Item, Object, TensorId, join};
+use crate::sites::heap::{Item, TensorId, join};
+use crate::sites::{Arithmetic, Operand, Step};
 use crate::tensors::Tensor;
 
-/// A float tensor, or codes with their scale.
+/// A float tensor, or codes that the model's code decodes.
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) shape: Vec<u64>,
     tensor: TensorId,
-    scale: Option<TensorId>,
-    zero_point: Option<TensorId>,
 }
 
-/// Every float tensor that is an attribute or a constant, and every int8 tensor with a scale beside it; a tied one under its
-/// first name.
+/// Every float tensor and every one of codes that attributes and constants hold, in lists too; a tied one under its first name.
 pub(super) fn named(model: &Model) -> Vec<Named> {
     let heap = model.heap();
     let mut seen = std::collections::BTreeSet::new();
     let mut found = Vec::new();
-    let mut add = |name: String, tensor: TensorId, object: Option<(&Object, &str)>| {
-        let Some(facts) = heap.tensor(tensor) else { return };
-        let beside = |suffix: &str| match object?.0.attribute(&format!("{}_{suffix}", object?.1))? {
-            Item::Tensor(tensor) => Some(*tensor),
-            _ => None,
-        };
-        let scale = if facts.scalar == "Char" { beside("scale") } else { None };
-        if (facts.dtype.is_some() || scale.is_some()) && seen.insert(tensor) {
-            let shape = facts.shape.clone();
-            found.push(Named { name, shape, tensor, scale, zero_point: scale.and_then(|_| beside("zero_point")) });
+    let mut add = |name: String, item: &Item| {
+        let Item::Tensor(tensor) = item else { return };
+        let Some(facts) = heap.tensor(*tensor) else { return };
+        let known = facts.dtype.is_some() || model.sites().decodings.contains_key(tensor);
+        if known && seen.insert(*tensor) {
+            found.push(Named { name, shape: facts.shape.clone(), tensor: *tensor });
         }
     };
+    let plain = |item: &&(String, Item)| matches!(item.1, Item::Tensor(_));
+    for object in &heap.objects {
+        for (name, item) in object.attributes.iter().filter(plain) {
+            add(join(&object.path, name), item);
+        }
+    }
     for object in &heap.objects {
         for (name, item) in &object.attributes {
-            if let Item::Tensor(tensor) = item {
-                add(join(&object.path, name), *tensor, Some((object, name)));
+            let name = join(&object.path, name);
+            match item {
+                Item::List(items) => {
+                    items.iter().enumerate().for_each(|(index, item)| add(format!("{name}[{index}]"), item));
+                }
+                Item::Dict(pairs) => pairs.iter().for_each(|(key, item)| add(join(&name, key), item)),
+                _ => {}
             }
         }
     }
     for (number, item) in heap.constants.iter().enumerate() {
-        if let Item::Tensor(tensor) = item {
-            add(format!("CONSTANTS.c{number}"), *tensor, None);
-        }
+        add(format!("CONSTANTS.c{number}"), item);
     }
     found
 }
@@ -54,21 +57,42 @@ pub(super) fn named(model: &Model) -> Vec<Named> {
 impl Named {
     /// The values, row-major.
     pub(super) fn values(&self, model: &Model) -> Result<Vec<f32>, Error> {
-        let mut values = elements(model, self.tensor)?;
-        let zero_point = self.zero_point.map(|tensor| elements(model, tensor)).transpose()?;
-        let Some(scale) = self.scale.map(|tensor| elements(model, tensor)).transpose()? else { return Ok(values) };
-        // One number, or one per index of the axis that the scale is long in.
-        let beside = self.scale.and_then(|tensor| model.heap().tensor(tensor)).map_or(&[][..], |facts| &facts.shape);
-        let axis = beside.iter().position(|size| *size > 1);
-        let inner: u64 = self.shape.iter().skip(axis.map_or(self.shape.len(), |axis| axis + 1)).product();
-        let inner = usize::try_from(inner.max(1)).unwrap_or(usize::MAX);
-        for (index, value) in values.iter_mut().enumerate() {
-            let channel = index / inner % scale.len().max(1);
-            let zero = zero_point.as_ref().and_then(|zeros| zeros.get(channel)).copied().unwrap_or(0.0);
-            *value = (*value - zero) * scale.get(channel).copied().unwrap_or(0.0);
-        }
-        Ok(values)
+        values(model, self.tensor)
     }
+}
+
+/// The values of a tensor, row-major, decoded where it holds codes.
+pub(super) fn values(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
+    let mut values = elements(model, tensor)?;
+    let shape = model.heap().tensor(tensor).map_or(&[][..], |facts| &facts.shape);
+    for step in model.sites().decodings.get(&tensor).into_iter().flatten() {
+        decode(model, shape, &mut values, step)?;
+    }
+    Ok(values)
+}
+
+/// One step of decoding, in float32 as torch does it.
+fn decode(model: &Model, shape: &[u64], values: &mut [f32], step: &Step) -> Result<(), Error> {
+    let (operands, axis) = match step.operand {
+        Operand::Number(number) => (vec![number], None),
+        Operand::Tensor(tensor) => {
+            let beside = model.heap().tensor(tensor).map_or(&[][..], |facts| &facts.shape);
+            (elements(model, tensor)?, beside.iter().position(|size| *size > 1))
+        }
+    };
+    // One number, or one per index of the axis that the operand is long in.
+    let inner: u64 = shape.iter().skip(axis.map_or(shape.len(), |axis| axis + 1)).product();
+    let inner = usize::try_from(inner.max(1)).unwrap_or(usize::MAX);
+    for (index, value) in values.iter_mut().enumerate() {
+        let operand = operands.get(index / inner % operands.len().max(1)).copied().unwrap_or(0.0);
+        *value = match step.how {
+            Arithmetic::Add => *value + operand,
+            Arithmetic::Sub => *value - operand,
+            Arithmetic::Mul => *value * operand,
+            Arithmetic::Div => *value / operand,
+        };
+    }
+    Ok(())
 }
 
 /// All elements of a tensor as float32, row-major.
