@@ -43,7 +43,7 @@ pub(crate) fn data_is_bounded(bytes: &[u8], folder: &Path) {
         std::fs::write(&path, bytes).expect("a folder that can be written");
         drop(Data::names(&path));
         if let Ok(mut data) = Data::open(&path, &["x"]) {
-            assert!(data.samples() > 0 && data.sample(0).is_some());
+            assert!(data.samples() > 0);
             // A head may claim any number of samples: the first that is not there ends it.
             drop(data.skip(u64::MAX));
         }
