@@ -1,4 +1,5 @@
-//! Graphs of `--emit training`, trained and frozen, beside Python's TensorFlow (`tests/tf/training.py`, `tests/tf/gradients.py`).
+//! Graphs of `--emit training`, trained and frozen, beside Python's TensorFlow (`tests/tf/training.py`, `tests/tf/branches.py`,
+//! `tests/tf/gradients.py`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -139,6 +140,51 @@ fn training_graphs_train_like_pythons_own_and_freeze_to_what_they_were() {
         found.only_in_first.iter().all(|node| node.ends_with("dilation_rate") || node.ends_with("Shape")),
         "{found:?}"
     );
+}
+
+/// Batch normalization in `tf.cond(training, …)` with assignments to the moving averages, a variable in a loop and one in a function.
+#[test]
+fn what_branches_loops_and_functions_assign_is_left_out_when_it_is_frozen() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ask = |verb: &str| run_python(&python, "tests/tf/branches.py", &[verb, folder.to_str().unwrap()], &[]);
+    let answer = |verb: &str| -> Value { serde_json::from_slice(&ask(verb)).unwrap() };
+    ask("make");
+    let config = "[{op_types: ['default'], quant_types: ['weight'], quant_bits: 8, per_channel: true},
+                   {op_types: ['Relu'], quant_types: ['output'], quant_bits: 8}]";
+    let config = ConfigList::parse(config, Some(Quantizer::Qat)).unwrap();
+    let kinds = ["ref_switch", "resource_switch", "resource_if"];
+    for kind in kinds {
+        let to = format!("{kind}.training.pb");
+        assert_eq!(compress(folder, &format!("{kind}.pb"), &config, Gradient::Op, &to), 3, "{kind}");
+    }
+    let trained = answer("check");
+    for kind in kinds {
+        assert_eq!(trained[kind]["moved"], true, "{kind}: the branch of training ran");
+        let bundle = Bundle::open(&folder.join(format!("{kind}.ckpt"))).unwrap();
+        for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
+            let graph = Graph::open(folder.join(format!("{kind}.training.pb"))).unwrap();
+            // Its only output is found without being named.
+            let frozen = graph.freeze(|name| bundle.tensor(name), emit).unwrap();
+            assert_eq!(frozen.plan().quantized().count(), if emit == Emit::Inference { 3 } else { 2 }, "{kind}");
+            frozen.write_to(folder.join(format!("{kind}.frozen.pb"))).unwrap();
+        }
+    }
+    let found = answer("frozen");
+    for kind in kinds {
+        let found = &found[kind];
+        assert_eq!((&found["wrong"], &found["in_training"]), (&Value::from(0), &Value::from(true)), "{kind}: {found}");
+        let ops = found["ops"].as_array().unwrap().iter().map(|op| op.as_str().unwrap());
+        let left: Vec<&str> = ops
+            .filter(|op| {
+                let words = ["Assign", "Variable", "VarHandle", "Ref", "Save", "Restore", "Stop", "DisableCopy"];
+                words.iter().any(|word| op.contains(word))
+            })
+            .collect();
+        assert!(left.is_empty(), "{kind}: {left:?}");
+    }
+    assert!(found["resource_if"]["functions"].as_u64().unwrap() >= 5, "{found}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Graph {
             Form::Text => crate::text::parse(&file).map(|binary| Source::Text(binary, file.clone())),
         };
         let graph = source.and_then(|source| Self::build(source, Some(path.to_owned())));
-        file.settled(graph).map_err(|error| error.in_file(path))
+        file.settled(graph.and_then(Self::with_nodes)).map_err(|error| error.in_file(path))
     }
 
     /// A graph from bytes in memory, binary or text.
@@ -58,7 +58,20 @@ impl Graph {
             Form::Binary => bytes,
             Form::Text => crate::text::parse(&bytes)?,
         };
-        Self::build(Source::Memory(bytes), None)
+        Self::build(Source::Memory(bytes), None)?.with_nodes()
+    }
+
+    /// A message without nodes is taken for a GraphDef by its wire alone: there is nothing in it that could be quantized.
+    fn with_nodes(self) -> Result<Self, Error> {
+        let Some(scopes) = self.index.scopes.split_first().filter(|(main, _)| main.nodes.is_empty()) else {
+            return Ok(self);
+        };
+        let found = match scopes.1.len() {
+            0 => "a GraphDef without nodes".to_owned(),
+            count => format!("a GraphDef without nodes, with a library of {count} function(s) alone"),
+        };
+        let help = "give the frozen GraphDef of the whole model, binary (.pb) or text (.pbtxt)";
+        Err(Error::NotAGraph { found: found.into(), help: help.into() })
     }
 
     /// The written file, read back to be checked.

@@ -11,6 +11,9 @@ pub(crate) const PART: &str = "_quantization_part";
 /// Attribute of the last node of a site in a `training` graph: how it is quantized, as JSON.
 pub(crate) const SITE: &str = "_quantization_site";
 
+/// TensorFlow's attribute of a node that is to stand on one device with others: a list of `loc:@name`.
+pub(crate) const COLOCATED: &str = "_class";
+
 /// What was done, in the words of the `config_list`.
 pub(crate) fn text(settings: &Settings) -> String {
     let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };

@@ -156,6 +156,56 @@ pub(crate) fn is_variable(op: &[u8]) -> bool {
     matches!(op, b"Variable" | b"VariableV2" | b"VarHandleOp")
 }
 
+/// Whether an op writes, saves or asks for the state of variables (TensorFlow 2.21's op names).
+pub(crate) fn writes_variables(op: &[u8]) -> bool {
+    let families: [&[u8]; 6] =
+        [b"Assign", b"Apply", b"SparseApply", b"ResourceApply", b"ResourceSparseApply", b"ResourceScatter"];
+    let others: [&[u8]; 18] = [
+        b"CountUpTo",
+        b"DestroyResourceOp",
+        b"IsVariableInitialized",
+        b"MergeV2Checkpoints",
+        b"Restore",
+        b"RestoreSlice",
+        b"RestoreV2",
+        b"Save",
+        b"SaveSlices",
+        b"SaveV2",
+        b"ScatterAdd",
+        b"ScatterDiv",
+        b"ScatterMax",
+        b"ScatterMin",
+        b"ScatterMul",
+        b"ScatterSub",
+        b"ScatterUpdate",
+        b"VarIsInitializedOp",
+    ];
+    families.iter().any(|family| op.starts_with(family)) || others.contains(&op)
+}
+
+/// Whether an op has no output, only effects (of those that may stand in a model's graph; TensorFlow 2.21's op names).
+pub(crate) fn makes_nothing(op: &[u8]) -> bool {
+    let ops: [&[u8]; 16] = [
+        b"Abort",
+        b"Assert",
+        b"CloseSummaryWriter",
+        b"ControlTrigger",
+        b"CreateSummaryFileWriter",
+        b"DisableCopyOnRead",
+        b"FlushSummaryWriter",
+        b"NoOp",
+        b"PrintV2",
+        b"WriteAudioSummary",
+        b"WriteGraphSummary",
+        b"WriteHistogramSummary",
+        b"WriteImageSummary",
+        b"WriteRawProtoSummary",
+        b"WriteScalarSummary",
+        b"WriteSummary",
+    ];
+    ops.contains(&op)
+}
+
 /// What is known of `op`.
 pub(crate) fn info(op: &[u8]) -> Option<&'static OpInfo> {
     OPS.binary_search_by(|info| info.op.as_bytes().cmp(op)).ok().and_then(|i| OPS.get(i))

@@ -65,6 +65,7 @@ rules! {
     function_body
     function_output_unused
     function_types
+    gather_is_named
     gather_is_told
     gradients
     gradients_need_training

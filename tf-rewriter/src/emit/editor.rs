@@ -191,6 +191,41 @@ impl<'g> Editor<'g> {
         frames.hold(near).then(|| format!("^{}", anchor.split(':').next().unwrap_or(anchor)))
     }
 
+    /// Let node `id` be of type `op`. NodeDef.op = 2.
+    pub(crate) fn change_op(&mut self, id: NodeId, op: &str) -> Result<(), crate::Error> {
+        let Some(node) = self.graph.index().node(id) else { return Ok(()) };
+        let mut walk = crate::index::fields(self.graph.bytes(), node.body, "NodeDef");
+        let mut found = None;
+        while let Some(field) = walk.next()? {
+            if field.number == 2 {
+                found = Some(field.span);
+            }
+        }
+        if let Some(span) = found {
+            let mut field = Vec::new();
+            put_bytes(&mut field, 2, op.as_bytes());
+            self.patch(id, span.into(), vec![Segment::Bytes(field)]);
+        }
+        Ok(())
+    }
+
+    /// Take the function that is `scope` out of the library.
+    pub(crate) fn remove_function(&mut self, scope: u32) {
+        self.patches.remove_function(self.graph.index(), scope);
+    }
+
+    /// Put `content` in place of a field of the function that is `scope`.
+    pub(crate) fn in_function(&mut self, scope: u32, field: crate::index::Span, content: Vec<u8>) {
+        self.patches.in_function(self.graph.index(), scope, field, vec![Segment::Bytes(content)]);
+    }
+
+    /// Take input number `input` away from node `id`.
+    pub(crate) fn drop_input(&mut self, id: NodeId, input: usize) {
+        if let Some(edge) = self.graph.input(id, input) {
+            self.patches.within(self.graph.index(), id, edge.field, Vec::new());
+        }
+    }
+
     /// All edits as patches.
     pub(crate) fn finish(mut self) -> Patches {
         let index = self.graph.index();

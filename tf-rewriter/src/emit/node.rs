@@ -171,6 +171,13 @@ pub(crate) fn attr_tensor(key: &str, tensor: Vec<Segment>) -> Vec<Segment> {
     std::iter::once(Segment::Bytes(bytes)).chain(tensor).collect()
 }
 
+/// NodeDef.attr = 5 with any value.
+pub(crate) fn attr_entry(key: &str, value: AttrValue) -> Vec<u8> {
+    let entry = node_def::AttrEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
+    // A message in memory without required fields always encodes.
+    NodeDef { attr: vec![entry], ..NodeDef::default() }.write_to_bytes().unwrap_or_default()
+}
+
 /// NodeDef.attr = 5 with a bytes value (AttrValue.s = 2).
 pub(crate) fn attr_text(key: &str, value: &str) -> Vec<u8> {
     let mut inner = Vec::new();

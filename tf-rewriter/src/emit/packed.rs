@@ -149,6 +149,11 @@ pub(super) fn control_inputs(graph: &Graph, id: NodeId) -> Vec<String> {
 
 /// What the node under the old name keeps of the constant: attributes that begin with `_`, and debug information (fields 6 and up).
 pub(super) fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
+    kept_fields_but(graph, id, None)
+}
+
+/// The same without the attribute `dropped`.
+pub(super) fn kept_fields_but(graph: &Graph, id: NodeId, dropped: Option<&str>) -> Vec<u8> {
     let bytes = graph.bytes();
     let Some(node) = graph.index().node(id) else { return Vec::new() };
     let mut kept = Vec::new();
@@ -158,7 +163,7 @@ pub(super) fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
             5 => payload(&field, "NodeDef.attr").is_ok_and(|entry| {
                 let mut parts = fields(bytes, entry, "NodeDef.attr");
                 let key = parts.next().ok().flatten().filter(|p| p.number == 1).and_then(|p| payload(&p, "key").ok());
-                key.is_some_and(|key| key.of(bytes).starts_with(b"_"))
+                key.is_some_and(|key| key.of(bytes).starts_with(b"_") && Some(key.text(bytes)) != dropped)
             }),
             number => number > 5,
         };

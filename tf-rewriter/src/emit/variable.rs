@@ -2,10 +2,11 @@
 
 use super::Editor;
 use super::node::NewNode;
-use super::packed::{control_inputs, kept_fields};
+use super::packed::{control_inputs, kept_fields, kept_fields_but};
 use crate::Error;
 use crate::bundle::Tensor;
 use crate::index::NodeId;
+use crate::mark;
 use crate::pb::DataType;
 use crate::plan::pb_type;
 use crate::splice::Segment;
@@ -55,7 +56,7 @@ pub(crate) fn frozen_variable(editor: &mut Editor<'_>, id: NodeId, value: &Tenso
     let graph = editor.graph;
     let name = graph.name(id).to_owned();
     let node = NewNode::raw(name, editor.device(id), value.dtype, &value.shape, &value.bytes)
-        .taking_over(kept_fields(graph, id));
+        .taking_over(kept_fields_but(graph, id, Some(mark::COLOCATED)));
     editor.replace(id, vec![node]);
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn read_again(editor: &mut Editor<'_>, id: NodeId, constant: &str) ->
     let dtype = number.and_then(|number| DataType::from_i32(i32::try_from(number).ok()?)).unwrap_or_default();
     let node = NewNode::new("Identity", graph.name(id).to_owned(), vec![constant.to_owned()], editor.device(id))
         .typed("T", dtype)
-        .taking_over(kept_fields(graph, id));
+        .taking_over(kept_fields_but(graph, id, Some(mark::COLOCATED)));
     editor.replace(id, vec![node]);
     Ok(())
 }

@@ -7,6 +7,8 @@
 //! What `--emit training` added goes, what the forward pass reads of variables becomes constants, and what is left is quantized like any
 //! other frozen graph, with the settings that the training graph carries and the ranges that it learnt.
 
+mod handles;
+mod kept;
 mod plan;
 mod sites;
 mod strip;

@@ -1,15 +1,16 @@
 //! From a training graph to the float graph with constants in place of variables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::sites::{Sites, is_site, renamed};
+use super::handles::{self, Handles, uses};
+use super::kept::{Kept, kept, stays_dead_with};
+use super::sites::{Sites, renamed};
 use super::values::Values;
 use crate::Error;
-use crate::emit::training::part;
 use crate::emit::{Editor, frozen_variable, read_again};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, Target};
-use crate::ops::is_variable;
+use crate::mark;
 
 /// The float graph, and the names that producers of outputs got back.
 pub(super) fn strip(
@@ -19,186 +20,162 @@ pub(super) fn strip(
 ) -> Result<(Graph, BTreeMap<NodeId, String>), Error> {
     let renamed = renamed(graph, sites);
     let kept = kept(graph, sites)?;
-    let mut editor = Editor::new(graph);
-    for (id, name) in &renamed {
-        if kept.contains(id) {
-            editor.rename(*id, name);
+    let handles = handles::follow(graph, &kept)?;
+    let mut strip =
+        Strip { graph, sites, renamed: &renamed, kept: &kept, handles: &handles, editor: Editor::new(graph) };
+    strip.all(values)?;
+    handles.change(&mut strip.editor)?;
+    let float = graph.patched(strip.editor.finish())?;
+    Ok((float, renamed))
+}
+
+struct Strip<'g, 'a> {
+    graph: &'g Graph,
+    sites: &'a Sites,
+    renamed: &'a BTreeMap<NodeId, String>,
+    kept: &'a Kept,
+    handles: &'a Handles,
+    editor: Editor<'g>,
+}
+
+impl Strip<'_, '_> {
+    fn all(&mut self, values: &mut Values<'_>) -> Result<(), Error> {
+        let graph = self.graph;
+        for (id, name) in self.renamed {
+            if self.kept.contains(*id) {
+                self.editor.rename(*id, name);
+            }
         }
+        for (scope, found) in (0u32..).zip(&graph.index().scopes) {
+            if !matches!(found.kind, ScopeKind::Main) && !self.kept.functions.contains(&scope) {
+                self.editor.remove_function(scope);
+            }
+        }
+        // The first node that reads a variable becomes its constant.
+        let mut constants: BTreeMap<NodeId, String> = BTreeMap::new();
+        for id in graph.all_nodes() {
+            if self.kept.contains(id) {
+                self.node(id, values, &mut constants)?;
+            } else if id.scope == 0 || self.kept.functions.contains(&id.scope) {
+                self.editor.replace(id, Vec::new());
+            }
+        }
+        Ok(())
     }
-    // The first node that reads a variable becomes its constant.
-    let mut constants: BTreeMap<NodeId, String> = BTreeMap::new();
-    for id in graph.all_nodes() {
-        if !kept.contains(&id) {
-            editor.replace(id, Vec::new());
-            continue;
-        }
+
+    fn node(
+        &mut self,
+        id: NodeId,
+        values: &mut Values<'_>,
+        constants: &mut BTreeMap<NodeId, String>,
+    ) -> Result<(), Error> {
+        let graph = self.graph;
         match graph.op(id) {
             b"Variable" | b"VariableV2" => {
                 if let Some(value) = values.of(graph, id)? {
-                    frozen_variable(&mut editor, id, &value);
+                    frozen_variable(&mut self.editor, id, &value);
+                }
+            }
+            b"VarHandleOp" if self.handles.variables.contains(&id) => {
+                if let Some(value) = values.of(graph, id)? {
+                    frozen_variable(&mut self.editor, id, &value);
                 }
             }
             // Only what reads it may stay; its handle goes.
-            b"VarHandleOp" => editor.replace(id, Vec::new()),
-            b"ReadVariableOp" => {
-                let Some(handle) = data_source(graph, id) else { return Err(captured(graph, id)) };
+            b"VarHandleOp" => self.editor.replace(id, Vec::new()),
+            b"ReadVariableOp" if !self.handles.replaces(id) => {
+                let source = graph.source(id, 0).filter(|source| graph.op(*source) == b"VarHandleOp");
+                let Some(handle) = source else { return Err(uses(graph, id)) };
                 if let Some(first) = constants.get(&handle) {
-                    read_again(&mut editor, id, first)?;
-                    continue;
+                    return read_again(&mut self.editor, id, first);
                 }
                 if let Some(value) = values.of(graph, handle)? {
-                    frozen_variable(&mut editor, id, &value);
+                    frozen_variable(&mut self.editor, id, &value);
                 }
                 constants.insert(handle, graph.name(id).to_owned());
             }
-            _ => reroute(graph, sites, &renamed, &mut editor, id)?,
-        }
-    }
-    Ok((graph.patched(editor.finish())?, renamed))
-}
-
-/// The variable of the main graph that a `ReadVariableOp` reads.
-fn data_source(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    graph.source(id, 0).filter(|source| graph.op(*source) == b"VarHandleOp")
-}
-
-fn captured(graph: &Graph, id: NodeId) -> Error {
-    Error::NotTraining {
-        found: format!(
-            "`{}` ({}) uses a variable otherwise than by reading it",
-            graph.full_name(id),
-            String::from_utf8_lossy(graph.op(id))
-        ),
-    }
-}
-
-/// Edges from sites read what the sites are made from.
-fn reroute(
-    graph: &Graph,
-    sites: &Sites,
-    renamed: &BTreeMap<NodeId, String>,
-    editor: &mut Editor<'_>,
-    id: NodeId,
-) -> Result<(), Error> {
-    let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return Ok(()) };
-    for (position, input) in scope.inputs(node).iter().enumerate() {
-        let (source, control) = match input.target {
-            Target::Data { node, .. } => (NodeId { scope: id.scope, node }, false),
-            Target::Control { node } => (NodeId { scope: id.scope, node }, true),
-            Target::Argument => continue,
-        };
-        if graph.op(source) == b"VarHandleOp" && !control {
-            return Err(captured(graph, id));
-        }
-        let text = match (sites.get(&source), renamed.get(&source)) {
-            (Some(site), _) => site.edge(graph, id.scope, sites, renamed),
-            (None, Some(name)) => {
-                let text = input.text.text(graph.bytes());
-                let port = text.find(':').and_then(|at| text.get(at..)).unwrap_or_default();
-                format!("{name}{port}")
+            _ if self.handles.replaces(id) => {}
+            _ => {
+                self.node_itself(id)?;
+                self.edges(id);
             }
-            (None, None) => continue,
+        }
+        Ok(())
+    }
+
+    /// What handles references to variables handles values, and no node is bound to one that is gone.
+    fn node_itself(&mut self, id: NodeId) -> Result<(), Error> {
+        let (graph, bytes) = (self.graph, self.graph.bytes());
+        let Some(node) = graph.index().node(id) else { return Ok(()) };
+        let by_value = match node.op.of(bytes) {
+            b"RefEnter" => Some("Enter"),
+            b"RefExit" => Some("Exit"),
+            b"RefIdentity" => Some("Identity"),
+            b"RefMerge" => Some("Merge"),
+            b"RefNextIteration" => Some("NextIteration"),
+            b"RefSwitch" => Some("Switch"),
+            _ => None,
         };
-        let text = if control { format!("^{}", text.split(':').next().unwrap_or_default()) } else { text };
-        editor.reroute(id, position, text);
-    }
-    Ok(())
-}
-
-/// What stays: in functions all but the parts of training, in the main graph what the outputs need.
-fn kept(graph: &Graph, sites: &Sites) -> Result<BTreeSet<NodeId>, Error> {
-    let mut kept: BTreeSet<NodeId> =
-        graph.all_nodes().filter(|id| id.scope != 0 && part(graph, *id).is_none()).collect();
-    let Some(scope) = graph.index().scope(0).filter(|scope| matches!(scope.kind, ScopeKind::Main)) else {
-        return Ok(kept);
-    };
-    let count = u32::try_from(scope.nodes.len()).unwrap_or(u32::MAX);
-    let all = || (0..count).map(|node| NodeId { scope: 0, node });
-
-    // What writes variables goes, and what waits for it; so does all that training added, but for the tensors that stand for others.
-    let mut gone: BTreeSet<NodeId> = BTreeSet::new();
-    let mut open: Vec<NodeId> = Vec::new();
-    for id in all() {
-        let ours = part(graph, id).is_some() && !is_site(graph, id);
-        if ours || touches_variables(graph.op(id)) {
-            open.push(id);
+        if let Some(op) = by_value {
+            self.editor.change_op(id, op)?;
         }
-    }
-    while let Some(id) = open.pop() {
-        if gone.insert(id) {
-            let readers = scope.consumers(id.node).iter().map(|node| NodeId { scope: 0, node: *node });
-            open.extend(readers.filter(|reader| !sites.contains_key(reader)));
+        let list = node.attr_list(bytes, mark::COLOCATED)?.unwrap_or_default();
+        let is_gone = |class: &Vec<u8>| class.strip_prefix(b"loc:@").is_some_and(|name| !self.is_there(id.scope, name));
+        if list.s.iter().any(is_gone)
+            && let Some(attr) = node.attr(bytes, mark::COLOCATED)?
+        {
+            self.editor.patch(id, attr.entry, Vec::new());
         }
+        Ok(())
     }
 
-    let mut open: Vec<NodeId> = Vec::new();
-    for id in all() {
-        let fed = graph.op(id) == b"Placeholder";
-        if (fed || scope.consumers(id.node).is_empty() && is_output(graph, id)) && !gone.contains(&id) {
-            open.push(id);
-        }
+    /// Whether the result has a node of this name.
+    fn is_there(&self, scope: u32, name: &[u8]) -> bool {
+        let node = self.graph.index().scope(scope).and_then(|found| found.find(self.graph.bytes(), name));
+        node.map(|node| NodeId { scope, node }).is_some_and(|id| {
+            let handle = self.graph.op(id) == b"VarHandleOp" && !self.handles.variables.contains(&id);
+            self.kept.contains(id) && !handle
+        })
     }
-    for id in graph.named_outputs() {
-        if gone.contains(id) {
-            return Err(Error::NotTraining {
-                found: format!("the output `{}` depends on what changes variables", graph.name(*id)),
-            });
-        }
-        open.push(*id);
-    }
-    while let Some(id) = open.pop() {
-        if let Some(site) = sites.get(&id) {
-            open.extend(site.producer(0, sites).map(|(id, _)| id));
-            continue;
-        }
-        if !kept.insert(id) {
-            continue;
-        }
-        let Some(node) = graph.index().node(id) else { continue };
-        open.extend(scope.inputs(node).iter().filter_map(|input| match input.target {
-            Target::Data { node, .. } | Target::Control { node } => Some(NodeId { scope: 0, node }),
-            Target::Argument => None,
-        }));
-    }
-    if all().all(|id| !kept.contains(&id) || graph.op(id) == b"Placeholder") {
-        return Err(Error::NotTraining {
-            found: "every node depends on what changes variables: name the outputs with `--outputs`".to_owned(),
-        });
-    }
-    Ok(kept)
-}
 
-/// Whether a node that nothing reads is a result of the forward pass.
-fn is_output(graph: &Graph, id: NodeId) -> bool {
-    let op = graph.op(id);
-    let reads_only = matches!(op, b"ReadVariableOp" | b"Identity")
-        && graph.source(id, 0).is_some_and(|source| is_variable(graph.op(source)));
-    !reads_only && !matches!(op, b"NoOp" | b"Const") && !is_variable(op)
-}
+    /// Edges from sites read what the sites are made from; none waits for an assignment.
+    fn edges(&mut self, id: NodeId) {
+        let (graph, bytes) = (self.graph, self.graph.bytes());
+        let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return };
+        let mut added = stays_dead_with(graph, id, |id| self.kept.is_idle(id));
+        for (position, input) in scope.inputs(node).iter().enumerate() {
+            let (source, control) = match input.target {
+                Target::Data { node, .. } => (NodeId { scope: id.scope, node }, false),
+                Target::Control { node } => (NodeId { scope: id.scope, node }, true),
+                Target::Argument => continue,
+            };
+            if control && self.kept.is_idle(source) {
+                self.editor.drop_input(id, position);
+                continue;
+            }
+            let text = match (self.sites.get(&source), self.renamed.get(&source)) {
+                (Some(site), _) => site.edge(graph, id.scope, self.sites, self.renamed),
+                (None, Some(name)) => {
+                    let text = input.text.text(bytes);
+                    let port = text.find(':').and_then(|at| text.get(at..)).unwrap_or_default();
+                    format!("{name}{port}")
+                }
+                (None, None) => continue,
+            };
+            let text = if control { format!("^{}", text.split(':').next().unwrap_or_default()) } else { text };
+            self.editor.reroute(id, position, text);
+        }
+        let waits_for = |source: &NodeId| self.editor_name(*source);
+        added.sort_unstable();
+        let added: Vec<String> = added.iter().map(waits_for).collect();
+        if !added.is_empty() {
+            self.editor.add_inputs(id, &added);
+        }
+    }
 
-/// Whether an op writes, saves or asks for the state of variables (TensorFlow 2.21's op names).
-fn touches_variables(op: &[u8]) -> bool {
-    let families: [&[u8]; 6] =
-        [b"Assign", b"Apply", b"SparseApply", b"ResourceApply", b"ResourceSparseApply", b"ResourceScatter"];
-    let others: [&[u8]; 18] = [
-        b"CountUpTo",
-        b"DestroyResourceOp",
-        b"IsVariableInitialized",
-        b"MergeV2Checkpoints",
-        b"Restore",
-        b"RestoreSlice",
-        b"RestoreV2",
-        b"Save",
-        b"SaveSlices",
-        b"SaveV2",
-        b"ScatterAdd",
-        b"ScatterDiv",
-        b"ScatterMax",
-        b"ScatterMin",
-        b"ScatterMul",
-        b"ScatterSub",
-        b"ScatterUpdate",
-        b"VarIsInitializedOp",
-    ];
-    families.iter().any(|family| op.starts_with(family)) || others.contains(&op)
+    /// `^node`, as it is called in the result.
+    fn editor_name(&self, id: NodeId) -> String {
+        let id = self.sites.get(&id).and_then(|site| site.producer(0, self.sites)).map_or(id, |(producer, _)| producer);
+        format!("^{}", self.renamed.get(&id).map_or_else(|| self.graph.name(id), String::as_str))
+    }
 }

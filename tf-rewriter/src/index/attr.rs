@@ -94,14 +94,19 @@ impl Node {
 
     /// A list of integers; empty where there is none.
     pub(crate) fn attr_ints(&self, bytes: &[u8], key: &str) -> Result<Vec<i64>, Error> {
-        let Some(Value::Bytes(content, start)) = self.attr_field(bytes, key, 1)? else { return Ok(Vec::new()) };
+        Ok(self.attr_list(bytes, key)?.map(|list| list.i).unwrap_or_default())
+    }
+
+    /// The list of an attribute; `None` where it has none.
+    pub(crate) fn attr_list(&self, bytes: &[u8], key: &str) -> Result<Option<attr_value::ListValue>, Error> {
+        let Some(Value::Bytes(content, start)) = self.attr_field(bytes, key, 1)? else { return Ok(None) };
         let list = attr_value::ListValue::parse_from_bytes(content).map_err(|error| Error::Wire {
             what: format!("attribute `{key}`").into(),
             found: error.to_string().into(),
             expected: "a list".into(),
             at: At::offset(start),
         })?;
-        Ok(list.i)
+        Ok(Some(list))
     }
 
     /// The names of all functions that the node's attributes `func` and `list(func)` hold, in their order, with the attribute's name.

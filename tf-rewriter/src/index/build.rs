@@ -346,7 +346,7 @@ mod tests {
 
     fn open(value: &str) -> Result<Graph, crate::Error> {
         let text = format!(
-            r#"library {{ function {{ signature {{ name: "f" input_arg {{ name: "x" type: DT_FLOAT }} }}
+            r#"node {{ name: "only" op: "NoOp" }} library {{ function {{ signature {{ name: "f" input_arg {{ name: "x" type: DT_FLOAT }} }}
                node_def {{ name: "a" op: "Identity" input: "x" }} ret {{ key: "out" value: "{value}" }} }} }}"#
         );
         Graph::from_bytes(crate::text::parse(text.as_bytes())?)

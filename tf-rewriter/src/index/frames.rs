@@ -76,15 +76,17 @@ fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
             }
             open.pop();
             let depth = sources(node).filter_map(known).max().unwrap_or(0);
+            // An `Exit` gives its result to the frame around.
+            let own = match op(node) {
+                enter if enters(enter) => depth + 1,
+                b"Exit" | b"RefExit" => depth.saturating_sub(1),
+                _ => depth,
+            };
             if let Some(slot) = inside.get_mut(node as usize) {
-                *slot = depth > 0 || enters(op(node));
+                *slot = own > 0;
             }
             if let Some(slot) = behind.get_mut(node as usize) {
-                *slot = Some(match op(node) {
-                    enter if enters(enter) => depth + 1,
-                    b"Exit" | b"RefExit" => depth.saturating_sub(1),
-                    _ => depth,
-                });
+                *slot = Some(own);
             }
         }
     }
@@ -93,4 +95,29 @@ fn frames(graph: &Graph, scope: u32) -> Vec<bool> {
 
 fn enters(op: &[u8]) -> bool {
     matches!(op, b"Enter" | b"RefEnter")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Graph;
+    use crate::index::Frames;
+
+    #[test]
+    fn what_leaves_a_loop_is_outside_of_it() {
+        let node = |name: &str, op: &str, input: &str| format!("node {{ name: \"{name}\" op: \"{op}\" {input} }}\n");
+        let nodes = [
+            node("x", "Placeholder", ""),
+            node("enter", "Enter", "input: \"x\""),
+            node("inner", "Enter", "input: \"enter\""),
+            node("between", "Exit", "input: \"inner\""),
+            node("result", "Exit", "input: \"between\""),
+            node("y", "Relu", "input: \"result\""),
+        ];
+        let graph = Graph::from_bytes(crate::text::parse(nodes.concat().as_bytes()).unwrap()).unwrap();
+        let frames = Frames::of_main(&graph);
+        let inside =
+            ["x", "enter", "inner", "between", "result", "y"].map(|name| frames.hold(graph.named(name).unwrap()));
+        assert_eq!(inside, [false, true, true, true, false, false]);
+        assert_eq!(frames.unfetchable(&graph, "result:0"), None);
+    }
 }

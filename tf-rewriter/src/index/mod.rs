@@ -6,6 +6,8 @@ mod frames;
 mod span;
 mod topology;
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashTable;
 
 pub(crate) use frames::Frames;
@@ -111,6 +113,15 @@ pub(crate) struct GraphIndex {
 impl GraphIndex {
     pub(crate) fn scope(&self, id: u32) -> Option<&Scope> {
         self.scopes.get(id as usize)
+    }
+
+    /// The scopes of functions, by name.
+    pub(crate) fn functions<'b>(&self, bytes: &'b [u8]) -> BTreeMap<&'b [u8], u32> {
+        let named = (0u32..).zip(&self.scopes).filter_map(|(id, scope)| match scope.kind {
+            ScopeKind::Main => None,
+            ScopeKind::Function { name, .. } => Some((name.of(bytes), id)),
+        });
+        named.collect()
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {

@@ -40,6 +40,7 @@ const FREEZE_CHECKPOINT: &str =
 const ONNX: &str = "this tool quantizes TensorFlow graphs; use the TensorFlow model that the ONNX file was made from";
 const TFLITE: &str = "a TFLite model is a converted end product; use the TensorFlow model that it was made from";
 const TORCH: &str = "quantize it with `torch-adapter`";
+const CAFFE2: &str = "this tool quantizes TensorFlow graphs; use the model that the Caffe2 net was made from";
 const GRAPH: &str = "give a frozen GraphDef, binary (.pb) or text (.pbtxt)";
 
 /// The form of the graph `bytes`.
@@ -174,9 +175,20 @@ fn by_first_word(word: &str) -> Result<Form, Error> {
 fn by_fields(bytes: &[u8]) -> Result<Form, Error> {
     let head = head(bytes);
     let has = |number: u32| head.iter().any(|field| field.number == number && field.text.is_some());
+    let counts = |number: u32| head.iter().any(|field| field.number == number && field.text.is_none());
     match head.first().map(|field| (field.number, field.text)) {
+        // Hashes, where an ONNX model has the names of what made it.
+        Some((1, None)) if (2..=5).any(counts) && !(2..=4).any(has) => {
+            Err(not_a_graph("the fingerprint.pb of a SavedModel", FREEZE_SAVED_MODEL))
+        }
         Some((1, None)) if has(7) || has(8) => Err(not_a_graph("an ONNX model", ONNX)),
         Some((1, None)) if has(2) => Err(not_a_graph("the saved_model.pb of a SavedModel", FREEZE_SAVED_MODEL)),
+        // A schema version of 0 is not written.
+        Some((2, Some(inner))) if is_meta_graph(inner) => {
+            Err(not_a_graph("the saved_model.pb of a SavedModel", FREEZE_SAVED_MODEL))
+        }
+        Some((1 | 2, Some(_))) if head.iter().any(is_caffe2_op) => Err(not_a_graph("a Caffe2 net", CAFFE2)),
+        Some((1, Some(inner))) if is_proto_file(inner) => Err(not_a_graph("a set of .proto files, compiled", GRAPH)),
         Some((1, Some(inner))) if has(2) && is_meta_info(inner) => Err(not_a_graph("a MetaGraph", FREEZE_META_GRAPH)),
         Some((number, text)) if is_graph_field(number, text) => Ok(Form::Binary),
         _ if is_prose(bytes) => Err(not_a_graph("text of another kind", GRAPH)),
@@ -249,6 +261,25 @@ fn is_meta_info(inner: &[u8]) -> bool {
     })
 }
 
+/// Whether a message is a MetaGraphDef: its first field is a MetaInfoDef.
+fn is_meta_graph(inner: &[u8]) -> bool {
+    head(inner).first().is_some_and(|field| field.number == 1 && field.text.is_some_and(is_meta_info))
+}
+
+/// Whether a field is an operator of a Caffe2 net (NetDef.op = 2; OperatorDef.type = 4, a name). A library of functions has no field 4.
+fn is_caffe2_op(field: &Head<'_>) -> bool {
+    let is_name = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_alphanumeric);
+    let is_type = |part: &Head<'_>| part.number == 4 && part.text.is_some_and(is_name);
+    field.number == 2 && field.text.is_some_and(|inner| head(inner).iter().any(is_type))
+}
+
+/// Whether a message, or a text, is the name of a `.proto` file or begins with it: a FileDescriptorSet begins with the files' descriptors,
+/// a FileDescriptorProto with the name.
+fn is_proto_file(inner: &[u8]) -> bool {
+    let is_name = |text: &[u8]| text.ends_with(b".proto");
+    is_name(inner) || head(inner).first().is_some_and(|field| field.number == 1 && field.text.is_some_and(is_name))
+}
+
 fn is_prose(bytes: &[u8]) -> bool {
     const BYTES_READ: usize = 512;
     let head = bytes.get(..BYTES_READ).unwrap_or(bytes);
@@ -302,6 +333,17 @@ mod tests {
         check(b"\x08\x01\x12\x04\x0a\x02\x12\x00", "the saved_model.pb of a SavedModel");
         check(b"\x08\x01\x12\x80\x10\x0a\x02\x12", "the saved_model.pb of a SavedModel");
         check(b"\x0a\x08\x2a\x062.21.0\x12\x02\x0a\x00", "a MetaGraph");
+        // What TensorFlow 2.21 writes as fingerprint.pb: hashes, a version, a UUID.
+        check(
+            b"\x08\x07\x10\x05\x18\x03\x20\x02\x28\x01\x32\x02\x08\x02\x3a\x0212",
+            "the fingerprint.pb of a SavedModel",
+        );
+        check(b"\x08\x07\x10\x05\x3a\x0212", "the fingerprint.pb of a SavedModel");
+        check(b"\x12\x0c\x0a\x08\x2a\x062.21.0\x12\x00", "the saved_model.pb of a SavedModel");
+        check(b"\x0a\x03net\x12\x10\x0a\x04data\x12\x02c1\x22\x04Conv", "a Caffe2 net");
+        check(b"\x12\x13\x12\x01w\x22\x0eXavierFillFill", "a Caffe2 net");
+        check(b"\x0a\x0e\x0a\x07a.proto\x12\x03pkg", "a set of .proto files, compiled");
+        check(b"\x0a\x07a.proto\x12\x03pkg", "a set of .proto files, compiled");
         check(b"{\"config_list\": []}", "text of another kind");
         check("größer".as_bytes(), "text of another kind");
         check(b"\xff\xfe\0\0", "neither a protobuf message nor text");

@@ -27,13 +27,15 @@ pub(crate) fn activation_inputs(graph: &Graph, op: NodeId, rule: Activations, we
         .collect()
 }
 
-/// The DataType number of the activations of `op`: attribute `T`, or `dtype` of placeholders.
+/// The DataType number of the activations of `op`: attribute `T`, `Tparams` of gathers, or `dtype` of placeholders.
 pub(crate) fn element_type(graph: &Graph, op: NodeId) -> Result<Option<u64>, Error> {
     let Some(node) = graph.index().node(op) else { return Ok(None) };
-    match node.attr_type(graph.bytes(), "T")? {
-        Some(found) => Ok(Some(found)),
-        None => node.attr_type(graph.bytes(), "dtype"),
+    for key in ["T", "Tparams", "dtype"] {
+        if let Some(found) = node.attr_type(graph.bytes(), key)? {
+            return Ok(Some(found));
+        }
     }
+    Ok(None)
 }
 
 /// The name of the tensor at `input` of `op`, as `node:port`; an argument of a function has no port.

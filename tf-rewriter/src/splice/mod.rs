@@ -127,6 +127,14 @@ impl Patches {
         self.list.push(Patch { span, level: Level::Scope, content });
     }
 
+    /// Take the function that is `scope` out of the library; nothing else of it may be patched.
+    pub(crate) fn remove_function(&mut self, index: &GraphIndex, scope: u32) {
+        if let Some(ScopeKind::Function { library, function, .. }) = index.scope(scope).map(|s| s.kind) {
+            self.libraries.push(Container { field: library.0, body: library.1 });
+            self.list.push(Patch { span: function.0, level: Level::Library, content: Vec::new() });
+        }
+    }
+
     fn enclosing(&mut self, index: &GraphIndex, scope: u32) {
         if let Some(ScopeKind::Function { library, function, .. }) = index.scope(scope).map(|s| s.kind) {
             self.functions.push(Container { field: function.0, body: function.1 });
