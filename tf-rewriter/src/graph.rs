@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use protobuf::Message;
+
 use quant_math::Budget;
 
 use crate::Error;
-use crate::index::{GraphIndex, Input, NodeId, Target};
+use crate::index::{GraphIndex, Input, NodeId, ScopeKind, Target};
 use crate::io::{self, Form, Mapped};
+use crate::pb::OpDef;
 use crate::sites::Calls;
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
@@ -225,6 +228,28 @@ impl Graph {
         }
     }
 
+    /// The signature of the function that is `scope`: its field, and the message. FunctionDef.signature = 1.
+    pub(crate) fn signature(&self, scope: u32) -> Result<Option<(crate::index::Span, OpDef)>, Error> {
+        let Some(ScopeKind::Function { function, .. }) = self.index.scope(scope).map(|scope| scope.kind) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        let mut walk = crate::index::fields(self.bytes(), function.1, "FunctionDef");
+        while let Some(field) = walk.next()? {
+            if field.number == 1 {
+                let span = crate::index::payload(&field, "FunctionDef.signature")?;
+                let signature = OpDef::parse_from_bytes(span.of(self.bytes())).map_err(|error| Error::Wire {
+                    what: "FunctionDef.signature".into(),
+                    found: error.to_string().into(),
+                    expected: "an OpDef".into(),
+                    at: crate::At::offset(span.start()),
+                })?;
+                found = Some((field.span.into(), signature));
+            }
+        }
+        Ok(found)
+    }
+
     /// The name with its function in front, as plans and messages show it.
     pub(crate) fn full_name(&self, id: NodeId) -> String {
         self.name_in(id.scope, self.name(id))
@@ -233,7 +258,7 @@ impl Graph {
     /// `name`, which means something in `scope`, with the function in front where the scope is one.
     pub(crate) fn name_in(&self, scope: u32, name: &str) -> String {
         match self.index.scope(scope).map(|s| s.kind) {
-            Some(crate::index::ScopeKind::Function { name: function, .. }) => {
+            Some(ScopeKind::Function { name: function, .. }) => {
                 format!("{}::{name}", function.text(self.bytes()))
             }
             _ => name.to_owned(),

@@ -22,6 +22,7 @@ pub mod tensor;
 pub mod text;
 mod trainable;
 pub mod training;
+mod types;
 pub mod wire;
 
 pub use apply::Compressed;

@@ -5,8 +5,8 @@
 //! ```
 
 mod locate;
+mod read_back;
 mod training;
-mod verify;
 mod write;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ use crate::plan::channel_axes;
 use crate::sites::{Axes, Weight};
 use crate::splice::{Segment, WeightSource};
 
+pub(crate) use read_back::types_fit;
 pub use write::Compressed;
 
 /// What is reported about a site besides its error.

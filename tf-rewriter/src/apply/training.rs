@@ -9,6 +9,7 @@ use crate::emit::Editor;
 use crate::emit::training::{self, Context, LiveWeight, State};
 use crate::graph::Graph;
 use crate::index::Frames;
+use crate::sites::{Roles, backward_readers};
 use crate::splice::Segment;
 
 impl Graph {
@@ -32,6 +33,7 @@ impl Graph {
         }
         let mut editor = Editor::new(self);
         let frames = Frames::of_main(self);
+        let roles = Roles::of(self);
         let with_state = works.iter().map(|(_, work)| work.op).chain(activations.iter().map(|(_, work)| work.op));
         let with_state = with_state.chain(gradients.iter().map(|work| work.op));
         let mut state = if with_state.into_iter().any(|op| frames.reaches_state(op)) {
@@ -45,6 +47,10 @@ impl Graph {
             let mut context = Context { gradient: plan.gradient, state };
             let added = training::weight(&mut editor, &mut context, work)
                 .map_err(|source| Error::Math { tensor: self.full_name(work.weight.source), source })?;
+            let quantized = editor.reads(work.op, work.input);
+            for (reader, input) in backward_readers(self, &roles, work.op, work.input) {
+                editor.reroute(reader, input, quantized.clone());
+            }
             if let Some(fate) = fates.get_mut(*site) {
                 fate.bytes_after = fate.bytes_before + added;
             }

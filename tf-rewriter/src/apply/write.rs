@@ -7,7 +7,7 @@ use quant_cli::atomic::AtomicFile;
 use quant_math::Plan;
 use quant_math::report::{Report, SiteReport};
 
-use super::{Fate, reported, verify};
+use super::{Fate, read_back, reported};
 use crate::Error;
 use crate::graph::Graph;
 use crate::splice::{self, Segment};
@@ -92,11 +92,11 @@ impl Compressed {
             text.flush().map_err(Error::writing)?;
             report.bytes_after = text.bytes;
             drop(text);
-            verify::verify_text(file.path(), report.bytes_after)?;
+            read_back::read_back_text(file.path(), report.bytes_after, &self.graph)?;
             Ok(report)
         } else {
             let report = self.write_with(file, progress)?;
-            verify::verify(file.path(), self.len())?;
+            read_back::read_back(file.path(), self.len(), &self.graph)?;
             Ok(report)
         }
     }

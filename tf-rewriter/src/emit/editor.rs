@@ -192,7 +192,7 @@ impl<'g> Editor<'g> {
     }
 
     /// Let node `id` be of type `op`. NodeDef.op = 2.
-    pub(crate) fn change_op(&mut self, id: NodeId, op: &str) -> Result<(), crate::Error> {
+    pub(crate) fn change_op(&mut self, id: NodeId, op: &str) -> Result<(), Error> {
         let Some(node) = self.graph.index().node(id) else { return Ok(()) };
         let mut walk = crate::index::fields(self.graph.bytes(), node.body, "NodeDef");
         let mut found = None;

@@ -12,9 +12,9 @@ use super::kept::Kept;
 use crate::Error;
 use crate::emit::{Editor, NewNode, attr_entry};
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind, Span, Target};
+use crate::index::{NodeId, Target};
 use crate::ops::writes_variables;
-use crate::pb::{AttrValue, DataType, OpDef, attr_value};
+use crate::pb::{AttrValue, DataType, attr_value};
 use crate::wire::put_bytes;
 
 /// A tensor that is a handle: an output of a node (`None`: every output), or an argument of a function, by its name.
@@ -213,7 +213,7 @@ impl Walk<'_> {
     }
 
     fn argument(&mut self, function: u32, at: usize, dtype: DataType) -> Result<Option<(Tensor, DataType)>, Error> {
-        let Some((_, signature)) = signature(self.graph, function)? else { return Ok(None) };
+        let Some((_, signature)) = self.graph.signature(function)? else { return Ok(None) };
         let Some(argument) = signature.input_arg.get(at) else { return Ok(None) };
         self.found.arguments.insert((function, argument.name.clone()), dtype);
         Ok(self.kept.functions.contains(&function).then(|| (Tensor::Argument(function, argument.name.clone()), dtype)))
@@ -225,28 +225,6 @@ pub(super) fn uses(graph: &Graph, id: NodeId) -> Error {
     Error::NotTraining {
         found: format!("`{}` ({op}) uses a variable otherwise than by reading it", graph.full_name(id)),
     }
-}
-
-/// The signature of a function: its field, and the message. FunctionDef.signature = 1.
-fn signature(graph: &Graph, function: u32) -> Result<Option<(Span, OpDef)>, Error> {
-    let Some(ScopeKind::Function { function, .. }) = graph.index().scope(function).map(|scope| scope.kind) else {
-        return Ok(None);
-    };
-    let mut found = None;
-    let mut walk = crate::index::fields(graph.bytes(), function.1, "FunctionDef");
-    while let Some(field) = walk.next()? {
-        if field.number == 1 {
-            let span = crate::index::payload(&field, "FunctionDef.signature")?;
-            let signature = OpDef::parse_from_bytes(span.of(graph.bytes())).map_err(|error| Error::Wire {
-                what: "FunctionDef.signature".into(),
-                found: error.to_string().into(),
-                expected: "an OpDef".into(),
-                at: crate::At::offset(span.start()),
-            })?;
-            found = Some((field.span.into(), signature));
-        }
-    }
-    Ok(found)
 }
 
 impl Handles {
@@ -278,7 +256,7 @@ impl Handles {
     }
 
     fn signature(&self, editor: &mut Editor<'_>, function: u32) -> Result<(), Error> {
-        let Some((span, mut signature)) = signature(editor.graph, function)? else { return Ok(()) };
+        let Some((span, mut signature)) = editor.graph.signature(function)? else { return Ok(()) };
         let sides = [(&mut signature.input_arg, &self.arguments), (&mut signature.output_arg, &self.results)];
         for (list, types) in sides {
             for argument in list {

@@ -20,7 +20,7 @@ use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan};
 
 use crate::Error;
-use crate::apply::Compressed;
+use crate::apply::{Compressed, types_fit};
 use crate::bundle::Tensor;
 use crate::graph::Graph;
 
@@ -85,6 +85,7 @@ impl Graph {
             // What is missing is told before what follows from it.
             values.check()?;
             let (float, renamed) = stripped?;
+            types_fit(&float, self)?;
             let (plan, ranges) = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
             Ok((float, plan, ranges))
         })();

@@ -9,7 +9,7 @@ use crate::index::NodeId;
 use crate::index::{ScopeKind, Target};
 use crate::mark;
 use crate::ops::Activations;
-use crate::sites::{self, Traced};
+use crate::sites::{self, Role, Roles, Traced};
 
 impl Planner<'_> {
     pub(super) fn inputs(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
@@ -25,6 +25,10 @@ impl Planner<'_> {
         } else {
             info.activations
         };
+        if let Some(decision) = self.beside(op) {
+            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+            return Ok(());
+        }
         let positions = sites::activation_inputs(self.graph, op.id, rule, weight);
         if positions.is_empty() {
             let decision = skip("no-activation", format!("ops of type `{}` read no activation", op.kind));
@@ -73,6 +77,8 @@ impl Planner<'_> {
             self.already(op.id)?
         } else if in_function && op.kind.starts_with("FusedBatchNorm") {
             skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
+        } else if let Some(decision) = self.beside(op) {
+            decision
         } else if sites::is_parameter(self.graph, op.id, false) {
             skip("constant-output", "it is computed from constants alone: a parameter, no activation")
         } else if other_outputs && leaves {
@@ -84,6 +90,25 @@ impl Planner<'_> {
         };
         self.push_activation(op, QuantType::Output, tensor, decision);
         Ok(())
+    }
+
+    pub(super) fn role(&self, id: NodeId) -> Role {
+        self.roles.get_or_init(|| Roles::of(self.graph)).role(id)
+    }
+
+    /// Why an op has no activations, if it stands beside the forward pass.
+    fn beside(&self, op: &Op<'_>) -> Option<Decision> {
+        match self.role(op.id) {
+            Role::Forward => None,
+            Role::Bookkeeping => Some(skip(
+                "bookkeeping",
+                "its value goes to assignments, savers and summaries alone; name it with `--outputs` if it is a result of the model",
+            )),
+            Role::Backward => Some(skip(
+                "backward",
+                "it computes gradients, which are quantized as `gradient` of the layer that they belong to",
+            )),
+        }
     }
 
     fn is_marked(&self, id: NodeId) -> Result<bool, Error> {

@@ -19,7 +19,7 @@ use crate::graph::Graph;
 use crate::index::{Frames, NodeId};
 use crate::mark;
 use crate::ops;
-use crate::sites::{BackwardOps, Traced, is_parameter, weight_of};
+use crate::sites::{BackwardOps, Roles, Traced, is_parameter, weight_of};
 
 impl Graph {
     /// Find all sites and decide about each of them.
@@ -129,6 +129,8 @@ struct Planner<'a> {
     measuring: bool,
     /// Those of the main graph, filled when first asked for.
     frames: OnceCell<Frames>,
+    /// Filled when an activation is first asked for.
+    roles: OnceCell<Roles>,
     /// Filled when a gradient is first asked for.
     backward: Option<BackwardOps<'a>>,
     sites: Vec<Site>,
@@ -155,6 +157,7 @@ impl<'a> Planner<'a> {
             ranges: ranges.map(Ranges::lookup),
             measuring: false,
             frames: OnceCell::new(),
+            roles: OnceCell::new(),
             backward: None,
             sites: Vec::new(),
             missing: Vec::new(),

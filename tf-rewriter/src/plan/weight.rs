@@ -9,7 +9,7 @@ use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
 use crate::ops::ChannelRule;
-use crate::sites::{Axes, Traced, Weight, is_transposed};
+use crate::sites::{Axes, Role, Traced, Weight, is_transposed};
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
 const MAX_SPREAD: u64 = 1 << 20;
@@ -60,6 +60,9 @@ impl Planner<'_> {
         let decision = match (traced, wanted) {
             (Traced::Quantized(id), _) => self.already(*id)?,
             (_, None) => Decision::Skip(not_chosen(op, selection)),
+            (Traced::Weight(_) | Traced::Variable(..), Some(_)) if self.role(op.id) == Role::Backward => {
+                skip("backward", "it computes a gradient, and reads the weight as its layer does")
+            }
             (Traced::Weight(_) | Traced::Variable(..), Some(_))
                 if is_one_of_several && matches!(self.emit, Emit::Inference | Emit::Training) =>
             {

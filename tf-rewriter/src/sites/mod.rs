@@ -3,12 +3,14 @@
 mod activation;
 mod flow;
 mod gradient;
+mod roles;
 mod trace;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
 pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers};
 pub(crate) use gradient::{Backward, BackwardOps};
+pub(crate) use roles::{Role, Roles, backward_readers};
 pub(crate) use trace::{Traced, is_quantizer, trace};
 pub(crate) use weight::{Axes, Weight};
 
