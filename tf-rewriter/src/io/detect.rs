@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use quant_cli::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
+
 use super::zip;
 use crate::error::Error;
 use crate::wire::{Field, Fields, Value, varint};
@@ -51,6 +53,9 @@ const GRAPH: &str = "give a frozen GraphDef, binary (.pb) or text (.pbtxt)";
 pub fn detect(bytes: &[u8]) -> Result<Form, Error> {
     if bytes.is_empty() {
         return Err(not_a_graph("an empty file", GRAPH));
+    }
+    if is_lfs_pointer(bytes) {
+        return Err(not_a_graph(LFS_POINTER, LFS_HELP));
     }
     if let Some((found, help)) = by_magic(bytes) {
         return Err(not_a_graph(found, help));
@@ -344,6 +349,7 @@ mod tests {
         check(b"\x12\x13\x12\x01w\x22\x0eXavierFillFill", "a Caffe2 net");
         check(b"\x0a\x0e\x0a\x07a.proto\x12\x03pkg", "a set of .proto files, compiled");
         check(b"\x0a\x07a.proto\x12\x03pkg", "a set of .proto files, compiled");
+        check(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n", LFS_POINTER);
         check(b"{\"config_list\": []}", "text of another kind");
         check("größer".as_bytes(), "text of another kind");
         check(b"\xff\xfe\0\0", "neither a protobuf message nor text");
