@@ -14,7 +14,8 @@ fn quantized(tensorflow: &TensorFlow, name: &str, bits: u32, ops: &str) -> PathB
     let out = tensorflow.path(name);
     let mut command = Command::new(PROGRAM);
     command.args(["compress", DIGITS, "-q", "-Q", "naive", "--emit", "baked", "-o"]).arg(&out).arg("-c").arg(config);
-    good(&mut command);
+    // So few bits are warned about.
+    assert!(command.output().unwrap().status.success());
     out
 }
 
