@@ -48,7 +48,7 @@ fn trained(tensorflow: &TensorFlow, name: &str, objective: &[&str]) -> f64 {
         let mut command = finetune(tensorflow, &config, &out);
         command.args(["-Q", quantizer, "--epochs", &epochs, "--lr", &rate, "--seed", &seed.to_string()]);
         // With one thread, TensorFlow adds in one order: these are the README's numbers.
-        good(command.args(["--jobs", "1"]).args(objective));
+        runs(command.args(["--jobs", "1"]).args(objective));
         accuracy(tensorflow, &out)
     });
     let scores: Vec<f64> = scores.collect();
@@ -60,7 +60,7 @@ fn untrained(tensorflow: &TensorFlow, name: &str) -> f64 {
     let out = tensorflow.path("untrained.pb");
     let mut command = tensorflow.command("compress", Path::new(DIGITS));
     command.args(["-Q", "qat", "--quiet", "--calibrate", TRAIN_DATA]);
-    good(command.arg("--config").arg(config(tensorflow, name)).arg("-o").arg(&out));
+    runs(command.arg("--config").arg(config(tensorflow, name)).arg("-o").arg(&out));
     accuracy(tensorflow, &out)
 }
 
@@ -128,7 +128,7 @@ fn a_training_that_was_killed_goes_on() {
     let config = config(&tensorflow, "qat_w4a8");
     let options = ["-Q", "qat", "--labels", "label", "--epochs", "30", "--jobs", "1"];
     let (whole, resumed) = (tensorflow.path("whole.pb"), tensorflow.path("resumed.pb"));
-    good(finetune(&tensorflow, &config, &whole).args(options));
+    runs(finetune(&tensorflow, &config, &whole).args(options));
     let mut child = finetune(&tensorflow, &config, &resumed).args(options).spawn().unwrap();
     let (state, begun) = (tensorflow.path("resumed.pb.training"), Instant::now());
     while !state.exists() {
@@ -145,7 +145,7 @@ fn a_training_that_was_killed_goes_on() {
         "E0806",
         &["set of training options", "resumed.pb.training"],
     );
-    good(finetune(&tensorflow, &config, &resumed).args(options).arg("--resume"));
+    runs(finetune(&tensorflow, &config, &resumed).args(options).arg("--resume"));
     assert!(fs::read(whole).unwrap() == fs::read(resumed).unwrap(), "the resumed training came to something else");
     assert!(!state.exists(), "the state of a finished training is left behind");
 }

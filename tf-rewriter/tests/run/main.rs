@@ -113,6 +113,12 @@ impl TensorFlow {
     }
 }
 
+/// Run what must go well, whatever it warns of: few bits are.
+fn runs(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{command:?}\n{}", stderr(&output));
+}
+
 /// Run what must go well, without a word on standard error; its standard output.
 fn good(command: &mut Command) -> String {
     let output = command.output().unwrap();
