@@ -19,6 +19,9 @@ pub(crate) struct RealArgs {
     /// Write the table into its page instead of printing it
     #[arg(long)]
     write: bool,
+    /// The folder of both programs, built already [default: they are built here]
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// Packages that have models in them; of their code, none is installed, and what it needs neither.
@@ -58,10 +61,17 @@ struct Form {
 pub(crate) fn make(args: &RealArgs) -> Result<()> {
     let oracles = oracles::bring()?;
     let packages = packages(&oracles.tensorflow)?;
-    note("building both programs");
-    run_aside(cargo().args(["build", "--release", "-p", "tf-rewriter", "-p", "torch-adapter"]))?;
-    let mut rows = measure(&oracles.torch, "torch_models.py", &packages, "torch-adapter")?;
-    rows.extend(measure(&oracles.tensorflow, "tensorflow_models.py", &packages, "tf-rewriter")?);
+    let programs = match &args.programs {
+        Some(folder) => root().join(folder),
+        None => {
+            note("building both programs");
+            run_aside(cargo().args(["build", "--release", "-p", "tf-rewriter", "-p", "torch-adapter"]))?;
+            root().join("target/release")
+        }
+    };
+    let mut rows = measure(&oracles.torch, "torch_models.py", &packages, &programs.join("torch-adapter"))?;
+    let program = programs.join("tf-rewriter");
+    rows.extend(measure(&oracles.tensorflow, "tensorflow_models.py", &packages, &program)?);
     let table = table(&rows)?;
     if args.write { page::write(PAGE, "cargo xtask real --write", &[("real models", table)]) } else { say(&table) }
 }
@@ -86,13 +96,13 @@ fn packages(interpreter: &Path) -> Result<PathBuf> {
 }
 
 /// Run a script of `tests/real`, which prints a row a line.
-fn measure(interpreter: &Path, script: &str, packages: &Path, program: &str) -> Result<Vec<Row>> {
-    let work = root().join(FOLDER).join(program);
+fn measure(interpreter: &Path, script: &str, packages: &Path, program: &Path) -> Result<Vec<Row>> {
+    let work = root().join(FOLDER).join(program.file_name().unwrap_or_default());
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     note(&format!("measuring with {script}"));
     let mut command = python(interpreter);
     command.arg(Path::new("tests/real").join(script)).arg(packages);
-    command.arg(root().join("target/release").join(program)).arg(&work).env("CUDA_VISIBLE_DEVICES", "");
+    command.arg(program).arg(&work).env("CUDA_VISIBLE_DEVICES", "");
     let text = output(&mut command)?;
     let rows = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not a row: {line}")));
     rows.collect()
