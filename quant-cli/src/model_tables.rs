@@ -30,12 +30,15 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
     let more = if more == 0 { String::new() } else { format!(", and {}", count(more, "more type")) };
     line(&mut text, format_args!("ops     {}{more}", types.join(", ")));
 
-    let layout =
-        Layout { header: &["op", "name", "weight", "shape", "type", "range", "bytes"], wrap: &[1, 2], right: &[6] };
+    let layout = Layout {
+        header: &["op", "name", "weight", "shape", "type", "range", "bytes", "quantized"],
+        wrap: &[1, 2],
+        right: &[6],
+    };
     let mut table = table::new(&layout);
     for weight in found.weights.iter().take(SHOWN) {
         let shape: Vec<_> = weight.shape.iter().map(u64::to_string).collect();
-        let range = weight.range.map_or_else(|| "not finite".to_owned(), |r| format!("{:.4} … {:.4}", r.min, r.max));
+        let range = weight.range.map_or_else(|| "-".to_owned(), |r| format!("{:.4} … {:.4}", r.min, r.max));
         table.add_row([
             cell(&weight.op_type),
             cell(&weight.op),
@@ -44,6 +47,7 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
             format!("{:?}", weight.dtype).to_lowercase(),
             range,
             human_bytes(weight.bytes),
+            cell(weight.quantized.as_deref().unwrap_or("-")),
         ]);
     }
     if !found.weights.is_empty() {
@@ -83,8 +87,9 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
         for op in found.ranges.iter().take(SHOWN) {
             let bits = op.bits.map(|b| format!(", {b} bits")).unwrap_or_default();
             let range = op.range.map(|r| format!(", {:.4} … {:.4}", r.min, r.max)).unwrap_or_default();
+            let how = op.how.as_ref().map(|how| format!(", {}", cell(how))).unwrap_or_default();
             let (name, kind) = (cell(&op.op), cell(&op.op_type));
-            line(&mut text, format_args!("  {name} ({kind}{bits}{range})"));
+            line(&mut text, format_args!("  {name} ({kind}{bits}{range}{how})"));
         }
         rest(&mut text, found.ranges.len());
     }

@@ -47,6 +47,9 @@ pub fn summary_in(report: &Report, width: Option<u16>) -> String {
         Decision::Quantize(_) => None,
     });
     parts.extend(skip_table(skipped, width));
+    if report.nodes_left_out > 0 {
+        parts.push(format!("{} left out that no named output needs\n", count(report.nodes_left_out, "node")));
+    }
     parts.push(totals(report, &quantized));
     parts.join("\n")
 }

@@ -63,6 +63,7 @@ fn report(sites: Vec<SiteReport>) -> Report {
         sites,
         bytes_before: 40_000,
         bytes_after: 11_000,
+        nodes_left_out: 0,
         warnings: vec![Reason::new("C0107", "config_list[1].op_types: `x` matches no op in this model")],
     }
 }

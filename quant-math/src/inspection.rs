@@ -60,10 +60,13 @@ pub struct WeightInfo {
     pub shape: Vec<u64>,
     /// Bytes in the file.
     pub bytes: u64,
-    /// Smallest and largest value; `None` where the tensor is empty or holds a NaN or an infinity.
+    /// Smallest and largest value; `None` where the tensor is empty, holds a NaN or an infinity, or is a variable whose values are elsewhere.
     pub range: Option<Range>,
     /// Whether `default` in a config means the op.
     pub is_default: bool,
+    /// How it is quantized, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantized: Option<String>,
 }
 
 /// A site that an earlier run quantized.
@@ -92,4 +95,7 @@ pub struct QuantizedInfo {
     pub bits: Option<u32>,
     /// Its range, where that is one constant.
     pub range: Option<Range>,
+    /// What this toolkit did there, in words, where it was this toolkit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
 }

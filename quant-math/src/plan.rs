@@ -305,7 +305,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan from its sites, with what a user should know: keys of the config without effect, what of it matches none of `ops`,
+    /// A plan from its sites, with what a user should know: keys of the config without effect, what of it matches none of `ops`, what its entries take from each other,
     /// `about_model`, and that DoReFa hurts a model which is not going to be trained with it.
     ///
     /// # Errors
@@ -324,6 +324,7 @@ impl Plan {
             return Err(unmatched);
         }
         warnings.extend(unmatched);
+        warnings.extend(config.taken_away(ops));
         warnings.extend(about_model);
         let rescales = config.quantizer == Quantizer::DoReFa && emit != Emit::Training;
         if rescales && sites.iter().any(|site| site.settings().is_some()) {

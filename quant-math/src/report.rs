@@ -39,9 +39,17 @@ pub struct Report {
     pub bytes_before: u64,
     /// Bytes of the output file.
     pub bytes_after: u64,
+    /// Nodes that were left out since no named output needs them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nodes_left_out: usize,
     /// What a user should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Below so many decibels of signal over quantization noise a site is worth a look: the noise has more than a hundredth of the signal's
@@ -122,7 +130,7 @@ mod tests {
             bytes_after: 0,
         };
         let sites = sites.iter().map(site).collect();
-        Report { quantizer, emit, sites, bytes_before: 0, bytes_after: 0, warnings: Vec::new() }
+        Report { quantizer, emit, sites, bytes_before: 0, bytes_after: 0, nodes_left_out: 0, warnings: Vec::new() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use quant_math::config::{ConfigList, Entry, NO_ENTRY_MATCHES, OpFacts, PerChannel, Selection};
+use quant_math::config::{ConfigList, Entry, NO_ENTRY_MATCHES, OpFacts, PerChannel, Selection, TAKEN_AWAY};
 use quant_math::{QuantType, Quantizer};
 
 fn naive(text: &str) -> ConfigList {
@@ -47,6 +47,36 @@ fn the_last_match_decides_alone() {
     assert_eq!(decided(&config, &op("stem", "Relu")), "-", "both keys must match");
     let Selection::Selected { config: entry, .. } = config.select(&op("head", "MatMul")) else { unreachable!() };
     assert_eq!(entry.per_channel, PerChannel::Auto, "nothing leaks from an earlier match");
+}
+
+/// The keys of the last match stay the rule; what that costs is said, once for each two entries and kind.
+#[test]
+fn what_an_entry_takes_from_an_earlier_one_is_told() {
+    let text = "[{op_types: ['default'], quant_types: ['weight', 'output'], quant_bits: 8},
+                 {op_names: ['head*'], quant_types: ['output'], quant_bits: 8},
+                 {op_types: ['Relu'], quant_types: ['output'], quant_bits: 8},
+                 {op_names: ['head/last'], exclude: true},
+                 {op_names: ['head/back'], quant_types: ['weight', 'output', 'input'], quant_bits: 4}]";
+    let config = ConfigList::parse(text, Some(Quantizer::Qat)).unwrap();
+    let ops = [
+        op("conv", "Conv2D"),
+        op("head/a", "MatMul"),
+        op("head/b", "MatMul"),
+        op("head/relu", "Relu"),
+        op("head/last", "MatMul"),
+        op("head/back", "MatMul"),
+    ];
+    let told = config.taken_away(&ops);
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(one.code, TAKEN_AWAY);
+    assert!(one.text.contains("config_list[1] takes `weight` away from 2 ops, for example `head/a`"), "{}", one.text);
+    assert!(one.text.contains("config_list[0] gives it"), "{}", one.text);
+    let selector = config.selector();
+    let of = |op: &OpFacts<'_>, kind| selector.taken_away(op, selector.select(op), kind).map(|reason| reason.code);
+    assert_eq!(of(&ops[1], QuantType::Weight).as_deref(), Some(TAKEN_AWAY));
+    assert_eq!(of(&ops[1], QuantType::Output), None);
+    assert_eq!(of(&ops[0], QuantType::Weight), None, "nothing comes after");
+    assert_eq!(of(&ops[4], QuantType::Weight), None, "excluding is no taking away");
 }
 
 #[test]

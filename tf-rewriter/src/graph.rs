@@ -31,6 +31,9 @@ pub struct Graph {
     /// What is made of the graph is counted against its length.
     budget: Budget,
     outputs: Vec<NodeId>,
+    /// Where nodes were left out: the file's length and fingerprint.
+    cut_from: Option<(u64, String)>,
+    nodes_left_out: usize,
     /// Who calls which function; filled when first asked for.
     calls: OnceLock<Calls>,
 }
@@ -86,7 +89,16 @@ impl Graph {
     fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
         let budget = Budget::for_file(source.file().len().max(source.binary().len()) as u64);
         let index = GraphIndex::build(source.binary(), &budget)?;
-        Ok(Self { source, index, path, budget, outputs: Vec::new(), calls: OnceLock::new() })
+        Ok(Self {
+            source,
+            index,
+            path,
+            budget,
+            outputs: Vec::new(),
+            cut_from: None,
+            nodes_left_out: 0,
+            calls: OnceLock::new(),
+        })
     }
 
     /// The graph with patches carried out, in memory, with the same named outputs.
@@ -96,7 +108,8 @@ impl Graph {
         crate::splice::write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
         io::check_length(bytes.len() as u64)?;
         let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
-        Self::build(Source::Memory(bytes), None)?.with_outputs(&names)
+        let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
+        Ok(Self { nodes_left_out: self.nodes_left_out, ..made })
     }
 
     /// Name nodes that are fetched at run time although other nodes read them. Nodes that nothing reads are outputs anyway.
@@ -132,11 +145,27 @@ impl Graph {
 
     /// Bytes of the file as it was read.
     pub fn file_len(&self) -> u64 {
-        self.source.file().len() as u64
+        self.cut_from.as_ref().map_or(self.source.file().len() as u64, |(length, _)| *length)
+    }
+
+    /// The graph with the path, length and fingerprint of the one that it was cut from, without `left_out` nodes.
+    pub(crate) fn known_as(mut self, whole: &Self, left_out: usize) -> Self {
+        self.path.clone_from(&whole.path);
+        self.cut_from = Some((whole.file_len(), whole.fingerprint()));
+        self.nodes_left_out = left_out;
+        self
+    }
+
+    /// Nodes that [`Graph::only_outputs`] left out.
+    pub(crate) fn nodes_left_out(&self) -> usize {
+        self.nodes_left_out
     }
 
     /// `crc32c:<hex>:<bytes>` of the file, which binds a ranges file to it.
     pub fn fingerprint(&self) -> String {
+        if let Some((_, fingerprint)) = &self.cut_from {
+            return fingerprint.clone();
+        }
         let file = self.source.file();
         quant_math::ranges::fingerprint(crc32c::crc32c(file), file.len() as u64)
     }

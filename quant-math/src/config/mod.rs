@@ -39,6 +39,7 @@ mod schema;
 mod select;
 mod selector;
 mod syntax;
+mod taken_away;
 mod unmatched;
 mod validate;
 mod value;
@@ -53,6 +54,7 @@ pub use preset::Preset;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 pub use selector::Selector;
+pub use taken_away::TAKEN_AWAY;
 pub use unmatched::NO_ENTRY_MATCHES;
 
 /// A validated `config_list` and the quantizer that it is for.

@@ -22,8 +22,8 @@ pub struct Selector<'a> {
     entries: &'a [Entry],
     /// Types that the config names, in lower case and by each of their names.
     words: BTreeMap<String, TypeId>,
-    /// The last entry without `op_names` that has a type.
-    last_by_type: BTreeMap<TypeId, usize>,
+    /// The entries without `op_names` that have a type, in their order.
+    by_type: BTreeMap<TypeId, Vec<usize>>,
     /// The types of an entry that has some.
     types: Vec<Option<BTreeSet<TypeId>>>,
     /// The entries that have a name, in their order; a glob is a name too.
@@ -63,7 +63,7 @@ impl<'a> Selector<'a> {
 
     fn new(entries: &'a [Entry]) -> Self {
         let mut words = BTreeMap::new();
-        let mut last_by_type = BTreeMap::new();
+        let mut by_type: BTreeMap<TypeId, Vec<usize>> = BTreeMap::new();
         let mut types = Vec::with_capacity(entries.len());
         let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let (mut together, mut globs) = (GlobSetBuilder::new(), Vec::new());
@@ -72,7 +72,7 @@ impl<'a> Selector<'a> {
                 entry.op_types.as_ref().map(|patterns| patterns.iter().map(|p| type_id(p, &mut words)).collect());
             if entry.op_names.is_none() {
                 for id in own.iter().flatten() {
-                    last_by_type.insert(*id, index);
+                    by_type.entry(*id).or_default().push(index);
                 }
             }
             types.push(own);
@@ -84,16 +84,25 @@ impl<'a> Selector<'a> {
                 }
             }
         }
-        Self { entries, words, last_by_type, types, names, globs, together: together.build().ok() }
+        Self { entries, words, by_type, types, names, globs, together: together.build().ok() }
     }
 
     /// What [`ConfigList::select`] says.
     pub fn select(&self, op: &OpFacts<'_>) -> Selection<'a> {
+        self.select_before(op, self.entries.len())
+    }
+
+    /// The same of the entries before `end` alone.
+    pub(super) fn select_before(&self, op: &OpFacts<'_>, end: usize) -> Selection<'a> {
         let id = self.type_of(op.op_type);
-        let by_type = |id: Option<TypeId>| id.and_then(|id| self.last_by_type.get(&id)).copied();
+        let before = |entries: &Vec<usize>| {
+            let count = entries.partition_point(|entry| *entry < end);
+            entries.get(..count).and_then(<[usize]>::last).copied()
+        };
+        let by_type = |id: Option<TypeId>| id.and_then(|id| self.by_type.get(&id)).and_then(before);
         let by_default = by_type(op.is_default.then_some(Self::DEFAULT));
-        let by_name =
-            self.named(op.name).entries.into_iter().filter(|entry| self.has_type(*entry, id, op.is_default)).max();
+        let named = self.named(op.name).entries.into_iter().filter(|entry| *entry < end);
+        let by_name = named.filter(|entry| self.has_type(*entry, id, op.is_default)).max();
         match [by_type(id), by_default, by_name].into_iter().flatten().max() {
             None => Selection::NotSelected,
             Some(entry) => match self.entries.get(entry) {

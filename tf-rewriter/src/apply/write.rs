@@ -119,6 +119,7 @@ impl Compressed {
             sites: sites.collect(),
             bytes_before: self.graph.file_len(),
             bytes_after: self.len(),
+            nodes_left_out: self.graph.nodes_left_out(),
             warnings: self.plan.warnings.clone(),
         })
     }

@@ -241,7 +241,12 @@ fn skip(code: &str, text: impl Into<String>) -> Decision {
 }
 
 /// The reason for an op that the config does not choose.
-fn not_chosen(op: &Op<'_>, selection: Selection<'_>) -> Reason {
+fn not_chosen(selector: &Selector<'_>, op: &Op<'_>, selection: Selection<'_>) -> Reason {
+    let is_default = op.info.is_some_and(|info| info.default) && op.weight.is_some();
+    let facts = OpFacts { name: op.name, op_type: op.kind, is_default };
+    if let Some(taken) = selector.taken_away(&facts, selection, QuantType::Weight) {
+        return taken;
+    }
     match selection {
         Selection::NotSelected if !op.info.is_some_and(|info| info.default) => {
             Reason::new("not-selected", not_default(op.kind))

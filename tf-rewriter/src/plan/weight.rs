@@ -59,7 +59,7 @@ impl Planner<'_> {
         };
         let decision = match (traced, wanted) {
             (Traced::Quantized(id), _) => self.already(*id)?,
-            (_, None) => Decision::Skip(not_chosen(op, selection)),
+            (_, None) => Decision::Skip(not_chosen(&self.selector, op, selection)),
             (Traced::Weight(_) | Traced::Variable(..), Some(_)) if self.role(op.id) == Role::Backward => {
                 skip("backward", "it computes a gradient, and reads the weight as its layer does")
             }

@@ -8,7 +8,7 @@ mod trace;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
-pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers};
+pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers, sources};
 pub(crate) use gradient::{Backward, BackwardOps};
 pub(crate) use roles::{Role, Roles, backward_readers};
 pub(crate) use trace::{Traced, is_quantizer, trace};
@@ -16,7 +16,7 @@ pub(crate) use weight::{Axes, Weight};
 
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::{NodeId, Target};
+use crate::index::NodeId;
 use crate::ops::OpInfo;
 
 /// The input of `op` that is its weight, and what stands behind it. `None`: it has no weight.
@@ -66,46 +66,45 @@ pub(crate) fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> bool {
     graph.source(op, input).is_some_and(|source| is_parameter(graph, source, false))
 }
 
-/// Whether a node's value is made from constants and variables (and a function's `arguments`) alone: a parameter, computed or not,
+/// Whether a node's value is made from constants and variables (and `arguments` of functions whose callers are not known) alone: a parameter, computed or not,
 /// and no activation.
 pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> bool {
     // Our longest chain, DoReFa's, has a dozen nodes; what is larger is no weight's.
     const CHAIN: usize = 64;
-    let Some(scope) = graph.index().scope(id.scope) else { return false };
-    let mut open = vec![id];
+    let mut open = vec![Place::Output(id, 0)];
     let mut seen = Vec::new();
-    while let Some(next) = open.pop() {
-        if seen.contains(&next) {
+    while let Some(place) = open.pop() {
+        if seen.contains(&place) {
             continue;
         }
-        seen.push(next);
+        seen.push(place);
         if seen.len() > CHAIN {
             return false;
         }
+        let Place::Output(next, _) = place else {
+            match sources(graph, place) {
+                Ok(Some(from)) => open.extend(from),
+                _ if arguments => {}
+                _ => return false,
+            }
+            continue;
+        };
         let op = graph.op(next);
         if matches!(op, b"Const" | b"StatelessRandomGetAlg") || crate::ops::is_variable(op) {
             continue;
         }
-        let Some(node) = graph.index().node(next).filter(|_| is_function_of_inputs(op)) else { return false };
+        let found = graph.index().scope(next.scope).zip(graph.index().node(next));
+        let Some((scope, node)) = found.filter(|_| is_function_of_inputs(op)) else { return false };
         if scope.inputs(node).len() > CHAIN {
             return false;
         }
-        let mut has_inputs = false;
         // What a tensor is reshaped, permuted, chosen or accompanied by does not make it an activation.
         let inputs = if matches!(op, b"Reshape" | b"Transpose" | b"Switch" | b"Print") { 1 } else { usize::MAX };
-        for input in scope.inputs(node).iter().take(inputs) {
-            match input.target {
-                Target::Data { node, .. } => {
-                    open.push(NodeId { scope: id.scope, node });
-                    has_inputs = true;
-                }
-                Target::Argument if arguments => has_inputs = true,
-                Target::Argument => return false,
-                Target::Control { .. } => {}
-            }
-        }
+        let inputs = (0..scope.inputs(node).len()).take(inputs);
+        let before = open.len();
+        open.extend(inputs.filter_map(|input| read(graph, next, input)));
         // A placeholder.
-        if !has_inputs {
+        if open.len() == before {
             return false;
         }
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use quant_math::Range;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
-use quant_math::weights::{ChannelLayout, observe_ranges};
 
 use super::fold::fold;
+use super::weights::Facts;
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target, fields, payload};
 use crate::ops;
-use crate::sites::{Traced, Weight, is_quantizer, weight_of};
+use crate::sites::{Traced, is_parameter, is_quantizer, weight_of};
 use crate::tensor::dtype_name;
 use crate::wire::Value;
 
@@ -48,18 +48,30 @@ impl Graph {
             if self.is_sink(id) {
                 found.outputs.push(self.port(id)?);
             }
-            if is_quantizer(op) {
+            // The inner ops of a site of a training graph are told by its last one.
+            if self.mark_of(id)?.is_some() || is_quantizer(op) && !self.is_part(id)? {
                 found.ranges.push(self.quantized_info(id)?);
             }
             let Some(info) = ops::info(op).filter(|info| !info.weights.is_empty()) else { continue };
-            let Some((_, Traced::Weight(weight))) = weight_of(self, id, info)? else { continue };
-            if !info.default && weight.elements() == 0 {
+            // A look-up of a constant's codes is no embedding.
+            if !info.default && is_parameter(self, id, false) {
                 continue;
             }
-            if counted.insert(weight.source) {
-                found.weight_bytes += weight.stored_bytes();
+            let Some((_, traced)) = weight_of(self, id, info)? else { continue };
+            let parts = match &traced {
+                Traced::Several(parts) => parts.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            for part in parts {
+                let Some(facts) = self.weight_facts(part)? else { continue };
+                if !info.default && facts.shape.contains(&0) {
+                    continue;
+                }
+                if counted.insert(facts.source) {
+                    found.weight_bytes += facts.bytes;
+                }
+                found.weights.push(self.weight_info(id, facts, info.default));
             }
-            found.weights.push(self.weight_info(id, &weight, info.default)?);
         }
         let mut op_types: Vec<_> =
             types.into_iter().map(|(op, n)| (String::from_utf8_lossy(op).into_owned(), n)).collect();
@@ -72,20 +84,6 @@ impl Graph {
     pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> {
         let scopes = (0u32..).zip(&self.index().scopes);
         scopes.flat_map(|(scope, found)| (0u32..).zip(&found.nodes).map(move |(node, _)| NodeId { scope, node }))
-    }
-
-    /// The tensors that the graph gives: what nothing reads, and what was named with [`Graph::with_outputs`], as `node:0`.
-    #[cfg(feature = "run")]
-    pub(crate) fn output_names(&self) -> Vec<String> {
-        let outputs = self.all_nodes().filter(|id| self.is_sink(*id));
-        outputs.map(|id| format!("{}:0", self.name(id))).collect()
-    }
-
-    /// Whether a node's value leaves the main graph: nothing reads it, and it is no mere side effect.
-    pub(crate) fn is_sink(&self, id: NodeId) -> bool {
-        let Some(scope) = self.index().scope(id.scope).filter(|_| id.scope == 0) else { return false };
-        let effect = matches!(self.op(id), b"NoOp" | b"Assert" | b"Const" | b"Placeholder" | b"PlaceholderWithDefault");
-        self.named_outputs().contains(&id) || (scope.consumers(id.node).is_empty() && !effect)
     }
 
     fn port(&self, id: NodeId) -> Result<Port, Error> {
@@ -120,23 +118,19 @@ impl Graph {
         Ok(Some(dims))
     }
 
-    fn weight_info(&self, op: NodeId, weight: &Weight, is_default: bool) -> Result<WeightInfo, Error> {
-        let view = self.constant(weight.source)?;
-        let data = view.map(|view| view.float_data()).transpose()?;
-        let range = data.and_then(|data| {
-            let stored = data.stored();
-            observe_ranges(ChannelLayout::per_tensor(stored.len()), stored).ok()?.first().copied()
-        });
-        Ok(WeightInfo {
+    fn weight_info(&self, op: NodeId, facts: Facts, is_default: bool) -> WeightInfo {
+        let Facts { source, dtype, shape, bytes, range, quantized } = facts;
+        WeightInfo {
             op: self.full_name(op),
             op_type: String::from_utf8_lossy(self.op(op)).into_owned(),
-            tensor: format!("{}:0", self.full_name(weight.source)),
-            dtype: weight.dtype,
-            shape: weight.shape.clone(),
-            bytes: weight.stored_bytes(),
+            tensor: format!("{}:0", self.full_name(source)),
+            dtype,
+            shape,
+            bytes,
             range,
             is_default,
-        })
+            quantized,
+        }
     }
 
     fn quantized_info(&self, id: NodeId) -> Result<QuantizedInfo, Error> {
@@ -151,6 +145,10 @@ impl Graph {
             None => None,
         };
         let op_type = String::from_utf8_lossy(self.op(id)).into_owned();
-        Ok(QuantizedInfo { op: self.full_name(id), op_type, bits: bits.and_then(|b| u32::try_from(b).ok()), range })
+        let bits = match bits {
+            Some(bits) => u32::try_from(bits).ok(),
+            None => self.code_bits(id)?,
+        };
+        Ok(QuantizedInfo { op: self.full_name(id), op_type, bits, range, how: self.mark_of(id)? })
     }
 }

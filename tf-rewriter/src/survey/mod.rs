@@ -3,3 +3,5 @@
 mod diff;
 mod fold;
 mod inspect;
+mod outputs;
+mod weights;

@@ -184,6 +184,7 @@ impl Compressed {
             sites,
             bytes_before: self.model.archive().len() as u64,
             bytes_after: written.bytes,
+            nodes_left_out: 0,
             warnings,
         })
     }

@@ -4,7 +4,7 @@ use quant_math::config::{PerChannel, Selection};
 use quant_math::plan::{Decision, Settings, Site};
 use quant_math::{Emit, QuantType, Quantizer, Rounding};
 
-use super::{Planner, not_chosen, site, skip};
+use super::{Planner, facts, not_chosen, site, skip};
 use crate::mark;
 use crate::sites::heap::TensorId;
 use crate::sites::{Op, OpWeight};
@@ -39,7 +39,10 @@ impl Planner<'_> {
         if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
             return Decision::Skip(reason.clone());
         }
-        let Some(settings) = wanted else { return not_chosen(op, selection) };
+        let Some(settings) = wanted else {
+            let taken = self.selector.taken_away(&facts(op), selection, QuantType::Weight);
+            return taken.map_or_else(|| not_chosen(op, selection), Decision::Skip);
+        };
         if let Some(reason) = &weight.blocked {
             return Decision::Skip(reason.clone());
         }

@@ -108,6 +108,7 @@ impl Model {
                     bytes: elements.saturating_mul(bytes_each),
                     range,
                     is_default: op.is_default,
+                    quantized: None,
                 });
             }
         }
@@ -121,5 +122,11 @@ fn range_of(data: &(impl WeightData + ?Sized)) -> Option<Range> {
 
 fn quantized(observer: &Observer) -> QuantizedInfo {
     let range = observer.range().filter(|range: &Range| range.min <= range.max);
-    QuantizedInfo { op: observer.path.clone(), op_type: observer.class_name().to_owned(), bits: observer.bits(), range }
+    QuantizedInfo {
+        op: observer.path.clone(),
+        op_type: observer.class_name().to_owned(),
+        bits: observer.bits(),
+        range,
+        how: None,
+    }
 }

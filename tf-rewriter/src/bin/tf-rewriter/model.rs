@@ -25,6 +25,10 @@ pub(crate) struct ModelArgs {
     /// Nodes whose names must stay fetchable, besides those that nothing reads (comma-separated)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     outputs: Vec<String>,
+
+    /// Leave out what none of these needs: dangling branches, penalty terms, initializers, gradients
+    #[arg(long, requires = "outputs")]
+    only_outputs: bool,
 }
 
 #[cfg(feature = "run")]
@@ -45,7 +49,9 @@ impl Adapter for ModelArgs {
     }
 
     fn open(&self) -> Result<Graph, Failure> {
-        Self::open_path(&self.model)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(&self.model)))
+        let graph = Self::open_path(&self.model)?.with_outputs(&self.outputs);
+        let graph = if self.only_outputs { graph.and_then(Graph::only_outputs) } else { graph };
+        graph.map_err(|error| failure(error.in_file(&self.model)))
     }
 
     fn open_path(path: &Path) -> Result<Graph, Failure> {
