@@ -147,3 +147,46 @@ fn makes_gradients(op: &[u8]) -> bool {
         || matches!(op, b"Conv2DBackpropFilter" | b"DepthwiseConv2dNativeBackpropFilter")
         || op.starts_with(b"Conv3DBackpropFilter")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initializers_summaries_and_gradients_are_no_part_of_the_forward_pass() {
+        let node = |name: &str, op: &str, inputs: &[&str]| {
+            let inputs: String = inputs.iter().map(|input| format!("input: \"{input}\" ")).collect();
+            format!("node {{ name: \"{name}\" op: \"{op}\" {inputs}}}\n")
+        };
+        let nodes = [
+            node("w", "VariableV2", &[]),
+            node("random", "RandomUniform", &[]),
+            node("initial", "AddV2", &["random", "random"]),
+            node("assign", "Assign", &["w", "initial"]),
+            node("x", "Placeholder", &[]),
+            node("fc", "MatMul", &["x", "w"]),
+            node("y", "AddV2", &["fc", "fc"]),
+            node("loss", "Mean", &["y"]),
+            node("tag", "ScalarSummary", &["loss"]),
+            node("gradients/y_grad/Mul", "Mul", &["y", "y"]),
+            node("gradients/fc_grad/MatMul", "MatMul", &["gradients/y_grad/Mul", "w"]),
+            node("clipped", "Mul", &["gradients/fc_grad/MatMul", "x"]),
+            node("apply", "ApplyGradientDescent", &["w", "w", "clipped"]),
+        ];
+        let graph = Graph::from_bytes(crate::text::parse(nodes.concat().as_bytes()).unwrap()).unwrap();
+        let roles = Roles::of(&graph);
+        let role = |name: &str| roles.role(graph.named(name).unwrap());
+        for name in ["fc", "y", "x"] {
+            assert_eq!(role(name), Role::Forward, "{name}");
+        }
+        for name in ["initial", "loss"] {
+            assert_eq!(role(name), Role::Bookkeeping, "{name}");
+        }
+        for name in ["gradients/y_grad/Mul", "gradients/fc_grad/MatMul", "clipped"] {
+            assert_eq!(role(name), Role::Backward, "{name}");
+        }
+        // What makes a layer's gradient sees the weight that the layer sees.
+        let found = backward_readers(&graph, &roles, graph.named("fc").unwrap(), 1);
+        assert_eq!(found, [(graph.named("gradients/fc_grad/MatMul").unwrap(), 1)]);
+    }
+}
