@@ -60,19 +60,21 @@ impl Graph {
         self.all_nodes().any(|id| ops::is_variable(self.op(id)))
     }
 
-    /// The activations that an `inference` graph needs a measured range for.
+    /// The activations that an `inference` graph needs a measured range for, and what of the config matches none of the graph's ops.
     ///
     /// # Errors
     /// Damaged nodes.
-    pub fn activations(&self, config: &ConfigList) -> Result<Vec<Site>, Error> {
+    pub fn activations(&self, config: &ConfigList) -> Result<(Vec<Site>, Vec<Reason>), Error> {
         let mut planner = Planner::new(self, config, Emit::Inference, None);
         planner.measuring = true;
-        self.settled(planner.all())?;
+        let facts = self.settled(planner.all())?;
+        let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
+        let unmatched = config.unmatched(&facts);
         let needed = |site: &Site| {
             let quantized = site.settings().is_some_and(|settings| settings.quantizer != Quantizer::DoReFa);
             quantized && matches!(site.kind, QuantType::Input | QuantType::Output)
         };
-        Ok(planner.sites.into_iter().filter(needed).collect())
+        Ok((planner.sites.into_iter().filter(needed).collect(), unmatched))
     }
 }
 

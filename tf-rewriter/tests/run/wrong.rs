@@ -320,3 +320,16 @@ fn nan_that_a_graph_makes_itself() {
     }
     good(&mut finetune(&sound, &["--labels", "label"]));
 }
+
+#[test]
+fn a_misspelt_type_is_told_with_the_nearest_one() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.path("misspelt.json");
+    let entry = |word: &str| format!("{{ quant_types: ['output'], quant_bits: 8, op_types: ['{word}'] }}");
+    let nearest = "`Relu66` matches no op in this model; did you mean `Relu6`";
+    let config = tensorflow.file("misspelt_config.json", format!("[{}]", entry("Relu66")));
+    fails(tensorflow.calibrate(Path::new(TEST_DATA), &out).arg("-c").arg(&config), "E0805", &[nearest]);
+    let config = tensorflow.file("misspelt_config.json", format!("[{}, {}]", entry("Relu6"), entry("Relu66")));
+    let output = tensorflow.calibrate(Path::new(TEST_DATA), &out).arg("-c").arg(&config).output().unwrap();
+    assert!(output.status.success() && stderr(&output).contains(nearest), "{output:?}");
+}

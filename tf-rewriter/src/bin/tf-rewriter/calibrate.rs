@@ -107,6 +107,7 @@ impl CalibrateArgs {
         let mut calibrator =
             Calibrator::new(&graph, &config, &self.target.options(global, &self.data.feeds)).map_err(failure)?;
         global.warn(calibrator.warnings());
+        global.warn(calibrator.unmatched());
         let mut data = self.data.open(calibrator.model(), None)?;
         let batch = self.data.batch_for(global, &data);
         if self.resume && left.is_there(global, "run") {

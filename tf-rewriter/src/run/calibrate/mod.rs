@@ -34,6 +34,7 @@ pub struct Calibrator {
     probes: Probes,
     samples: u64,
     warnings: Vec<Reason>,
+    unmatched: Vec<Reason>,
 }
 
 /// A tensor that is looked at, in one way.
@@ -58,10 +59,11 @@ impl Calibrator {
     /// # Errors
     /// A config without activations that need a range; those of [`Model::new`].
     pub fn new(graph: &Graph, config: &ConfigList, options: &RunOptions) -> Result<Self, Error> {
-        let mut warnings = Vec::new();
         let frames = Frames::of_main(graph);
         let mut wanted = Vec::new();
-        for site in graph.activations(config)? {
+        let (sites, unmatched) = graph.activations(config)?;
+        let mut warnings = Vec::new();
+        for site in sites {
             let Some(settings) = site.settings().copied() else { continue };
             match frames.unfetchable(graph, &site.tensor) {
                 Some(why) => {
@@ -74,13 +76,15 @@ impl Calibrator {
         if wanted.is_empty() {
             let dorefa = config.quantizer == Quantizer::DoReFa;
             let message = if dorefa {
-                "DoReFa's activations need no ranges: they are clipped to [0, 1]"
+                "DoReFa's activations need no ranges: they are clipped to [0, 1]".to_owned()
             } else {
-                "the config names no activation of this model that can be measured"
+                // A misspelt name is the likeliest cause, and what is nearest to it the way out.
+                let why = unmatched.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
+                format!("the config names no activation of this model that can be measured{why}")
             };
             let help =
                 "name `input` or `output` in the config's `quant_types`; `plan MODEL --config C` shows the sites";
-            return Err(RunError::Request { message: message.to_owned(), help: help.to_owned() }.into());
+            return Err(RunError::Request { message, help: help.to_owned() }.into());
         }
         let mut tensors: Vec<Watched> = Vec::new();
         let mut sites = Vec::new();
@@ -114,6 +118,7 @@ impl Calibrator {
             probes,
             samples: 0,
             warnings,
+            unmatched,
         })
     }
 
@@ -125,6 +130,11 @@ impl Calibrator {
     /// Activations that cannot be measured, and why.
     pub fn warnings(&self) -> &[Reason] {
         &self.warnings
+    }
+
+    /// What of the config matches none of the model's ops, as a plan says it too.
+    pub fn unmatched(&self) -> &[Reason] {
+        &self.unmatched
     }
 
     /// Samples that were run.
