@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn initializers_summaries_and_gradients_are_no_part_of_the_forward_pass() {
         let node = |name: &str, op: &str, inputs: &[&str]| {
-            let inputs: String = inputs.iter().map(|input| format!("input: \"{input}\" ")).collect();
+            let inputs: Vec<_> = inputs.iter().map(|input| format!("input: \"{input}\"")).collect();
+            let inputs = inputs.join(" ");
             format!("node {{ name: \"{name}\" op: \"{op}\" {inputs}}}\n")
         };
         let nodes = [
