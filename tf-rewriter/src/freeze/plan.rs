@@ -14,7 +14,7 @@ use crate::emit::training::least_width;
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::ops;
-use crate::sites::{Traced, weight_of};
+use crate::sites::{Role, Roles, Traced, weight_of};
 
 /// What the variables of a site say.
 #[derive(Debug, Default)]
@@ -80,6 +80,8 @@ pub(super) fn plan(
 ) -> Result<(Plan, Ranges), Error> {
     let mut made = Vec::new();
     let mut ranges = Vec::new();
+    // Backward ops read what their layers read, and are no sites of their own.
+    let roles = Roles::of(graph);
     let name = |id: NodeId| renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
     for (last, site) in sites {
         let default = Learnt::default();
@@ -92,7 +94,7 @@ pub(super) fn plan(
             // Gradients are those of training alone.
             QuantType::Gradient => Vec::new(),
         };
-        for op in ops {
+        for op in ops.into_iter().filter(|op| roles.role(*op) != Role::Backward) {
             let op_type = String::from_utf8_lossy(graph.op(op)).into_owned();
             let decision = decision(site, learnt, emit);
             let mut found = Site {
