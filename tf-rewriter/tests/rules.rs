@@ -112,13 +112,16 @@ rules! {
     weight_cast_to_integers
     weight_computed
     weight_constant
+    weight_depthwise_turned
     weight_fetched
     weight_in_branches
     weight_in_variable
     weight_is_output
+    weight_of_one_channel
     weight_passed_on
     weight_read_elsewhere
     weight_through_functions
+    weight_turned_around_ones
     while_frame
     while_frame_dorefa
     while_frames_nested

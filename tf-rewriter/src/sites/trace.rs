@@ -15,7 +15,7 @@ use crate::pb::DataType;
 
 /// The most places between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
 /// take time and memory that grow with the square of the file.
-const MAX_PATH: usize = 64;
+pub(super) const MAX_PATH: usize = 64;
 
 /// What is behind an input.
 #[derive(Debug, Clone)]

@@ -6,9 +6,11 @@ use protobuf::{Enum, Message};
 use quant_math::DType;
 use quant_math::weights::ChannelLayout;
 
+use super::flow::{self, Place};
+use super::trace::MAX_PATH;
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::{NodeId, Span, Target};
+use crate::index::{NodeId, Span};
 use crate::ops::ChannelRule;
 use crate::pb::{DataType, TensorShapeProto};
 use crate::tensor::TensorView;
@@ -21,6 +23,9 @@ pub(crate) struct Axes {
 }
 
 impl Axes {
+    /// One channel, which is the whole tensor.
+    const NONE: Self = Self { first: 0, count: 0 };
+
     /// `[outer, channels, inner]` of a row-major tensor.
     pub(crate) fn layout(self, shape: &[u64]) -> ChannelLayout {
         let product = |dims: &[u64]| usize::try_from(dims.iter().product::<u64>()).unwrap_or(usize::MAX);
@@ -29,11 +34,24 @@ impl Axes {
         ChannelLayout { outer: product(before), channels: product(own), inner: product(after) }
     }
 
-    /// The axes of `shape` that cut it into the same `[outer, channels, inner]`.
+    /// The fewest axes of `shape` that cut it into the same `[outer, channels, inner]`; none where all of it is one channel.
     fn matching(layout: ChannelLayout, shape: &[u64]) -> Option<Self> {
-        (0..=shape.len())
-            .flat_map(|first| (1..=shape.len() - first).map(move |count| Self { first, count }))
+        if layout.channels == 1 {
+            return Some(Self::NONE);
+        }
+        (1..=shape.len())
+            .flat_map(|count| (0..=shape.len() - count).map(move |first| Self { first, count }))
             .find(|axes| axes.layout(shape) == layout)
+    }
+
+    /// The axes of `before` that the permutation `perm` makes these of. Dimensions of 1 may stand anywhere: they order nothing.
+    fn before(self, perm: &[usize], before: &[u64]) -> Option<Self> {
+        let is_one = |axis: &usize| before.get(*axis) == Some(&1);
+        let own = perm.get(self.first..self.first + self.count)?;
+        let own: Vec<usize> = own.iter().copied().filter(|axis| !is_one(axis)).collect();
+        let (Some(first), Some(last)) = (own.first(), own.last()) else { return Some(Self::NONE) };
+        let together = (*first..=*last).filter(|axis| !is_one(axis)).eq(own.iter().copied());
+        together.then(|| Self { first: *first, count: last - first + 1 })
     }
 }
 
@@ -179,10 +197,7 @@ impl Weight {
                     before.clone()
                 }
                 Step::Transpose(perm, before) => {
-                    let own = perm.get(axes.first..axes.first + axes.count)?;
-                    let first = *own.first()?;
-                    let together = own.iter().enumerate().all(|(i, axis)| *axis == first + i);
-                    axes = together.then_some(Axes { first, count: axes.count })?;
+                    axes = axes.before(perm, before)?;
                     before.clone()
                 }
             };
@@ -240,12 +255,24 @@ impl Graph {
         }
     }
 
-    /// The integers that `input` of `op` holds, if a constant stands there.
+    /// The integers that `input` of `op` holds, if a constant stands there, or behind what passes it on and cannot be fed.
     pub(crate) fn constant_ints(&self, op: NodeId, input: usize) -> Result<Option<Vec<i64>>, Error> {
-        let Some(Target::Data { node, port: 0 }) = self.input(op, input).map(|i| i.target) else { return Ok(None) };
-        match self.constant(NodeId { scope: op.scope, node })? {
-            Some(view) => view.int_values().map(Some),
-            None => Ok(None),
+        let mut place = flow::read(self, op, input);
+        for _ in 0..MAX_PATH {
+            let Some(at) = place else { return Ok(None) };
+            if let Place::Output(id, port) = at {
+                if let Some(view) = self.constant(id)?.filter(|_| port == 0) {
+                    return view.int_values().map(Some);
+                }
+                if self.op(id) == b"PlaceholderWithDefault" {
+                    return Ok(None);
+                }
+            }
+            place = match flow::sources(self, at)?.as_deref() {
+                Some([one]) => Some(*one),
+                _ => None,
+            };
         }
+        Ok(None)
     }
 }
