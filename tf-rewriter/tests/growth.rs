@@ -48,11 +48,11 @@ fn functions(count: usize) -> Vec<u8> {
             "function {{ signature {{ name: 'f{i}' input_arg {{ name: 'a' type: DT_FLOAT }} }} {inner} ret {{ key: 'r' value: 'm:product:0' }} }}\n"
         )
     });
-    graph(&format!("library {{ {body} }}"))
+    with_x(&format!("library {{ {body} }}"))
 }
 
 fn empty_functions(count: usize) -> Vec<u8> {
-    graph(&format!("library {{ {} }}", each(count, |i| format!("function {{ signature {{ name: 'f{i}' }} }}\n"))))
+    with_x(&format!("library {{ {} }}", each(count, |i| format!("function {{ signature {{ name: 'f{i}' }} }}\n"))))
 }
 
 fn own_weights(count: usize) -> Vec<u8> {

@@ -370,8 +370,10 @@ fn ended_in_the_middle(signal: &str, setting: &str) -> (ExitStatus, Folder) {
         let folder = Folder::new();
         let model = large_model(&folder, mebibytes << 20);
         let out = folder.file("out.pb", "old");
-        let mut shell = Command::new("sh");
+        // Whoever runs the tests may ignore signals (`nohup`, a job in the background), which a shell cannot take back.
+        let mut shell = Command::new("env");
         shell
+            .args(["--default-signal=INT,TERM,HUP", "sh"])
             .args(["-c", &format!("{setting} exec \"$@\""), "sh", PROGRAM, "compress"])
             .arg(&model)
             .arg("-o")
