@@ -12,6 +12,7 @@ use common::{Framework, oracle, repository, run_python};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
 use quant_math::config::ConfigList;
+use quant_math::plan::Reason;
 use quant_math::ranges::{ModelId, Ranges};
 use quant_math::weights::fake_quant_view;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
@@ -87,14 +88,20 @@ fn case(source: &Path, floats: &Path, folder: &Path, number: usize, emit: Emit) 
     let output = folder.join(format!("{file}.{number}.{emit}.pt"));
     let expectation = folder.join(format!("{file}.{number}.{emit}.npz"));
     expected(&plan, floats, &expectation);
-    model.apply(&plan, ranges.as_ref()).unwrap().write_to(&output).unwrap();
+    let compressed = model.apply(&plan, ranges.as_ref()).unwrap();
+    compressed.write_to(&output).unwrap();
+    let is_copy = |reason: &&Reason| reason.code == "weight-copied";
+    let copies: Vec<&str> =
+        compressed.warnings().iter().filter(is_copy).filter_map(|reason| reason.text.split('`').nth(1)).collect();
     again(&output, &config, emit, ranges.as_ref());
     let weights: Vec<_> = plan.quantized().filter(|site| site.kind == QuantType::Weight).collect();
     let partial = plan.skipped().any(|(site, _)| site.kind == QuantType::Weight);
     Some(json!({
         "model": file.split('.').next().unwrap(), "config": config_name, "quantizer": quantizer, "emit": emit,
         "source": source, "output": output, "expected": expectation, "partial": partial,
-        "weights": weights.iter().map(|site| json!({"tensor": site.tensor, "settings": site.settings()})).collect::<Vec<_>>(),
+        "weights": weights.iter().map(|site| json!({
+            "tensor": site.tensor, "settings": site.settings(), "copied": copies.contains(&site.tensor.as_str()),
+        })).collect::<Vec<_>>(),
     }))
 }
 

@@ -68,6 +68,10 @@ def check_weights(case, module):
     loaded = {**reader.tensors(case["output"]), **module.state_dict()}
     for site in case["weights"]:
         name, settings = site["tensor"], site["settings"]
+        if site["copied"]:
+            # Its values stand elsewhere; check_weights.py looks at such weights.
+            assert loaded[name].is_floating_point(), name
+            continue
         wanted = torch.from_numpy(expected[name])
         found = loaded[name]
         if case["emit"] == "packed":
@@ -156,8 +160,8 @@ def check_training(case, module):
     assert bool(torch.isfinite(run(torch.jit.freeze(module), name)).all()), "frozen by torch it is not finite"
     for key, value in module.state_dict().items():
         if key.endswith(".step"):
-            # Every pass counts once for each time that the code runs the site: never for one that nothing runs, thrice in a loop of three.
-            assert int(value) % PASSES == 0, (key, value)
+            # Every pass counts once, however often the code runs the site; never for one that nothing runs.
+            assert int(value) in (0, PASSES), (key, value)
 
 
 def check(case, outputs):

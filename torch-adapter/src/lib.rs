@@ -20,6 +20,7 @@ mod model;
 pub mod pickle;
 mod plan;
 mod quantizers;
+mod readers;
 pub mod sites;
 mod storable;
 mod survey;

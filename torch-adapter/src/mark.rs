@@ -67,12 +67,10 @@ impl Mark {
         all.map(site).collect()
     }
 
-    /// The site, if it was quantized; a weight that was changed where it is stored, also for another op that reads it.
+    /// The site, if it was quantized.
     pub(crate) fn find(&self, op: &str, kind: QuantType, tensor: &str) -> Option<&Settings> {
-        let stored = |run: &Run| matches!(run.emit, Emit::Baked | Emit::Packed);
-        let all = self.runs.iter().flat_map(|run| run.sites.iter().map(move |done| (stored(run), done)));
-        let found = all.filter(|(_, done)| done.kind == kind && done.tensor == tensor);
-        found.filter(|(stored, done)| *stored || done.op == op).map(|(_, done)| &done.settings).next()
+        let mut all = self.runs.iter().flat_map(|run| &run.sites);
+        all.find(|done| done.op == op && done.kind == kind && done.tensor == tensor).map(|done| &done.settings)
     }
 }
 

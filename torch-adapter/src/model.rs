@@ -8,7 +8,7 @@ use quant_math::{DType, ranges};
 
 use crate::agree;
 use crate::archive::Archive;
-use crate::emit::library;
+use crate::emit::{CPU, library};
 use crate::error::{At, Error};
 use crate::expand;
 use crate::heap_reader::HeapReader;
@@ -297,6 +297,29 @@ impl Model {
         let tensors = self.tensors(place.folder);
         let found = tensors.tensors().get(place.position)?;
         Some((place, found, tensors.storage(found)?))
+    }
+
+    /// Where a tensor is put when it is loaded: `cpu`, `cuda:0`, ….
+    pub(crate) fn device(&self, tensor: TensorId) -> &str {
+        let Some((place, _, storage)) = self.tensor(tensor) else { return CPU };
+        let pickle = match place.folder {
+            Folder::Data => Some(&self.data),
+            Folder::Constants => self.constants.as_ref(),
+        };
+        let name = pickle.and_then(|pickle| str::from_utf8(pickle.bytes().get(storage.device.clone())?).ok());
+        name.unwrap_or(CPU)
+    }
+
+    /// Where the tensors of an object are; of one without any, those of the first that has some.
+    pub(crate) fn device_of(&self, object: ObjectId) -> &str {
+        let own = self.heap.object(object);
+        let tensors = own.into_iter().chain(&self.heap.objects).flat_map(|object| &object.attributes);
+        let items = tensors.map(|(_, item)| item).chain(&self.heap.constants);
+        let mut tensors = items.filter_map(|item| match item {
+            Item::Tensor(tensor) => Some(*tensor),
+            _ => None,
+        });
+        tensors.next().map_or(CPU, |tensor| self.device(tensor))
     }
 
     /// What a user should know about the model, whatever is done with it.

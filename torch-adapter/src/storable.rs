@@ -1,4 +1,4 @@
-//! Whether a weight can be changed where it is stored.
+//! Whether a weight can be stored in another form.
 
 use quant_math::plan::{Emit, Reason};
 
@@ -6,7 +6,7 @@ use crate::emit::packed_lists;
 use crate::model::{Model, StoreKey, Stored};
 use crate::sites::Origin;
 use crate::sites::heap::{Item, ObjectId, TensorId, join};
-use crate::tensors::{Irregular, Sharing};
+use crate::tensors::Irregular;
 
 impl Model {
     /// Where a tensor's bytes are, or why they are no list of its elements.
@@ -26,26 +26,19 @@ impl Model {
         Some((place.folder, found.storage, span.start, span.end))
     }
 
-    /// Why a tensor cannot be changed where it is stored.
+    /// Why a tensor cannot be stored in another form.
     pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
-        if let Err(reason) = self.stored(tensor) {
-            return Some(reason);
-        }
-        if self.heap().hidden.tensors.contains(&tensor) {
-            return Some(Reason::new("tensor-shared", "an object that packs its own state holds it too"));
-        }
-        let (place, ..) = self.tensor(tensor)?;
-        let sharing = self.tensors(place.folder).sharing(place.position);
-        if sharing == Sharing::Partial {
-            return Some(Reason::new("tensor-shared", "another tensor is a view of a part of its memory"));
-        }
-        if emit != Emit::Packed {
-            return None;
-        }
-        if sharing == Sharing::Same {
-            return Some(Reason::new("tensor-shared", "another tensor is a view of its memory and would stay float"));
-        }
-        self.unpackable(tensor)
+        let stored = self.stored(tensor);
+        stored.err().or_else(|| if emit == Emit::Packed { self.unpackable(tensor) } else { None })
+    }
+
+    /// Why an object cannot get further attributes: the code makes more of its class, which would not have them.
+    pub(crate) fn unextendable(&self, object: ObjectId) -> Option<Reason> {
+        let class = &self.heap().object(object)?.class;
+        let made = self.sites().called.contains(class);
+        let text =
+            || format!("the code makes objects of class `{class}`, which would lack what the quantized weight needs");
+        made.then(|| Reason::new("class-instantiated", text()))
     }
 
     /// Why the code cannot be told to decode a tensor wherever it reads it.

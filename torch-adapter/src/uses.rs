@@ -1,9 +1,9 @@
 //! Where tensors stand: which attributes are a tensor, and which expressions read an attribute. Gathered once for a model, since every
 //! weight asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::code::{ExprId, ExprKind, text_of};
+use crate::code::{ExprId, ExprKind, StatementKind, Target, text_of};
 use crate::model::Model;
 use crate::sites::heap::{Item, ObjectId, TensorId};
 use crate::sites::{ClassRef, FunctionRef, Origin, Program, Read};
@@ -96,13 +96,24 @@ fn written_in(program: &Program, place: ClassRef) -> BTreeMap<String, Vec<(Funct
         program.class(place).map(|class| class.methods.as_slice()).unwrap_or_default().iter().enumerate()
     {
         let Some(own) = method.parameters.first() else { continue };
+        let targets = method.body.iter().flat_map(|statement| match &statement.kind {
+            StatementKind::Assign { targets, .. } => targets.as_slice(),
+            _ => &[],
+        });
+        let assigned: BTreeSet<ExprId> = targets
+            .filter_map(|target| match target {
+                Target::Place(id) => Some(*id),
+                Target::Name(_) => None,
+            })
+            .collect();
         for (index, expr) in method.exprs.iter().enumerate() {
             let ExprKind::Attribute { base, name } = &expr.kind else { continue };
             let base = method.expr(*base).map_or("", |base| text_of(text, &base.span));
             if base == own.name {
                 let function = FunctionRef { file: place.file, class: Some(place.class), function: number };
                 let reads = found.entry(text_of(text, name).to_owned()).or_default();
-                reads.extend(method.id(index).map(|expr| (function, expr)));
+                let read = method.id(index).filter(|expr| !assigned.contains(expr));
+                reads.extend(read.map(|expr| (function, expr)));
             }
         }
     }

@@ -9,13 +9,16 @@ use quant_math::{Emit, QuantType, Quantizer};
 
 use super::class_edit::Listed;
 use super::compressed::{Compressed, Fate};
+use super::copy::{self, Copies};
 use super::editor::{Editor, Wrap};
+use super::library::Function;
 use super::output::Output;
-use super::value::NewValue;
+use super::value::{CPU, NewValue};
 use super::weights::{Observed, WeightSite, observe_all};
 use super::{dorefa, naive, packed, qat, stem, thaw};
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Folder, Model};
+use crate::readers::{Place, Reader, Wanted};
 use crate::sites::heap::ObjectId;
 use crate::sites::{Edge, Op, OpWeight, WeightSpot};
 
@@ -34,12 +37,14 @@ impl Model {
     }
 
     fn changes(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Output, Vec<Fate>, Vec<Reason>), Error> {
+        let mut output = Output::new(self);
         let mut applier = Applier {
             model: self,
             emit: plan.emit,
             ranges: ranges.map(Ranges::lookup),
-            editor: Editor::new(self),
-            output: Output::new(self),
+            editor: Editor::new(self, output.new_memo(Folder::Data)),
+            output,
+            copies: Copies::default(),
             fates: plan.sites.iter().map(Fate::before).collect(),
             warnings: Vec::new(),
         };
@@ -60,12 +65,22 @@ struct Applier<'m> {
     ranges: Option<RangeLookup<'m>>,
     editor: Editor<'m>,
     output: Output,
+    copies: Copies,
     fates: Vec<Fate>,
     warnings: Vec<Reason>,
 }
 
+/// The op and weight of a weight site, with their positions.
+#[derive(Clone, Copy)]
+struct WeightOp<'m> {
+    number: usize,
+    op: &'m Op,
+    index: usize,
+    weight: &'m OpWeight,
+}
+
 /// The op and weight of every weight site of a plan.
-type WeightOps<'m> = BTreeMap<usize, (&'m Op, &'m OpWeight)>;
+type WeightOps<'m> = BTreeMap<usize, WeightOp<'m>>;
 
 impl<'m> Applier<'m> {
     fn run(&mut self, plan: &Plan) -> Result<(), Error> {
@@ -74,39 +89,69 @@ impl<'m> Applier<'m> {
         let mut sites = Vec::new();
         for (position, site) in plan.sites.iter().enumerate() {
             let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
-            let (op, weight, tensor) = find_weight(model, site)?;
-            ops.insert(position, (op, weight));
+            let found = find_weight(model, site)?;
+            let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
+            ops.insert(position, found);
             sites.push(WeightSite {
                 site: position,
                 name: site.tensor.clone(),
                 tensor,
                 settings: *settings,
-                axis: weight.axis,
+                axis: found.weight.axis,
             });
         }
         let needs_values = self.emit != Emit::Training;
         let observed = if needs_values { observe_all(model, sites)? } else { Vec::new() };
         let observed: BTreeMap<usize, Observed> = observed.into_iter().map(|found| (found.site.site, found)).collect();
+        let places = self.places(&ops, plan)?;
         // Sites in the plan's order: of two wraps around one expression the later one is the outer one, and an op comes after what it reads.
         for (position, site) in plan.sites.iter().enumerate() {
             let Some(settings) = site.settings() else { continue };
             match site.kind {
                 QuantType::Weight => {
-                    let Some((op, weight)) = ops.get(&position).copied() else { continue };
-                    self.weight(position, op, weight, settings, observed.get(&position))?;
+                    let Some(WeightOp { op, weight, .. }) = ops.get(&position).copied() else { continue };
+                    let place = places.get(&position).copied().unwrap_or(Place::InPlace);
+                    self.weight(position, op, weight, settings, observed.get(&position).map(|found| (found, place)))?;
                 }
                 QuantType::Input | QuantType::Output => self.activation(position, site, settings)?,
                 QuantType::Gradient => return Err(Error::Gradient),
             }
         }
         if self.emit == Emit::Packed {
-            packed::pack(&mut self.editor, &mut self.output, observed.values(), &mut self.fates);
+            let in_place = |(position, _): &(&usize, &Observed)| places.get(position) == Some(&Place::InPlace);
+            let observed = observed.iter().filter(in_place).map(|(_, found)| found);
+            packed::pack(&mut self.editor, &mut self.output, observed, &mut self.fates);
         }
         if self.emit == Emit::Training && !plan.is_empty() {
+            self.editor.number_passes();
             self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
             self.give_mode();
         }
         self.editor.close_lists()
+    }
+
+    /// Where the weights go that are stored in another form, by the positions of their sites.
+    fn places(&self, ops: &WeightOps<'m>, plan: &Plan) -> Result<BTreeMap<usize, Place>, Error> {
+        if !matches!(self.emit, Emit::Baked | Emit::Packed) {
+            return Ok(BTreeMap::new());
+        }
+        let found = ops.iter().filter_map(|(position, found)| {
+            let (site, number, index) = (plan.sites.get(*position)?, found.number, found.index);
+            let wanted = Wanted {
+                reader: Reader::Op(number, index),
+                tensor: found.weight.tensor?,
+                settings: *site.settings()?,
+                spots: found.weight.places(),
+            };
+            Some((*position, wanted))
+        });
+        let (positions, wanted): (Vec<usize>, Vec<Wanted>) = found.unzip();
+        let places = self.model.places(&wanted, self.emit).into_iter();
+        let named = positions.into_iter().zip(places).map(|(position, place)| match place {
+            Ok(place) => Ok((position, place)),
+            Err(reason) => Err(Error::Plan { message: reason.text }),
+        });
+        named.collect()
     }
 
     /// A frozen model has no mode; what trains needs one.
@@ -126,10 +171,10 @@ impl<'m> Applier<'m> {
         op: &Op,
         weight: &OpWeight,
         settings: &Settings,
-        observed: Option<&Observed>,
+        observed: Option<(&Observed, Place)>,
     ) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: weight.name.clone(), source };
-        if let (Some(observed), Some(fate)) = (observed, self.fates.get_mut(position)) {
+        if let (Some((observed, _)), Some(fate)) = (observed, self.fates.get_mut(position)) {
             fate.observed(observed);
             if *observed.map == WeightMap::Unchanged {
                 return Ok(());
@@ -140,28 +185,33 @@ impl<'m> Applier<'m> {
                 Quantizer::DoReFa => dorefa::training_weight(settings),
                 Quantizer::Naive | Quantizer::Qat => qat::training_weight(settings).map_err(math)?,
             }),
-            (Emit::Inference, Some(observed)) => {
+            (Emit::Inference, Some((observed, _))) => {
                 let dtype = observed.stored.dtype;
-                match settings.quantizer {
+                let found = match settings.quantizer {
                     Quantizer::Naive => naive::inference_weight(&observed.map, dtype, settings.channel_axis),
                     Quantizer::Qat => qat::inference_weight(&observed.map, dtype, settings.channel_axis),
-                    Quantizer::DoReFa => {
-                        let (wrap, function) = dorefa::inference_weight(settings);
-                        self.editor.used.functions.insert(function);
-                        Some(wrap)
-                    }
-                }
+                    Quantizer::DoReFa => Some(dorefa::inference_weight(settings)),
+                };
+                found.map(|(wrap, function)| self.using(wrap, function))
             }
-            (Emit::Baked, Some(observed)) => {
+            (Emit::Baked, Some((observed, Place::InPlace))) => {
                 self.output.bake(observed);
                 None
+            }
+            (Emit::Baked | Emit::Packed, Some((observed, Place::Copy))) => {
+                let copy = self.copies.wrap(self.model, &mut self.output, observed, self.emit);
+                if copy.is_some() {
+                    self.warnings.push(copy::warning(&weight.name, &op.name));
+                }
+                copy.map(|wrap| self.using(wrap, Some(Function::Copy)))
             }
             _ => None,
         };
         let Some(wrap) = wrap else { return Ok(()) };
         let Some(home) = weight.spots.first().map(|spot| spot.spot.object) else { return Ok(()) };
         let stem = stem::weight(op, weight, self.path(home));
-        let missed = self.editor.wrap(&weight.spots, &stem, &wrap)?;
+        let device = weight.tensor.map_or(CPU, |tensor| self.model.device(tensor));
+        let missed = self.editor.wrap(&weight.spots, &stem, &wrap, device)?;
         if !missed.is_empty() {
             let text =
                 format!("`{}` is also read in modules that cannot reach its quantizer, and float there", weight.name);
@@ -183,27 +233,34 @@ impl<'m> Applier<'m> {
             (Emit::Training, _) => qat::training_activation(settings).map_err(math)?,
             (_, Quantizer::DoReFa) => {
                 let (wrap, function) = dorefa::inference_activation(settings);
-                self.editor.used.functions.insert(function);
-                wrap
+                self.using(wrap, function)
             }
             _ => {
                 let range = self.ranges.as_ref().and_then(|ranges| ranges.find(&site.op, site.kind, &site.tensor));
                 let range = range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
-                let (wrap, scale) =
+                let ((wrap, function), scale) =
                     qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;
                 if let Some(fate) = self.fates.get_mut(position) {
                     fate.scale = Some((scale, scale));
                 }
-                wrap
+                self.using(wrap, function)
             }
         };
         let Some(home) = spots.first().map(|spot| spot.object) else { return Ok(()) };
         let stem = stem::activation(op, &site.tensor, self.path(home));
         let spots: Vec<WeightSpot> =
             spots.iter().map(|spot| WeightSpot { spot: *spot, call: spot.expr, element: None }).collect();
-        self.editor.wrap(&spots, &stem, &wrap)?;
+        let near = op.weights.iter().find_map(|weight| weight.tensor);
+        let device = near.map_or_else(|| self.model.device_of(home), |tensor| self.model.device(tensor));
+        self.editor.wrap(&spots, &stem, &wrap, device)?;
         self.added(position, &wrap);
         Ok(())
+    }
+
+    /// `wrap`, whose function is then a part of the output.
+    fn using(&mut self, wrap: Wrap, function: Option<Function>) -> Wrap {
+        self.editor.used.functions.extend(function);
+        wrap
     }
 
     fn path(&self, object: ObjectId) -> &'m str {
@@ -221,14 +278,13 @@ fn find_op<'m>(model: &'m Model, site: &Site) -> Result<&'m Op, Error> {
     model.sites().ops.iter().find(|op| op.name == site.op).ok_or_else(|| no_site(site))
 }
 
-fn find_weight<'m>(
-    model: &'m Model,
-    site: &Site,
-) -> Result<(&'m Op, &'m OpWeight, crate::sites::heap::TensorId), Error> {
-    let op = find_op(model, site)?;
-    let weight = op.weights.iter().find(|weight| weight.name == site.tensor && weight.blocked.is_none());
-    let weight = weight.ok_or_else(|| no_site(site))?;
-    Ok((op, weight, weight.tensor.ok_or_else(|| no_site(site))?))
+fn find_weight<'m>(model: &'m Model, site: &Site) -> Result<WeightOp<'m>, Error> {
+    let found = model.sites().ops.iter().enumerate().find(|(_, op)| op.name == site.op);
+    let (number, op) = found.ok_or_else(|| no_site(site))?;
+    let mut weights = op.weights.iter().enumerate();
+    let found = weights.find(|(_, weight)| weight.name == site.tensor && weight.blocked.is_none());
+    let (index, weight) = found.ok_or_else(|| no_site(site))?;
+    Ok(WeightOp { number, op, index, weight })
 }
 
 fn no_site(site: &Site) -> Error {

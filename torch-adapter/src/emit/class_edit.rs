@@ -43,6 +43,8 @@ pub(crate) struct ClassEdit {
     pub(crate) wraps: Vec<TextWrap>,
     /// Texts in the place of others, by start and end; the same one asked for again is one.
     replaced: BTreeSet<(usize, usize, String)>,
+    /// Texts that are put in, by place.
+    inserted: BTreeSet<(usize, String)>,
     /// New attributes.
     pub(crate) declarations: Vec<Declaration>,
     /// Attributes that go.
@@ -59,6 +61,11 @@ impl ClassEdit {
         self.replaced.insert((start, end, text));
     }
 
+    /// Put `text` before what stands at `at`.
+    pub(crate) fn insert(&mut self, at: usize, text: String) {
+        self.inserted.insert((at, text));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -67,6 +74,9 @@ impl ClassEdit {
     pub(crate) fn splice(&self, class: &Class, source: &str, splice: &mut Splice) {
         for TextWrap { start, end, before, after } in &self.wraps {
             splice.wrap(&(*start..*end), before, after);
+        }
+        for (at, text) in &self.inserted {
+            splice.insert(*at, text);
         }
         for (start, end, text) in &self.replaced {
             splice.replace(*start..*end, text);

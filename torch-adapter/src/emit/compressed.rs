@@ -117,7 +117,7 @@ impl Compressed {
         let mut file = AtomicFile::create(path)?;
         let written = self.write_bytes(&mut file, progress);
         let report = self.model.in_file(written.and_then(|written| self.report(&written)))?;
-        super::verify::verify(file.path(), &self.model, &self.plan)?;
+        super::read_back::read_back(file.path(), &self.model, &self.plan)?;
         self.model.in_file(Ok(()))?;
         file.persist()?;
         Ok(report)
@@ -127,8 +127,8 @@ impl Compressed {
         let archive = self.model.archive();
         let baked = self.output.baked.values().map(|pending| Stream::new(pending, Form::Values));
         let baked: Vec<Stream<'_>> = baked.collect();
-        let codes = self.output.codes.iter().map(|(record, pending)| (record, Stream::new(pending, Form::Codes)));
-        let codes: Vec<(&String, Stream<'_>)> = codes.collect();
+        let made = self.output.made.iter().map(|(record, (pending, form))| (record, Stream::new(pending, *form)));
+        let made: Vec<(&String, Stream<'_>)> = made.collect();
         let mut edits = Edits::new();
         for (record, content) in &self.output.replaced {
             let body = Body::Bytes(Cow::Borrowed(content));
@@ -142,10 +142,10 @@ impl Compressed {
             let fill = Box::new(|source: &[u8], at: u64, out: &mut [u8]| stream.fill(source, at, out));
             edits.patch(record, Patch { span: span.clone(), fill });
         }
-        for (record, stream) in &codes {
+        for (record, stream) in &made {
             let Stored { record: from, span, dense, .. } = &stream.pending.stored;
             let fill = Box::new(|source: &[u8], at: u64, out: &mut [u8]| stream.fill(source, at, out));
-            let body = Body::Made { len: dense.len(), source: Some((from.clone(), span.clone())), fill };
+            let body = Body::Made { len: stream.len(dense.len()), source: Some((from.clone(), span.clone())), fill };
             if archive.has(record) { edits.replace(*record, body) } else { edits.add(*record, body) }
         }
         for (record, (from, span)) in &self.output.moved {
@@ -155,7 +155,7 @@ impl Compressed {
         }
         let bytes = write(archive, &edits, &mut &mut *out, progress)?;
         drop(edits);
-        let streams = baked.iter().chain(codes.iter().map(|(_, stream)| stream));
+        let streams = baked.iter().chain(made.iter().map(|(_, stream)| stream));
         let errors = streams.map(|stream| (Arc::clone(&stream.pending.map), stream.metrics())).collect();
         Ok(Written { bytes, errors })
     }

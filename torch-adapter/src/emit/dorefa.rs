@@ -20,20 +20,20 @@ pub(super) fn training_activation(settings: &Settings) -> Wrap {
 }
 
 /// `inference`, weights.
-pub(super) fn inference_weight(settings: &Settings) -> (Wrap, Function) {
+pub(super) fn inference_weight(settings: &Settings) -> (Wrap, Option<Function>) {
     if settings.bits == 1 { call(Function::Sign, None) } else { call(Function::Weight, Some(settings.bits)) }
 }
 
 /// `inference`, activations.
-pub(super) fn inference_activation(settings: &Settings) -> (Wrap, Function) {
+pub(super) fn inference_activation(settings: &Settings) -> (Wrap, Option<Function>) {
     call(Function::Activation, Some(settings.bits))
 }
 
-fn call(function: Function, bits: Option<u32>) -> (Wrap, Function) {
+fn call(function: Function, bits: Option<u32>) -> (Wrap, Option<Function>) {
     let levels = bits.map_or_else(String::new, |bits| format!("{}, ", levels(bits)));
     let wrap =
         Wrap::Call { before: format!("{}(", function.qualified()), after: format!(", {levels})"), tensors: Vec::new() };
-    (wrap, function)
+    (wrap, Some(function))
 }
 
 /// `n = 2^k − 1`.

@@ -53,10 +53,13 @@ pub(crate) struct Editor<'m> {
     /// Lists of tensors of which some elements are wrapped: where, and element → text around it.
     lists: BTreeMap<(Spot, usize), BTreeMap<usize, (String, String)>>,
     taken: BTreeMap<ObjectId, BTreeSet<String>>,
+    /// The memo position of the object that numbers passes.
+    passes: u32,
 }
 
 impl<'m> Editor<'m> {
-    pub(crate) fn new(model: &'m Model) -> Self {
+    /// No changes; `passes` is a free memo position of `data.pkl`.
+    pub(crate) fn new(model: &'m Model, passes: u32) -> Self {
         Self {
             model,
             edits: BTreeMap::new(),
@@ -64,15 +67,22 @@ impl<'m> Editor<'m> {
             used: Used::default(),
             lists: BTreeMap::new(),
             taken: BTreeMap::new(),
+            passes,
         }
     }
 
-    /// Put `wrap` around every one of `spots`; `stem` begins the names of what it adds to the first spot's object.
+    /// Put `wrap` around every one of `spots`; `stem` begins the names of what it adds to the first spot's object, with tensors on `device`.
     ///
     /// Returns the spots whose module cannot reach the object that holds the state.
-    pub(crate) fn wrap(&mut self, spots: &[WeightSpot], stem: &str, wrap: &Wrap) -> Result<Vec<Spot>, Error> {
+    pub(crate) fn wrap(
+        &mut self,
+        spots: &[WeightSpot],
+        stem: &str,
+        wrap: &Wrap,
+        device: &str,
+    ) -> Result<Vec<Spot>, Error> {
         let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(Vec::new()) };
-        let names = self.declare(home, stem, wrap);
+        let names = self.declare(home, stem, wrap, device);
         let mut unreachable = Vec::new();
         for spot in spots {
             match self.text_at(spot.spot, home, wrap, &names)? {
@@ -104,13 +114,15 @@ impl<'m> Editor<'m> {
         function.ok_or_else(|| Error::Code { message: "a method is gone".to_owned(), at: At::default() })
     }
 
-    /// Add what `wrap` needs to the object `home`; the names that it got.
-    pub(crate) fn declare(&mut self, home: ObjectId, stem: &str, wrap: &Wrap) -> Vec<String> {
+    /// Add what `wrap` needs to the object `home`, with tensors on `device`; the names that it got.
+    pub(crate) fn declare(&mut self, home: ObjectId, stem: &str, wrap: &Wrap, device: &str) -> Vec<String> {
         match wrap {
             Wrap::Call { tensors, .. } => {
                 let named = tensors.iter().map(|(suffix, tensor)| {
                     let name = self.unique(home, &format!("{stem}_{suffix}"));
-                    self.add(home, &name, "Tensor".to_owned(), Listed::Buffer, NewValue::Tensor(tensor.clone()));
+                    let listed = if tensor.requires_grad { Listed::Parameter } else { Listed::Buffer };
+                    let value = NewValue::Tensor(tensor.clone()).on(device);
+                    self.add(home, &name, "Tensor".to_owned(), listed, value);
                     name
                 });
                 named.collect()
@@ -119,15 +131,41 @@ impl<'m> Editor<'m> {
                 let name = self.unique(home, &format!("{stem}_quantizer"));
                 let training = self.model.is_training(home);
                 self.used.class(*class);
-                let value = NewValue::quantizer(*class, training, settings);
+                let value = NewValue::quantizer(*class, training, settings, self.passes).on(device);
                 self.add(home, &name, class.qualified(), Listed::No, value);
                 vec![name]
             }
         }
     }
 
+    /// Number the passes of the model: every method with which one begins says so first.
+    pub(crate) fn number_passes(&mut self) {
+        let model = self.model;
+        let Some(root) = model.heap().root.filter(|_| self.used.counts()) else { return };
+        let name = self.unique(root, "quantization_passes");
+        let value = NewValue::passes(model.is_training(root), self.passes);
+        self.add(root, &name, library::PASSES.to_owned(), Listed::No, value);
+        for place in &model.sites().entries {
+            let Some(function) = model.program().function(*place) else { continue };
+            let Some(first) = function.body.first().filter(|_| !function.name.starts_with("__")) else { continue };
+            let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
+            let at = first.span.start;
+            let line = model.program().text(place.file).get(..at).and_then(|before| before.rsplit('\n').next());
+            let text = format!("({}).forward()\n{}", attribute(own, &name), line.unwrap_or_default());
+            self.edits.entry(root).or_default().insert(at, text);
+        }
+    }
+
+    /// Whether an object is a module: others have no buffers and parameters.
+    pub(crate) fn is_module(&self, object: ObjectId) -> bool {
+        let program = self.model.program();
+        let class = self.model.heap().object(object).and_then(|object| program.find_class(&object.class));
+        class.and_then(|place| program.class(place)).is_none_or(|class| class.base.ends_with("Module"))
+    }
+
     /// Add an attribute to an object and its class.
     pub(crate) fn add(&mut self, object: ObjectId, name: &str, ty: String, listed: Listed, value: NewValue) {
+        let listed = if self.is_module(object) { listed } else { Listed::No };
         let edit = self.edits.entry(object).or_default();
         edit.declarations.push(Declaration { name: name.to_owned(), ty, listed });
         self.attributes.entry(object).or_default().push((name.to_owned(), value));

@@ -3,10 +3,11 @@
 use quant_math::{Affine, DType, Grid};
 
 use super::editor::Wrap;
-use super::value::{NewTensor, scalar_code};
+use super::library::Function;
+use super::value::NewTensor;
 
-/// A weight, per tensor or per channel.
-pub(super) fn weight(channels: &[Affine], dtype: DType, axis: Option<usize>) -> Wrap {
+/// A weight, per tensor or per channel, and the function of the library that it takes.
+pub(super) fn weight(channels: &[Affine], dtype: DType, axis: Option<usize>) -> (Wrap, Option<Function>) {
     match (channels, axis) {
         ([affine], None) => per_tensor(*affine, weight_ends(affine.grid()), Some(dtype)),
         (channels, axis) => per_channel(channels, axis.unwrap_or(0), dtype),
@@ -14,35 +15,39 @@ pub(super) fn weight(channels: &[Affine], dtype: DType, axis: Option<usize>) -> 
 }
 
 /// An activation: one scale. `dtype` is the element type where it is known; the op computes in float32.
-pub(super) fn activation(affine: Affine, dtype: Option<DType>) -> Wrap {
+pub(super) fn activation(affine: Affine, dtype: Option<DType>) -> (Wrap, Option<Function>) {
     let grid = affine.grid();
     per_tensor(affine, (grid.quant_min(), grid.quant_max()), dtype)
 }
 
-fn per_tensor(affine: Affine, (low, high): (i32, i32), dtype: Option<DType>) -> Wrap {
-    let (before, after) = conversions(dtype);
-    Wrap::Call {
-        before: format!("{}torch.fake_quantize_per_tensor_affine({}", before.0, before.1),
-        after: format!("{}, {}, {}, {low}, {high}){}", after.0, number(affine.scale()), affine.zero_point(), after.1),
+fn per_tensor(affine: Affine, (low, high): (i32, i32), dtype: Option<DType>) -> (Wrap, Option<Function>) {
+    let (callee, function) = callee("torch.fake_quantize_per_tensor_affine", Function::PerTensor, dtype);
+    let wrap = Wrap::Call {
+        before: format!("{callee}("),
+        after: format!(", {}, {}, {low}, {high})", number(affine.scale()), affine.zero_point()),
         tensors: Vec::new(),
-    }
+    };
+    (wrap, function)
 }
 
 /// One scale per index of `axis`.
-fn per_channel(channels: &[Affine], axis: usize, dtype: DType) -> Wrap {
-    let (before, after) = conversions(Some(dtype));
+fn per_channel(channels: &[Affine], axis: usize, dtype: DType) -> (Wrap, Option<Function>) {
+    let (callee, function) = callee("torch.fake_quantize_per_channel_affine", Function::PerChannel, Some(dtype));
+    // The scales change their type with the model, and the op wants float32.
+    let scale = if function.is_some() { "{scale}" } else { "torch.to({scale}, 6)" };
     let (low, high) = channels.first().map_or((0, 0), |affine| weight_ends(affine.grid()));
     let scales: Vec<f32> = channels.iter().map(|affine| affine.scale()).collect();
     let zero_points: Vec<i32> = channels.iter().map(|affine| affine.zero_point()).collect();
     let shape = vec![channels.len() as u64];
-    Wrap::Call {
-        before: format!("{}torch.fake_quantize_per_channel_affine({}", before.0, before.1),
-        after: format!("{}, {{scale}}, {{zero_point}}, {axis}, {low}, {high}){}", after.0, after.1),
+    let wrap = Wrap::Call {
+        before: format!("{callee}("),
+        after: format!(", {scale}, {{zero_point}}, {axis}, {low}, {high})"),
         tensors: vec![
             ("scale", NewTensor::f32s(shape.clone(), &scales)),
             ("zero_point", NewTensor::i32s(shape, &zero_points)),
         ],
-    }
+    };
+    (wrap, function)
 }
 
 /// The ends of a weight's grid as the op is told. The narrow grid of 8 bits becomes the whole one, which ONNX knows; its lowest code is never
@@ -54,11 +59,11 @@ pub(super) fn weight_ends(grid: Grid) -> (i32, i32) {
     }
 }
 
-/// Conversions to float32 and back around the call and its argument.
-fn conversions(dtype: Option<DType>) -> ((&'static str, &'static str), (&'static str, String)) {
+/// torch's op, or a function around it that computes in float32 and gives what it got the type of.
+fn callee(op: &str, function: Function, dtype: Option<DType>) -> (String, Option<Function>) {
     match dtype {
-        None | Some(DType::F32) => (("", ""), ("", String::new())),
-        Some(other) => (("torch.to(", "torch.to("), (", 6)", format!(", {})", scalar_code(other)))),
+        None | Some(DType::F32) => (op.to_owned(), None),
+        Some(_) => (function.qualified(), Some(function)),
     }
 }
 
@@ -82,8 +87,9 @@ mod tests {
     #[test]
     fn half_weights_are_computed_in_float32() {
         let affine = Affine::from_parts(0.5, 0, Grid::signed_narrow(8).unwrap()).unwrap();
-        let Wrap::Call { before, after, .. } = weight(&[affine], DType::F16, None) else { unreachable!() };
-        assert_eq!(before, "torch.to(torch.fake_quantize_per_tensor_affine(torch.to(");
-        assert_eq!(after, ", 6), 0.5, 0, -128, 127), 5)");
+        let (Wrap::Call { before, after, .. }, function) = weight(&[affine], DType::F16, None) else { unreachable!() };
+        assert_eq!(before, "__torch__.torch_adapter.per_tensor(");
+        assert_eq!(after, ", 0.5, 0, -128, 127)");
+        assert_eq!(function, Some(Function::PerTensor));
     }
 }

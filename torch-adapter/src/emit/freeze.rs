@@ -10,15 +10,18 @@ use quant_math::weights::observe_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
 use super::compressed::{Compressed, Fate};
+use super::copy::{self, Copies};
 use super::editor::{Editor, Wrap};
+use super::library::{Class, Function, PASSES};
 use super::observer::Observer;
 use super::output::Output;
 use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use super::{dorefa, fake_quant, packed};
 use crate::code::{ExprKind, StatementKind};
 use crate::error::{At, Error};
-use crate::model::Model;
-use crate::sites::heap::ObjectId;
+use crate::model::{Folder, Model};
+use crate::readers::Place;
+use crate::sites::heap::{ObjectId, unmangle};
 use crate::sites::{QuantizerCall, Spot};
 
 /// The least scale that torch's observers give (1.13: `torch.finfo(torch.float32).eps`).
@@ -48,20 +51,24 @@ impl Model {
         if observers.is_empty() {
             return Err(Error::NotTraining);
         }
-        let plan = self.freeze_plan(&observers, emit);
+        let (plan, places) = self.freeze_plan(&observers, emit);
+        let mut output = Output::new(self);
         let mut freezer = Freezer {
             model: self,
             emit,
-            editor: Editor::new(self),
-            output: Output::new(self),
+            places,
+            editor: Editor::new(self, output.new_memo(Folder::Data)),
+            output,
+            copies: Copies::default(),
             fates: plan.sites.iter().map(Fate::before).collect(),
+            warnings: Vec::new(),
             gone: BTreeSet::new(),
         };
         freezer.run(&observers, &plan)?;
         freezer.output.mark(self.mark(), &plan)?;
-        let Freezer { editor, mut output, fates, .. } = freezer;
+        let Freezer { editor, mut output, fates, mut warnings, .. } = freezer;
         output.finish(editor)?;
-        let warnings = output.drop_bytecode(self).into_iter().collect();
+        warnings.extend(output.drop_bytecode(self));
         Ok((plan, output, fates, warnings))
     }
 }
@@ -69,9 +76,13 @@ impl Model {
 struct Freezer<'m> {
     model: &'m Model,
     emit: Emit,
+    /// Where weights go, by the positions of their sites.
+    places: BTreeMap<usize, Place>,
     editor: Editor<'m>,
     output: Output,
+    copies: Copies,
     fates: Vec<Fate>,
+    warnings: Vec<Reason>,
     /// Quantizers that go.
     gone: BTreeSet<ObjectId>,
 }
@@ -93,11 +104,14 @@ impl Freezer<'_> {
                         if let Some(fate) = self.fates.get_mut(position) {
                             fate.observed(found);
                         }
-                        if self.emit == Emit::Baked {
-                            self.output.bake(found);
+                        let stored = self.stored(position, found);
+                        if stored.is_some() {
+                            self.warnings.push(copy::warning(&site.tensor, &site.op));
                         }
+                        stored
+                    } else {
+                        None
                     }
-                    None
                 }
                 (None, _) => None,
             };
@@ -105,10 +119,31 @@ impl Freezer<'_> {
             self.gone.insert(observer.object);
         }
         if self.emit == Emit::Packed {
-            packed::pack(&mut self.editor, &mut self.output, observed.values(), &mut self.fates);
+            let in_place = |(position, _): &(&usize, &Observed)| self.places.get(position) == Some(&Place::InPlace);
+            let observed = observed.iter().filter(in_place).map(|(_, found)| found);
+            packed::pack(&mut self.editor, &mut self.output, observed, &mut self.fates);
         }
         self.remove_modules();
         Ok(())
+    }
+
+    /// Put a weight's quantized form where it goes: `None`, or what is put in the place of the quantizer.
+    fn stored(&mut self, position: usize, weight: &Observed) -> Option<Wrap> {
+        match (self.places.get(&position)?, self.emit) {
+            (Place::InPlace, Emit::Baked) => {
+                self.output.bake(weight);
+                None
+            }
+            (Place::InPlace, _) => None,
+            (Place::Copy, _) => {
+                let wrap = self.copies.wrap(self.model, &mut self.output, weight, self.emit)?;
+                if let Some(fate) = self.fates.get_mut(position) {
+                    fate.bytes_after += wrap.bytes();
+                }
+                self.editor.used.functions.insert(Function::Copy);
+                Some(wrap)
+            }
+        }
     }
 
     fn observe(&self, observers: &[Observer], plan: &Plan) -> Result<BTreeMap<usize, Observed>, Error> {
@@ -141,12 +176,10 @@ impl Freezer<'_> {
             fate.observed(weight);
         }
         if settings.quantizer == Quantizer::DoReFa {
-            let (wrap, function) = match weight {
+            return Ok(self.using(match weight {
                 Some(_) => dorefa::inference_weight(settings),
                 None => dorefa::inference_activation(settings),
-            };
-            self.editor.used.functions.insert(function);
-            return Ok(wrap);
+            }));
         }
         let Some(weight) = weight else {
             let range = observer.range().ok_or_else(|| Error::MissingRanges { sites: vec![observer.path.clone()] })?;
@@ -154,7 +187,7 @@ impl Freezer<'_> {
             if let Some(fate) = self.fates.get_mut(position) {
                 fate.scale = Some((affine.scale(), affine.scale()));
             }
-            return Ok(fake_quant::activation(affine, self.model.float_type()));
+            return Ok(self.using(fake_quant::activation(affine, self.model.float_type())));
         };
         let stored = &weight.stored;
         let axis = settings.channel_axis;
@@ -165,7 +198,13 @@ impl Freezer<'_> {
         let ranges = observe_ranges(layout, &data).map_err(math)?;
         let channels: Vec<Affine> =
             ranges.into_iter().map(|range| parameters(settings, range)).collect::<Result<_, _>>().map_err(math)?;
-        Ok(fake_quant::weight(&channels, stored.dtype, axis))
+        Ok(self.using(fake_quant::weight(&channels, stored.dtype, axis)))
+    }
+
+    /// A wrap, whose function is then a part of the output.
+    fn using(&mut self, (wrap, function): (Wrap, Option<Function>)) -> Wrap {
+        self.editor.used.functions.extend(function);
+        wrap
     }
 
     /// Put `wrap`, or nothing, in the place of every call of the quantizer.
@@ -176,7 +215,11 @@ impl Freezer<'_> {
         let stem = observer.path.rsplit('.').next().unwrap_or_default().replace("_quantizer", "");
         let home = model.holders(observer.object).first().map(|(holder, _)| *holder);
         let names = match (home, wrap) {
-            (Some(home), Some(wrap)) => self.editor.declare(home, &stem, wrap),
+            (Some(home), Some(wrap)) => {
+                let tensor = model.quantized_tensor(observer.object);
+                let device = tensor.map_or_else(|| model.device_of(home), |tensor| model.device(tensor));
+                self.editor.declare(home, &stem, wrap, device)
+            }
             _ => Vec::new(),
         };
         for call in calls {
@@ -205,8 +248,12 @@ impl Freezer<'_> {
     /// Take the quantizers out of the modules that hold them, and the lines that read them.
     fn remove_modules(&mut self) {
         let model = self.model;
+        self.gone.extend(self.idle_passes());
         for quantizer in &self.gone {
             for (holder, name) in model.holders(*quantizer) {
+                if self.gone.contains(&holder) {
+                    continue;
+                }
                 self.editor.edits.entry(holder).or_default().dropped.push(name.to_owned());
                 self.output.removed_attributes.push((holder, name.to_owned()));
             }
@@ -216,15 +263,35 @@ impl Freezer<'_> {
                 self.remove_line(read.spot);
             }
         }
+        for call in &model.sites().quantizers {
+            let is_passes = |object| model.heap().object(object).is_some_and(|found| unmangle(&found.class) == PASSES);
+            if self.gone.contains(&call.quantizer) && is_passes(call.quantizer) {
+                self.remove_line(call.spot);
+            }
+        }
         self.output.drop_objects(model, &self.gone);
     }
 
-    /// Remove the statement `name = object.quantizer`; where the read is a part of a call, the call is replaced as a whole.
+    /// The objects that number passes for quantizers of which none stays.
+    fn idle_passes(&self) -> Vec<ObjectId> {
+        let objects = self.model.heap().objects.iter().enumerate();
+        let passes = objects.filter(|(_, object)| unmangle(&object.class) == PASSES).map(|(id, _)| ObjectId(id));
+        let is_quantizer = |holder: ObjectId| {
+            self.model.heap().object(holder).is_some_and(|found| Class::of(&unmangle(&found.class)).is_some())
+        };
+        let idle = |passes: &ObjectId| {
+            let mut holders = self.model.holders(*passes).into_iter().map(|(holder, _)| holder);
+            holders.all(|holder| self.gone.contains(&holder) || !is_quantizer(holder))
+        };
+        passes.filter(idle).collect()
+    }
+
+    /// Remove a statement that is, or takes the value of, an expression; one that is a part of a call is replaced with the call as a whole.
     fn remove_line(&mut self, spot: Spot) {
         let program = self.model.program();
         let Some(function) = program.function(spot.function) else { return };
         let position = function.body.iter().position(
-            |statement| matches!(&statement.kind, StatementKind::Assign { value, .. } if *value == spot.expr),
+            |statement| matches!(&statement.kind, StatementKind::Assign { value, .. } | StatementKind::Expr(value) if *value == spot.expr),
         );
         let Some(position) = position else { return };
         let Some(statement) = function.body.get(position) else { return };

@@ -6,10 +6,14 @@
 //!
 //! A step counter counts the training passes of its site. The site is quantized in the pass with number `n`, from 0, if
 //! `n ≥ start`; in evaluation, if the next training pass would be. There is no branch on a tensor, so nothing waits for a device.
+//!
+//! A pass is a call of the model, however often it calls a site: the model numbers its passes in an object that it shares with all
+//! quantizers. Where a part of the model is called alone, nothing is numbered, and each call of a site is a pass.
 
 use std::collections::BTreeSet;
 
 use crate::code::SourceFile;
+use crate::sites::COPY;
 
 /// What the qualified names of the classes begin with.
 pub(crate) const MODULE: &str = "__torch__.torch_adapter";
@@ -89,6 +93,11 @@ impl Class {
         }
     }
 
+    /// Whether it counts passes.
+    pub(crate) fn counts(self) -> bool {
+        self.buffers().contains(&"step")
+    }
+
     /// The names of its buffers.
     pub(crate) fn buffers(self) -> &'static [&'static str] {
         match self {
@@ -110,8 +119,10 @@ impl Class {
             }
             Self::WeightAffine => &[("start", "int"), ("quant_max", "int")],
             Self::WeightAffinePerChannel => &[("start", "int"), ("quant_max", "int"), ("axis", "int")],
-            Self::RangeAffine => &[("start", "int"), ("quant_max", "int"), ("rate", "float")],
-            Self::RangeSymmetric => &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float")],
+            Self::RangeAffine => &[("start", "int"), ("quant_max", "int"), ("rate", "float"), ("widest", "bool")],
+            Self::RangeSymmetric => {
+                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float"), ("widest", "bool")]
+            }
             Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
             Self::DoReFaSign => &[],
         }
@@ -138,8 +149,9 @@ impl Class {
         let lists: String = self.buffers().iter().flat_map(|name| ["\"", name, "\", "]).collect();
         let buffers: String = self.buffers().iter().flat_map(|name| ["  ", name, " : Tensor\n"]).collect();
         let settings: String = self.settings().iter().flat_map(|(name, ty)| ["  ", name, " : ", ty, "\n"]).collect();
+        let passes = if self.counts() { format!("  passes : {PASSES}\n  last : int\n") } else { String::new() };
         format!(
-            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}  \
+            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}{passes}  \
              def forward(self: {},\n    x: Tensor) -> Tensor:\n{}",
             self.name(),
             self.qualified(),
@@ -148,12 +160,33 @@ impl Class {
     }
 }
 
-/// Weights: whether the site has begun, and one step further.
-const COUNT: &str = "    begun = torch.ge(self.step, self.start)
+/// The class that numbers the passes of a model.
+pub(crate) const PASSES: &str = "__torch__.torch_adapter.Passes";
+
+const PASSES_TEXT: &str = "class Passes(Module):
+  __parameters__ = []
+  __buffers__ = []
+  training : bool
+  number : int
+  def forward(self: __torch__.torch_adapter.Passes) -> NoneType:
     if self.training:
-      _0 = torch.add_(self.step, 1)
+      self.number = torch.add(self.number, 1)
     else:
       pass
+    return None
+";
+
+/// Weights: whether the site has begun, and one step further.
+const COUNT: &str = "    number = self.passes.number
+    if self.training:
+      if torch.__or__(torch.eq(number, 0), torch.ne(number, self.last)):
+        _0 = torch.add_(self.step, 1)
+        self.last = number
+      else:
+        pass
+      begun = torch.gt(self.step, self.start)
+    else:
+      begun = torch.ge(self.step, self.start)
     real = torch.to(x, 6)
 ";
 
@@ -164,7 +197,9 @@ const CHANNEL_MAX_ABS: &str = "    rows = torch.flatten(torch.transpose(torch.de
     most, _1 = torch.max(torch.abs(rows), 1)
 ";
 
-const SYMMETRIC: &str = "    scale = torch.clamp_min(torch.true_divide(most, self.quant_max), 1.1920928955078125e-07)
+/// Detached: the executor without profiles takes what it computes for something that wants a gradient, and there is none for a scale.
+const SYMMETRIC: &str = "    _3 = torch.clamp_min(torch.true_divide(most, self.quant_max), 1.1920928955078125e-07)
+    scale = torch.detach(_3)
     zero_point = torch.to(torch.zeros_like(scale), 3)
 ";
 
@@ -179,8 +214,10 @@ const CHANNEL_RANGE: &str = "    rows = torch.flatten(torch.transpose(torch.deta
     high = torch.clamp_min(most, 0)
 ";
 
+/// Detached as in [`SYMMETRIC`].
 const AFFINE: &str =
-    "    scale = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
+    "    _3 = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
+    scale = torch.detach(_3)
     steps = torch.neg(torch.round(torch.true_divide(low, scale)))
     zero_point = torch.to(torch.clamp(steps, 0, self.quant_max), 3)
 ";
@@ -205,8 +242,8 @@ const AFFINE_PER_CHANNEL: &str =
     return torch.where(begun, torch.type_as(quantized, x), x)
 ";
 
-/// Activations: the first pass sets the range, later ones move it. A tensor without elements has no smallest one.
-const OBSERVE: &str = "    begun = torch.ge(self.step, self.start)
+/// Activations: the first call sets the range, later ones move it. A tensor without elements has no smallest one.
+const OBSERVE: &str = "    number = self.passes.number
     real = torch.to(x, 6)
     seen = torch.detach(real)
     if self.training:
@@ -214,15 +251,24 @@ const OBSERVE: &str = "    begun = torch.ge(self.step, self.start)
         least = torch.min(seen)
         most = torch.max(seen)
         first = torch.eq(self.step, 0)
-        lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
-        upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
+        if self.widest:
+          lower = torch.minimum(self.min, least)
+          upper = torch.maximum(self.max, most)
+        else:
+          lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
+          upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
         _0 = torch.copy_(self.min, torch.where(first, least, lower))
         _1 = torch.copy_(self.max, torch.where(first, most, upper))
-        _2 = torch.add_(self.step, 1)
+        if torch.__or__(torch.eq(number, 0), torch.ne(number, self.last)):
+          _2 = torch.add_(self.step, 1)
+          self.last = number
+        else:
+          pass
       else:
         pass
+      begun = torch.gt(self.step, self.start)
     else:
-      pass
+      begun = torch.ge(self.step, self.start)
     on = torch.logical_and(begun, torch.gt(self.step, 0))
 ";
 
@@ -243,9 +289,15 @@ const RANGE_SYMMETRIC: &str =
     return torch.where(on, torch.type_as(quantized, x), x)
 ";
 
-/// A function of DoReFa, which has no state.
+/// A function, which has no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Function {
+    /// Constants of one scale, for weights that are not float32.
+    PerTensor,
+    /// Constants of one scale per channel, for weights that are not float32.
+    PerChannel,
+    /// Values from elsewhere in the place of a weight.
+    Copy,
     /// DoReFa, weights, 2 to 8 bits.
     Weight,
     /// DoReFa, weights, 1 bit.
@@ -255,9 +307,16 @@ pub(crate) enum Function {
 }
 
 impl Function {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::PerTensor, Self::PerChannel, Self::Copy, Self::Weight, Self::Sign, Self::Activation];
+
     /// The last part of the name.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::PerTensor => "per_tensor",
+            Self::PerChannel => "per_channel",
+            Self::Copy => "quantized",
             Self::Weight => "dorefa_weight",
             Self::Sign => "dorefa_sign",
             Self::Activation => "dorefa_activation",
@@ -266,18 +325,49 @@ impl Function {
 
     /// The qualified name.
     pub(crate) fn qualified(self) -> String {
-        format!("{MODULE}.{}", self.name())
+        if self == Self::Copy { COPY.to_owned() } else { format!("{MODULE}.{}", self.name()) }
     }
 
     /// The function's source.
     pub(crate) fn text(self) -> &'static str {
         match self {
+            Self::PerTensor => PER_TENSOR,
+            Self::PerChannel => PER_CHANNEL,
+            Self::Copy => COPY_TEXT,
             Self::Weight => DOREFA_WEIGHT,
             Self::Sign => DOREFA_SIGN,
             Self::Activation => DOREFA_ACTIVATION,
         }
     }
 }
+
+/// Computed in float32, whatever the type of the weight is by now.
+const PER_TENSOR: &str = "def per_tensor(x: Tensor,
+    scale: float,
+    zero_point: int,
+    quant_min: int,
+    quant_max: int) -> Tensor:
+  quantized = torch.fake_quantize_per_tensor_affine(torch.to(x, 6), scale, zero_point, quant_min, quant_max)
+  return torch.type_as(quantized, x)
+";
+
+/// As [`PER_TENSOR`]; scales change their type with the model, and the op wants float32.
+const PER_CHANNEL: &str = "def per_channel(x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    axis: int,
+    quant_min: int,
+    quant_max: int) -> Tensor:
+  _0 = torch.to(scale, 6)
+  quantized = torch.fake_quantize_per_channel_affine(torch.to(x, 6), _0, zero_point, axis, quant_min, quant_max)
+  return torch.type_as(quantized, x)
+";
+
+/// The name of [`crate::sites::COPY`]: other readers of `x` have it as it is.
+const COPY_TEXT: &str = "def quantized(x: Tensor,
+    values: Tensor) -> Tensor:
+  return torch.type_as(values, x)
+";
 
 /// Equation 9 of DoReFa-Net; rounding is straight-through, everything else is differentiated. All-zero weights stay.
 ///
@@ -316,8 +406,13 @@ const DOREFA_ACTIVATION: &str = "def dorefa_activation(x: Tensor,
 
 /// Whether a class or function, named without `___torch_mangle_N`, is one of the library.
 pub(crate) fn is_quantizer(qualified: &str) -> bool {
-    let functions = [Function::Weight, Function::Sign, Function::Activation];
-    Class::of(qualified).is_some() || functions.iter().any(|function| function.qualified() == qualified)
+    let functions = Function::ALL.iter().map(|function| function.qualified());
+    is_class(qualified) || functions.into_iter().any(|function| function == qualified)
+}
+
+/// Whether a class, named without `___torch_mangle_N`, is one of the library.
+pub(crate) fn is_class(qualified: &str) -> bool {
+    qualified == PASSES || Class::of(qualified).is_some()
 }
 
 /// What a model's code uses of the library.
@@ -327,6 +422,8 @@ pub(crate) struct Used {
     pub(crate) classes: BTreeSet<Class>,
     /// Functions.
     pub(crate) functions: BTreeSet<Function>,
+    /// Whether passes are numbered.
+    passes: bool,
 }
 
 impl Used {
@@ -334,23 +431,31 @@ impl Used {
     pub(crate) fn class(&mut self, class: Class) {
         self.classes.insert(class);
         self.functions.extend(class.calls());
+        self.passes |= class.counts();
+    }
+
+    /// Whether passes are numbered.
+    pub(crate) fn counts(&self) -> bool {
+        self.passes
     }
 
     /// Whether nothing is used.
     pub(crate) fn is_empty(&self) -> bool {
-        self.classes.is_empty() && self.functions.is_empty()
+        self.classes.is_empty() && self.functions.is_empty() && !self.passes
     }
 
     /// Take out what a file holds already.
     pub(crate) fn without(&mut self, file: &SourceFile) {
         self.classes.retain(|class| file.classes.iter().all(|known| known.name != class.name()));
         self.functions.retain(|function| file.functions.iter().all(|known| known.name != function.name()));
+        self.passes &= file.classes.iter().all(|known| PASSES.rsplit('.').next() != Some(known.name.as_str()));
     }
 
     /// The source of a file with everything that is used.
     pub(crate) fn source(&self) -> String {
         let functions = self.functions.iter().map(|function| function.text().to_owned());
-        self.classes.iter().map(|class| class.text()).chain(functions).collect()
+        let passes = self.passes.then(|| PASSES_TEXT.to_owned());
+        passes.into_iter().chain(self.classes.iter().map(|class| class.text())).chain(functions).collect()
     }
 }
 
@@ -365,10 +470,12 @@ mod tests {
         for class in Class::ALL {
             used.class(class);
         }
+        used.functions.extend(Function::ALL);
         let text = used.source();
         let file = parse(&text).unwrap();
-        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len(), 3));
-        for class in &file.classes {
+        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len() + 1, Function::ALL.len()));
+        assert_eq!(COPY, format!("{MODULE}.{}", Function::Copy.name()));
+        for class in file.classes.iter().filter(|class| class.name != "Passes") {
             let declared: Vec<_> = class.attributes.iter().map(|a| a.name.as_str()).collect();
             for buffer in &class.buffers.as_ref().unwrap().names {
                 assert!(declared.contains(&buffer.as_str()), "{buffer} of {}", class.name);

@@ -4,10 +4,11 @@ use quant_math::weights::WeightMap;
 
 use super::editor::Wrap;
 use super::fake_quant;
+use super::library::Function;
 use quant_math::DType;
 
 /// `inference`: the op of the framework with the scales that the reference codes have.
-pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<Wrap> {
+pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<(Wrap, Option<Function>)> {
     match map {
         WeightMap::Affine(map) => Some(fake_quant::weight(map.channels(), dtype, axis)),
         WeightMap::DoReFa { .. } | WeightMap::Sign { .. } | WeightMap::Unchanged => None,

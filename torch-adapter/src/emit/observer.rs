@@ -25,6 +25,8 @@ pub(crate) struct Observer {
     ends: Option<(f32, f32)>,
     numbers: BTreeMap<String, i64>,
     rate: f64,
+    /// Whether its range is the widest seen, and no moving average.
+    widest: bool,
 }
 
 impl Observer {
@@ -55,8 +57,9 @@ impl Observer {
             Some(Item::Float(rate)) => *rate,
             _ => 0.0,
         };
+        let widest = matches!(object.attribute("widest"), Some(Item::Bool(true)));
         let path = object.path.clone();
-        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), rate })
+        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), rate, widest })
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -129,7 +132,7 @@ impl Observer {
             rounding: Rounding::Nearest,
             quant_start_step: u64::try_from(self.number("start")).unwrap_or(0),
             ema_decay: ranged.then_some(1.0 - self.rate),
-            observer: Statistic::default(),
+            observer: if ranged && !self.widest { Statistic::Ema } else { Statistic::MinMax },
             seed: 0,
             entry: 0,
         })
@@ -187,7 +190,17 @@ mod tests {
         // `torch.jit.freeze` keeps the object and takes the numbers into the code.
         let with = |class, numbers: &[(&str, i64)]| {
             let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-            Observer { path: String::new(), object: ObjectId(0), class, step: 1, ends: None, numbers, rate: 0.0 }.bits()
+            Observer {
+                path: String::new(),
+                object: ObjectId(0),
+                class,
+                step: 1,
+                ends: None,
+                numbers,
+                rate: 0.0,
+                widest: false,
+            }
+            .bits()
         };
         assert_eq!(with(Class::WeightSymmetric, &[]), None);
         assert_eq!(with(Class::DoReFaWeight, &[]), None);

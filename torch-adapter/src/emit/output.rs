@@ -11,6 +11,7 @@ use quant_math::weights::WeightMap;
 use super::editor::Editor;
 use super::library;
 use super::rewrite::{Rewritten, rewrite};
+use super::stream::Form;
 use super::value::{NewValue, Records};
 use super::weights::Observed;
 use crate::error::{At, Error};
@@ -41,8 +42,8 @@ pub(super) struct Output {
     pub(super) removed: BTreeSet<String>,
     /// Storages whose values are quantized in place.
     pub(super) baked: BTreeMap<StoreKey, Pending>,
-    /// New records of codes.
-    pub(super) codes: BTreeMap<String, Pending>,
+    /// New records of codes, or of values for a copy.
+    pub(super) made: BTreeMap<String, (Pending, Form)>,
     /// New records that are a part of one of the input's.
     pub(super) moved: BTreeMap<String, (String, Range<u64>)>,
     /// New values for slots of a pickle.
@@ -69,7 +70,7 @@ impl Output {
             replaced: BTreeMap::new(),
             removed: BTreeSet::new(),
             baked: BTreeMap::new(),
-            codes: BTreeMap::new(),
+            made: BTreeMap::new(),
             moved: BTreeMap::new(),
             slots: Vec::new(),
             constants: Vec::new(),
@@ -116,7 +117,7 @@ impl Output {
     ///
     /// Weights that are patched in place are the same bytes for both.
     pub(super) fn drop_bytecode(&mut self, model: &Model) -> Option<Reason> {
-        let changed = !self.codes.is_empty() || self.replaced.keys().any(|record| record != mark::RECORD);
+        let changed = !self.made.is_empty() || self.replaced.keys().any(|record| record != mark::RECORD);
         if !changed || !model.is_mobile() {
             return None;
         }
@@ -173,12 +174,15 @@ impl Output {
         let classes = heap.objects.iter().enumerate().filter(|(id, _)| !is_gone(id));
         let used: BTreeSet<&str> = classes.map(|(_, object)| object.class.as_str()).collect();
         for file in model.program().files() {
-            let ours = |name: &str| library::Class::of(&unmangle(&format!("{}.{name}", file.module))).is_some();
+            let ours = |name: &str| library::is_class(&unmangle(&format!("{}.{name}", file.module)));
             let classes = &file.source.classes;
             let unused = |name: &str| !used.contains(format!("{}.{name}", file.module).as_str());
             if !classes.is_empty() && classes.iter().all(|class| ours(&class.name) && unused(&class.name)) {
                 self.removed.insert(file.record.clone());
-                self.removed.insert(format!("{}.debug_pkl", file.record));
+                let debug = format!("{}.debug_pkl", file.record);
+                if model.archive().has(&debug) {
+                    self.removed.insert(debug);
+                }
             }
         }
     }
@@ -219,8 +223,11 @@ impl Output {
         for (id, class) in &rewritten.classes {
             splice.set_class(object(*id)?, class)?;
         }
-        for (id, values) in attributes {
-            let object = object(id)?;
+        // What several objects share is written with the one that comes first.
+        let mut objects: Vec<_> =
+            attributes.into_iter().map(|(id, values)| Ok((object(id)?, values))).collect::<Result<_, Error>>()?;
+        objects.sort_by_key(|(object, _)| object.end_of_attributes());
+        for (object, values) in objects {
             for (name, value) in values {
                 let mut fresh = Fresh::new();
                 value.write(&mut fresh, &mut self.data_records);

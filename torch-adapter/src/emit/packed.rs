@@ -1,7 +1,7 @@
 //! `packed`: codes in the place of values, decoded where the code reads them.
 //!
 //! Codes are a plain int8 tensor with the parameter's name, shape and memory order; scale and zero point lie beside it. Every
-//! expression that reads the parameter becomes `(float(code) − zero_point) · scale`, in stock ops.
+//! expression that reads the parameter becomes `(real(code) − zero_point) · scale`, in stock ops and in the scale's type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use quant_math::weights::Dequant;
 use super::class_edit::Listed;
 use super::compressed::Fate;
 use super::editor::{Editor, attribute};
-use super::fake_quant::number;
 use super::output::{Output, Pending};
 use super::packed_lists::{self, Lists};
 use super::stem::identifier;
-use super::value::{Content, NewTensor, NewValue, scalar_code};
+use super::stream::Form;
+use super::value::{Content, NewTensor, NewValue};
 use super::weights::Observed;
-use crate::code::{ExprKind, text_of};
+use crate::code::{Class, ExprKind, text_of};
 use crate::model::{Folder, Model, StoreKey};
 use crate::pickle::{Slot, StorageType};
 use crate::sites::heap::{Item, ObjectId, TensorId};
@@ -27,10 +27,9 @@ use crate::sites::{Origin, Read};
 #[derive(Clone)]
 pub(super) struct Decoder {
     dequant: Dequant,
-    /// `torch.to`'s number of the parameter's element type, where it is not float32.
-    cast: Option<u8>,
-    scale: Option<NewTensor>,
-    zero_point: Option<NewTensor>,
+    /// Tensors beside the codes, with what follows the weight's in their names. Everything is computed in the type of the first one, which is
+    /// float32 until the model changes its type.
+    pub(super) beside: Vec<(&'static str, NewTensor)>,
 }
 
 /// Replace every observed weight by its codes.
@@ -46,8 +45,7 @@ pub(super) fn pack<'o>(
     for weight in observed {
         let Some(decoder) = Decoder::new(editor.model, weight) else { continue };
         if let Some(fate) = fates.get_mut(weight.site.site) {
-            let beside = [&decoder.scale, &decoder.zero_point].into_iter().flatten().map(NewTensor::len);
-            fate.bytes_after = weight.stored.dense.len() + beside.sum::<u64>();
+            fate.bytes_after = weight.stored.dense.len() + decoder.len();
         }
         if done.insert(weight.key) {
             replace(editor, output, &mut lists, weight, &decoder);
@@ -70,44 +68,55 @@ fn drop_storages(model: &Model, output: &mut Output, gone: &BTreeSet<(Folder, us
 }
 
 impl Decoder {
-    fn new(model: &Model, weight: &Observed) -> Option<Self> {
+    pub(super) fn new(model: &Model, weight: &Observed) -> Option<Self> {
         let dequant = weight.map.dequant()?;
-        let code = scalar_code(weight.stored.dtype);
-        let cast = (code != scalar_code(quant_math::DType::F32)).then_some(code);
-        let (scale, zero_point) = match &dequant {
+        let mut tensors = match &dequant {
             Dequant::Affine { scale, zero_point, .. } => {
                 let shape = beside(model, weight);
                 let shifted = zero_point.iter().any(|z| *z != 0);
                 #[expect(clippy::cast_precision_loss, reason = "a zero point of 8-bit codes")]
                 let zeros: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
-                let zero_point = shifted.then(|| NewTensor::f32s(shape.clone(), &zeros));
-                (Some(NewTensor::f32s(shape, scale)), zero_point)
+                let zero_point = shifted.then(|| (ZERO_POINT, NewTensor::f32s(shape.clone(), &zeros)));
+                std::iter::once((SCALE, NewTensor::f32s(shape, scale))).chain(zero_point).collect()
             }
-            Dequant::DoReFa { .. } | Dequant::Sign { .. } => (None, None),
+            Dequant::DoReFa { levels, .. } => vec![(LEVELS, NewTensor::scalar_f32(*levels))],
+            Dequant::Sign { mean_abs } => vec![(SCALE, NewTensor::scalar_f32(*mean_abs))],
         };
-        Some(Self { dequant, cast, scale, zero_point })
+        let storage = model.tensor(weight.site.tensor).map(|(_, tensor, _)| tensor.kind);
+        tensors.extend(storage.filter(|kind| *kind != StorageType::Float).map(|kind| (TYPE, NewTensor::empty(kind))));
+        Some(Self { dequant, beside: tensors })
     }
 
-    /// The expression for the values of the codes `codes`.
-    pub(super) fn text(&self, codes: &str, scale: &str, zero_point: &str) -> String {
-        let real = format!("torch.to({codes}, 6)");
+    /// The expression for the values of the codes `codes`; `name` is the text for a tensor beside them.
+    pub(super) fn text(&self, codes: &str, name: impl Fn(&str) -> String) -> String {
+        let has = |suffix: &str| self.beside.iter().any(|(known, _)| *known == suffix);
+        let float = self.beside.first().map_or_else(String::new, |(suffix, _)| name(suffix));
+        let real = format!("torch.type_as({codes}, {float})");
         let value = match &self.dequant {
-            Dequant::Affine { .. } if self.zero_point.is_some() => {
-                format!("torch.mul(torch.sub({real}, {zero_point}), {scale})")
+            Dequant::Affine { .. } if has(ZERO_POINT) => {
+                format!("torch.mul(torch.sub({real}, {}), {float})", name(ZERO_POINT))
             }
-            Dequant::Affine { .. } => format!("torch.mul({real}, {scale})"),
-            Dequant::DoReFa { levels, offset } => {
+            Dequant::Affine { .. } | Dequant::Sign { .. } => format!("torch.mul({real}, {float})"),
+            Dequant::DoReFa { offset, .. } => {
                 let shifted = if *offset == 0 { real } else { format!("torch.add({real}, {offset})") };
-                format!("torch.sub(torch.mul(torch.true_divide({shifted}, {}), 2), 1)", number(*levels))
+                format!("torch.sub(torch.mul(torch.true_divide({shifted}, {float}), 2), 1)")
             }
-            Dequant::Sign { mean_abs } => format!("torch.mul({real}, {})", number(*mean_abs)),
         };
-        match self.cast {
-            Some(code) => format!("torch.to({value}, {code})"),
-            None => value,
-        }
+        if has(TYPE) { format!("torch.type_as({value}, {})", name(TYPE)) } else { value }
+    }
+
+    /// Bytes beside the codes.
+    fn len(&self) -> u64 {
+        self.beside.iter().map(|(_, tensor)| tensor.len()).sum()
     }
 }
+
+const SCALE: &str = "scale";
+const ZERO_POINT: &str = "zero_point";
+/// One less than the number of DoReFa's levels.
+const LEVELS: &str = "levels";
+/// No elements, of the weight's type, which changes with the model's.
+const TYPE: &str = "type";
 
 /// The shape that lets one number per channel meet the codes: 1 everywhere but along the channels.
 fn beside(model: &Model, weight: &Observed) -> Vec<u64> {
@@ -122,7 +131,7 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weig
     let Some((place, found, _)) = model.tensor(tensor) else { return };
     let key = output.records(place.folder).reserve();
     let codes = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
-    output.codes.insert(format!("{}/{key}", place.folder.name()), codes);
+    output.made.insert(format!("{}/{key}", place.folder.name()), (codes, Form::Codes));
     let mut slots = slots(model, tensor, place.folder);
     slots.sort_by_key(|slot| slot.span().start);
     let memo = (slots.len() > 1).then(|| output.new_memo(place.folder));
@@ -133,6 +142,7 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weig
         content: Content::Record(key),
         memo,
         requires_grad: false,
+        device: model.device(tensor).to_owned(),
     };
     let mut packed = Some(NewValue::Tensor(packed));
     for slot in slots {
@@ -160,24 +170,46 @@ fn slots(model: &Model, tensor: TensorId, folder: Folder) -> Vec<Slot> {
     model.uses().owners(model, tensor).into_iter().filter_map(slot).chain(packed_lists::slots(model, tensor)).collect()
 }
 
-/// Add scale and zero point to an object; the names that they got, empty where there is none.
-pub(super) fn declare(editor: &mut Editor<'_>, owner: ObjectId, stem: &str, decoder: &Decoder) -> (String, String) {
-    let mut add = |suffix: &str, tensor: &Option<NewTensor>| {
-        let Some(tensor) = tensor else { return String::new() };
+/// What the tensors beside the codes are called.
+pub(super) type Beside = BTreeMap<&'static str, String>;
+
+/// Add the tensors beside codes to an object, where the weight `tensor` is; the names that they got.
+pub(super) fn declare(
+    editor: &mut Editor<'_>,
+    owner: ObjectId,
+    stem: &str,
+    tensor: TensorId,
+    decoder: &Decoder,
+) -> Beside {
+    let device = editor.model.device(tensor);
+    let add = |(suffix, beside): &(&'static str, NewTensor)| {
         let unique = editor.unique(owner, &format!("{}_{suffix}", identifier(stem)));
-        editor.add(owner, &unique, "Tensor".to_owned(), Listed::Buffer, NewValue::Tensor(tensor.clone()));
-        unique
+        let value = NewValue::Tensor(beside.clone()).on(device);
+        editor.add(owner, &unique, "Tensor".to_owned(), Listed::Buffer, value);
+        (*suffix, unique)
     };
-    (add("scale", &decoder.scale), add("zero_point", &decoder.zero_point))
+    decoder.beside.iter().map(add).collect()
 }
 
 fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, decoder: &Decoder) {
     let model = editor.model;
-    // The names that scale and zero point got, by owner and attribute.
-    let mut names: BTreeMap<(ObjectId, &str), (String, String)> = BTreeMap::new();
+    let program = model.program();
+    // What the tensors beside are called, by owner and attribute, and whether the attribute may be `None` for all that is declared.
+    let mut names: BTreeMap<(ObjectId, &str), (Beside, bool)> = BTreeMap::new();
     for (owner, name) in model.uses().owners(model, tensor) {
-        names.insert((owner, name), declare(editor, owner, name, decoder));
-        editor.edits.entry(owner).or_default().unlisted.push(name.to_owned());
+        let beside = declare(editor, owner, name, tensor, decoder);
+        let class = model.heap().object(owner).and_then(|object| program.find_class(&object.class));
+        let declared = class.and_then(|place| Some((place, program.class(place)?)));
+        let optional = declared.and_then(|(place, class)| class.attribute(name).map(|found| (place, found)));
+        let optional = optional
+            .is_some_and(|(place, found)| text_of(program.text(place.file), &found.ty).starts_with("Optional["));
+        names.insert((owner, name), (beside, optional));
+        let is_parameter = |(_, class): (_, &Class)| {
+            class.parameters.as_ref().is_some_and(|list| list.names.iter().any(|known| known == name))
+        };
+        if declared.is_some_and(is_parameter) {
+            editor.edits.entry(owner).or_default().unlisted.push(name.to_owned());
+        }
     }
     lists.add(editor, tensor, decoder, &names);
     let uses = model.uses();
@@ -186,12 +218,19 @@ fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, deco
     let reads: BTreeSet<Read> = known.chain(own).collect();
     for read in &reads {
         let Origin::Attribute(owner, name) = &read.origin else { continue };
-        let (Some((scale, zero_point)), Some(holder)) = (names.get(&(*owner, name.as_ref())), read.holder) else {
+        let (Some((beside, optional)), Some(holder)) = (names.get(&(*owner, name.as_ref())), read.holder) else {
             continue;
         };
         let Some((span, base)) = base(model, read) else { continue };
         let codes = attribute(base, name);
-        let text = decoder.text(&codes, &attribute(base, scale), &attribute(base, zero_point));
+        let own = |suffix: &str| attribute(base, beside.get(suffix).map_or("", String::as_str));
+        let text = if *optional {
+            // What follows asks whether it is `None`.
+            let value = decoder.text(&format!("unchecked_cast(Tensor, {codes})"), own);
+            format!("annotate(Optional[Tensor], {value})")
+        } else {
+            decoder.text(&codes, own)
+        };
         editor.edits.entry(holder).or_default().replace(span.start, span.end, text);
     }
 }
@@ -213,12 +252,12 @@ pub(super) fn base<'m>(model: &'m Model, read: &Read) -> Option<(crate::code::Sp
 fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, decoder: &Decoder) {
     let model = editor.model;
     let known = model.heap().constants.len();
-    let mut add = |tensor: &Option<NewTensor>| {
-        let Some(tensor) = tensor else { return String::new() };
-        output.constants.push(NewValue::Tensor(tensor.clone()));
-        format!("CONSTANTS.c{}", known + output.constants.len() - 1)
-    };
-    let (scale, zero_point) = (add(&decoder.scale), add(&decoder.zero_point));
+    let device = model.device(tensor);
+    let mut beside: BTreeMap<&str, String> = BTreeMap::new();
+    for (suffix, tensor) in &decoder.beside {
+        output.constants.push(NewValue::Tensor(tensor.clone()).on(device));
+        beside.insert(suffix, format!("CONSTANTS.c{}", known + output.constants.len() - 1));
+    }
     for read in &model.sites().reads {
         let (Origin::Constant(number), Some(holder)) = (&read.origin, read.holder) else { continue };
         if model.heap().constants.get(*number) != Some(&Item::Tensor(tensor)) {
@@ -226,7 +265,8 @@ fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, dec
         }
         let function = model.program().function(read.function);
         let Some(expr) = function.and_then(|function| function.expr(read.expr)) else { continue };
-        let text = decoder.text(&format!("CONSTANTS.c{number}"), &scale, &zero_point);
+        let own = |suffix: &str| beside.get(suffix).cloned().unwrap_or_default();
+        let text = decoder.text(&format!("CONSTANTS.c{number}"), own);
         editor.edits.entry(holder).or_default().replace(expr.span.start, expr.span.end, text);
     }
 }

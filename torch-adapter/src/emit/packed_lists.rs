@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::editor::{Editor, attribute};
-use super::packed::{Decoder, base, declare};
+use super::packed::{Beside, Decoder, base, declare};
 use crate::code::text_of;
 use crate::model::Model;
 use crate::pickle::{Slot, Value};
@@ -21,8 +21,7 @@ enum Form {
 /// An element that became codes.
 struct Coded {
     decoder: Decoder,
-    scale: String,
-    zero_point: String,
+    beside: Beside,
 }
 
 /// The lists of which some elements became codes.
@@ -32,24 +31,24 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Decode `tensor` in every list that holds it; `names` are scale and zero point of attributes that are the tensor too.
+    /// Decode `tensor` in every list that holds it; `names` are the tensors beside the codes, by attributes that are the tensor too.
     pub(super) fn add(
         &mut self,
         editor: &mut Editor<'_>,
         tensor: TensorId,
         decoder: &Decoder,
-        names: &BTreeMap<(ObjectId, &str), (String, String)>,
+        names: &BTreeMap<(ObjectId, &str), (Beside, bool)>,
     ) {
         let model = editor.model;
         for (owner, list, positions) in model.uses().lists(model, tensor) {
-            let known = names.iter().find(|((other, _), _)| *other == owner).map(|(_, names)| names.clone());
-            let (scale, zero_point) = known.unwrap_or_else(|| {
+            let known = names.iter().find(|((other, _), _)| *other == owner).map(|(_, (beside, _))| beside.clone());
+            let beside = known.unwrap_or_else(|| {
                 let first = positions.first().copied().unwrap_or(0);
-                declare(editor, owner, &format!("{list}_{first}"), decoder)
+                declare(editor, owner, &format!("{list}_{first}"), tensor, decoder)
             });
             let elements = self.found.entry((owner, list.to_owned())).or_default();
             for position in positions {
-                let coded = Coded { decoder: decoder.clone(), scale: scale.clone(), zero_point: zero_point.clone() };
+                let coded = Coded { decoder: decoder.clone(), beside: beside.clone() };
                 elements.insert(position, coded);
             }
         }
@@ -78,8 +77,8 @@ fn written(item: &Item, form: Form, list: &str, base: &str, coded: &BTreeMap<usi
     let element = |position: usize, index: &str| {
         let plain = format!("({list})[{index}]");
         coded.get(&position).map_or(plain.clone(), |coded| {
-            let beside = |name: &str| attribute(base, name);
-            coded.decoder.text(&plain, &beside(&coded.scale), &beside(&coded.zero_point))
+            let beside = |suffix: &str| attribute(base, coded.beside.get(suffix).map_or("", String::as_str));
+            coded.decoder.text(&plain, beside)
         })
     };
     match (item, form) {

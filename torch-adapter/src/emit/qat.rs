@@ -1,16 +1,16 @@
 //! Quantization-aware training in TorchScript: modules with live ranges, or ops with constants.
 
-use quant_math::plan::Settings;
+use quant_math::plan::{Observer, Settings};
 use quant_math::weights::WeightMap;
 use quant_math::{Affine, DType, Grid, MathError, Range};
 
 use super::editor::Wrap;
 use super::fake_quant;
-use super::library::Class;
+use super::library::{Class, Function};
 use super::value::NewValue;
 
 /// `inference`, weights: as for Naive.
-pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<Wrap> {
+pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<(Wrap, Option<Function>)> {
     super::naive::inference_weight(map, dtype, axis)
 }
 
@@ -19,7 +19,7 @@ pub(super) fn inference_activation(
     settings: &Settings,
     range: Range,
     dtype: Option<DType>,
-) -> Result<(Wrap, f32), MathError> {
+) -> Result<((Wrap, Option<Function>), f32), MathError> {
     let affine = if settings.symmetric {
         Affine::symmetric(range, Grid::signed_narrow(settings.bits)?)?
     } else {
@@ -51,6 +51,7 @@ pub(super) fn training_activation(settings: &Settings) -> Result<Wrap, MathError
     let mut values = vec![start(settings)];
     values.extend(grid_values(settings, |grid| (grid.quant_min(), grid.quant_max()))?);
     values.push(NewValue::Float(1.0 - settings.ema_decay.unwrap_or(DEFAULT_DECAY)));
+    values.push(NewValue::Bool(settings.observer == Observer::MinMax));
     Ok(Wrap::Module { class, settings: values })
 }
 

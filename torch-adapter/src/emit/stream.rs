@@ -40,6 +40,11 @@ impl<'p> Stream<'p> {
         }
     }
 
+    /// Bytes of `elements`.
+    pub(super) fn len(&self, elements: u64) -> u64 {
+        elements.saturating_mul(self.item() as u64)
+    }
+
     /// Write what stands at byte `at` into `out`; `source` is the whole weight.
     pub(super) fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
         let data = LittleEndian::new(self.pending.dtype(), source);

@@ -34,13 +34,14 @@ impl Walker<'_> {
         };
         let key = self.text(key).ok_or_else(|| operand(WHAT, key.item.kind(), "a record key"))?;
         let key = str::from_utf8(key).map_err(|_| PickleFault::Utf8 { what: "a record key" })?.to_owned();
-        if !matches!(device.item, Item::Str(..)) {
+        let Item::Str(at, bytes) = device.item else {
             return Err(operand(WHAT, device.item.kind(), "a device name"));
-        }
+        };
+        let device = at as usize..(at as usize).saturating_add(bytes as usize);
         let numel = self.int(WHAT, numel)?;
         self.count::<RawStorage>(1 + key.len() / size_of::<RawStorage>())?;
         let id = position(self.out.storages.len());
-        self.out.storages.push(RawStorage { kind, key, numel, span: parts.start as usize..end as usize });
+        self.out.storages.push(RawStorage { kind, key, device, numel, span: parts.start as usize..end as usize });
         self.push(Slot { start: parts.start, end, depth: parts.depth, item: Item::Storage(id) })
     }
 

@@ -16,6 +16,8 @@ pub struct FreshTensor {
     pub kind: StorageType,
     /// The record, in the folder that belongs to the pickle.
     pub key: String,
+    /// Where it is put when it is loaded: `cpu`, `cuda:0`, ….
+    pub device: String,
     /// The shape.
     pub sizes: Vec<u64>,
     /// Elements from one index to the next, per dimension; `None`: row-major.
@@ -105,7 +107,7 @@ impl Fresh {
     /// A tensor.
     pub fn tensor(&mut self, tensor: &FreshTensor) -> &mut Self {
         self.global("torch._utils", "_rebuild_tensor_v2").op(code::MARK).op(code::MARK);
-        self.str("storage").global("torch", tensor.kind.name()).str(&tensor.key).str("cpu");
+        self.str("storage").global("torch", tensor.kind.name()).str(&tensor.key).str(&tensor.device);
         self.int(i64::try_from(tensor.numel()).unwrap_or(i64::MAX)).op(code::TUPLE).op(code::BINPERSID);
         let strides = tensor.strides.clone().unwrap_or_else(|| row_major(&tensor.sizes));
         self.int(0).ints(tensor.sizes.iter().copied()).ints(strides).bool(tensor.requires_grad);

@@ -299,6 +299,11 @@ impl<'p> Object<'p> {
         self.instance.state
     }
 
+    /// Where further attributes would stand.
+    pub fn end_of_attributes(&self) -> Option<usize> {
+        self.dict().and_then(|dict| dict.fill).map(|fill| fill as usize)
+    }
+
     /// Where the object stands that defines it.
     pub fn span(&self) -> Range<usize> {
         self.instance.start as usize..self.instance.end as usize

@@ -22,7 +22,14 @@ fn wrap(value: &[u8]) -> Vec<u8> {
 }
 
 fn tensor(key: &str) -> FreshTensor {
-    FreshTensor { kind: StorageType::Float, key: key.to_owned(), sizes: vec![2, 3], strides: None, requires_grad: true }
+    FreshTensor {
+        kind: StorageType::Float,
+        key: key.to_owned(),
+        device: "cpu".to_owned(),
+        sizes: vec![2, 3],
+        strides: None,
+        requires_grad: true,
+    }
 }
 
 #[test]

@@ -158,6 +158,8 @@ pub struct RawStorage {
     pub kind: StorageType,
     /// The record, in the folder that belongs to the pickle.
     pub key: String,
+    /// Where the name of its device stands.
+    pub device: Range<usize>,
     /// Number of elements.
     pub numel: i64,
     /// Where the reference stands.

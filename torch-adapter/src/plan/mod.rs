@@ -3,15 +3,14 @@
 mod activation;
 mod weight;
 
-use std::collections::BTreeMap;
-
 use quant_math::config::{ConfigList, OpFacts, Selection, Selector};
-use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
+use quant_math::plan::{Decision, PlanOptions, Reason, Site, not_default};
 use quant_math::ranges::{RangeLookup, Ranges};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::error::Error;
-use crate::model::{Model, StoreKey};
+use crate::model::Model;
+use crate::readers::{Reader, Wanted};
 use crate::sites::Op;
 
 impl Model {
@@ -38,14 +37,19 @@ impl Model {
             emit,
             selector: config.selector(),
             ranges: options.ranges.map(Ranges::lookup),
-            chosen: BTreeMap::new(),
+            sites: Vec::new(),
+            wanted: Vec::new(),
             missing: Vec::new(),
         };
         let ops = &self.sites().ops;
-        let sites: Vec<Site> = ops.iter().flat_map(|op| planner.op(op)).collect();
+        for (number, op) in ops.iter().enumerate() {
+            planner.op(number, op);
+        }
         if !planner.missing.is_empty() {
             return Err(Error::MissingRanges { sites: planner.missing });
         }
+        planner.place();
+        let sites = planner.sites;
         let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
         let about_model = self.warnings(emit);
         Plan::new(config, &options, sites, &facts, about_model).map_err(|reasons| Error::Unmatched { reasons })
@@ -66,6 +70,11 @@ fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
             why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
             help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
         });
+    }
+    if emit == Emit::Training
+        && let Some(found) = config.not_learnable()
+    {
+        return Err(Error::Emit { emit, why: found.to_string(), help: found.help().to_owned() });
     }
     if emit == Emit::Packed {
         let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
@@ -89,36 +98,58 @@ struct Planner<'a> {
     emit: Emit,
     selector: Selector<'a>,
     ranges: Option<RangeLookup<'a>>,
-    /// Tensors that a weight site was decided for, with the op and its settings.
-    chosen: BTreeMap<StoreKey, (String, Settings)>,
+    sites: Vec<Site>,
+    /// Weights that are to be quantized where they are stored or beside it, with the positions of their sites.
+    wanted: Vec<(usize, Wanted)>,
     /// Activation sites without a range.
     missing: Vec<String>,
 }
 
 impl Planner<'_> {
-    fn op(&mut self, op: &Op) -> Vec<Site> {
+    fn op(&mut self, number: usize, op: &Op) {
         let (config, emit) = (self.config, self.emit);
         let selection = self.selector.select(&facts(op));
         let wanted = |kind| match selection {
             Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
             _ => None,
         };
-        let mut sites = Vec::new();
         if !op.weights.is_empty() || op.is_default || wanted(QuantType::Weight).is_some() {
-            for weight in &op.weights {
-                sites.push(self.weight(op, weight, selection, wanted(QuantType::Weight)));
+            for (position, weight) in op.weights.iter().enumerate() {
+                let site = self.weight(op, weight, selection, wanted(QuantType::Weight));
+                if let (Some(settings), Some(tensor), Emit::Baked | Emit::Packed) =
+                    (site.settings(), weight.tensor, self.emit)
+                {
+                    let wanted = Wanted {
+                        reader: Reader::Op(number, position),
+                        tensor,
+                        settings: *settings,
+                        spots: weight.places(),
+                    };
+                    self.wanted.push((self.sites.len(), wanted));
+                }
+                self.sites.push(site);
             }
             if op.weights.is_empty() {
                 let reason = Reason::new("no-weight", format!("ops of type `{}` have no weight", op.op_type));
-                sites.push(site(op, QuantType::Weight, String::new(), Decision::Skip(reason)));
+                self.sites.push(site(op, QuantType::Weight, String::new(), Decision::Skip(reason)));
             }
         }
         for kind in [QuantType::Input, QuantType::Output] {
             if let Some(settings) = wanted(kind) {
-                sites.extend(self.activations(op, kind, settings));
+                let sites = self.activations(op, kind, settings);
+                self.sites.extend(sites);
             }
         }
-        sites
+    }
+
+    /// Skip the weights that have no place to go.
+    fn place(&mut self) {
+        let (positions, wanted): (Vec<usize>, Vec<Wanted>) = std::mem::take(&mut self.wanted).into_iter().unzip();
+        for (position, place) in positions.into_iter().zip(self.model.places(&wanted, self.emit)) {
+            if let (Err(reason), Some(site)) = (place, self.sites.get_mut(position)) {
+                site.decision = Decision::Skip(reason);
+            }
+        }
     }
 }
 

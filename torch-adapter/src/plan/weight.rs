@@ -11,7 +11,7 @@ use crate::sites::{Op, OpWeight};
 
 impl Planner<'_> {
     pub(super) fn weight(
-        &mut self,
+        &self,
         op: &Op,
         weight: &OpWeight,
         selection: Selection<'_>,
@@ -27,7 +27,7 @@ impl Planner<'_> {
     }
 
     fn decide_weight(
-        &mut self,
+        &self,
         op: &Op,
         weight: &OpWeight,
         selection: Selection<'_>,
@@ -72,8 +72,16 @@ impl Planner<'_> {
                 "no op of torch truncates; `--emit baked` and `--emit packed` hold truncated values",
             );
         }
+        let mut homes = weight.spots.iter().map(|spot| spot.spot.object);
+        if self.emit != Emit::Baked
+            && let Some(reason) = homes.find_map(|home| self.model.unextendable(home))
+        {
+            return Decision::Skip(reason);
+        }
         match self.emit {
-            Emit::Baked | Emit::Packed => self.stored(op, tensor, settings),
+            Emit::Baked | Emit::Packed => {
+                self.model.unstorable(tensor, self.emit).map_or(Decision::Quantize(settings), Decision::Skip)
+            }
             // The scale comes from the values.
             Emit::Inference => match self.model.stored(tensor) {
                 Ok(_) => Decision::Quantize(settings),
@@ -90,26 +98,5 @@ impl Planner<'_> {
         };
         let elements = shape.iter().fold(1u64, |elements, dim| elements.saturating_mul(*dim));
         per_channel.chooses(elements, shape.get(axis).copied().unwrap_or(1))
-    }
-
-    /// A weight that is quantized where it is stored has one value for all who read it.
-    fn stored(&mut self, op: &Op, tensor: TensorId, settings: Settings) -> Decision {
-        if let Err(reason) = self.model.stored(tensor) {
-            return Decision::Skip(reason);
-        }
-        let Some(key) = self.model.store_key(tensor) else { return skip("dtype", "it is no float tensor") };
-        if let Some((first, other)) = self.chosen.get(&key) {
-            let same = Settings { entry: settings.entry, ..*other } == settings;
-            return if same {
-                Decision::Quantize(settings)
-            } else {
-                skip("tied", format!("the weight is also `{first}`'s, which quantizes it in another way"))
-            };
-        }
-        if let Some(reason) = self.model.unstorable(tensor, self.emit) {
-            return Decision::Skip(reason);
-        }
-        self.chosen.insert(key, (op.name.clone(), settings));
-        Decision::Quantize(settings)
     }
 }

@@ -3,15 +3,7 @@
 use super::events::CallEvent;
 use super::heap::{Heap, TensorId};
 use super::table::{BATCHED, WeightRule};
-use super::value::{Axes, Value, Weight};
-
-/// Whether a quantizer stands before a weight argument.
-#[derive(Clone, Copy)]
-pub(super) enum Quantized {
-    No,
-    /// With the tensor behind it, where that is known.
-    Yes(Option<TensorId>),
-}
+use super::value::{Quantized, Value, Weight};
 
 /// A weight argument of one event.
 pub(super) struct Found {
@@ -20,11 +12,19 @@ pub(super) struct Found {
     /// Position of the argument, and of the element in a list with the list's length.
     pub(super) argument: usize,
     pub(super) element: Option<(usize, usize)>,
-    pub(super) quantized: Quantized,
+    /// Set where a quantizer stands before it.
+    pub(super) quantized: Option<Quantized>,
     /// What the argument is.
     pub(super) value: Value,
     /// Whether it is one of several tensors, chosen when the model runs.
     pub(super) chosen: bool,
+}
+
+impl Found {
+    /// The tensor of the model, quantized or not.
+    pub(super) fn any(&self) -> Option<&Weight> {
+        self.weight.as_ref().or_else(|| self.quantized.as_ref()?.weight.as_ref())
+    }
 }
 
 /// The arguments of one call.
@@ -65,7 +65,7 @@ impl Arguments<'_> {
         let is_weight = |argument: usize| match self.value(argument) {
             Value::Weight(weight) => self.rank(weight.tensor) >= 2,
             Value::AnyWeight(weights) => weights.iter().all(|weight| self.rank(weight.tensor) >= 2),
-            Value::Quantized(tensor) => tensor.is_some_and(|tensor| self.rank(tensor) >= 2),
+            Value::Quantized(found) => found.weight.as_ref().is_some_and(|weight| self.rank(weight.tensor) >= 2),
             Value::Made(_) | Value::Hidden(..) | Value::AnyQuantized(_) => true,
             _ => false,
         };
@@ -88,7 +88,10 @@ impl Arguments<'_> {
                 let axis = einsum_axis(equation, index).and_then(|axis| self.axis(weight, axis));
                 Some(element(1, (index, items.len()), item, Some(weight.clone()), axis))
             }
-            Value::Made(_) | Value::Hidden(..) | Value::AnyWeight(_) | Value::Quantized(Some(_)) => {
+            Value::Made(_)
+            | Value::Hidden(..)
+            | Value::AnyWeight(_)
+            | Value::Quantized(Quantized { weight: Some(_), .. }) => {
                 Some(element(1, (index, items.len()), item, None, None))
             }
             _ => None,
@@ -99,7 +102,8 @@ impl Arguments<'_> {
     }
 
     fn list(&self, argument: usize) -> Vec<Found> {
-        let is_own = |item: &Value| matches!(item, Value::Weight(_) | Value::Quantized(Some(_)));
+        let is_own =
+            |item: &Value| matches!(item, Value::Weight(_) | Value::Quantized(Quantized { weight: Some(_), .. }));
         let list = [argument, argument + 1].into_iter().find_map(|at| match self.value(at) {
             Value::List(items) if items.iter().any(is_own) => Some((at, items)),
             _ => None,
@@ -110,7 +114,7 @@ impl Arguments<'_> {
                 let axis = self.axis(weight, 0);
                 Some(element(argument, (index, items.len()), item, Some(weight.clone()), axis))
             }
-            Value::Quantized(Some(tensor)) if self.rank(*tensor) >= 2 => {
+            Value::Quantized(Quantized { weight: Some(weight), .. }) if self.rank(weight.tensor) >= 2 => {
                 Some(element(argument, (index, items.len()), item, None, None))
             }
             _ => None,
@@ -120,20 +124,22 @@ impl Arguments<'_> {
 
     /// The weights that an argument can be, with channels along an axis that is counted from the last one, which is 1.
     fn tensors_from_end(&self, argument: usize, back: usize) -> Vec<Found> {
-        let tensor = match self.value(argument) {
-            Value::Weight(weight) => Some(weight.tensor),
-            Value::AnyWeight(weights) => weights.first().map(|weight| weight.tensor),
+        let weight = match self.value(argument) {
+            Value::Weight(weight) | Value::Quantized(Quantized { weight: Some(weight), .. }) => Some(weight),
+            Value::AnyWeight(weights) => weights.first(),
             _ => None,
         };
-        let rank = tensor.map_or(0, |tensor| self.rank(tensor));
+        let rank = weight.and_then(|weight| weight.axes.rank(self.rank(weight.tensor))).unwrap_or(0);
         self.tensors(argument, rank.saturating_sub(back))
     }
 
     /// The weights that an argument can be.
     fn tensors(&self, argument: usize, axis: usize) -> Vec<Found> {
         if let Value::AnyQuantized(tensors) = self.value(argument) {
-            let one =
-                |tensor: &TensorId| Found { quantized: Quantized::Yes(Some(*tensor)), ..self.tensor(argument, axis) };
+            let one = |weight: &Weight| {
+                let quantized = Some(Quantized { weight: Some(weight.clone()), by: None });
+                Found { quantized, ..self.tensor(argument, axis) }
+            };
             return tensors.iter().map(one).collect();
         }
         let Value::AnyWeight(weights) = self.value(argument) else { return vec![self.tensor(argument, axis)] };
@@ -152,19 +158,40 @@ impl Arguments<'_> {
             Value::Weight(weight) => Some(weight.clone()),
             _ => None,
         };
-        let axis = weight.as_ref().and_then(|weight| self.axis(weight, axis));
         let quantized = quantized(value);
-        Found { weight, axis, argument, element: None, quantized, value: value.clone(), chosen: false }
+        let found =
+            Found { weight, axis: None, argument, element: None, quantized, value: value.clone(), chosen: false };
+        let axis = found.any().and_then(|weight| self.axis(weight, axis));
+        Found { axis, ..found }
     }
 
     /// The axis of the tensor itself that is `axis` where it is used.
     fn axis(&self, weight: &Weight, axis: usize) -> Option<usize> {
-        let rank = self.rank(weight.tensor);
-        match weight.axes {
-            Axes::Same => (axis < rank).then_some(axis),
-            Axes::Transposed => (rank == 2 && axis < 2).then(|| 1 - axis),
-            Axes::Other => None,
+        weight.axes.of(axis, self.rank(weight.tensor))
+    }
+
+    /// The tensors that the call reads besides its weights.
+    pub(super) fn others(&self) -> Vec<TensorId> {
+        let found = self.weights().unwrap_or_default();
+        let fused = match self.event.rule.weight {
+            WeightRule::Fused(positions) => positions,
+            _ => &[],
+        };
+        let mut others = Vec::new();
+        for (position, (_, value, _)) in self.event.arguments.iter().enumerate() {
+            let weights = || found.iter().filter(|found| found.argument == position);
+            let is_weight = |element: usize| weights().any(|found| found.element.is_none_or(|(at, _)| at == element));
+            match value {
+                _ if fused.contains(&position) => {}
+                Value::List(items) => {
+                    let rest = items.iter().enumerate().filter(|(index, _)| !is_weight(*index));
+                    others.extend(rest.flat_map(|(_, item)| item.tensors()));
+                }
+                value if weights().next().is_none() => others.extend(value.tensors()),
+                _ => {}
+            }
         }
+        others
     }
 
     /// The op's type as the call says it.
@@ -200,10 +227,10 @@ fn element(
     Found { weight, axis, argument, element, quantized: quantized(value), value: value.clone(), chosen: false }
 }
 
-fn quantized(value: &Value) -> Quantized {
+fn quantized(value: &Value) -> Option<Quantized> {
     match value {
-        Value::Quantized(tensor) => Quantized::Yes(*tensor),
-        _ => Quantized::No,
+        Value::Quantized(found) => Some(found.clone()),
+        _ => None,
     }
 }
 

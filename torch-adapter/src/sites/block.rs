@@ -82,6 +82,7 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op], parts: &BTreeSe
                 origin: Some(origin),
                 axis: None,
                 spots: Vec::new(),
+                quantizer: None,
                 blocked: Some(reason),
                 no_text: None,
             }],

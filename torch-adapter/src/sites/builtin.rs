@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use super::axes::View;
 use super::heap::ObjectId;
-use super::value::{Axes, Elements, How, Made, Value, Weight};
+use super::value::{Elements, How, Made, Value, Weight};
 use crate::code::ExprId;
+
+/// The library's function that puts the values of its second argument in the place of its first.
+pub(crate) const COPY: &str = "__torch__.torch_adapter.quantized";
 
 /// A builtin that needs the walker.
 pub(super) enum Special {
@@ -14,7 +18,39 @@ pub(super) enum Special {
     Fork(Value, Vec<(ExprId, Value)>),
     /// A fake-quantization op of the framework.
     Quantize(Value),
+    /// The first argument as a view or a part; a list of parts where `list` says so.
+    View { view: View, list: bool },
+    /// It computes with its arguments.
+    Reads(Value),
 }
+
+/// Functions of `torch` that ask about a tensor and read none of its elements.
+const ASKS: &[&str] = &[
+    "__is__",
+    "__isnot__",
+    "dim",
+    "element_size",
+    "empty_like",
+    "full_like",
+    "get_device",
+    "is_complex",
+    "is_contiguous",
+    "is_floating_point",
+    "is_same_size",
+    "len",
+    "new_empty",
+    "new_full",
+    "new_ones",
+    "new_zeros",
+    "numel",
+    "ones_like",
+    "rand_like",
+    "randn_like",
+    "size",
+    "stride",
+    "sym_size",
+    "zeros_like",
+];
 
 /// `torch.to`'s numbers of the floating-point types (`c10::ScalarType`): half, float, double, bfloat16.
 const FLOATS: [i64; 4] = [5, 6, 7, 15];
@@ -82,6 +118,11 @@ const FLOAT: &[&str] = &[
 /// The value of a call of `path`, or what the walker must do for it.
 pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, Special> {
     let argument = |index: usize| arguments.get(index).map_or(&Value::Unknown, |(_, value)| value);
+    let number = |index: usize| match argument(index) {
+        Value::Int(number) => Some(*number),
+        _ => None,
+    };
+    let view = |view: Option<View>| Special::View { view: view.unwrap_or(View::Other), list: false };
     Ok(match path {
         "getattr" => match (argument(0), argument(1)) {
             (Value::Object(object), Value::Str(name)) => return Err(Special::GetAttribute(*object, Arc::clone(name))),
@@ -102,6 +143,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
             (tensor, _) => hand_on(tensor),
         },
         "ops.prim.unchecked_unwrap_optional"
+        | "ops.prim.data"
         | "torch.detach"
         | "torch.contiguous"
         | "torch.alias"
@@ -111,40 +153,63 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         | "torch.half"
         | "torch.double"
         | "torch.requires_grad_" => hand_on(argument(0)),
-        "torch.t" | "torch.numpy_T" | "torch.transpose" => argument(0).with_axes(|axes| match axes {
-            Axes::Same => Axes::Transposed,
-            Axes::Transposed => Axes::Same,
-            Axes::Other => Axes::Other,
-        }),
-        "torch.view" | "torch.reshape" | "torch.flatten" | "torch.permute" | "torch.unsqueeze" | "torch.squeeze"
-        | "torch.expand" | "torch.select" | "torch.slice" => argument(0).with_axes(|_| Axes::Other),
+        "torch.t" => return Err(view(Some(View::Swap(0, -1)))),
+        "torch.mT" | "torch.mH" | "torch.adjoint" => return Err(view(Some(View::Swap(-2, -1)))),
+        "torch.numpy_T" | "torch.matrix_H" => return Err(view(Some(View::Reverse))),
+        "torch.transpose" | "torch.swapaxes" | "torch.swapdims" => {
+            return Err(view(number(1).zip(number(2)).map(|(first, second)| View::Swap(first, second))));
+        }
+        "torch.permute" => return Err(view(numbers(argument(1)).map(View::Permute))),
+        "torch.unsqueeze" => return Err(view(number(1).map(View::Insert))),
+        "torch.select" => return Err(view(number(1).map(View::Remove))),
+        "torch.slice" | "torch.narrow" | "torch.index_select" => return Err(view(Some(View::Cut))),
+        "torch.view" | "torch.reshape" | "torch.flatten" | "torch.squeeze" | "torch.expand" => return Err(view(None)),
+        "torch.unbind" => {
+            let axis = if arguments.len() < 2 { Some(0) } else { number(1) };
+            return Err(Special::View { view: axis.map_or(View::Other, View::Remove), list: true });
+        }
         "torch.chunk"
         | "torch.split"
         | "torch.split_with_sizes"
         | "torch.tensor_split"
+        | "torch.hsplit"
+        | "torch.vsplit"
         | "torch.unsafe_chunk"
         | "torch.unsafe_split"
-        | "torch.unbind" => match argument(0) {
-            // Without a third argument the parts are cut along the first axis.
-            Value::Weight(weight) if path != "torch.unbind" => {
-                let mut weight = weight.clone();
-                weight.axes = if arguments.len() <= 2 { weight.axes } else { Axes::Other };
-                Value::Parts(weight)
-            }
-            other => other.activation().map_or(Value::Unknown, Value::Tensors),
-        },
+        | "torch.unsafe_split_with_sizes" => return Err(Special::View { view: View::Cut, list: true }),
         "torch.fake_quantize_per_tensor_affine" | "torch.fake_quantize_per_channel_affine" | "torch.dequantize" => {
             return Err(Special::Quantize(argument(0).clone()));
         }
-        _ => path.strip_prefix("torch.").map_or(Value::Unknown, |name| tensor(name, arguments)),
+        "isinstance" => Value::Unknown,
+        _ if path.starts_with("ops.prim.") => Value::Unknown,
+        _ => {
+            let name = path.strip_prefix("torch.");
+            let value = name.map_or(Value::Unknown, |name| tensor(name, arguments));
+            return if name.is_some_and(|name| ASKS.contains(&name)) { Ok(value) } else { Err(Special::Reads(value)) };
+        }
     })
+}
+
+/// The numbers of a list.
+fn numbers(list: &Value) -> Option<Vec<i64>> {
+    let Value::List(items) = list else { return None };
+    let number = |item: &Value| match item {
+        Value::Int(number) => Some(*number),
+        _ => None,
+    };
+    items.iter().map(number).collect()
 }
 
 /// The same tensor, whatever copies or casts are between.
 fn hand_on(value: &Value) -> Value {
     match value {
-        Value::Result(..) | Value::Made(_) | Value::AnyWeight(_) => value.clone(),
-        other => other.with_axes(|axes| axes),
+        Value::Result(..)
+        | Value::Made(_)
+        | Value::AnyWeight(_)
+        | Value::Weight(_)
+        | Value::Quantized(_)
+        | Value::Tensor(_) => value.clone(),
+        _ => Value::Unknown,
     }
 }
 

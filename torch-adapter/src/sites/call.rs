@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::axes::View;
+use super::builtin::{self, Special};
 use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Spot, Step};
 use super::frame::Frame;
-use super::heap::{ObjectId, TensorId, unmangle};
+use super::heap::{ObjectId, unmangle};
 use super::table::{self, CallRule, Keeper, WeightRule};
-use super::value::{Elements, How, Made, Origin, Value, Weight};
+use super::value::{Elements, How, Made, Origin, Quantized, Value, Weight};
 use super::walk::Walker;
 use crate::code::{Argument, ExprId, ExprKind, text_of};
 
@@ -46,6 +48,8 @@ impl<'a> Walker<'a> {
             .map(|argument| (argument.value, frame.value(argument.value).clone()))
             .collect();
         let Some(expr) = frame.id(index) else { return Value::Unknown };
+        let named = arguments.iter().filter(|argument| argument.keyword.is_some());
+        self.others(named.map(|argument| frame.value(argument.value)));
         match frame.value(callee) {
             Value::Method(object, name) => self.method(frame, *object, name, &positional, expr),
             Value::AnyMethod(objects, name) => {
@@ -58,9 +62,14 @@ impl<'a> Walker<'a> {
                 // A method of something that is known only when the model runs.
                 self.walk.unresolved |=
                     matches!(frame.function.expr(callee).map(|expr| &expr.kind), Some(ExprKind::Attribute { .. }));
-                Value::Unknown
+                self.unknown(&positional)
             }
         }
+    }
+
+    fn unknown(&mut self, arguments: &[(ExprId, Value)]) -> Value {
+        self.others(arguments.iter().map(|(_, value)| value));
+        Value::Unknown
     }
 
     fn method(
@@ -71,12 +80,12 @@ impl<'a> Walker<'a> {
         arguments: &[(ExprId, Value)],
         expr: ExprId,
     ) -> Value {
-        let Some(found) = self.heap.object(object) else { return Value::Unknown };
+        let Some(found) = self.heap.object(object) else { return self.unknown(arguments) };
         if (self.is_quantizer)(&unmangle(&found.class)) {
             return self.quantized(frame, Some(object), arguments.first().map(|(_, value)| value), expr);
         }
         let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
-        let Some(place) = place else { return Value::Unknown };
+        let Some(place) = place else { return self.unknown(arguments) };
         let own = std::iter::once(Value::Object(object));
         let arguments = own.chain(arguments.iter().map(|(_, value)| value.as_argument())).collect();
         self.run(place, Some(object), arguments, None, frame.depth + 1)
@@ -90,8 +99,8 @@ impl<'a> Walker<'a> {
         argument: Option<&Value>,
         expr: ExprId,
     ) -> Value {
-        let tensor = match argument {
-            Some(Value::Weight(weight)) => Some(weight.tensor),
+        let weight = match argument {
+            Some(Value::Weight(weight)) => Some(weight.clone()),
             _ => None,
         };
         if let Some(Value::Result(number, _)) = argument
@@ -101,9 +110,11 @@ impl<'a> Walker<'a> {
         }
         if let (Some(quantizer), Some(object)) = (quantizer, frame_spot.object) {
             let spot = Spot { object, function: frame_spot.place, expr };
+            let whole = weight.as_ref().filter(|weight| weight.whole.is_empty());
+            let tensor = whole.map(|weight| weight.tensor);
             self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor });
         }
-        Value::Quantized(tensor)
+        Value::Quantized(Quantized { weight, by: quantizer })
     }
 
     fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
@@ -113,7 +124,12 @@ impl<'a> Walker<'a> {
             return self.event(frame, rule, arguments, expr);
         }
         if (self.is_quantizer)(&plain) {
-            return self.quantized(frame, None, arguments.first().map(|(_, value)| value), expr);
+            let argument = arguments.first().map(|(_, value)| value);
+            // The copy's values take its place.
+            if plain != builtin::COPY {
+                self.others(argument);
+            }
+            return self.quantized(frame, None, argument, expr);
         }
         if let Some(place) = self.program.find_function(path) {
             let anchor = frame.anchor.clone().or_else(|| {
@@ -214,7 +230,7 @@ impl<'a> Walker<'a> {
         path: &str,
         arguments: &[(ExprId, Value)],
         expr: ExprId,
-    ) -> Option<TensorId> {
+    ) -> Option<Quantized> {
         let how = match path {
             "torch.add" => Arithmetic::Add,
             "torch.sub" => Arithmetic::Sub,
@@ -223,11 +239,12 @@ impl<'a> Walker<'a> {
             _ => return None,
         };
         let [(first, value), (second, other)] = arguments else { return None };
-        let (tensor, starts) = match value {
-            Value::Weight(weight) => (weight.tensor, true),
-            Value::Quantized(Some(tensor)) => (*tensor, false),
+        let (weight, starts) = match value {
+            Value::Weight(weight) => (weight, true),
+            Value::Quantized(Quantized { weight: Some(weight), .. }) => (weight, false),
             _ => return None,
         };
+        let tensor = weight.tensor;
         self.heap.tensor(tensor).filter(|facts| facts.scalar == "Char")?;
         let number = || frame.function.expr(*second).and_then(|expr| text_of(frame.text, &expr.span).parse().ok());
         let operand = match other {
@@ -246,13 +263,32 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
-        Some(tensor)
+        Some(Quantized { weight: Some(weight.clone()), by: None })
+    }
+
+    /// The tensor behind a view of it, or its parts.
+    fn view(&self, frame: &Frame<'a>, view: &View, list: bool, (expr, value): (ExprId, &Value)) -> Value {
+        let rank = |weight: &Weight| self.heap.tensor(weight.tensor).map_or(0, |facts| facts.shape.len());
+        let weight = match value {
+            Value::Weight(weight) => weight,
+            Value::Quantized(Quantized { weight: Some(weight), by }) => {
+                let weight = Weight { axes: weight.axes.behind(view, rank(weight)), ..weight.clone() };
+                return Value::Quantized(Quantized { weight: Some(weight), by: *by });
+            }
+            other => {
+                let of = |elements| if list { Value::Tensors(elements) } else { Value::Tensor(elements) };
+                return other.activation().map_or(Value::Unknown, of);
+            }
+        };
+        let whole = if weight.whole.is_empty() { whole(frame, expr, weight) } else { Arc::clone(&weight.whole) };
+        let weight = Weight { axes: weight.axes.behind(view, rank(weight)), whole, ..weight.clone() };
+        if list { Value::Parts(weight) } else { Value::Weight(weight) }
     }
 
     /// Functions whose value says something about a tensor or an object.
     fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
         if let Some(codes) = self.decoded(frame, path, arguments, expr) {
-            return Value::Quantized(Some(codes));
+            return Value::Quantized(codes);
         }
         if let (true, Some((_, Value::List(items)))) = (MUTATING.contains(&path), arguments.first()) {
             let lists = items.iter().flat_map(Value::own).filter_map(|weight| match &weight.origin {
@@ -261,17 +297,39 @@ impl<'a> Walker<'a> {
             });
             self.walk.writes.extend(lists);
         }
-        super::builtin::call(path, arguments).unwrap_or_else(|call| match call {
-            super::builtin::Special::GetAttribute(object, name) => {
-                self.attribute(frame, &Value::Object(object), &name, expr.index())
-            }
-            super::builtin::Special::Fork(callee, rest) => match callee {
+        builtin::call(path, arguments).unwrap_or_else(|call| match call {
+            Special::GetAttribute(object, name) => self.attribute(frame, &Value::Object(object), &name, expr.index()),
+            Special::Fork(callee, rest) => match callee {
                 Value::Path(path) => self.function(frame, &path, rest, expr),
                 Value::Method(object, name) => self.method(frame, object, &name, &rest, expr),
                 Value::Object(object) => self.method(frame, object, "forward", &rest, expr),
-                _ => Value::Unknown,
+                _ => self.unknown(&rest),
             },
-            super::builtin::Special::Quantize(value) => self.quantized(frame, None, Some(&value), expr),
+            Special::Quantize(value) => {
+                self.others([&value]);
+                self.quantized(frame, None, Some(&value), expr)
+            }
+            Special::View { view, list } => match arguments.first() {
+                Some((id, value)) => self.view(frame, &view, list, (*id, value)),
+                None => Value::Unknown,
+            },
+            Special::Reads(value) => {
+                self.others(arguments.iter().map(|(_, value)| value));
+                value
+            }
         })
+    }
+}
+
+/// Where a method has the whole of a tensor that is turned or cut at `expr`: there, or where it goes into free functions.
+fn whole(frame: &Frame<'_>, expr: ExprId, weight: &Weight) -> Arc<[Spot]> {
+    match (&frame.anchor, frame.object) {
+        (Some(anchor), _) => {
+            let same = |value: &Value| matches!(value, Value::Weight(other) if other.tensor == weight.tensor);
+            let arguments = anchor.arguments.iter().filter(|(_, value)| same(value));
+            arguments.map(|(expr, _)| Spot { expr: *expr, ..anchor.spot }).collect()
+        }
+        (None, Some(object)) => Arc::new([Spot { object, function: frame.place, expr }]),
+        (None, None) => Arc::default(),
     }
 }

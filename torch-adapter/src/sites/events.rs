@@ -123,6 +123,10 @@ pub(super) struct Decoding {
 pub(super) struct Walk {
     pub(super) calls: Vec<CallEvent>,
     pub(super) reads: BTreeSet<Read>,
+    /// Tensors that something reads besides the calls and quantizers that are listed here.
+    pub(super) others: BTreeSet<TensorId>,
+    /// Methods of the root that are followed from their start.
+    pub(super) entries: Vec<FunctionRef>,
     /// Attributes that code assigns.
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,

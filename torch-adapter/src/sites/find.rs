@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::Reason;
 
-use super::arguments::{Arguments, Found, Quantized};
+use super::arguments::{Arguments, Found};
 use super::block;
 use super::edges::{Edges, merge};
 use super::events::{CallEvent, Spot, Walk};
@@ -54,8 +54,9 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
     finder.ops
 }
 
-/// What makes two calls one op: the module, the type and the weights; for an activation in a larger module the place itself.
-type Key = (ObjectId, String, Vec<Option<TensorId>>, Option<Spot>);
+/// What makes two calls one op: the module, the type, and the weights with the axes of their channels; for an activation in a larger module
+/// the place itself.
+type Key = (ObjectId, String, Vec<(Option<TensorId>, Option<usize>)>, Option<Spot>);
 
 struct Finder<'a> {
     program: &'a Program,
@@ -88,13 +89,8 @@ impl Finder<'_> {
         let is_module = table::module_is(&class, &op_type);
         let shown = if is_module && class != "NonDynamicallyQuantizableLinear" { class } else { op_type };
         // Behind a quantizer the tensor makes calls one op as it did without it: a second run sees the ops of the first.
-        let tensor = |found: &Found| match (&found.weight, found.quantized) {
-            (Some(weight), _) => Some(weight.tensor),
-            (None, Quantized::Yes(tensor)) => tensor,
-            (None, Quantized::No) => None,
-        };
-        let tensors: Vec<_> = found.iter().map(tensor).collect();
-        let alone = tensors.iter().all(Option::is_none) && !is_module;
+        let tensors: Vec<_> = found.iter().map(|found| (found.any().map(|weight| weight.tensor), found.axis)).collect();
+        let alone = tensors.iter().all(|(tensor, _)| tensor.is_none()) && !is_module;
         let key = (object, shown.clone(), tensors, alone.then_some(event.spot));
         let known = self.keys.get(&key).copied();
         let index = known.unwrap_or_else(|| {
@@ -151,9 +147,9 @@ impl Finder<'_> {
         let path = self.path_of(event.spot.object).to_owned();
         let call = last_atom(event.rule.call).trim_end_matches('_').trim_start_matches('_');
         let single = match found {
-            [Found { weight: Some(weight), .. }] => Some(&weight.origin),
             // A computed weight goes by what it is mostly made of.
             [Found { value: Value::Made(made), .. }] => made.of.first().map(|weight| &weight.origin),
+            [found] => found.any().map(|weight| &weight.origin),
             [Found { weight: Some(weight), chosen: true, .. }, ..] => Some(&weight.origin),
             _ => None,
         };
@@ -188,20 +184,27 @@ impl Finder<'_> {
     fn weight(&self, event: &CallEvent, found: &Found) -> OpWeight {
         let Some(weight) = &found.weight else {
             let text = event.arguments.get(found.argument).map_or("?", |(_, _, text)| text);
-            let (tensor, blocked) = match found.quantized {
-                Quantized::Yes(tensor) => {
-                    (tensor, Reason::new("already-quantized", "the weight goes through a quantizer"))
-                }
-                Quantized::No => (None, self.no_tensor(event, found, text)),
+            let blocked = match found.quantized {
+                Some(_) => Reason::new("already-quantized", "the weight goes through a quantizer"),
+                None => self.no_tensor(event, found, text),
             };
+            let weight = found.any();
             let shown = match &found.value {
                 Value::Hidden(owner, name) => Some(join(self.path_of(*owner), name)),
                 Value::Made(made) => made.of.first().map(|weight| self.tensor_name(&weight.origin)),
-                _ => tensor.and_then(|tensor| self.name_of(tensor)),
+                _ => weight.map(|weight| self.tensor_name(&weight.origin)),
             };
             let name = shown.unwrap_or_else(|| text.to_owned());
-            let blocked = Some(blocked);
-            return OpWeight { tensor, origin: None, name, axis: None, spots: Vec::new(), blocked, no_text: None };
+            return OpWeight {
+                tensor: weight.map(|weight| weight.tensor),
+                origin: None,
+                name,
+                axis: None,
+                spots: Vec::new(),
+                quantizer: found.quantized.as_ref().and_then(|quantized| quantized.by),
+                blocked: Some(blocked),
+                no_text: None,
+            };
         };
         let in_opaque = self.heap.object(event.spot.object).filter(|object| object.opaque);
         let name = self.tensor_name(&weight.origin);
@@ -215,6 +218,7 @@ impl Finder<'_> {
             name,
             axis: found.axis,
             spots: Vec::new(),
+            quantizer: None,
         }
     }
 
@@ -247,29 +251,6 @@ impl Finder<'_> {
         }
     }
 
-    /// The first attribute, element of one, or constant that is this tensor.
-    fn name_of(&self, tensor: TensorId) -> Option<String> {
-        let attributes = self.heap.objects.iter().flat_map(|object| object.attributes.iter().map(move |a| (object, a)));
-        let mut named = attributes.clone().filter(|(_, (_, item))| *item == Item::Tensor(tensor));
-        let mut elements = attributes.filter_map(|(object, (name, item))| {
-            let name = join(&object.path, name);
-            match item {
-                Item::List(items) => {
-                    let index = items.iter().position(|item| *item == Item::Tensor(tensor))?;
-                    Some(format!("{name}[{index}]"))
-                }
-                Item::Dict(pairs) => {
-                    let (key, _) = pairs.iter().find(|(_, item)| *item == Item::Tensor(tensor))?;
-                    Some(join(&name, key))
-                }
-                _ => None,
-            }
-        });
-        let constant = || self.heap.constants.iter().position(|item| *item == Item::Tensor(tensor));
-        let attribute = named.next().map(|(object, (name, _))| join(&object.path, name));
-        attribute.or_else(|| elements.next()).or_else(|| Some(format!("CONSTANTS.c{}", constant()?)))
-    }
-
     /// The attribute that holds the same tensor as a list's element.
     fn alias(&self, owner: ObjectId, list: &str, index: usize) -> Option<String> {
         let object = self.heap.object(owner)?;
@@ -287,9 +268,14 @@ impl Finder<'_> {
         facts.shape.contains(&0).then(|| Reason::new("empty", format!("`{name}` has no elements")))
     }
 
-    /// Where the weight stands in a method: the argument itself, or the argument of the call into free functions.
+    /// Where the weight stands in a method: the argument itself, or the argument of the call into free functions; of a part or a view with
+    /// other axes, where the whole of it stands.
     fn weight_spots(&self, event: &CallEvent, found: &Found) -> Vec<WeightSpot> {
         let Some(weight) = &found.weight else { return Vec::new() };
+        if !weight.whole.is_empty() {
+            let at = |spot: &Spot| WeightSpot { spot: *spot, call: spot.expr, element: None };
+            return weight.whole.iter().map(at).collect();
+        }
         let Some(anchor) = &event.anchor else {
             let Some((expr, ..)) = event.arguments.get(found.argument) else { return Vec::new() };
             let spot = Spot { expr: *expr, ..event.spot };

@@ -40,13 +40,18 @@ impl<'a> Frame<'a> {
         }
     }
 
-    pub(super) fn bind(&mut self, name: &'a str, value: Value) {
-        let value = if self.vague.contains(name) { value.in_turns() } else { value };
-        let value = match self.locals.get(name) {
-            Some(before) => before.clone().meet(&value),
-            None => value,
+    /// Give a name a value; the values that are not followed from here on.
+    pub(super) fn bind(&mut self, name: &'a str, value: Value) -> Vec<Value> {
+        let before = self.locals.get(name);
+        let turned = if self.vague.contains(name) { value.clone().in_turns() } else { value.clone() };
+        let met = match before {
+            Some(before) => before.clone().meet(&turned),
+            None => turned,
         };
-        self.locals.insert(name, value);
+        let lost =
+            if met == Value::Unknown { before.cloned().into_iter().chain([value]).collect() } else { Vec::new() };
+        self.locals.insert(name, met);
+        lost
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nothing is run: `walk` follows assignments, attributes and calls from the root's methods.
 
 mod arguments;
+mod axes;
 mod block;
 mod builtin;
 mod call;
@@ -31,8 +32,12 @@ pub use op::{Edge, Op, OpWeight, WeightSpot};
 pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
 
+use arguments::Arguments;
+pub(crate) use builtin::COPY;
 use heap::{Heap, ObjectId, TensorId};
 use value::Value;
+
+use crate::code::ExprKind;
 
 /// What following the code has shown.
 #[derive(Debug)]
@@ -41,8 +46,12 @@ pub struct Sites {
     pub ops: Vec<Op>,
     /// Every place where a tensor of the model is read.
     pub reads: BTreeSet<Read>,
-    /// Tensors that training would change: weights and biases of calls in methods.
-    pub parameters: BTreeSet<TensorId>,
+    /// Tensors that training would change, with the arguments in methods that they are: weights and biases of calls.
+    pub parameters: BTreeMap<TensorId, BTreeSet<Spot>>,
+    /// Tensors that are read in other ways than as the weight of a call or the argument of a quantizer.
+    pub others: BTreeSet<TensorId>,
+    /// Methods of the root with which a pass begins.
+    pub entries: Vec<FunctionRef>,
     /// Attributes that the code assigns.
     pub writes: BTreeSet<(ObjectId, String)>,
     /// Calls of quantizers that are there already.
@@ -62,10 +71,14 @@ pub struct Sites {
 /// `is_quantizer` says of a class or function, named without `___torch_mangle_N`, whether it is a quantizer that is there already.
 pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool) -> Sites {
     let walk = walk::walk(program, heap, is_quantizer);
+    let mut others = walk.others.clone();
+    others.extend(walk.calls.iter().flat_map(|event| Arguments { heap, event }.others()));
     Sites {
         ops: find::ops(program, heap, &walk),
         called: walk.called.iter().map(ToString::to_string).collect(),
-        parameters: parameters(&walk),
+        parameters: parameters(program, &walk),
+        others,
+        entries: walk.entries,
         decodings: walk.decodings.into_iter().map(|(tensor, found)| (tensor, found.steps)).collect(),
         reads: walk.reads,
         writes: walk.writes,
@@ -75,21 +88,29 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
     }
 }
 
-fn parameters(walk: &events::Walk) -> BTreeSet<TensorId> {
-    let mut found = BTreeSet::new();
+fn parameters(program: &Program, walk: &events::Walk) -> BTreeMap<TensorId, BTreeSet<Spot>> {
+    let mut found: BTreeMap<TensorId, BTreeSet<Spot>> = BTreeMap::new();
+    let mut add = |value: &Value, spot: Spot| {
+        if let Value::Weight(weight) = value {
+            found.entry(weight.tensor).or_default().insert(spot);
+        }
+    };
     for event in walk.calls.iter().filter(|event| event.anchor.is_none()) {
         for position in table::parameters(event.rule) {
-            let value = event.arguments.get(position).map(|(_, value, _)| value);
-            let values = match value {
-                Some(Value::List(items)) => items,
-                Some(value) => std::slice::from_ref(value),
-                None => &[],
+            let Some((expr, value, _)) = event.arguments.get(position) else { continue };
+            let spot = Spot { expr: *expr, ..event.spot };
+            let Value::List(items) = value else {
+                add(value, spot);
+                continue;
             };
-            let tensor = |value: &Value| match value {
-                Value::Weight(weight) => Some(weight.tensor),
-                _ => None,
-            };
-            found.extend(values.iter().filter_map(tensor));
+            let written = program.function(spot.function).and_then(|function| function.expr(spot.expr));
+            for (index, item) in items.iter().enumerate() {
+                let expr = match written.map(|expr| &expr.kind) {
+                    Some(ExprKind::List(exprs)) => exprs.get(index).copied(),
+                    _ => None,
+                };
+                add(item, Spot { expr: expr.unwrap_or(spot.expr), ..spot });
+            }
         }
     }
     found

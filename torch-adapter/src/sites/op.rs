@@ -32,10 +32,20 @@ pub struct OpWeight {
     pub axis: Option<usize>,
     /// Every place where it goes into a call.
     pub spots: Vec<WeightSpot>,
+    /// The module of the library that quantizes it already.
+    pub quantizer: Option<ObjectId>,
     /// Why it cannot be quantized, if it cannot.
     pub blocked: Option<Reason>,
     /// Why nothing can be put around it in the text; its stored values can be quantized all the same.
     pub no_text: Option<Reason>,
+}
+
+impl OpWeight {
+    /// The expressions that can get something put around them.
+    pub fn places(&self) -> Vec<Spot> {
+        let spots = if self.no_text.is_some() { &[][..] } else { &self.spots };
+        spots.iter().map(|spot| spot.spot).collect()
+    }
 }
 
 /// Places of an op's input or output, or why there are none.

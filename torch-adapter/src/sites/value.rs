@@ -2,18 +2,9 @@
 
 use std::sync::Arc;
 
+use super::axes::Axes;
+use super::events::Spot;
 use super::heap::{Item, ObjectId, TensorId};
-
-/// How the axes of a tensor lie against those of the parameter that it comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Axes {
-    /// As in the parameter; perhaps only a part along the first axis.
-    Same,
-    /// The two axes of a matrix swapped.
-    Transposed,
-    /// In some other way.
-    Other,
-}
 
 /// Where a tensor was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +25,17 @@ pub(super) struct Weight {
     pub(super) tensor: TensorId,
     pub(super) origin: Origin,
     pub(super) axes: Axes,
+    /// Where it was whole last, each axis in its place: it is a part of that, or a view with other axes. Empty: it is whole here.
+    pub(super) whole: Arc<[Spot]>,
+}
+
+/// A tensor that a quantizer made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Quantized {
+    /// The tensor of the model that it is made from, where that is known.
+    pub(super) weight: Option<Weight>,
+    /// The quantizer, where it is a module of the library.
+    pub(super) by: Option<ObjectId>,
 }
 
 /// What is known of the elements of a tensor that is not the model's own.
@@ -119,10 +121,10 @@ pub(super) enum Value {
     List(Arc<[Value]>),
     /// A dictionary.
     Dict(Arc<[(Arc<str>, Value)]>),
-    /// A tensor that a quantizer made; from a tensor of the model where that is known.
-    Quantized(Option<TensorId>),
+    /// A tensor that a quantizer made.
+    Quantized(Quantized),
     /// One of several such tensors.
-    AnyQuantized(Arc<[TensorId]>),
+    AnyQuantized(Arc<[Weight]>),
     /// A dotted name that is no local: `torch.conv2d`, `__torch__.….relu`.
     Path(Arc<str>),
     /// A method of a module.
@@ -142,7 +144,12 @@ impl Value {
     pub(super) fn of_item(item: &Item, origin: &Origin) -> Self {
         match item {
             Item::Object(id) => Self::Object(*id),
-            Item::Tensor(tensor) => Self::Weight(Weight { tensor: *tensor, origin: origin.clone(), axes: Axes::Same }),
+            Item::Tensor(tensor) => Self::Weight(Weight {
+                tensor: *tensor,
+                origin: origin.clone(),
+                axes: Axes::Same,
+                whole: Arc::default(),
+            }),
             Item::List(items) => {
                 let element = |index: usize| match origin {
                     Origin::Attribute(object, name) => Origin::Element(*object, Arc::clone(name), index),
@@ -192,7 +199,7 @@ impl Value {
     pub(super) fn activation(&self) -> Option<Elements> {
         match self {
             Self::Tensor(elements) | Self::Result(_, elements) => Some(*elements),
-            Self::Quantized(None) => Some(Elements::Float),
+            Self::Quantized(Quantized { weight: None, .. }) => Some(Elements::Float),
             _ => None,
         }
     }
@@ -211,7 +218,7 @@ impl Value {
         match self {
             Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(elements),
             Self::Tensors(elements) => Self::Tensors(elements),
-            Self::Quantized(None) => Self::Tensor(Elements::Float),
+            Self::Quantized(Quantized { weight: None, .. }) => Self::Tensor(Elements::Float),
             _ => Self::Unknown,
         }
     }
@@ -220,7 +227,7 @@ impl Value {
     pub(super) fn as_argument(&self) -> Self {
         match self {
             Self::Result(_, elements) => Self::Tensor(*elements),
-            Self::Quantized(None) => Self::Tensor(Elements::Float),
+            Self::Quantized(Quantized { weight: None, .. }) => Self::Tensor(Elements::Float),
             Self::Int(_) | Self::Float => Self::Unknown,
             Self::Made(made) => Self::Made(Made { products: Arc::new([]), ..made.clone() }),
             Self::List(items) => Self::List(items.iter().map(Self::as_argument).collect()),
@@ -234,6 +241,9 @@ impl Value {
             (Self::Never, other) => other.clone(),
             (value, Self::Never) => value,
             (value, other) if value == *other => value,
+            // The same part of the same tensor, cut in two places.
+            (Self::Weight(a), Self::Weight(b)) if a.like(b) => Self::Weight(a.or(b)),
+            (Self::Parts(a), Self::Parts(b)) if a.like(b) => Self::Parts(a.or(b)),
             (value, other) => match (value.activation(), other.activation()) {
                 (Some(one), Some(two)) => Self::Tensor(one.meet(two)),
                 _ => value.any_object(other),
@@ -272,6 +282,7 @@ impl Value {
             (Self::List(items), _) => Self::any_of(items.iter()),
             (Self::Dict(pairs), _) => Self::any_of(pairs.iter().map(|(_, value)| value)),
             (Self::Parts(weight), _) => Self::Weight(weight.clone()),
+            (Self::Quantized(found), _) => Self::Quantized(found.clone()),
             (Self::Tensors(elements), _) => Self::Tensor(*elements),
             _ => Self::Unknown,
         }
@@ -286,10 +297,10 @@ impl Value {
                 _ => None,
             })
             .collect();
-        let quantized: Option<Vec<TensorId>> = values
+        let quantized: Option<Vec<Weight>> = values
             .clone()
             .map(|value| match value {
-                Self::Quantized(tensor) => *tensor,
+                Self::Quantized(found) => found.weight.clone(),
                 _ => None,
             })
             .collect();
@@ -301,14 +312,28 @@ impl Value {
         }
     }
 
-    /// The tensor with its axes changed.
-    pub(super) fn with_axes(&self, change: impl Fn(Axes) -> Axes) -> Self {
+    /// The tensors of the model that it is or holds.
+    pub(super) fn tensors(&self) -> Vec<TensorId> {
         match self {
-            Self::Weight(weight) => Self::Weight(Weight { axes: change(weight.axes), ..weight.clone() }),
-            Self::Quantized(tensor) => Self::Quantized(*tensor),
-            Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(*elements),
-            _ => Self::Unknown,
+            Self::Weight(weight) | Self::Parts(weight) => vec![weight.tensor],
+            Self::AnyWeight(weights) => weights.iter().map(|weight| weight.tensor).collect(),
+            Self::List(items) => items.iter().flat_map(Self::tensors).collect(),
+            Self::Dict(pairs) => pairs.iter().flat_map(|(_, item)| item.tensors()).collect(),
+            _ => Vec::new(),
         }
+    }
+}
+
+impl Weight {
+    /// Whether both are cut or turned in the same way, perhaps in different places.
+    fn like(&self, other: &Self) -> bool {
+        let same = (self.tensor, &self.origin, &self.axes) == (other.tensor, &other.origin, &other.axes);
+        same && self.whole.is_empty() == other.whole.is_empty()
+    }
+
+    fn or(self, other: &Self) -> Self {
+        let spots: std::collections::BTreeSet<Spot> = self.whole.iter().chain(&*other.whole).copied().collect();
+        Self { whole: spots.into_iter().collect(), ..self }
     }
 }
 

@@ -56,7 +56,9 @@ impl<'a> Walker<'a> {
                         if number == 0 { Value::Object(root) } else { Value::Unknown.declared(ty, elements) }
                     });
                     let arguments = inputs.collect();
-                    self.run(place, Some(root), arguments, None, 0);
+                    let value = self.run(place, Some(root), arguments, None, 0);
+                    self.others([&value]);
+                    self.walk.entries.push(place);
                 }
             }
         }
@@ -72,6 +74,7 @@ impl<'a> Walker<'a> {
     ) -> Value {
         if depth > MAX_DEPTH || self.memo.len() > MAX_CONTEXTS {
             self.walk.cut = true;
+            self.others(&arguments);
             return Value::Unknown;
         }
         let Some(function) = self.program.function(place) else { return Value::Unknown };
@@ -108,7 +111,13 @@ impl<'a> Walker<'a> {
                 let value = frame.value(*id).as_argument();
                 returned = Some(match returned {
                     None => value,
-                    Some(before) => before.meet(&value),
+                    Some(before) => {
+                        let met = before.clone().meet(&value);
+                        if met == Value::Unknown {
+                            self.others([&before, &value]);
+                        }
+                        met
+                    }
                 });
             }
         }
@@ -142,15 +151,20 @@ impl<'a> Walker<'a> {
             StatementKind::Assign { targets, unpack, value } => {
                 let value = frame.value(*value).clone();
                 for (index, target) in targets.iter().enumerate() {
-                    let Target::Name(span) = target else { continue };
                     let number = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
                     let part = if *unpack { value.element(&number) } else { value.clone() };
-                    frame.bind(text_of(frame.text, span), part);
+                    let gone = match target {
+                        Target::Name(span) => frame.bind(text_of(frame.text, span), part),
+                        Target::Place(_) => vec![part],
+                    };
+                    self.others(&gone);
                 }
             }
-            StatementKind::Other { binds, .. } => {
+            StatementKind::Other { binds, exprs } => {
+                self.others(exprs.iter().map(|id| frame.value(*id)));
                 for span in binds {
-                    frame.bind(text_of(frame.text, span), Value::Unknown);
+                    let gone = frame.bind(text_of(frame.text, span), Value::Unknown);
+                    self.others(&gone);
                 }
             }
             StatementKind::Return(_) | StatementKind::Expr(_) => {}
@@ -166,8 +180,17 @@ impl<'a> Walker<'a> {
                 unquote(text_of(frame.text, &expr.span)).map_or(Value::Unknown, |text| Value::Str(text.into()))
             }
             ExprKind::Number => text_of(frame.text, &expr.span).parse().map_or(Value::Float, Value::Int),
-            ExprKind::Operation(_) => Value::Unknown,
-            ExprKind::Dict(items) => dictionary(items.iter().map(|id| frame.value(*id))),
+            ExprKind::Operation(operands) => {
+                self.others(operands.iter().map(|id| frame.value(*id)));
+                Value::Unknown
+            }
+            ExprKind::Dict(items) => {
+                let value = dictionary(items.iter().map(|id| frame.value(*id)));
+                if value == Value::Unknown {
+                    self.others(items.iter().map(|id| frame.value(*id)));
+                }
+                value
+            }
             ExprKind::Group(inner) => frame.value(*inner).clone(),
             ExprKind::List(items) | ExprKind::Tuple(items) => {
                 Value::List(items.iter().map(|id| frame.value(*id).clone()).collect())
@@ -179,7 +202,13 @@ impl<'a> Walker<'a> {
                 };
                 match frame.value(*base) {
                     Value::Object(object) => self.member(*object, index),
-                    base => base.element(index),
+                    base => {
+                        let element = base.element(index);
+                        if element == Value::Unknown {
+                            self.others([base]);
+                        }
+                        element
+                    }
                 }
             }
             ExprKind::Attribute { base, name } => {
@@ -192,6 +221,11 @@ impl<'a> Walker<'a> {
             }
             ExprKind::Call { callee, arguments, .. } => self.call(frame, *callee, arguments, index),
         }
+    }
+
+    /// Whoever gets these values reads them in a way that is not followed.
+    pub(super) fn others<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>) {
+        self.walk.others.extend(values.into_iter().flat_map(Value::tensors));
     }
 
     pub(super) fn attribute(&mut self, frame: &Frame<'a>, base: &Value, name: &str, index: usize) -> Value {

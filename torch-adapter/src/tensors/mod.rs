@@ -26,6 +26,8 @@ pub struct Storage {
     pub record: String,
     /// The element type.
     pub kind: StorageType,
+    /// Where its pickle has the name of its device.
+    pub device: Range<usize>,
     /// Number of elements; times the element size it is the record's length.
     pub numel: u64,
     /// Positions of the tensors that lie in it, in order.
@@ -163,7 +165,7 @@ fn storage(archive: &Archive, raw: &RawStorage, record: String) -> Result<Storag
         let (found, expected) = (entry.size(), numel.saturating_mul(size));
         return Err(TensorFault::RecordSize { record, found, expected, numel: raw.numel, size });
     }
-    Ok(Storage { record, kind: raw.kind, numel, tensors: Vec::new() })
+    Ok(Storage { record, kind: raw.kind, device: raw.device.clone(), numel, tensors: Vec::new() })
 }
 
 fn same(known: Option<&Storage>, storage: &Storage) -> Result<(), TensorFault> {

@@ -82,8 +82,13 @@ fn sharing_tells_ties_from_overlaps() {
 /// How tensors of one storage share it.
 fn shared(tensors: Vec<Tensor>) -> Vec<Sharing> {
     let count = tensors.len();
-    let storage =
-        Storage { record: String::new(), kind: StorageType::Float, numel: u64::MAX, tensors: (0..count).collect() };
+    let storage = Storage {
+        record: String::new(),
+        kind: StorageType::Float,
+        device: 0..0,
+        numel: u64::MAX,
+        tensors: (0..count).collect(),
+    };
     let mut tensors = Tensors { storages: vec![storage], all: tensors, sharing: Vec::new() };
     tensors.share();
     (0..count).map(|position| tensors.sharing(position)).collect()

@@ -5,17 +5,20 @@ use std::path::Path;
 
 use quant_math::plan::Plan;
 
+use super::names;
 use crate::error::Error;
 use crate::model::Model;
 
 /// Read the written archive: every record's checksum, the pickles, the code; every attribute that a class declares must be in its
-/// objects; and a second run must find the plan's sites quantized.
-pub(super) fn verify(path: &Path, before: &Model, plan: &Plan) -> Result<(), Error> {
+/// objects, and every name that the code uses in the class that it is looked for in; and a second run must find the plan's sites quantized.
+pub(super) fn read_back(path: &Path, before: &Model, plan: &Plan) -> Result<(), Error> {
     let failed = |message: String| Error::Verify { message };
     let model = Model::open(path).map_err(wrong)?;
     model.in_file(model.archive().check_all()).map_err(wrong)?;
-    let known: BTreeSet<String> = missing(before).into_iter().collect();
-    if let Some(found) = missing(&model).into_iter().find(|found| !known.contains(found)) {
+    // What was wrong before is not ours.
+    let faults = |model: &Model| missing(model).into_iter().chain(names::unknown(model));
+    let known: BTreeSet<String> = faults(before).collect();
+    if let Some(found) = faults(&model).find(|found| !known.contains(found)) {
         return Err(failed(found));
     }
     for site in plan.quantized() {
