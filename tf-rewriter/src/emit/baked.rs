@@ -45,7 +45,7 @@ pub(crate) fn baked<'w>(
     }
 
     let mut bytes = weight.stored_bytes();
-    for (home, works) in homes(group) {
+    for (home, works) in homes(graph, group) {
         let Some(own) = works.first() else { continue };
         let content = content(graph, own)?;
         let name = editor.unique(home.scope, &format!("{}/weight_quant", graph.name(own.op)));

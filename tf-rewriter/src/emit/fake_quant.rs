@@ -31,7 +31,8 @@ pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, 
     let turn = work.axes.zip(work.weight.edge_shape.as_deref()).map(|((edge, _), shape)| turn(edge, shape));
     let fake_quant = FakeQuant::new(ends, &work.settings);
     let how = format!("weight {} {:?}", work.slot, work.axes);
-    let anchor = editor.graph.name(work.weight.source).to_owned();
+    // The weight itself may stand outside of the op's function.
+    let anchor = editor.reads(work.op, work.input);
     on_weight(editor, (work.op, work.input), &how, &anchor, |editor, maker, from| {
         match turn {
             None | Some(Turn::None) => {

@@ -35,7 +35,7 @@ pub(crate) fn packed<'w>(
         return bytes;
     }
     let mut bytes = first.weight.stored_bytes();
-    for (home, works) in homes(group) {
+    for (home, works) in homes(graph, group) {
         let Some(own) = works.first() else { continue };
         let name = editor.unique(home.scope, &format!("{}/weight_quant", graph.name(own.op)));
         let (nodes, reference, added) = chain(editor, own, &dequant, name, (home, false));

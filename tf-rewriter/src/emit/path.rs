@@ -98,15 +98,30 @@ pub(crate) fn can_have_its_own(graph: &Graph, work: &WeightWork) -> Result<bool,
 }
 
 /// Where the constants of a group's ops are to stand, with the ops that share each: beside the weight, or beside the first op in a function
-/// that gets it from outside.
-pub(super) fn homes<'w>(group: &[&'w WeightWork]) -> Vec<(NodeId, Vec<&'w WeightWork>)> {
-    let mut homes: BTreeMap<u32, (NodeId, Vec<&WeightWork>)> = BTreeMap::new();
+/// that gets it from outside. A function that calls itself may get from outside what stands in it.
+pub(super) fn homes<'w>(graph: &Graph, group: &[&'w WeightWork]) -> Vec<(NodeId, Vec<&'w WeightWork>)> {
+    let mut homes: BTreeMap<(u32, bool), (NodeId, Vec<&WeightWork>)> = BTreeMap::new();
     for work in group {
-        let outside = work.op.scope != work.weight.source.scope;
+        let outside = work.op.scope != work.weight.source.scope || is_handed_in(graph, work);
         let home = if outside { work.op } else { work.weight.source };
-        homes.entry(work.op.scope).or_insert((home, Vec::new())).1.push(work);
+        homes.entry((work.op.scope, outside)).or_insert((home, Vec::new())).1.push(work);
     }
     homes.into_values().collect()
+}
+
+/// Whether an op's weight comes to it by an argument of the function that it stands in.
+fn is_handed_in(graph: &Graph, work: &WeightWork) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<Place> = read(graph, work.op, work.input).into_iter().collect();
+    while let Some(place) = open.pop() {
+        let Place::Output(id, _) = place else { return true };
+        if id == work.weight.source || !work.weight.via.contains(&id) || !seen.insert(id) {
+            continue;
+        }
+        let inputs = graph.index().scope(id.scope).zip(graph.index().node(id)).map_or(0, |(s, n)| s.inputs(n).len());
+        open.extend((0..inputs).filter_map(|input| read(graph, id, input)));
+    }
+    false
 }
 
 /// Ops that are to read quantized constants of their own, and the references of those.
