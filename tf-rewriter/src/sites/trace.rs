@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protobuf::Enum;
 
 use super::flow::{self, Place};
+use super::is_parameter;
 use super::weight::{Weight, steps};
 use crate::Error;
 use crate::graph::Graph;
@@ -113,7 +114,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             End::Variable | End::Change => variable(graph, (&via, changes(id)), id)?,
         });
     }
-    Ok(together(found))
+    Ok(together(graph, found))
 }
 
 /// Where following a weight ends or turns.
@@ -142,11 +143,15 @@ fn end(graph: &Graph, id: NodeId, port: u32) -> Result<Option<End>, Error> {
 }
 
 /// One thing, or several that can stand for each other: constants and variables that the op sees in the same shape, quantized or not.
-fn together(mut found: Vec<Traced>) -> Traced {
+/// What a loop makes of its weight and quantizes is an activation.
+fn together(graph: &Graph, mut found: Vec<Traced>) -> Traced {
     if found.len() < 2 {
         return found.pop().unwrap_or(Traced::Computed);
     }
-    let holds = |one: &Traced| matches!(one, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_));
+    let holds = |one: &Traced| match one {
+        Traced::Quantized(id) => is_parameter(graph, *id, true),
+        _ => matches!(one, Traced::Weight(_) | Traced::Variable(_, Some(_))),
+    };
     let all = Traced::Several(found);
     let Traced::Several(parts) = &all else { return Traced::Computed };
     let weights = all.weights();
