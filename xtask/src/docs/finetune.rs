@@ -93,7 +93,7 @@ impl Table {
                 return Ok(format!("{:.2}", evaluate(library, &out)?.percent));
             }
             Run::Labels => &["--labels", LABELS],
-            Run::Distill => &["--distill"],
+            Run::Distill => &["--distill", "--loss", "cross-entropy"],
         };
         let percents = self.seeds.iter().map(|&seed| {
             let model = self.trained(row, seed, objective, library)?;
