@@ -14,6 +14,7 @@ mod editor;
 mod fake_quant;
 mod freeze;
 mod freeze_plan;
+mod function;
 pub(crate) mod library;
 mod naive;
 mod names;

@@ -15,9 +15,9 @@ pub(super) enum Special {
     /// `getattr(object, "name")`.
     GetAttribute(ObjectId, Arc<str>),
     /// `fork(callee, …)`.
-    Fork(Value, Vec<(ExprId, Value)>),
+    Fork,
     /// A fake-quantization op of the framework.
-    Quantize(Value),
+    Quantize,
     /// The first argument as a view or a part; a list of parts where `list` says so.
     View { view: View, list: bool },
     /// It computes with its arguments.
@@ -128,7 +128,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
             (Value::Object(object), Value::Str(name)) => return Err(Special::GetAttribute(*object, Arc::clone(name))),
             _ => Value::Unknown,
         },
-        "fork" => return Err(Special::Fork(argument(0).clone(), arguments.get(1..).unwrap_or_default().to_vec())),
+        "fork" => return Err(Special::Fork),
         "uninitialized" => Value::Never,
         "unchecked_cast" | "annotate" => match argument(0) {
             Value::Path(ty) => argument(1).clone().declared(ty, Elements::Unknown),
@@ -178,7 +178,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         | "torch.unsafe_split"
         | "torch.unsafe_split_with_sizes" => return Err(Special::View { view: View::Cut, list: true }),
         "torch.fake_quantize_per_tensor_affine" | "torch.fake_quantize_per_channel_affine" | "torch.dequantize" => {
-            return Err(Special::Quantize(argument(0).clone()));
+            return Err(Special::Quantize);
         }
         "isinstance" => Value::Unknown,
         _ if path.starts_with("ops.prim.") => Value::Unknown,

@@ -299,15 +299,19 @@ impl<'a> Walker<'a> {
         }
         builtin::call(path, arguments).unwrap_or_else(|call| match call {
             Special::GetAttribute(object, name) => self.attribute(frame, &Value::Object(object), &name, expr.index()),
-            Special::Fork(callee, rest) => match callee {
-                Value::Path(path) => self.function(frame, &path, rest, expr),
-                Value::Method(object, name) => self.method(frame, object, &name, &rest, expr),
-                Value::Object(object) => self.method(frame, object, "forward", &rest, expr),
-                _ => self.unknown(&rest),
-            },
-            Special::Quantize(value) => {
-                self.others([&value]);
-                self.quantized(frame, None, Some(&value), expr)
+            Special::Fork => {
+                let rest = arguments.get(1..).unwrap_or_default();
+                match arguments.first().map(|(_, callee)| callee) {
+                    Some(Value::Path(path)) => self.function(frame, path, rest.to_vec(), expr),
+                    Some(Value::Method(object, name)) => self.method(frame, *object, name, rest, expr),
+                    Some(Value::Object(object)) => self.method(frame, *object, "forward", rest, expr),
+                    _ => self.unknown(rest),
+                }
+            }
+            Special::Quantize => {
+                let argument = arguments.first().map(|(_, value)| value);
+                self.others(argument);
+                self.quantized(frame, None, argument, expr)
             }
             Special::View { view, list } => match arguments.first() {
                 Some((id, value)) => self.view(frame, &view, list, (*id, value)),
