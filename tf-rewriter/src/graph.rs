@@ -11,7 +11,7 @@ use crate::Error;
 use crate::index::{GraphIndex, Input, NodeId, ScopeKind, Target};
 use crate::io::{self, Form, Mapped};
 use crate::pb::OpDef;
-use crate::sites::Calls;
+use crate::sites::{Calls, Parameters};
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Graph {
     nodes_left_out: usize,
     /// Who calls which function; filled when first asked for.
     calls: OnceLock<Calls>,
+    /// What is made from constants alone, with and without functions' arguments; filled when first asked for.
+    parameters: [OnceLock<Parameters>; 2],
 }
 
 impl Graph {
@@ -98,6 +100,7 @@ impl Graph {
             cut_from: None,
             nodes_left_out: 0,
             calls: OnceLock::new(),
+            parameters: [OnceLock::new(), OnceLock::new()],
         })
     }
 
@@ -211,6 +214,17 @@ impl Graph {
         }
         let calls = Calls::of(self)?;
         Ok(self.calls.get_or_init(|| calls))
+    }
+
+    /// Which nodes make parameters; `arguments` whose values are not known are taken for some or not.
+    pub(crate) fn parameters(&self, arguments: bool) -> Result<&Parameters, Error> {
+        let [without, with] = &self.parameters;
+        let known = if arguments { with } else { without };
+        if let Some(found) = known.get() {
+            return Ok(found);
+        }
+        let found = Parameters::of(self, arguments)?;
+        Ok(known.get_or_init(|| found))
     }
 
     /// Nodes named with [`Graph::with_outputs`].

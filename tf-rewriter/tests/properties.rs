@@ -32,6 +32,78 @@ fn the_seeds_are_sound() {
     }
 }
 
+/// A graph in which a second run has nothing to do, in every form of every quantizer.
+fn check_graph(nodes: &str) {
+    let float = "attr { key: 'T' value { type: DT_FLOAT } }";
+    let weight = "attr { key: 'value' value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 2 } dim { size: 2 } } float_val: [1, -2, 3, 4] } } }";
+    let call = "attr { key: 'f' value { func { name: 'f' } } }";
+    let nodes = nodes.replace("OF_FLOATS", float).replace("WEIGHT", weight).replace("CALL", call);
+    tf_rewriter::Graph::from_bytes(nodes.clone().into_bytes()).unwrap_or_else(|error| panic!("{error}\n{nodes}"));
+    properties::plan_apply(nodes.as_bytes());
+}
+
+#[test]
+fn a_product_of_quantized_weights_stays_a_parameter() {
+    let product = |(last, number): (usize, usize)| {
+        format!(
+            "node {{ name: 'w{number}' op: 'Const' WEIGHT }}
+            node {{ name: 'm{number}' op: 'MatMul' input: 'm{last}' input: 'w{number}' OF_FLOATS }}"
+        )
+    };
+    let products: String = (1..9).enumerate().map(product).collect();
+    check_graph(&format!("node {{ name: 'm0' op: 'Const' WEIGHT }} {products}"));
+}
+
+/// `f` gets an activation from one caller, and from another what nobody knows, or a constant.
+#[test]
+fn an_activation_that_stands_for_a_weight_is_none_when_it_is_quantized() {
+    let f = "function { signature { name: 'f' input_arg { name: 'a' type: DT_FLOAT } input_arg { name: 'b' type: DT_FLOAT } }
+            node_def { name: 'y' op: 'MatMul' input: 'b' input: 'a' OF_FLOATS } ret { key: 'r' value: 'y:product:0' } }";
+    let g = |body: &str| {
+        format!(
+            "function {{ signature {{ name: 'g' input_arg {{ name: 'a' type: DT_FLOAT }} input_arg {{ name: 'b' type: DT_FLOAT }} }} {body} }}"
+        )
+    };
+    let unknown = g("node_def { name: 'c' op: 'PartitionedCall' input: 'a' input: 'b' CALL }");
+    let main = "node { name: 'x' op: 'Placeholder' } node { name: 'w' op: 'Const' WEIGHT }";
+    check_graph(&format!(
+        "{main} node {{ name: 'm' op: 'MatMul' input: 'x' input: 'w' OF_FLOATS }}
+        node {{ name: 'c' op: 'PartitionedCall' input: 'm' input: 'x' CALL }} library {{ {f} {unknown} }}"
+    ));
+    let made = g("node_def { name: 'm' op: 'MatMul' input: 'a' input: 'b' OF_FLOATS }
+        node_def { name: 'c' op: 'PartitionedCall' input: 'm:product:0' input: 'b' CALL }");
+    check_graph(&format!(
+        "{main} node {{ name: 'c' op: 'PartitionedCall' input: 'w' input: 'x' CALL }} library {{ {f} {made} }}"
+    ));
+}
+
+/// The range's constants of an op that runs in a loop of a function wait for something there, not for the weight outside.
+#[test]
+fn a_weight_outside_of_the_function_whose_loop_reads_it() {
+    check_graph(
+        "node { name: 'x' op: 'Placeholder' } node { name: 'w' op: 'Const' WEIGHT }
+        node { name: 'c' op: 'PartitionedCall' input: 'x' input: 'w' CALL }
+        library { function { signature { name: 'f' input_arg { name: 'a' type: DT_FLOAT } input_arg { name: 'b' type: DT_FLOAT } }
+            node_def { name: 'e' op: 'Enter' input: 'a' OF_FLOATS attr { key: 'frame_name' value { s: 'frame' } } }
+            node_def { name: 'y' op: 'MatMul' input: 'e:output:0' input: 'b' OF_FLOATS }
+            ret { key: 'r' value: 'y:product:0' } } }",
+    );
+}
+
+/// In a function that calls itself, a constant may wait for the op whose weight it is on the next round: its copy must not.
+#[test]
+fn a_weight_that_a_function_hands_to_itself() {
+    check_graph(
+        "node { name: 'x' op: 'Placeholder' }
+        library { function { signature { name: 'f' input_arg { name: 'a' type: DT_FLOAT } input_arg { name: 'b' type: DT_FLOAT } }
+            node_def { name: 'y' op: 'MatMul' input: 'a' input: 'b' OF_FLOATS }
+            node_def { name: 'other' op: 'Relu' input: 'b' OF_FLOATS }
+            node_def { name: 'w' op: 'Const' input: '^y' WEIGHT }
+            node_def { name: 'c' op: 'PartitionedCall' input: 'y:product:0' input: 'w:output:0' CALL }
+            ret { key: 'r' value: 'y:product:0' } } }",
+    );
+}
+
 proptest! {
     #[test]
     fn damaged_seeds(which: prop::sample::Index, binary: bool, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {

@@ -194,6 +194,11 @@ impl Scope {
         }
     }
 
+    /// How many arguments the function has.
+    pub(crate) fn argument_count(&self) -> usize {
+        self.arguments.len()
+    }
+
     /// The number of the argument with this name.
     pub(crate) fn argument(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
         numbered(&self.arguments, bytes, name)

@@ -45,7 +45,7 @@ impl Planner<'_> {
                 Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant | Traced::Several(_) => {
                     skip("constant-input", "a bias or another constant is never quantized as an activation")
                 }
-                Traced::Computed if self.is_parameter(op.id, position) => {
+                Traced::Computed if sites::reads_parameter(self.graph, op.id, position)? => {
                     skip("constant-input", "it is computed from constants alone: a parameter, no activation")
                 }
                 Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor, settings)?,
@@ -79,7 +79,7 @@ impl Planner<'_> {
             skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
         } else if let Some(decision) = self.beside(op) {
             decision
-        } else if sites::is_parameter(self.graph, op.id, false) {
+        } else if sites::is_parameter(self.graph, op.id, false)? {
             skip("constant-output", "it is computed from constants alone: a parameter, no activation")
         } else if other_outputs && leaves {
             skip("many-outputs", "it is an output of the graph and has more than one output itself")
@@ -167,11 +167,6 @@ impl Planner<'_> {
             self.missing.push(format!("`{}` ({kind})", op.name));
         }
         Ok(with_axis(settings, None))
-    }
-
-    /// Whether what `input` of `op` reads is made from constants.
-    fn is_parameter(&self, op: NodeId, input: usize) -> bool {
-        self.graph.source(op, input).is_some_and(|source| sites::is_parameter(self.graph, source, false))
     }
 }
 

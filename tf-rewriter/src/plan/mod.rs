@@ -214,7 +214,7 @@ impl<'a> Planner<'a> {
         let listed = match &op.weight {
             Some(_) if op.info.is_some_and(|i| i.default) => true,
             Some((_, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_) | Traced::Several(_))) => {
-                !is_parameter(self.graph, id, false)
+                !is_parameter(self.graph, id, false)?
             }
             _ => false,
         };

@@ -93,7 +93,7 @@ impl Planner<'_> {
             (Traced::Weight(weight), Some(settings)) => self.chosen(op, input, weight, settings)?,
             (Traced::OtherConstant, Some(_)) => skip("not-float", format!("`{tensor}` is no float tensor")),
             (Traced::Computed | Traced::Several(_), Some(_)) => {
-                if crate::sites::reads_parameter(self.graph, op.id, input) {
+                if crate::sites::reads_parameter(self.graph, op.id, input)? {
                     let text = "is computed from constants: fold them when the model is frozen, then it is one";
                     skip("computed-weight", format!("`{tensor}` {text}"))
                 } else {

@@ -104,6 +104,11 @@ impl Calls {
         self.by_node.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The inputs that read an argument of a function.
+    pub(crate) fn reading(&self, function: u32, argument: u32) -> &[(NodeId, usize)] {
+        self.readers.get(&(function, argument)).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn callers(&self, function: u32) -> &[Use] {
         self.by_function.get(&function).map(Vec::as_slice).unwrap_or_default()
     }
@@ -177,7 +182,7 @@ fn place(graph: &Graph, scope: u32, target: Target, text: &[u8]) -> Option<Place
     }
 }
 
-fn data_inputs(graph: &Graph, id: NodeId) -> usize {
+pub(super) fn data_inputs(graph: &Graph, id: NodeId) -> usize {
     let found = graph.index().scope(id.scope).zip(graph.index().node(id));
     found.map_or(0, |(scope, node)| {
         scope.inputs(node).iter().filter(|input| !matches!(input.target, Target::Control { .. })).count()
@@ -286,7 +291,7 @@ pub(crate) fn readers(graph: &Graph, place: Place) -> Result<Option<Readers>, Er
             let edges = edges.into_iter().map(|(node, input)| (NodeId { scope: id.scope, node }, input));
             edges.filter(|(reader, input)| read(graph, *reader, *input) == Some(place)).collect()
         }
-        Place::Argument(function, number) => calls.readers.get(&(function, number)).cloned().unwrap_or_default(),
+        Place::Argument(function, number) => calls.reading(function, number).to_vec(),
     };
     let mut outside = Vec::new();
     for (function, result) in calls.returned.get(&place).into_iter().flatten() {

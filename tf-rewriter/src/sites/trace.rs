@@ -102,6 +102,13 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             },
         }
     }
+    // What a loop or a function gives in turn with its activations is one of them, quantized or not.
+    let is_one_of_several = unknown.is_some() || ends.len() > 1;
+    for (id, _) in ends.iter().filter(|(_, end)| is_one_of_several && matches!(end, End::Quantized)) {
+        if !is_parameter(graph, *id, false)? {
+            return Ok(Traced::Computed);
+        }
+    }
     if let Some(unknown) = unknown {
         return Ok(unknown);
     }
@@ -114,7 +121,7 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             End::Variable | End::Change => variable(graph, (&via, changes(id)), id)?,
         });
     }
-    Ok(together(graph, found))
+    Ok(together(found))
 }
 
 /// Where following a weight ends or turns.
@@ -143,15 +150,11 @@ fn end(graph: &Graph, id: NodeId, port: u32) -> Result<Option<End>, Error> {
 }
 
 /// One thing, or several that can stand for each other: constants and variables that the op sees in the same shape, quantized or not.
-/// What a loop makes of its weight and quantizes is an activation.
-fn together(graph: &Graph, mut found: Vec<Traced>) -> Traced {
+fn together(mut found: Vec<Traced>) -> Traced {
     if found.len() < 2 {
         return found.pop().unwrap_or(Traced::Computed);
     }
-    let holds = |one: &Traced| match one {
-        Traced::Quantized(id) => is_parameter(graph, *id, true),
-        _ => matches!(one, Traced::Weight(_) | Traced::Variable(_, Some(_))),
-    };
+    let holds = |one: &Traced| matches!(one, Traced::Weight(_) | Traced::Variable(_, Some(_)) | Traced::Quantized(_));
     let all = Traced::Several(found);
     let Traced::Several(parts) = &all else { return Traced::Computed };
     let weights = all.weights();

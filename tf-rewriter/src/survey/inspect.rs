@@ -54,7 +54,7 @@ impl Graph {
             }
             let Some(info) = ops::info(op).filter(|info| !info.weights.is_empty()) else { continue };
             // A look-up of a constant's codes is no embedding.
-            if !info.default && is_parameter(self, id, false) {
+            if !info.default && is_parameter(self, id, false)? {
                 continue;
             }
             let Some((_, traced)) = weight_of(self, id, info)? else { continue };

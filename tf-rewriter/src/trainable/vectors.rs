@@ -77,10 +77,8 @@ fn vectors(graph: &Graph, reader: NodeId, input: usize) -> Result<Vec<Vector>, E
     if let Some(vector) = constant(graph, reader, input)? {
         return Ok(vec![Vector::Constant(vector)]);
     }
-    let Some(source) = graph.source(reader, input).filter(|source| is_parameter(graph, *source, false)) else {
-        return Ok(Vec::new());
-    };
-    if !matches!(trace(graph, reader, input)?, Traced::Computed) {
+    let Some(source) = graph.source(reader, input) else { return Ok(Vec::new()) };
+    if !is_parameter(graph, source, false)? || !matches!(trace(graph, reader, input)?, Traced::Computed) {
         return Ok(Vec::new());
     }
     let part = if graph.op(reader) == b"Mul" { scale(graph, source)? } else { offset(graph, source)? };
