@@ -119,6 +119,16 @@ pub enum Error {
         /// The second one's place.
         at: Box<At>,
     },
+    /// A control edge before a data edge.
+    #[error("node `{node}` reads `{input}` after a control edge, expected its data first")]
+    ControlFirst {
+        /// The reading node.
+        node: String,
+        /// The first input behind a control edge.
+        input: String,
+        /// The node's place.
+        at: Box<At>,
+    },
     /// An edge into nothing.
     #[error("node `{node}` reads `{input}`, which is not in the graph")]
     MissingInput {
@@ -297,6 +307,7 @@ impl Error {
             Self::MissingInput { .. } => "E0203",
             Self::Cycle { .. } => "E0204",
             Self::DuplicateFunction { .. } => "E0205",
+            Self::ControlFirst { .. } => "E0206",
             Self::Tensor { .. } => "E0301",
             Self::Math { source, .. } => source.code(),
             Self::Text { .. } => "E0401",
@@ -335,6 +346,9 @@ impl Error {
             Self::MissingInput { .. } => {
                 Some("the graph is not self-contained: freeze the whole model, not a part of it".into())
             }
+            Self::ControlFirst { .. } => {
+                Some("put `^` inputs last where the graph is made; TensorFlow would refuse the graph too".into())
+            }
             Self::Cycle { .. } => Some("only `NextIteration` may close a loop; TensorFlow would refuse the graph too".into()),
             Self::NoText { .. } => Some("write the binary form (.pb), which keeps every field".into()),
             Self::Math { source, .. } => source.help(),
@@ -371,6 +385,7 @@ impl Error {
             Self::Wire { at, .. }
             | Self::DuplicateName { at, .. }
             | Self::DuplicateFunction { at, .. }
+            | Self::ControlFirst { at, .. }
             | Self::MissingInput { at, .. }
             | Self::Cycle { at, .. }
             | Self::NoText { at, .. }

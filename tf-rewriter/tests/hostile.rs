@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
+use tf_rewriter::wire::put_bytes;
 use tf_rewriter::{Error, Graph, PlanOptions, text};
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/digits.pb");
@@ -74,6 +75,24 @@ fn what_is_no_graph() {
     check(b"\x08\x01\x12\x02\x12\x00", "E0102", &other("the saved_model.pb of a SavedModel"));
 }
 
+/// An attribute that no rule asks for is told all the same: a second run, or TensorFlow, might ask.
+#[test]
+fn attributes_that_end_too_early() {
+    for value in [&b"\x18"[..], b"\x0a\x03\x1a\x01\x80", b"\x3a\x02\x08\x80"] {
+        let (mut attr, mut node, mut graph) = (Vec::new(), Vec::new(), conv(WEIGHT, ""));
+        put_bytes(&mut attr, 1, b"a");
+        put_bytes(&mut attr, 2, value);
+        for (number, content) in [(1, &b"n"[..]), (2, b"NoOp"), (5, &attr)] {
+            put_bytes(&mut node, number, content);
+        }
+        put_bytes(&mut graph, 1, &node);
+        Graph::from_bytes(graph.clone()).unwrap();
+        let error = compress_all(&graph).unwrap_err();
+        assert_eq!(error.code(), "E0201", "{error}");
+        assert!(error.to_string().starts_with("AttrValue: found "), "{error}");
+    }
+}
+
 #[test]
 fn edges_names_and_cycles() {
     let node = |name: &str, inputs: &str| format!("node {{ name: '{name}' op: 'AddN' {inputs} }}");
@@ -89,6 +108,17 @@ fn edges_names_and_cycles() {
     check(&conv(WEIGHT, &node("z", "input: 'z'")), "E0204", "node `z` depends on itself: z → z");
     let cycle = node("a", "input: 'c'") + &node("b", "input: 'a:0'") + &node("c", "input: '^b'");
     check(&conv(WEIGHT, &cycle), "E0204", "node `a` depends on itself: a → b → c → a");
+    check(
+        &conv(WEIGHT, &node("z", "input: 'y' input: '^w' input: 'y'")),
+        "E0206",
+        "node `z` reads `y` after a control edge, expected its data first",
+    );
+    let inside = "node_def { name: 'n' op: 'NoOp' } node_def { name: 'r' op: 'Relu' input: '^n' input: 'a' }";
+    check(
+        &binary(&format!("library {{ function {{ signature {{ name: 'f' input_arg {{ name: 'a' }} }} {inside} }} }}")),
+        "E0206",
+        "node `r` reads `a` after a control edge, expected its data first",
+    );
     let function = "function { signature { name: 'f' } node_def { name: 'n' op: 'NoOp' } }";
     check(
         &binary(&format!("library {{ {function} {function} }}")),

@@ -57,17 +57,18 @@ impl Graph {
         Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
     }
 
-    /// Every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
-    pub(super) fn check_constants(&self) -> Result<(), Error> {
+    /// Every attribute and every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
+    pub(super) fn check_nodes(&self) -> Result<(), Error> {
         let nodes: Vec<NodeId> = self.all_nodes().collect();
-        match nodes.par_iter().find_map_first(|id| self.constant(*id).err()) {
+        let attrs = |id: NodeId| self.index().node(id).map_or(Ok(()), |node| node.check_attrs(self.bytes()));
+        match nodes.par_iter().find_map_first(|id| attrs(*id).and_then(|()| self.constant(*id)).err()) {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
     fn patch(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
-        self.check_constants()?;
+        self.check_nodes()?;
         let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
         for (site, fate) in plan.sites.iter().zip(&mut fates) {
             let size = site.dtype.map_or(0, |dtype| dtype.size() as u64);

@@ -24,7 +24,7 @@ pub(super) fn read_back_text(path: &Path, expected_len: u64, made_from: &Graph) 
 }
 
 fn check(written: &Graph, made_from: &Graph) -> Result<(), Error> {
-    written.check_constants()?;
+    written.check_nodes()?;
     types_fit(written, made_from)
 }
 

@@ -3,7 +3,7 @@
 use super::{Node, Span, fields, payload};
 use protobuf::Message;
 
-use crate::pb::attr_value;
+use crate::pb::{AttrValue, attr_value};
 use crate::wire::Value;
 use crate::{At, Error};
 
@@ -40,6 +40,26 @@ impl Node {
             }
         }
         Ok(found)
+    }
+
+    /// Whether TensorFlow could read all attributes. Tensors are left to whoever looks at them where they lie.
+    ///
+    /// # Errors
+    /// The first one that is damaged.
+    pub(crate) fn check_attrs(&self, bytes: &[u8]) -> Result<(), Error> {
+        let mut walk = fields(bytes, self.body, "NodeDef");
+        while let Some(field) = walk.next()? {
+            if field.number != 5 {
+                continue;
+            }
+            let mut entry = fields(bytes, payload(&field, "NodeDef.attr")?, "NodeDef.attr");
+            while let Some(part) = entry.next()? {
+                if part.number == 2 {
+                    check_value(bytes, payload(&part, "the value of an attribute")?)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A field of an attribute's AttrValue.
@@ -137,6 +157,31 @@ impl Node {
             _ => None,
         })
     }
+}
+
+/// AttrValue: list = 1 (tensor = 8), tensor = 8.
+fn check_value(bytes: &[u8], value: Span) -> Result<(), Error> {
+    let mut holds_tensors = false;
+    let mut walk = fields(bytes, value, "AttrValue");
+    while let Some(field) = walk.next()? {
+        holds_tensors |= field.number == 8;
+        if field.number == 1 {
+            let mut list = fields(bytes, payload(&field, "AttrValue.list")?, "AttrValue.list");
+            while let Some(part) = list.next()? {
+                holds_tensors |= part.number == 8;
+            }
+        }
+    }
+    if holds_tensors {
+        return Ok(());
+    }
+    let read = AttrValue::parse_from_bytes(value.of(bytes));
+    read.map(|_| ()).map_err(|error| Error::Wire {
+        what: "AttrValue".into(),
+        found: error.to_string().into(),
+        expected: "an AttrValue".into(),
+        at: At::offset(value.start()),
+    })
 }
 
 /// AttrValue: list = 1 (func = 9), func = 10. NameAttrList: name = 1.

@@ -240,8 +240,19 @@ impl Scope {
         for id in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(id).copied() else { continue };
             let range = node.first_input as usize..(node.first_input + node.input_count) as usize;
+            let mut is_behind_control = false;
             for position in range {
                 let Some(input) = self.inputs.get(position).copied() else { continue };
+                let is_control = input.text.of(bytes).starts_with(b"^");
+                // Everything else takes an input's position for the number of the op's argument.
+                if is_behind_control && !is_control {
+                    return Err(Error::ControlFirst {
+                        node: node.name.text(bytes).to_owned(),
+                        input: input.text.text(bytes).to_owned(),
+                        at: Box::new(self.at(bytes, id)),
+                    });
+                }
+                is_behind_control = is_control;
                 let Some(target) = self.target(bytes, input.text) else {
                     return Err(Error::MissingInput {
                         node: node.name.text(bytes).to_owned(),
