@@ -188,6 +188,26 @@ impl Body<'_, '_, '_> {
         self.reference(&name)
     }
 
+    /// A constant of the type that shapes, permutations and axes have where the op says no other; its reference.
+    fn dims(&mut self) -> String {
+        let values = match self.choices.below(4) {
+            0 => self
+                .choices
+                .one_of(&[&["1", "0"][..], &["0", "2", "1"], &["2", "0", "1"], &["3", "2", "0", "1"]])
+                .to_vec(),
+            _ => (0..self.choices.below(5)).map(|_| self.choices.one_of(&["-1", "0", "1", "2", "3", "4"])).collect(),
+        };
+        let is_scalar = values.len() == 1 && self.choices.once_in(2);
+        let shape = if is_scalar { String::new() } else { format!("dim {{ size: {} }}", values.len()) };
+        let values = values.iter().map(|value| format!("int_val: {value}")).collect::<Vec<_>>().join(" ");
+        let name = self.name();
+        let value = format!(
+            "attr {{ key: 'dtype' value {{ type: DT_INT32 }} }} attr {{ key: 'value' value {{ tensor {{ dtype: DT_INT32 tensor_shape {{ {shape} }} {values} }} }} }}"
+        );
+        self.node(&name, "Const", &[], &value);
+        self.reference(&name)
+    }
+
     /// An op with a weight: a constant of its own, or anything that is there.
     fn layer(&mut self) {
         let op = self.choices.one_of(&[
@@ -234,7 +254,7 @@ impl Body<'_, '_, '_> {
             ]);
             let mut inputs = vec![reads];
             if matches!(op, "Reshape" | "Transpose" | "ExpandDims") {
-                inputs.push(self.constant());
+                inputs.push(self.dims());
             }
             let name = self.name();
             let attrs = match op {

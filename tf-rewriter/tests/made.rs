@@ -25,16 +25,6 @@ fn graphs() {
     each_seed(192, 2048, |bytes| properties::plan_apply(&made_graph::graph(&mut Choices::new(bytes))));
 }
 
-/// Models that were written wrongly once: with an anchor outside of the function, and with a constant that waits for its own reader in a
-/// function that calls itself.
-#[test]
-fn graphs_that_were_written_wrongly() {
-    for seed in [119_207, 123_936, 107_488] {
-        let length = usize::try_from(seed % 64 + 1).expect("a small number") * 2048 / 64;
-        properties::plan_apply(&made_graph::graph(&mut Choices::new(&noise(seed, length))));
-    }
-}
-
 /// A generator that makes nothing but errors finds nothing.
 #[test]
 fn most_graphs_are_legal_and_have_sites() {
