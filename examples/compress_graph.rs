@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let output = std::env::temp_dir().join(format!("digits_packed_{}.pb", std::process::id()));
-    let report = graph.apply(&plan, None)?.write_to(&output)?;
+    let report = graph.apply(&plan)?.write_to(&output)?;
     for site in report.sites.iter().filter(|site| site.site.settings().is_some()) {
         let sqnr = site.metrics.and_then(|metrics| metrics.sqnr_db).unwrap_or(f64::INFINITY);
         println!("{}: {} -> {} bytes, SQNR {sqnr:.1} dB", site.site.op, site.bytes_before, site.bytes_after);

@@ -102,6 +102,6 @@ fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Result<(Vec<u8>, P
     let graph = Graph::from_bytes(bytes.to_vec())?;
     let plan = graph.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
     let mut out = Vec::new();
-    graph.apply(&plan, None)?.write(&mut out)?;
+    graph.apply(&plan)?.write(&mut out)?;
     Ok((out, plan))
 }

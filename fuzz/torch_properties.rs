@@ -115,6 +115,6 @@ fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Result<(Vec<u8>, P
     let model = Model::from_bytes(bytes.to_vec())?;
     let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
     let mut out = Vec::new();
-    model.apply(&plan, None)?.write(&mut out)?;
+    model.apply(&plan)?.write(&mut out)?;
     Ok((out, plan))
 }

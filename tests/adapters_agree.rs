@@ -199,13 +199,13 @@ fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emi
     let options = torch_adapter::PlanOptions { emit: Some(emit), ..Default::default() };
     let plan = model.plan(config, options).unwrap();
     let mut torch_out = Vec::new();
-    let torch_report = model.apply(&plan, None).unwrap().write(&mut torch_out).unwrap();
+    let torch_report = model.apply(&plan).unwrap().write(&mut torch_out).unwrap();
 
     let graph = graph(weight);
     let options = tf_rewriter::PlanOptions { emit: Some(emit), ..Default::default() };
     let plan = graph.plan(config, options).unwrap();
     let mut tf_out = Vec::new();
-    let tf_report = graph.apply(&plan, None).unwrap().write(&mut tf_out).unwrap();
+    let tf_report = graph.apply(&plan).unwrap().write(&mut tf_out).unwrap();
 
     let (torch, tf) = (one_site(&torch_report, &weight.op), one_site(&tf_report, &weight.op));
     let without_axis = |settings: &Settings| Settings { channel_axis: None, ..*settings };

@@ -30,7 +30,7 @@ fn compress(out: &Path, quantizer: Quantizer, config: Option<&str>, emit: Emit) 
     let graph = Graph::open(repository(MODEL)).unwrap();
     let options = PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: true, ..PlanOptions::default() };
     let plan = graph.plan(&config, options).unwrap();
-    graph.apply(&plan, Some(&ranges)).unwrap().write_to(out).unwrap();
+    graph.apply(&plan).unwrap().write_to(out).unwrap();
 }
 
 /// Every example config, strictly (each entry must match something), in every form, against the float model.

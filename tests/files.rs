@@ -28,7 +28,7 @@ fn models() -> Vec<PathBuf> {
 fn compress(model: &Path, out: &Path, config: &ConfigList, emit: Emit) {
     let graph = Graph::open(model).unwrap();
     let plan = graph.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
-    graph.apply(&plan, None).unwrap().write_to(out).unwrap();
+    graph.apply(&plan).unwrap().write_to(out).unwrap();
 }
 
 #[test]

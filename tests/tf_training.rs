@@ -29,7 +29,7 @@ fn compress(folder: &Path, from: &str, config: &ConfigList, gradient: Gradient, 
     let options = PlanOptions { gradient, ..PlanOptions::default() };
     let plan = graph.plan(config, options).unwrap();
     assert_eq!(plan.emit, Emit::Training);
-    graph.apply(&plan, None).unwrap().write_to(folder.join(to)).unwrap();
+    graph.apply(&plan).unwrap().write_to(folder.join(to)).unwrap();
     plan.quantized().count()
 }
 

@@ -88,7 +88,7 @@ fn case(source: &Path, floats: &Path, folder: &Path, number: usize, emit: Emit) 
     let output = folder.join(format!("{file}.{number}.{emit}.pt"));
     let expectation = folder.join(format!("{file}.{number}.{emit}.npz"));
     expected(&plan, floats, &expectation);
-    let compressed = model.apply(&plan, ranges.as_ref()).unwrap();
+    let compressed = model.apply(&plan).unwrap();
     compressed.write_to(&output).unwrap();
     let is_copy = |reason: &&Reason| reason.code == "weight-copied";
     let copies: Vec<&str> =

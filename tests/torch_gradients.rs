@@ -65,7 +65,7 @@ fn case(folder: &Path, form: &str, number: usize) -> Value {
     let sites: Vec<Value> = plan.quantized().map(site).collect();
     assert!(sites.len() >= 5, "{name} for {form}: {sites:?}");
     let archive = folder.join(format!("net.{form}.{number}.pt"));
-    model.apply(&plan, None).unwrap().write_to(&archive).unwrap();
+    model.apply(&plan).unwrap().write_to(&archive).unwrap();
     json!({"name": name, "archive": archive, "sites": sites, "frozen": frozen})
 }
 

@@ -126,9 +126,10 @@ impl Kinds {
         let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), ..PlanOptions::default() };
         let plan = model.plan(&list, options).unwrap();
         common::assert_reasons(&plan.sites);
+        assert_eq!(model.check_plan(&plan).unwrap(), plan, "{name} {emit}");
         let number = self.cases.len();
         let output = self.folder.path().join(format!("{name}.{number}.{emit}.out"));
-        model.apply(&plan, ranges.as_ref()).unwrap().write_to(&output).unwrap();
+        model.apply(&plan).unwrap().write_to(&output).unwrap();
         self.cases.push(json!({
             "model": name, "config": config, "emit": emit, "source": source, "output": output,
             "quantized": plan.quantized().count(), "trained": output.with_extension("trained"),

@@ -19,7 +19,7 @@ const SCRIPT: &str = "tests/torch/real_size.py";
 fn compress(source: &Path, config: &ConfigList, emit: Emit, out: &Path) -> Plan {
     let model = Model::open(source).unwrap();
     let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
-    model.apply(&plan, None).unwrap().write_to(out).unwrap();
+    model.apply(&plan).unwrap().write_to(out).unwrap();
     plan
 }
 

@@ -24,7 +24,7 @@ fn quantizer(name: &str) -> Quantizer {
 fn compress(archive: &Path, config: &ConfigList, emit: Emit, out: &Path) {
     let model = Model::open(archive).unwrap();
     let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
-    model.apply(&plan, None).unwrap().write_to(out).unwrap();
+    model.apply(&plan).unwrap().write_to(out).unwrap();
 }
 
 /// Freezes a trained archive in every way and compares the results with it in PyTorch; see the script.

@@ -41,7 +41,7 @@ fn compress(source: &Path, config: &ConfigList, emit: Emit, out: &Path) -> Plan 
     let plan = model.plan(config, options).unwrap();
     let blocked: Vec<_> = plan.skipped().filter(|(_, reason)| reason.code != "excluded").collect();
     assert!(blocked.is_empty(), "{} as {emit}: {blocked:?}", source.display());
-    model.apply(&plan, None).unwrap().write_to(out).unwrap();
+    model.apply(&plan).unwrap().write_to(out).unwrap();
     let again = Model::open(out).unwrap().plan(config, options).unwrap();
     let left: Vec<_> = again.quantized().map(|site| (&site.op, &site.tensor)).collect();
     assert!(left.is_empty(), "{} as {emit}: a second run would quantize {left:?}", out.display());

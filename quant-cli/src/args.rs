@@ -130,7 +130,7 @@ where
 pub struct GradientArgs {
     /// How gradients pass the rounding in `training`: by the fake-quant op, which Python differentiates, or by ops that TensorFlow's C API
     /// differentiates too [default: op]
-    #[arg(long, value_name = "STYLE", value_parser = gradient_parser())]
+    #[arg(long, value_name = "STYLE", value_parser = gradient_parser(), conflicts_with = "plan")]
     pub gradient: Option<Gradient>,
 }
 
@@ -182,7 +182,7 @@ impl QuantizeArgs {
     }
 }
 
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     if is_dash(path) { "standard input".to_owned() } else { path.display().to_string() }
 }
 

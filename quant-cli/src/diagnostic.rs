@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use quant_math::MathError;
 use quant_math::config::{ConfigError, ConfigErrors};
-use quant_math::plan::Reason;
+use quant_math::plan::{PlanFault, Reason};
 use serde::Serialize;
 
 use crate::atomic::AtomicError;
@@ -82,6 +82,16 @@ impl Coded for ConfigError {
 
     fn help(&self) -> Option<Cow<'_, str>> {
         self.help().map(Cow::Borrowed)
+    }
+}
+
+impl Coded for PlanFault {
+    fn code(&self) -> &str {
+        self.kind.code()
+    }
+
+    fn help(&self) -> Option<Cow<'_, str>> {
+        Some(self.kind.help().into())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use quant_math::config::ConfigErrors;
+use quant_math::plan::PlanFaults;
 
 use crate::diagnostic::{Coded, Diagnostic};
 
@@ -32,6 +33,11 @@ impl Failure {
     /// Every error of a config, with the config's file: exit code 2.
     pub fn config(errors: &ConfigErrors, file: Option<&str>) -> Self {
         Self::usages(Diagnostic::from_config(errors, file))
+    }
+
+    /// Every fault of a plan that was written down: exit code 2.
+    pub fn plan(faults: &PlanFaults) -> Self {
+        Self::usages(faults.iter().map(Diagnostic::from_error).collect())
     }
 
     /// With a location for every error that has none yet.

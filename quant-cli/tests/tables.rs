@@ -20,6 +20,7 @@ fn site(op: &str, decision: Decision) -> Site {
         dtype: None,
         shape: Some(vec![3, 3, 16, 32]),
         decision,
+        range: None,
     }
 }
 

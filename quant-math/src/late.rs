@@ -77,6 +77,7 @@ mod tests {
             dtype: None,
             shape: None,
             decision,
+            range: None,
         }
     }
 

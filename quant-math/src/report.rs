@@ -122,6 +122,7 @@ mod tests {
                 dtype: None,
                 shape: None,
                 decision: Decision::Quantize(Settings::new(quantizer, 8)),
+                range: None,
             },
             scale: None,
             metrics: Some(Metrics { sqnr_db: Some(*db), max_error: 0.0, cosine: 1.0, mse: 0.0 }),

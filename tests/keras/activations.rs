@@ -37,7 +37,7 @@ fn check(tensorflow: &TensorFlow, name: &str, activation: &str, count: usize) {
         .collect();
     assert_eq!(sites.len(), count + 1, "the activations and the input");
     let out = tensorflow.path("activations.pb");
-    graph.apply(&plan, Some(&ranges)).unwrap().write_to(&out).unwrap();
+    graph.apply(&plan).unwrap().write_to(&out).unwrap();
 
     let tensors = sites.iter().flat_map(|(op, _)| [format!("{op}:0"), format!("{op}/output_quant:0")]);
     let fetch: Vec<String> = tensors.chain([logits.to_owned()]).collect();

@@ -81,7 +81,7 @@ impl<'a> Trial<'a> {
                 let graph = Graph::open(&model).unwrap();
                 let options = PlanOptions { emit: Some(emit), ..PlanOptions::default() };
                 let plan = graph.plan(&way.config(), options).unwrap();
-                let report = graph.apply(&plan, None).unwrap().write_to(&path).unwrap();
+                let report = graph.apply(&plan).unwrap().write_to(&path).unwrap();
                 Output { way, emit, path, report }
             })
             .collect();

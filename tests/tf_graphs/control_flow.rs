@@ -108,7 +108,7 @@ fn quantize(graph: Graph, setting: &Setting, emit: Emit) -> (Plan, Vec<u8>) {
     let plan = graph
         .plan(&config, PlanOptions { emit: Some(emit), ranges: Some(&ranges), strict: false, ..PlanOptions::default() })
         .unwrap();
-    let out = apply(graph, &plan, Some(&ranges));
+    let out = apply(graph, &plan);
     (plan, out)
 }
 

@@ -83,8 +83,8 @@ pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 pub(crate) const EMITS: [Emit; 3] = [Emit::Baked, Emit::Packed, Emit::Inference];
 
 /// Carry a plan out, into memory.
-pub(crate) fn apply(graph: Graph, plan: &Plan, ranges: Option<&quant_math::ranges::Ranges>) -> Vec<u8> {
+pub(crate) fn apply(graph: Graph, plan: &Plan) -> Vec<u8> {
     let mut out = Vec::new();
-    graph.apply(plan, ranges).unwrap().write(&mut out).unwrap();
+    graph.apply(plan).unwrap().write(&mut out).unwrap();
     out
 }

@@ -48,6 +48,6 @@ fn main() -> Outcome<()> {
 fn compress(model: &Path, result: &PathBuf, config: &ConfigList, emit: Emit) -> Outcome<()> {
     let graph = Graph::open(model)?;
     let plan = graph.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
-    graph.apply(&plan, None)?.write_to(result)?;
+    graph.apply(&plan)?.write_to(result)?;
     Ok(())
 }

@@ -236,6 +236,9 @@ pub enum Error {
     #[cfg(feature = "run")]
     #[error(transparent)]
     Run(#[from] crate::run::RunError),
+    /// A plan that was written down, and is wrong or does not fit the model.
+    #[error(transparent)]
+    WrittenPlan(quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -289,6 +292,12 @@ fn joined(reasons: &[quant_math::plan::Reason]) -> String {
     reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
+impl From<quant_math::plan::NoSuchForm> for Error {
+    fn from(no: quant_math::plan::NoSuchForm) -> Self {
+        Self::Emit { emit: no.emit, why: no.why, help: no.help }
+    }
+}
+
 impl Error {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
@@ -316,6 +325,7 @@ impl Error {
             Self::MissingRanges { .. } => "E0502",
             Self::Ranges { .. } => "E0503",
             Self::Plan { .. } => "E0504",
+            Self::WrittenPlan(faults) => faults.code(),
             Self::NoSuchNode { .. } => "E0505",
             Self::Quantizer(_) => "E0506",
             Self::NotTraining { .. } => "E0507",
@@ -366,6 +376,7 @@ impl Error {
             Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
             Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
+            Self::WrittenPlan(faults) => Some(faults.help().into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
             Self::Io { .. } | Self::Quantizer(_) | Self::Tensor { .. } | Self::Text { .. } => None,
         }

@@ -36,6 +36,6 @@ impl Compress for Graph {
 
     fn compress(self, config_list: &ConfigList, options: PlanOptions<'_>) -> Result<Compressed, Error> {
         let plan = self.plan(config_list, options)?;
-        self.apply(&plan, options.ranges)
+        self.apply(&plan)
     }
 }

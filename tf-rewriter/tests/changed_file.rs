@@ -98,7 +98,7 @@ fn a_model_that_changes_before_a_look_at_it() {
         case.check(graph.inspect());
         case.check(graph.diff(&Graph::from_bytes(fs::read(digits()).unwrap()).unwrap()));
         case.check(Graph::from_bytes(fs::read(digits()).unwrap()).unwrap().diff(&graph));
-        case.check(graph.apply(&plan, None));
+        case.check(graph.apply(&plan));
     }
 }
 
@@ -114,7 +114,7 @@ fn a_model_that_changes_while_it_is_written() {
                 let case = Case::new();
                 let graph = Graph::open(&case.model).unwrap();
                 let plan = graph.plan(&config(), options(emit)).unwrap();
-                let compressed = graph.apply(&plan, None).unwrap();
+                let compressed = graph.apply(&plan).unwrap();
                 let file = case.file();
                 let out = case.folder.path().join(name);
                 case.check(compressed.write_to_with(&out, &|_| change(&file)));
@@ -159,7 +159,7 @@ fn a_model_that_is_replaced_is_held_on_to() {
     let graph = Graph::open(&case.model).unwrap();
     let plan = graph.plan(&config(), options(Emit::Baked)).unwrap();
     quant_cli::atomic::write(&case.model, b"another one").unwrap();
-    graph.apply(&plan, None).unwrap().write_to(&case.out).unwrap();
+    graph.apply(&plan).unwrap().write_to(&case.out).unwrap();
     assert!(fs::read(&case.out).unwrap().len() > 4 * ELEMENTS);
 }
 

@@ -107,7 +107,7 @@ fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) {
     let graph = Graph::from_bytes(bytes.to_vec()).unwrap();
     let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
     let mut out = Vec::new();
-    graph.apply(&plan, None).unwrap().write(&mut out).unwrap();
+    graph.apply(&plan).unwrap().write(&mut out).unwrap();
 }
 
 #[test]

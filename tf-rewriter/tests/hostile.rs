@@ -41,7 +41,7 @@ fn compress_all(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
             let graph = Graph::from_bytes(bytes.to_vec())?;
             let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
             let mut out = Vec::new();
-            graph.apply(&plan, None)?.write(&mut out)?;
+            graph.apply(&plan)?.write(&mut out)?;
             results.push(out);
         }
     }

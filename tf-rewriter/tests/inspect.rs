@@ -23,7 +23,7 @@ fn quantized(graph: Graph, quantizer: Quantizer, emit: Emit) -> (Vec<u8>, quant_
     };
     let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
     let mut out = Vec::new();
-    let report = graph.apply(&plan, None).unwrap().write(&mut out).unwrap();
+    let report = graph.apply(&plan).unwrap().write(&mut out).unwrap();
     (out, report)
 }
 

@@ -190,9 +190,8 @@ fn check(name: &str) {
 fn check_output(case: &Case, emit: Emit, out: &[u8]) {
     let graph = case.open(out).unwrap();
     let plan = case.plan(&graph, emit).unwrap();
-    let ranges = case.ranges(&graph);
     let mut again = Vec::new();
-    let report = graph.apply(&plan, ranges.as_ref()).unwrap().write(&mut again).unwrap();
+    let report = graph.apply(&plan).unwrap().write(&mut again).unwrap();
     let quantized = report.sites.iter().filter(|site| site.site.settings().is_some());
     assert_eq!(quantized.map(|site| &site.site.op).collect::<Vec<_>>(), Vec::<&String>::new(), "{emit}, again");
     assert!(again == out, "{emit}: a second run changes the graph");

@@ -38,6 +38,6 @@ fn compress(archive: &Path, result: &Path, emit: Emit) -> Outcome<()> {
     let model = Model::open(archive)?;
     let config = ConfigList::default_for(Quantizer::Naive);
     let plan = model.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
-    model.apply(&plan, None)?.write_to(result)?;
+    model.apply(&plan)?.write_to(result)?;
     Ok(())
 }

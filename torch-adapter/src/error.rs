@@ -157,6 +157,9 @@ pub enum Error {
     /// A config for another quantizer.
     #[error(transparent)]
     Quantizer(#[from] quant_math::nni::WrongQuantizer),
+    /// A plan that was written down, and is wrong or does not fit the model.
+    #[error(transparent)]
+    WrittenPlan(quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this model: {message}")]
     Plan {
@@ -189,6 +192,12 @@ fn first_names(sites: &[String]) -> String {
     if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
 }
 
+impl From<quant_math::plan::NoSuchForm> for Error {
+    fn from(no: quant_math::plan::NoSuchForm) -> Self {
+        Self::Emit { emit: no.emit, why: no.why, help: no.help }
+    }
+}
+
 impl Error {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
@@ -207,6 +216,7 @@ impl Error {
             Self::MissingRanges { .. } => "T0502",
             Self::Ranges { .. } => "T0503",
             Self::Plan { .. } => "T0504",
+            Self::WrittenPlan(faults) => faults.code(),
             Self::Gradient => "T0505",
             Self::NotTraining => "T0507",
             Self::Quantizer(_) => "T0506",
@@ -241,6 +251,7 @@ impl Error {
             ),
             Self::Ranges { .. } => Some("ranges belong to one model: measure them on this one".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
+            Self::WrittenPlan(faults) => Some(faults.help().into()),
             Self::Disagree { .. } => Some("torch could not load the archive either; save the model again".into()),
             Self::Code { .. } => Some("the code was not written by torch.jit.save; save the model again".into()),
             Self::Verify { .. } => {

@@ -33,6 +33,6 @@ impl Compress for Model {
 
     fn compress(self, config_list: &ConfigList, options: PlanOptions<'_>) -> Result<Compressed, Error> {
         let plan = self.plan(config_list, options)?;
-        self.apply(&plan, options.ranges)
+        self.apply(&plan)
     }
 }

@@ -85,7 +85,7 @@ fn an_archive_that_changes_before_a_look_at_it() {
         case.check(model.inspect());
         case.check(model.diff(&Model::open(DIGITS).unwrap()));
         case.check(Model::open(DIGITS).unwrap().diff(&model));
-        case.check(model.apply(&plan, None));
+        case.check(model.apply(&plan));
     }
 }
 
@@ -96,7 +96,7 @@ fn an_archive_that_changes_while_it_is_written() {
             let case = Case::new();
             let model = Model::open(&case.model).unwrap();
             let plan = model.plan(&config(), options(emit)).unwrap();
-            let compressed = model.apply(&plan, None).unwrap();
+            let compressed = model.apply(&plan).unwrap();
             let file = case.file();
             case.check(compressed.write_to_with(&case.out, &|_| change(&file)));
         }
@@ -109,7 +109,7 @@ fn an_archive_that_is_replaced_is_held_on_to() {
     let model = Model::open(&case.model).unwrap();
     let plan = model.plan(&config(), options(Emit::Baked)).unwrap();
     quant_cli::atomic::write(&case.model, b"another one").unwrap();
-    model.apply(&plan, None).unwrap().write_to(&case.out).unwrap();
+    model.apply(&plan).unwrap().write_to(&case.out).unwrap();
     Model::open(&case.out).unwrap().archive().check_all().unwrap();
 }
 

@@ -58,3 +58,41 @@ fn an_observer_that_training_cannot_follow() {
         assert!(output.status.success() && said.contains(learnt), "{said}{}", stderr(&output));
     }
 }
+
+/// A plan that was written down is the request, and one that was edited is carried out where the model can.
+#[test]
+fn a_plan_is_an_input_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| Command::new(PROGRAM).current_dir(folder.path()).args(args).output().unwrap();
+    let write = |text: &[u8]| quant_cli::atomic::write(&folder.path().join("plan.json"), text).unwrap();
+    for request in [&["-Q", "naive", "--emit", "packed"][..], &["-Q", "qat", "--emit", "training"], &["-Q", "dorefa"]] {
+        let planned = run(&[&["plan", DIGITS, "--json"], request].concat());
+        write(&planned.stdout);
+        let direct = run(&[&["compress", DIGITS, "-o", "direct.pt", "--json"], request].concat());
+        let from_plan = run(&["compress", DIGITS, "-o", "planned.pt", "--json", "--plan", "plan.json"]);
+        assert!(direct.status.success() && from_plan.status.success(), "{}{}", stderr(&direct), stderr(&from_plan));
+        assert_eq!(direct.stdout, from_plan.stdout, "{request:?}");
+        let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+        assert!(read("direct.pt") == read("planned.pt"), "{request:?}");
+    }
+    let planned = run(&["plan", DIGITS, "--json", "-Q", "naive"]);
+    let text = String::from_utf8(planned.stdout).unwrap();
+    let edited = text.replacen("\"bits\": 8", "\"bits\": 2", 1);
+    assert!(edited != text, "{text}");
+    write(edited.as_bytes());
+    let output = run(&["compress", DIGITS, "-o", "edited.pt", "--json", "--plan", "plan.json"]);
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("\"bits\": 2"),
+        "{}",
+        stderr(&output)
+    );
+    let other = text.replacen("\"tensor\": \"", "\"tensor\": \"none.", 1);
+    assert!(other != text, "{text}");
+    write(other.as_bytes());
+    let refused = run(&["compress", DIGITS, "-o", "none.pt", "--plan", "plan.json"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.starts_with("error[P0104]: sites[0]") && said.contains("help: `plan MODEL --json`"), "{said}");
+    assert!(said.contains("--> plan.json"), "{said}");
+    assert!(!folder.path().join("none.pt").exists());
+}

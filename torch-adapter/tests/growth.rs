@@ -106,7 +106,7 @@ fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit) -> Vec<u8> {
     let model = Model::from_bytes(bytes.to_vec()).unwrap();
     let plan = model.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
     let mut out = Vec::new();
-    model.apply(&plan, None).unwrap().write(&mut out).unwrap();
+    model.apply(&plan).unwrap().write(&mut out).unwrap();
     out
 }
 

@@ -56,7 +56,7 @@ fn packed(model: Model, out: &mut (dyn Write + Send)) {
     let config = ConfigList::default_for(Quantizer::Naive);
     let plan = model.plan(&config, PlanOptions { emit: Some(Emit::Packed), ..PlanOptions::default() }).unwrap();
     assert!(!plan.is_empty());
-    model.apply(&plan, None).unwrap().write(out).unwrap();
+    model.apply(&plan).unwrap().write(out).unwrap();
 }
 
 #[test]

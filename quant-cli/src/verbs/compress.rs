@@ -46,7 +46,7 @@ impl<M: Adapter> CompressArgs<M> {
     fn carry_out(&self, global: &GlobalArgs, files: Files, measure: Option<&Measure<'_, M>>) -> Result<(), Failure> {
         let destination = destination(files, &self.output, &self.report)?;
         let planned = self.plan.plan(global, measure)?;
-        let compressed = M::apply(planned.model, &planned.plan, planned.ranges.as_ref())?;
+        let compressed = M::apply(planned.model, &planned.plan)?;
         write_result::<M>(global, &destination, &self.report, &compressed, Report::advice)
     }
 }

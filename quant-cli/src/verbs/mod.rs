@@ -17,7 +17,6 @@ use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::inspection::Inspection;
 use quant_math::plan::{PlanOptions, Reason};
-use quant_math::ranges::Ranges;
 use quant_math::report::Report;
 
 use crate::failure::Failure;
@@ -55,8 +54,10 @@ pub trait Adapter: Args + Debug {
     fn options<'a>(given: &Self::Options, options: PlanOptions<'a>) -> PlanOptions<'a>;
     /// Find all sites and decide about each.
     fn plan(model: &Self::Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure>;
+    /// A plan that was written down, checked against a model; its faults are [`Failure::plan`].
+    fn check_plan(model: &Self::Model, plan: &Plan) -> Result<Plan, Failure>;
     /// Carry out a plan.
-    fn apply(model: Self::Model, plan: &Plan, ranges: Option<&Ranges>) -> Result<Self::Compressed, Failure>;
+    fn apply(model: Self::Model, plan: &Plan) -> Result<Self::Compressed, Failure>;
     /// What came up while the plan was carried out.
     fn warnings(compressed: &Self::Compressed) -> &[Reason];
     /// Bytes that writing will report as progress.

@@ -1,7 +1,7 @@
 //! `plan`: the dry run.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use quant_math::Plan;
@@ -11,9 +11,11 @@ use quant_math::ranges::Ranges;
 
 use super::Adapter;
 use super::ranges::read_ranges;
-use crate::args::{GlobalArgs, QuantizeArgs};
+use crate::args::{GlobalArgs, QuantizeArgs, shown};
+use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 use crate::files::Files;
+use crate::side;
 use crate::summary::plan_table;
 
 /// Arguments of `plan`.
@@ -29,7 +31,18 @@ pub struct PlanArgs<M: Adapter> {
     /// Measured activation ranges, which `inference` needs for inputs and outputs
     #[arg(long, value_name = "FILE")]
     ranges: Option<PathBuf>,
+
+    /// Take settings, ranges and steps from a plan that `plan --json` wrote, edited or not, instead of a config (`-`: standard input)
+    #[arg(
+        long,
+        value_name = "PLAN.json",
+        conflicts_with_all = ["quantizer", "config", "preset", "emit", "strict", "allow_unmatched", "ranges"]
+    )]
+    plan: Option<PathBuf>,
 }
+
+/// The largest plan in MiB: a million sites, a hundred times what real models have.
+const LARGEST: u64 = 256;
 
 /// How ranges are got from a model that is run.
 pub(super) type Measure<'a, M> = dyn Fn(&<M as Adapter>::Model, &ConfigList) -> Result<Ranges, Failure> + 'a;
@@ -38,7 +51,6 @@ pub(super) type Measure<'a, M> = dyn Fn(&<M as Adapter>::Model, &ConfigList) -> 
 pub(super) struct Planned<M: Adapter> {
     pub(super) model: M::Model,
     pub(super) plan: Plan,
-    pub(super) ranges: Option<Ranges>,
 }
 
 impl<M: Adapter> PlanArgs<M> {
@@ -47,9 +59,13 @@ impl<M: Adapter> PlanArgs<M> {
         Files::of_model(self.model.path())
             .may_read("the config", self.quantize.config.as_ref())
             .may_read("the ranges file", self.ranges.as_ref())
+            .may_read("the plan", self.plan.as_ref())
     }
 
     pub(super) fn plan(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<Planned<M>, Failure> {
+        if let Some(path) = &self.plan {
+            return self.written(global, path);
+        }
         // The config first: what is wrong there needs no model.
         let config = self.quantize.config_list()?;
         let given = self.ranges.as_deref().map(read_ranges).transpose()?;
@@ -64,7 +80,20 @@ impl<M: Adapter> PlanArgs<M> {
             plan.warnings.iter().cloned().partition(|reason| reason.code.starts_with('C'));
         self.quantize.check(global, &about_config)?;
         global.warn(&others);
-        Ok(Planned { model, plan, ranges })
+        Ok(Planned { model, plan })
+    }
+
+    /// The decisions of a plan that was written down, about this model.
+    fn written(&self, global: &GlobalArgs, path: &Path) -> Result<Planned<M>, Failure> {
+        let shown = shown(path);
+        let text = side::read(path, LARGEST, true).map_err(|error| {
+            Failure::usage(Diagnostic::error("U0107", "cannot read the plan").at(&shown).caused_by(&error))
+        })?;
+        let plan = Plan::parse(&text).map_err(|faults| Failure::plan(&faults).at(&shown))?;
+        let model = self.model.open()?;
+        let plan = M::check_plan(&model, &plan).map_err(|failure| failure.at(&shown))?;
+        global.warn(&plan.warnings);
+        Ok(Planned { model, plan })
     }
 
     /// Print the plan.

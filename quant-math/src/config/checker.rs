@@ -217,20 +217,13 @@ impl Checker {
 
     /// The bits that the quantizer knows.
     pub(super) fn bits(&mut self, path: &str, value: &Value) -> Option<u32> {
-        let expected = match self.quantizer {
-            Quantizer::Naive | Quantizer::Qat => "2 to 16",
-            Quantizer::DoReFa => "1 to 8, or 32",
-        };
         let Value::Int(number) = value else {
             self.wrong(path, value, "an integer");
             return None;
         };
-        let known = |bits: &u32| match self.quantizer {
-            Quantizer::Naive | Quantizer::Qat => (2..=16).contains(bits),
-            Quantizer::DoReFa => (1..=8).contains(bits) || *bits == 32,
-        };
-        let bits = u32::try_from(*number).ok().filter(known);
+        let bits = u32::try_from(*number).ok().filter(|bits| self.quantizer.has_bits(*bits));
         if bits.is_none() {
+            let expected = self.quantizer.bits_in_words();
             self.push(Kind::OutOfRange, path, format!("{number} is out of range, expected {expected}"));
         }
         bits

@@ -37,8 +37,7 @@ impl ConfigList {
     pub fn not_learnable(&self) -> Option<NotLearnable> {
         let of = |entry: usize, kind| {
             let settings = self.entries.get(entry)?.settings_in(Emit::Training, self.quantizer, kind, entry)?;
-            let learnable = matches!(settings.observer, Observer::MinMax | Observer::Ema);
-            (!learnable).then_some(NotLearnable { entry, observer: settings.observer })
+            (!settings.observer.is_learnable()).then_some(NotLearnable { entry, observer: settings.observer })
         };
         (0..self.entries.len())
             .find_map(|entry| [QuantType::Input, QuantType::Output].into_iter().find_map(|kind| of(entry, kind)))

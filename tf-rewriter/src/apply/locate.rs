@@ -1,7 +1,6 @@
 //! Finding the plan's sites again in the graph.
 
 use quant_math::plan::Site;
-use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use super::Located;
@@ -49,13 +48,8 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
 }
 
 /// The activation sites that are to be quantized, outputs first: an input that reads a quantized output needs no node of its own.
-pub(super) fn activations(
-    graph: &Graph,
-    plan: &Plan,
-    ranges: Option<&Ranges>,
-) -> Result<Vec<(usize, ActivationWork)>, Error> {
+pub(super) fn activations(graph: &Graph, plan: &Plan) -> Result<Vec<(usize, ActivationWork)>, Error> {
     let mut found = Vec::new();
-    let ranges = ranges.map(Ranges::lookup);
     for kind in [QuantType::Output, QuantType::Input] {
         for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == kind) {
             let Some(settings) = site.settings() else { continue };
@@ -64,12 +58,11 @@ pub(super) fn activations(
             if kind == QuantType::Input && inputs.is_empty() {
                 return Err(mismatch(site, "does not read this tensor"));
             }
-            let range = ranges.as_ref().and_then(|ranges| ranges.find(&site.op, kind, &site.tensor));
             let needs = plan.emit != Emit::Training && settings.quantizer != Quantizer::DoReFa;
-            if range.is_none() && needs {
-                return Err(mismatch(site, "has no range in the ranges given"));
+            if site.range.is_none() && needs {
+                return Err(mismatch(site, "has no range"));
             }
-            found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range }));
+            found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range: site.range }));
         }
     }
     Ok(found)

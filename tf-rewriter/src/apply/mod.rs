@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quant_math::plan::{Decision, Reason, Settings, Site};
-use quant_math::ranges::Ranges;
 use quant_math::weights::{ChannelLayout, WeightMap, channel_spread, measure, observe, observe_ranges};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
@@ -47,12 +46,10 @@ struct Fate {
 impl Graph {
     /// Carry out a plan that was made for this graph. Weights are observed here; they are quantized while the result is written.
     ///
-    /// `ranges` are those that the plan was made with.
-    ///
     /// # Errors
     /// A plan of another graph; NaN or infinite weights; damaged tensors.
-    pub fn apply(self, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Error> {
-        let applied = self.patch(plan, ranges).map_err(|error| self.in_own_file(error));
+    pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
+        let applied = self.patch(plan).map_err(|error| self.in_own_file(error));
         let (segments, fates, slots) = self.settled(applied)?;
         Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
     }
@@ -67,7 +64,7 @@ impl Graph {
         }
     }
 
-    fn patch(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
+    fn patch(&self, plan: &Plan) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
         self.check_nodes()?;
         let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
         for (site, fate) in plan.sites.iter().zip(&mut fates) {
@@ -77,7 +74,7 @@ impl Graph {
             (fate.bytes_before, fate.bytes_after) = (bytes, bytes);
         }
         if plan.emit == Emit::Training {
-            let segments = self.patch_training(plan, ranges, &mut fates)?;
+            let segments = self.patch_training(plan, &mut fates)?;
             return Ok((segments, fates, 0));
         }
         let (works, slots) = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
@@ -131,7 +128,7 @@ impl Graph {
             }
         }
         copies.reroute(&mut editor)?;
-        for work in locate::activations(self, plan, ranges)? {
+        for work in locate::activations(self, plan)? {
             let (site, work) = work;
             editor.within_budget()?;
             let scale = emit::inference_activation(&mut editor, &work)

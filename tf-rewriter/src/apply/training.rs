@@ -1,6 +1,5 @@
 //! Applying a plan for `--emit training`.
 
-use quant_math::ranges::Ranges;
 use quant_math::{Plan, Quantizer};
 
 use super::{Fate, Located, describe, locate, observe_all};
@@ -14,14 +13,9 @@ use crate::splice::Segment;
 
 impl Graph {
     /// The segments of the training graph. Weights are looked at only to refuse numbers without a quantized form.
-    pub(super) fn patch_training(
-        &self,
-        plan: &Plan,
-        ranges: Option<&Ranges>,
-        fates: &mut [Fate],
-    ) -> Result<Vec<Segment>, Error> {
+    pub(super) fn patch_training(&self, plan: &Plan, fates: &mut [Fate]) -> Result<Vec<Segment>, Error> {
         let located = locate::weights(self, plan)?;
-        let activations = locate::activations(self, plan, ranges)?;
+        let activations = locate::activations(self, plan)?;
         let gradients = locate::gradients(self, plan)?;
         let works: Vec<(usize, LiveWeight)> = located.iter().map(|site| (site.site, live(site))).collect();
         for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)?.0 {

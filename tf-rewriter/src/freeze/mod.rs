@@ -55,8 +55,8 @@ impl Graph {
         values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
         emit: Emit,
     ) -> Result<Compressed, Error> {
-        let (float, plan, ranges) = self.thaw(&values, emit, None)?;
-        float.apply(&plan, Some(&ranges)).map_err(|error| self.in_own_file(error))
+        let (float, plan) = self.thaw(&values, emit, None)?;
+        float.apply(&plan).map_err(|error| self.in_own_file(error))
     }
 
     /// The float graph, and what is to be done with it. `measure` gives ranges of its activations in place of those that the training
@@ -66,7 +66,7 @@ impl Graph {
         values: &dyn Fn(&str) -> Result<Option<Tensor>, Error>,
         emit: Emit,
         measure: Option<&Measure<'_>>,
-    ) -> Result<(Self, Plan, Ranges), Error> {
+    ) -> Result<(Self, Plan), Error> {
         if emit == Emit::Training {
             return Err(Error::Emit {
                 emit,
@@ -86,14 +86,15 @@ impl Graph {
             values.check()?;
             let (float, renamed) = stripped?;
             types_fit(&float, self)?;
-            let (plan, ranges) = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
-            Ok((float, plan, ranges))
+            let plan = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
+            Ok((float, plan))
         })();
-        let (float, mut plan, mut ranges) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
-        if let Some(measure) = measure {
-            ranges = measure(&float, &plan)?.unwrap_or(ranges);
-            plan.observed_as(&ranges);
+        let (float, mut plan) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
+        if let Some(measure) = measure
+            && let Some(ranges) = measure(&float, &plan)?
+        {
+            plan.take_ranges(&ranges);
         }
-        Ok((float, plan, ranges))
+        Ok((float, plan))
     }
 }

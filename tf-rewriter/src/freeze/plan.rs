@@ -1,10 +1,9 @@
-//! What was learnt, as a plan and ranges for the float graph.
+//! What was learnt, as a plan for the float graph.
 
 use std::collections::BTreeMap;
 
 use quant_math::late::{self, Before};
-use quant_math::plan::{Decision, Gradient, Observer, PLAN_VERSION, Plan, Reason, Site};
-use quant_math::ranges::{ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer, Range};
 
 use super::sites::{Found, Sites};
@@ -70,16 +69,15 @@ fn widened(range: Range, site: &Found) -> Range {
     Range { min: range.min, max: range.max.max(range.min + least) }
 }
 
-/// The plan for the float graph, and the ranges it needs.
+/// The plan for the float graph, with the ranges that were learnt.
 pub(super) fn plan(
     graph: &Graph,
     float: &Graph,
     sites: &Sites,
     learnt: &BTreeMap<NodeId, Learnt>,
     (renamed, emit): (&BTreeMap<NodeId, String>, Emit),
-) -> Result<(Plan, Ranges), Error> {
+) -> Result<Plan, Error> {
     let mut made = Vec::new();
-    let mut ranges = Vec::new();
     // Backward ops read what their layers read, and are no sites of their own.
     let roles = Roles::of(graph);
     let name = |id: NodeId| renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
@@ -105,12 +103,10 @@ pub(super) fn plan(
                 dtype: None,
                 shape: None,
                 decision,
+                range: learnt.range,
             };
             if site.kind == QuantType::Weight {
                 describe(float, &mut found)?;
-            }
-            if let Some(range) = learnt.range {
-                ranges.push(SiteRange::new(found.op.clone(), site.kind, tensor.clone(), range));
             }
             // An op that the outputs do not need is gone.
             if float.named(&found.op).is_some() && !made.contains(&found) {
@@ -122,19 +118,7 @@ pub(super) fn plan(
     let before = learnt.values().filter_map(|learnt| learnt.before);
     let warnings = late::warning(&made, before).into_iter().collect();
     let gradient = Gradient::default();
-    let activation = sites.values().find(|site| site.range.is_some()).map(|site| &site.settings);
-    let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings };
-    let ranges = Ranges {
-        version: RANGES_VERSION,
-        framework: "tensorflow".to_owned(),
-        model: ModelId { file: String::new(), fingerprint: float.fingerprint() },
-        config: None,
-        observer: activation.map_or(Observer::Ema, |settings| settings.observer),
-        samples: 0,
-        batch: None,
-        ranges,
-    };
-    Ok((plan, ranges))
+    Ok(Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings })
 }
 
 fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {

@@ -1,6 +1,6 @@
 //! Decisions about activations: inputs and outputs of ops.
 
-use quant_math::plan::{Decision, Settings};
+use quant_math::plan::{Chosen, Decision};
 use quant_math::{DType, Emit, QuantType, Quantizer};
 
 use super::{Op, Planner, site, skip, with_axis};
@@ -12,7 +12,7 @@ use crate::ops::Activations;
 use crate::sites::{self, Role, Roles, Traced};
 
 impl Planner<'_> {
-    pub(super) fn inputs(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+    pub(super) fn inputs(&mut self, op: &Op<'_>) -> Result<(), Error> {
         let Some(info) = op.info else {
             let decision =
                 skip("op-type-unknown", format!("which inputs of `{}` are activations is not known", op.kind));
@@ -40,7 +40,7 @@ impl Planner<'_> {
                 Traced::Quantized(id) => self.already(id)?,
                 // A default value is an activation all the same.
                 Traced::Weight(weight) if weight.can_be_fed(self.graph) => {
-                    self.activation(op, QuantType::Input, &tensor, settings)?
+                    self.activation(op, QuantType::Input, &tensor)?
                 }
                 Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant | Traced::Several(_) => {
                     skip("constant-input", "a bias or another constant is never quantized as an activation")
@@ -48,14 +48,14 @@ impl Planner<'_> {
                 Traced::Computed if sites::reads_parameter(self.graph, op.id, position)? => {
                     skip("constant-input", "it is computed from constants alone: a parameter, no activation")
                 }
-                Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor, settings)?,
+                Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor)?,
             };
             self.push_activation(op, QuantType::Input, tensor, decision);
         }
         Ok(())
     }
 
-    pub(super) fn output(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+    pub(super) fn output(&mut self, op: &Op<'_>) -> Result<(), Error> {
         let tensor = format!("{}:0", op.name);
         let (edges, other_outputs) = sites::output_edges(self.graph, op.id);
         let leaves = sites::leaves_graph(self.graph, op.id, &edges);
@@ -86,7 +86,7 @@ impl Planner<'_> {
         } else if edges.is_empty() && !leaves && edge_text(self.graph, op.id).is_none() {
             skip("unused", "nothing reads it")
         } else {
-            self.activation(op, QuantType::Output, &tensor, settings)?
+            self.activation(op, QuantType::Output, &tensor)?
         };
         self.push_activation(op, QuantType::Output, tensor, decision);
         Ok(())
@@ -122,17 +122,16 @@ impl Planner<'_> {
         let mut found = site(op, kind, tensor, decision);
         if found.settings().is_some() {
             found.dtype = Some(DType::F32);
+            found.range = op.choice.of(kind, &found.tensor).ok().and_then(|chosen| chosen.range);
         }
         self.sites.push(found);
     }
 
-    fn activation(
-        &mut self,
-        op: &Op<'_>,
-        kind: QuantType,
-        tensor: &str,
-        settings: Settings,
-    ) -> Result<Decision, Error> {
+    fn activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: &str) -> Result<Decision, Error> {
+        let Chosen { settings, range, .. } = match op.choice.of(kind, tensor) {
+            Ok(chosen) => chosen,
+            Err(reason) => return Ok(Decision::Skip(reason)),
+        };
         if matches!(self.emit, Emit::Baked | Emit::Packed) {
             let text = format!("`--emit {}` quantizes weights only", self.emit);
             return Ok(skip("weights-only", text));
@@ -156,7 +155,6 @@ impl Planner<'_> {
         if self.emit == Emit::Training {
             return Ok(with_axis(settings, None));
         }
-        let range = self.ranges.as_ref().and_then(|ranges| ranges.find(op.name, kind, tensor));
         if !self.measuring && range.is_none() {
             if self.is_unfetchable(tensor) {
                 return Ok(skip(

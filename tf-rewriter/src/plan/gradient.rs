@@ -1,6 +1,6 @@
 //! Decisions about gradients, which exist where a graph computes them itself.
 
-use quant_math::plan::{Decision, Settings};
+use quant_math::plan::Decision;
 use quant_math::{DType, Emit, QuantType};
 
 use super::{Op, Planner, site, skip, with_axis};
@@ -9,9 +9,9 @@ use crate::mark;
 use crate::sites::{self, Backward, BackwardOps, tensor_name};
 
 impl Planner<'_> {
-    pub(super) fn gradient(&mut self, op: &Op<'_>, settings: Settings) -> Result<(), Error> {
+    pub(super) fn gradient(&mut self, op: &Op<'_>) -> Result<(), Error> {
         let mut tensor = format!("{}:0", op.name);
-        let decision = self.gradient_decision(op, settings, &mut tensor)?;
+        let decision = self.gradient_decision(op, &mut tensor)?;
         let mut found = site(op, QuantType::Gradient, tensor, decision);
         if found.settings().is_some() {
             found.dtype = Some(DType::F32);
@@ -20,7 +20,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn gradient_decision(&mut self, op: &Op<'_>, settings: Settings, tensor: &mut String) -> Result<Decision, Error> {
+    fn gradient_decision(&mut self, op: &Op<'_>, tensor: &mut String) -> Result<Decision, Error> {
         if self.emit != Emit::Training {
             let text = format!("gradients exist only while training, and `--emit {}` does not train", self.emit);
             return Ok(skip("gradient-needs-training", text));
@@ -77,6 +77,10 @@ impl Planner<'_> {
         if sites::element_type(self.graph, op.id)? != Some(1) {
             return Ok(skip("not-float32", "gradients are quantized in float32 only"));
         }
+        let settings = match op.choice.of(QuantType::Gradient, tensor) {
+            Ok(chosen) => chosen.settings,
+            Err(reason) => return Ok(Decision::Skip(reason)),
+        };
         if settings.bits == 32 {
             return Ok(skip("bits-32", "32 bits leave the gradient as it is"));
         }

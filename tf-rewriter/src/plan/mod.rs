@@ -9,9 +9,8 @@ pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use std::cell::OnceCell;
 
-use quant_math::config::{ConfigList, OpFacts, Selection, Selector};
-use quant_math::plan::{Decision, PlanOptions, Reason, Settings, Site, not_default};
-use quant_math::ranges::{RangeLookup, Ranges};
+use quant_math::config::{ConfigList, OpFacts};
+use quant_math::plan::{Choice, Chooser, Decision, NoPlan, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::Error;
@@ -39,8 +38,24 @@ impl Graph {
             })?;
         }
         let emit = options.emit_for(config);
-        check_emit(config, emit)?;
-        let mut planner = Planner::new(self, config, emit, options.ranges);
+        emit.check(config)?;
+        self.decide(&Chooser::of_config(config, emit, options.ranges), &options)
+    }
+
+    /// A plan that was written down, checked against this graph: the same decisions, about the sites in the graph's order.
+    ///
+    /// # Errors
+    /// Damaged nodes; settings that the quantizer or the form of output does not know; sites that the graph does not have; sites that
+    /// cannot be quantized as the plan says; activation sites without ranges.
+    pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
+        let checked = Chooser::of_plan(plan)
+            .map_err(Error::WrittenPlan)
+            .and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
+        self.settled(checked)
+    }
+
+    fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {
+        let mut planner = Planner::new(self, chooser);
         let facts = planner.all()?;
         if !planner.missing.is_empty() {
             return Err(Error::MissingRanges {
@@ -52,7 +67,10 @@ impl Graph {
             });
         }
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
-        Plan::new(config, &options, planner.sites, &facts, Vec::new()).map_err(|reasons| Error::Unmatched { reasons })
+        chooser.plan(planner.sites, &facts, options, Vec::new()).map_err(|no| match no {
+            NoPlan::Unmatched(reasons) => Error::Unmatched { reasons },
+            NoPlan::Written(faults) => Error::WrittenPlan(faults),
+        })
     }
 
     /// Whether the graph has variables: else its weights are constants, which no optimizer changes.
@@ -65,7 +83,8 @@ impl Graph {
     /// # Errors
     /// Damaged nodes.
     pub fn activations(&self, config: &ConfigList) -> Result<(Vec<Site>, Vec<Reason>), Error> {
-        let mut planner = Planner::new(self, config, Emit::Inference, None);
+        let chooser = Chooser::of_config(config, Emit::Inference, None);
+        let mut planner = Planner::new(self, &chooser);
         planner.measuring = true;
         let facts = self.settled(planner.all())?;
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
@@ -76,36 +95,6 @@ impl Graph {
         };
         Ok((planner.sites.into_iter().filter(needed).collect(), unmatched))
     }
-}
-
-fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
-    let forms = "`--emit baked` and `--emit packed` quantize the weights, `--emit inference` activations too";
-    if emit == Emit::Training && config.quantizer == Quantizer::Naive {
-        return Err(Error::Emit {
-            emit,
-            why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
-            help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
-        });
-    }
-    if emit == Emit::Training
-        && let Some(found) = config.not_learnable()
-    {
-        return Err(Error::Emit { emit, why: found.to_string(), help: found.help().to_owned() });
-    }
-    if emit == Emit::Packed {
-        let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
-            let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
-            (settings.bits > 8 && settings.bits != 32).then_some((index, settings.bits))
-        });
-        if let Some((index, bits)) = wide {
-            return Err(Error::Emit {
-                emit,
-                why: format!("stores codes of at most 8 bits, but config_list[{index}] asks for {bits}-bit weights"),
-                help: format!("use at most 8 bits, or another form: {forms}"),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Name and type of an op, owned, so that the config can be told about all of them at the end.
@@ -123,10 +112,8 @@ impl Facts {
 
 struct Planner<'a> {
     graph: &'a Graph,
-    config: &'a ConfigList,
+    chooser: &'a Chooser<'a>,
     emit: Emit,
-    selector: Selector<'a>,
-    ranges: Option<RangeLookup<'a>>,
     /// Whether this is to find what needs a range, whose absence is no fault then.
     measuring: bool,
     /// Those of the main graph, filled when first asked for.
@@ -147,16 +134,16 @@ struct Op<'a> {
     kind: &'a str,
     info: Option<&'static ops::OpInfo>,
     weight: Option<(usize, Traced)>,
+    /// What is decided about it.
+    choice: Choice<'a>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(graph: &'a Graph, config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
+    fn new(graph: &'a Graph, chooser: &'a Chooser<'a>) -> Self {
         Self {
             graph,
-            config,
-            emit,
-            selector: config.selector(),
-            ranges: ranges.map(Ranges::lookup),
+            chooser,
+            emit: chooser.emit(),
             measuring: false,
             frames: OnceCell::new(),
             roles: OnceCell::new(),
@@ -200,16 +187,11 @@ impl<'a> Planner<'a> {
         let is_default = info.is_some_and(|i| i.default) && weight.is_some();
         let op_type = String::from_utf8_lossy(kind).into_owned();
         let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
-        let (config, emit) = (self.config, self.emit);
-        let mut selection = self.selector.select(&facts.view());
-        if matches!(selection, Selection::Selected { .. }) && self.is_ours(id)? {
-            selection = Selection::NotSelected;
+        let mut choice = self.chooser.about(facts.view());
+        if choice.names_any() && self.is_ours(id)? {
+            choice = choice.without_any();
         }
-        let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight };
-        let wanted = |kind| match selection {
-            Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
-            _ => None,
-        };
+        let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight, choice };
         // A gather may read any table; one of floats is an embedding, unless all it does is to look up a constant's codes.
         let listed = match &op.weight {
             Some(_) if op.info.is_some_and(|i| i.default) => true,
@@ -218,48 +200,37 @@ impl<'a> Planner<'a> {
             }
             _ => false,
         };
-        if listed || wanted(QuantType::Weight).is_some() {
-            self.weight(&op, selection, wanted(QuantType::Weight))?;
+        if listed || choice.names(QuantType::Weight) {
+            self.weight(&op)?;
         }
-        if let Some(settings) = wanted(QuantType::Input) {
-            self.inputs(&op, settings)?;
+        if choice.names(QuantType::Input) {
+            self.inputs(&op)?;
         }
-        if let Some(settings) = wanted(QuantType::Output) {
-            self.output(&op, settings)?;
+        if choice.names(QuantType::Output) {
+            self.output(&op)?;
         }
-        if let Some(settings) = wanted(QuantType::Gradient) {
-            self.gradient(&op, settings)?;
+        if choice.names(QuantType::Gradient) {
+            self.gradient(&op)?;
         }
         Ok(facts)
     }
 }
 
 fn site(op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) -> Site {
-    Site { op: op.name.to_owned(), op_type: op.kind.to_owned(), kind, tensor, dtype: None, shape: None, decision }
+    Site {
+        op: op.name.to_owned(),
+        op_type: op.kind.to_owned(),
+        kind,
+        tensor,
+        dtype: None,
+        shape: None,
+        decision,
+        range: None,
+    }
 }
 
 fn skip(code: &str, text: impl Into<String>) -> Decision {
     Decision::Skip(Reason::new(code, text))
-}
-
-/// The reason for an op that the config does not choose.
-fn not_chosen(selector: &Selector<'_>, op: &Op<'_>, selection: Selection<'_>) -> Reason {
-    let is_default = op.info.is_some_and(|info| info.default) && op.weight.is_some();
-    let facts = OpFacts { name: op.name, op_type: op.kind, is_default };
-    if let Some(taken) = selector.taken_away(&facts, selection, QuantType::Weight) {
-        return taken;
-    }
-    match selection {
-        Selection::NotSelected if !op.info.is_some_and(|info| info.default) => {
-            Reason::new("not-selected", not_default(op.kind))
-        }
-        Selection::NotSelected => Reason::new("not-selected", "no entry of the config matches this op"),
-        Selection::Excluded { entry } => Reason::new("excluded", format!("config_list[{entry}] excludes this op")),
-        Selection::Selected { entry, .. } => Reason::new(
-            "not-selected",
-            format!("config_list[{entry}] decides about this op and does not name `weight`"),
-        ),
-    }
 }
 
 /// Settings as they are kept in a plan: `channel_axis` filled in.

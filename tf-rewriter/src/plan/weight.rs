@@ -1,10 +1,10 @@
 //! Decisions about weights.
 
-use quant_math::config::{PerChannel, Selection};
-use quant_math::plan::{Decision, Reason, Settings, Site};
+use quant_math::config::PerChannel;
+use quant_math::plan::{Chosen, Decision, Reason, Site};
 use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
 
-use super::{Op, Planner, not_chosen, site, skip, with_axis};
+use super::{Op, Planner, site, skip, with_axis};
 use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
@@ -16,12 +16,7 @@ const MAX_SPREAD: u64 = 1 << 20;
 
 impl Planner<'_> {
     /// List the weight of an op: each of them, where it reads one or another.
-    pub(super) fn weight(
-        &mut self,
-        op: &Op<'_>,
-        selection: Selection<'_>,
-        wanted: Option<Settings>,
-    ) -> Result<(), Error> {
+    pub(super) fn weight(&mut self, op: &Op<'_>) -> Result<(), Error> {
         let Some((input, traced)) = &op.weight else {
             let decision = match op.info {
                 Some(info) if !info.weights.is_empty() => {
@@ -37,7 +32,7 @@ impl Planner<'_> {
             one => std::slice::from_ref(one),
         };
         for part in parts {
-            let found = self.one_weight(op, (*input, part, parts.len() > 1), selection, wanted)?;
+            let found = self.one_weight(op, (*input, part, parts.len() > 1))?;
             self.sites.push(found);
         }
         Ok(())
@@ -47,8 +42,6 @@ impl Planner<'_> {
         &self,
         op: &Op<'_>,
         (input, traced, is_one_of_several): (usize, &Traced, bool),
-        selection: Selection<'_>,
-        wanted: Option<Settings>,
     ) -> Result<Site, Error> {
         let tensor = match traced {
             Traced::Weight(weight) => self.tensor(weight.source),
@@ -57,13 +50,13 @@ impl Planner<'_> {
                 crate::sites::tensor_name(self.graph, op.id, input)
             }
         };
-        let decision = match (traced, wanted) {
+        let decision = match (traced, op.choice.of(QuantType::Weight, &tensor)) {
             (Traced::Quantized(id), _) => self.already(*id)?,
-            (_, None) => Decision::Skip(not_chosen(&self.selector, op, selection)),
-            (Traced::Weight(_) | Traced::Variable(..), Some(_)) if self.role(op.id) == Role::Backward => {
+            (_, Err(reason)) => Decision::Skip(reason),
+            (Traced::Weight(_) | Traced::Variable(..), Ok(_)) if self.role(op.id) == Role::Backward => {
                 skip("backward", "it computes a gradient, and reads the weight as its layer does")
             }
-            (Traced::Weight(_) | Traced::Variable(..), Some(_))
+            (Traced::Weight(_) | Traced::Variable(..), Ok(_))
                 if is_one_of_several && matches!(self.emit, Emit::Inference | Emit::Training) =>
             {
                 let text = format!(
@@ -72,27 +65,27 @@ impl Planner<'_> {
                 );
                 skip("several-weights", text)
             }
-            (Traced::Variable(_, Some(weight)), Some(settings)) if self.emit == Emit::Training => {
-                self.chosen(op, input, weight, settings)?
+            (Traced::Variable(_, Some(weight)), Ok(chosen)) if self.emit == Emit::Training => {
+                self.chosen(op, input, weight, chosen)?
             }
-            (Traced::Variable(id, None), Some(_)) if self.emit == Emit::Training => skip(
+            (Traced::Variable(id, None), Ok(_)) if self.emit == Emit::Training => skip(
                 "variable-unknown",
                 format!("`{}` does not say a float type and a whole shape", self.graph.name(*id)),
             ),
-            (Traced::Variable(id, _), Some(_)) => skip(
+            (Traced::Variable(id, _), Ok(_)) => skip(
                 "weight-is-variable",
                 format!(
                     "the values of `{}` are in a checkpoint, not in the graph: freeze the model first",
                     self.graph.name(*id)
                 ),
             ),
-            (Traced::Argument, Some(_)) => skip(
+            (Traced::Argument, Ok(_)) => skip(
                 "weight-is-argument",
                 "the weight is an argument of the function, and who calls it, or with what, is not known",
             ),
-            (Traced::Weight(weight), Some(settings)) => self.chosen(op, input, weight, settings)?,
-            (Traced::OtherConstant, Some(_)) => skip("not-float", format!("`{tensor}` is no float tensor")),
-            (Traced::Computed | Traced::Several(_), Some(_)) => {
+            (Traced::Weight(weight), Ok(chosen)) => self.chosen(op, input, weight, chosen)?,
+            (Traced::OtherConstant, Ok(_)) => skip("not-float", format!("`{tensor}` is no float tensor")),
+            (Traced::Computed | Traced::Several(_), Ok(_)) => {
                 if crate::sites::reads_parameter(self.graph, op.id, input)? {
                     let text = "is computed from constants: fold them when the model is frozen, then it is one";
                     skip("computed-weight", format!("`{tensor}` {text}"))
@@ -110,14 +103,19 @@ impl Planner<'_> {
         Ok(found)
     }
 
-    fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, settings: Settings) -> Result<Decision, Error> {
+    fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, chosen: Chosen) -> Result<Decision, Error> {
+        let settings = chosen.settings;
         if weight.elements() == 0 {
             return Ok(skip("empty", "the weight has no elements"));
         }
         if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
             return Ok(skip("bits-32", "32 bits leave the weight as it is"));
         }
-        let per_channel = self.per_channel(weight, settings);
+        // A constant in short form with one value has the same scale in every channel, and needs it once.
+        let per_channel = match chosen.per_channel {
+            PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
+            said => said,
+        };
         if too_large_to_spread(weight, per_channel != PerChannel::Never, self.emit) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
             return Ok(skip("splat-too-large", text));
@@ -168,14 +166,6 @@ impl Planner<'_> {
                 "channel-axis-unknown",
                 "the channel axis is lost in a reshape or permutation between constant and op; per-tensor is possible",
             )),
-        }
-    }
-
-    /// What the entry says; a constant in short form with one value has the same scale in every channel, and needs it once.
-    fn per_channel(&self, weight: &Weight, settings: Settings) -> PerChannel {
-        match self.config.entries.get(settings.entry).map_or(PerChannel::Never, |entry| entry.per_channel) {
-            PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
-            said => said,
         }
     }
 

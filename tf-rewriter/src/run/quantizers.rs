@@ -63,7 +63,7 @@ impl Compress for GraphRef<'_> {
         let options = PlanOptions { gradient: Gradient::Composed, ..options };
         let mut bytes = Vec::new();
         let plan = graph.plan(config_list, options)?;
-        graph.apply(&plan, options.ranges)?.write(&mut bytes)?;
+        graph.apply(&plan)?.write(&mut bytes)?;
         let mut quantized = tensorflow::Graph::new();
         quantized
             .import_graph_def(&bytes, &ImportGraphDefOptions::new())

@@ -105,7 +105,10 @@ impl Case {
     pub(crate) fn compress(&self, emit: Emit) -> Result<Compressed, Error> {
         let graph = self.open(&self.bytes)?;
         let plan = self.plan(&graph, emit)?;
-        let ranges = self.ranges(&graph);
-        graph.apply(&plan, ranges.as_ref())
+        // What a plan says when it is written down and read again.
+        let written = serde_json::to_string(&plan).map(|json| Plan::parse(&json));
+        assert_eq!(written.unwrap().unwrap(), plan, "{emit}");
+        assert_eq!(graph.check_plan(&plan)?, plan, "{emit}");
+        graph.apply(&plan)
     }
 }

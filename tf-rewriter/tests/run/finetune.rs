@@ -265,7 +265,7 @@ fn python_trains_our_graph_along_the_same_curve() {
         tf_rewriter::PlanOptions { emit: Some(quant_math::Emit::Training), ..tf_rewriter::PlanOptions::default() };
     let plan = trainable.graph.plan(&config, plan_options).unwrap();
     let graph = tensorflow.path("training.pb");
-    trainable.graph.apply(&plan, None).unwrap().write_to(&graph).unwrap();
+    trainable.graph.apply(&plan).unwrap().write_to(&graph).unwrap();
     let mut python = Command::new(&tensorflow.python);
     python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/tensorflow/loss_curve.py")).arg(&graph).arg(TRAIN_DATA);
     python.args(["--init", &trainable.init, "--epochs", "12", "--lr", "0.05", "--momentum", "0.9"]);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use quant_math::plan::{Plan, Reason, Settings, Site};
-use quant_math::ranges::{RangeLookup, Ranges};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -25,23 +24,20 @@ use crate::sites::{Edge, Op, OpWeight, WeightSpot};
 impl Model {
     /// Carry out a plan that was made for this model. Weights are looked at here; they are quantized while the result is written.
     ///
-    /// `ranges` are those that the plan was made with.
-    ///
     /// # Errors
     ///
     /// A plan of another model; NaN or infinite weights.
-    pub fn apply(self, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Error> {
-        let applied = self.changes(plan, ranges);
+    pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
+        let applied = self.changes(plan);
         let (output, fates, warnings) = self.in_file(applied)?;
         Ok(Compressed::new(self, plan.clone(), output, fates, warnings))
     }
 
-    fn changes(&self, plan: &Plan, ranges: Option<&Ranges>) -> Result<(Output, Vec<Fate>, Vec<Reason>), Error> {
+    fn changes(&self, plan: &Plan) -> Result<(Output, Vec<Fate>, Vec<Reason>), Error> {
         let mut output = Output::new(self);
         let mut applier = Applier {
             model: self,
             emit: plan.emit,
-            ranges: ranges.map(Ranges::lookup),
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
             copies: Copies::default(),
@@ -62,7 +58,6 @@ impl Model {
 struct Applier<'m> {
     model: &'m Model,
     emit: Emit,
-    ranges: Option<RangeLookup<'m>>,
     editor: Editor<'m>,
     output: Output,
     copies: Copies,
@@ -236,8 +231,7 @@ impl<'m> Applier<'m> {
                 self.using(wrap, function)
             }
             _ => {
-                let range = self.ranges.as_ref().and_then(|ranges| ranges.find(&site.op, site.kind, &site.tensor));
-                let range = range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
+                let range = site.range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
                 let ((wrap, function), scale) =
                     qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;
                 if let Some(fate) = self.fates.get_mut(position) {

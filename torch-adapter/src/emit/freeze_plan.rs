@@ -69,6 +69,7 @@ impl Model {
             dtype: facts.and_then(|facts| facts.dtype),
             shape: facts.map(|facts| facts.shape.clone()),
             decision: self.freeze_decision(observer, tensor, emit),
+            range: None,
         }
     }
 

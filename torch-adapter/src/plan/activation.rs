@@ -1,6 +1,6 @@
 //! Decisions about activations: inputs and outputs of ops.
 
-use quant_math::plan::{Decision, Settings, Site};
+use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
 use super::{Planner, site, skip};
@@ -8,16 +8,26 @@ use crate::mark;
 use crate::sites::{Edge, Op};
 
 impl Planner<'_> {
-    pub(super) fn activations(&mut self, op: &Op, kind: QuantType, settings: Settings) -> Vec<Site> {
+    pub(super) fn activations(&mut self, op: &Op, kind: QuantType, choice: &Choice<'_>) -> Vec<Site> {
         let edges = op.activations(kind).into_iter();
         let sites = edges.map(|(tensor, edge)| {
-            let decision = self.decide(op, kind, edge, &tensor, settings);
-            site(op, kind, tensor, decision)
+            let chosen = choice.of(kind, &tensor);
+            let range = chosen.as_ref().ok().and_then(|chosen| chosen.range);
+            let decision = self.decide(op, kind, edge, &tensor, chosen);
+            let range = range.filter(|_| matches!(decision, Decision::Quantize(_)));
+            Site { range, ..site(op, kind, tensor, decision) }
         });
         sites.collect()
     }
 
-    fn decide(&mut self, op: &Op, kind: QuantType, edge: &Edge, tensor: &str, settings: Settings) -> Decision {
+    fn decide(
+        &mut self,
+        op: &Op,
+        kind: QuantType,
+        edge: &Edge,
+        tensor: &str,
+        chosen: Result<Chosen, Reason>,
+    ) -> Decision {
         if let Some(done) = self.model.marked(&op.name, kind, tensor) {
             return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
         }
@@ -35,6 +45,10 @@ impl Planner<'_> {
             Edge::Blocked(reason) => return Decision::Skip(reason.clone()),
             Edge::Spots(_) => {}
         }
+        let Chosen { settings, range, .. } = match chosen {
+            Ok(chosen) => chosen,
+            Err(reason) => return Decision::Skip(reason),
+        };
         if settings.quantizer == Quantizer::DoReFa {
             return if settings.bits == 32 {
                 skip("bits-32", "32 bits leave the activation as it is")
@@ -42,8 +56,7 @@ impl Planner<'_> {
                 Decision::Quantize(settings)
             };
         }
-        let known = self.ranges.as_ref().and_then(|ranges| ranges.find(&op.name, kind, tensor)).is_some();
-        if self.emit == Emit::Inference && !known {
+        if self.emit == Emit::Inference && range.is_none() {
             self.missing.push(format!("`{}` ({kind})", op.name));
         }
         Decision::Quantize(settings)

@@ -3,10 +3,9 @@
 mod activation;
 mod weight;
 
-use quant_math::config::{ConfigList, OpFacts, Selection, Selector};
-use quant_math::plan::{Decision, PlanOptions, Reason, Site, not_default};
-use quant_math::ranges::{RangeLookup, Ranges};
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::config::{ConfigList, OpFacts};
+use quant_math::plan::{Chooser, Decision, NoPlan, PlanOptions, Reason, Site};
+use quant_math::{Emit, Plan, QuantType};
 
 use crate::error::Error;
 use crate::model::Model;
@@ -30,13 +29,31 @@ impl Model {
             checked.map_err(|error| Error::Ranges { message: error.to_string() })?;
         }
         let emit = options.emit_for(config);
-        check_emit(config, emit)?;
+        if config.uses(QuantType::Gradient) {
+            return Err(Error::Gradient);
+        }
+        emit.check(config)?;
+        self.decide(&Chooser::of_config(config, emit, options.ranges), &options)
+    }
+
+    /// A plan that was written down, checked against this model: the same decisions, about the sites in the model's order.
+    ///
+    /// # Errors
+    ///
+    /// Settings that the quantizer or the form of output does not know; sites that the model does not have; sites that cannot be
+    /// quantized as the plan says; activation sites without ranges.
+    pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
+        let checked = Chooser::of_plan(plan)
+            .map_err(Error::WrittenPlan)
+            .and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
+        self.in_file(checked)
+    }
+
+    fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {
         let mut planner = Planner {
             model: self,
-            config,
-            emit,
-            selector: config.selector(),
-            ranges: options.ranges.map(Ranges::lookup),
+            chooser,
+            emit: chooser.emit(),
             sites: Vec::new(),
             wanted: Vec::new(),
             missing: Vec::new(),
@@ -49,10 +66,12 @@ impl Model {
             return Err(Error::MissingRanges { sites: planner.missing });
         }
         planner.place();
-        let sites = planner.sites;
         let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
-        let about_model = self.warnings(emit);
-        Plan::new(config, &options, sites, &facts, about_model).map_err(|reasons| Error::Unmatched { reasons })
+        let about_model = self.warnings(chooser.emit());
+        chooser.plan(planner.sites, &facts, options, about_model).map_err(|no| match no {
+            NoPlan::Unmatched(reasons) => Error::Unmatched { reasons },
+            NoPlan::Written(faults) => Error::WrittenPlan(faults),
+        })
     }
 }
 
@@ -60,44 +79,10 @@ fn facts(op: &Op) -> OpFacts<'_> {
     OpFacts { name: &op.name, op_type: &op.op_type, is_default: op.is_default }
 }
 
-fn check_emit(config: &ConfigList, emit: Emit) -> Result<(), Error> {
-    if config.uses(QuantType::Gradient) {
-        return Err(Error::Gradient);
-    }
-    if emit == Emit::Training && config.quantizer == Quantizer::Naive {
-        return Err(Error::Emit {
-            emit,
-            why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
-            help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
-        });
-    }
-    if emit == Emit::Training
-        && let Some(found) = config.not_learnable()
-    {
-        return Err(Error::Emit { emit, why: found.to_string(), help: found.help().to_owned() });
-    }
-    if emit == Emit::Packed {
-        let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
-            let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
-            (settings.bits > 8 && settings.bits != 32).then_some((index, settings.bits))
-        });
-        if let Some((index, bits)) = wide {
-            return Err(Error::Emit {
-                emit,
-                why: format!("stores codes of at most 8 bits, but config_list[{index}] asks for {bits}-bit weights"),
-                help: "use at most 8 bits, or `baked`, `inference` or `training`".to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
 struct Planner<'a> {
     model: &'a Model,
-    config: &'a ConfigList,
+    chooser: &'a Chooser<'a>,
     emit: Emit,
-    selector: Selector<'a>,
-    ranges: Option<RangeLookup<'a>>,
     sites: Vec<Site>,
     /// Weights that are to be quantized where they are stored or beside it, with the positions of their sites.
     wanted: Vec<(usize, Wanted)>,
@@ -107,15 +92,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn op(&mut self, number: usize, op: &Op) {
-        let (config, emit) = (self.config, self.emit);
-        let selection = self.selector.select(&facts(op));
-        let wanted = |kind| match selection {
-            Selection::Selected { entry, config: found } => found.settings_in(emit, config.quantizer, kind, entry),
-            _ => None,
-        };
-        if !op.weights.is_empty() || op.is_default || wanted(QuantType::Weight).is_some() {
+        let choice = self.chooser.about(facts(op));
+        if !op.weights.is_empty() || op.is_default || choice.names(QuantType::Weight) {
             for (position, weight) in op.weights.iter().enumerate() {
-                let site = self.weight(op, weight, selection, wanted(QuantType::Weight));
+                let site = self.weight(op, weight, &choice);
                 if let (Some(settings), Some(tensor), Emit::Baked | Emit::Packed) =
                     (site.settings(), weight.tensor, self.emit)
                 {
@@ -135,8 +115,8 @@ impl Planner<'_> {
             }
         }
         for kind in [QuantType::Input, QuantType::Output] {
-            if let Some(settings) = wanted(kind) {
-                let sites = self.activations(op, kind, settings);
+            if choice.names(kind) {
+                let sites = self.activations(op, kind, &choice);
                 self.sites.extend(sites);
             }
         }
@@ -154,21 +134,18 @@ impl Planner<'_> {
 }
 
 fn site(op: &Op, kind: QuantType, tensor: String, decision: Decision) -> Site {
-    Site { op: op.name.clone(), op_type: op.op_type.clone(), kind, tensor, dtype: None, shape: None, decision }
+    Site {
+        op: op.name.clone(),
+        op_type: op.op_type.clone(),
+        kind,
+        tensor,
+        dtype: None,
+        shape: None,
+        decision,
+        range: None,
+    }
 }
 
 fn skip(code: &str, text: impl Into<String>) -> Decision {
     Decision::Skip(Reason::new(code, text))
-}
-
-/// The reason for an op that the config does not choose.
-fn not_chosen(op: &Op, selection: Selection<'_>) -> Decision {
-    match selection {
-        Selection::NotSelected if !op.is_default => skip("not-selected", not_default(&op.op_type)),
-        Selection::NotSelected => skip("not-selected", "no entry of the config matches this op"),
-        Selection::Excluded { entry } => skip("excluded", format!("config_list[{entry}] excludes this op")),
-        Selection::Selected { entry, .. } => {
-            skip("not-selected", format!("config_list[{entry}] decides about this op and does not name `weight`"))
-        }
-    }
 }

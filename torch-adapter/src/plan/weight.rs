@@ -1,23 +1,17 @@
 //! Decisions about weights.
 
-use quant_math::config::{PerChannel, Selection};
-use quant_math::plan::{Decision, Settings, Site};
+use quant_math::config::PerChannel;
+use quant_math::plan::{Choice, Chosen, Decision, Site};
 use quant_math::{Emit, QuantType, Quantizer, Rounding};
 
-use super::{Planner, facts, not_chosen, site, skip};
+use super::{Planner, site, skip};
 use crate::mark;
 use crate::sites::heap::TensorId;
 use crate::sites::{Op, OpWeight};
 
 impl Planner<'_> {
-    pub(super) fn weight(
-        &self,
-        op: &Op,
-        weight: &OpWeight,
-        selection: Selection<'_>,
-        wanted: Option<Settings>,
-    ) -> Site {
-        let decision = self.decide_weight(op, weight, selection, wanted);
+    pub(super) fn weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Site {
+        let decision = self.decide_weight(op, weight, choice);
         let mut found = site(op, QuantType::Weight, weight.name.clone(), decision);
         if let Some(facts) = weight.tensor.and_then(|tensor| self.model.heap().tensor(tensor)) {
             found.dtype = facts.dtype;
@@ -26,22 +20,16 @@ impl Planner<'_> {
         found
     }
 
-    fn decide_weight(
-        &self,
-        op: &Op,
-        weight: &OpWeight,
-        selection: Selection<'_>,
-        wanted: Option<Settings>,
-    ) -> Decision {
+    fn decide_weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Decision {
         if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
             return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
         }
         if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
             return Decision::Skip(reason.clone());
         }
-        let Some(settings) = wanted else {
-            let taken = self.selector.taken_away(&facts(op), selection, QuantType::Weight);
-            return taken.map_or_else(|| not_chosen(op, selection), Decision::Skip);
+        let Chosen { mut settings, per_channel, .. } = match choice.of(QuantType::Weight, &weight.name) {
+            Ok(chosen) => chosen,
+            Err(reason) => return Decision::Skip(reason),
         };
         if let Some(reason) = &weight.blocked {
             return Decision::Skip(reason.clone());
@@ -50,9 +38,6 @@ impl Planner<'_> {
             return skip("bits-32", "32 bits leave the weight as it is");
         }
         let Some(tensor) = weight.tensor else { return skip("computed-weight", "the weight is computed in the code") };
-        let mut settings = settings;
-        let entry = self.config.entries.get(settings.entry);
-        let per_channel = entry.map_or(PerChannel::Never, |entry| entry.per_channel);
         match weight.axis {
             Some(axis) => settings.channel_axis = self.chooses(per_channel, tensor, axis).then_some(axis),
             None if per_channel == PerChannel::Always => {

@@ -6,6 +6,9 @@ use tf_rewriter::Error;
 /// An error of the library: exit code 1; requests that cannot be met by any model are usage errors.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
 pub(crate) fn failure(error: Error) -> Failure {
+    if let Error::WrittenPlan(faults) = innermost(&error) {
+        return Failure::plan(faults);
+    }
     let mut diagnostic = Diagnostic::error(error.code(), error.to_string());
     if let Some(location) = error.location() {
         diagnostic = diagnostic.at(location);

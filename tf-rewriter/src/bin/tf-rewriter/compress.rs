@@ -17,7 +17,7 @@ pub(crate) struct MeasuringCompressArgs {
     compress: quant_cli::CompressArgs<ModelArgs>,
 
     /// Measure the ranges of activations on this data first (a .npz, a .npy, or a folder of them), instead of `--ranges`
-    #[arg(long, value_name = "DATA", conflicts_with = "ranges", help_heading = "TensorFlow")]
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["ranges", "plan"], help_heading = "TensorFlow")]
     calibrate: Option<PathBuf>,
 
     /// Samples that run at once

@@ -9,7 +9,6 @@ use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::inspection::Inspection;
 use quant_math::plan::Reason;
-use quant_math::ranges::Ranges;
 use quant_math::report::Report;
 use quant_math::{Emit, Plan, QuantType};
 use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
@@ -73,8 +72,12 @@ impl Adapter for ModelArgs {
         Ok(plan)
     }
 
-    fn apply(model: Graph, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Failure> {
-        model.apply(plan, ranges).map_err(failure)
+    fn check_plan(model: &Graph, plan: &Plan) -> Result<Plan, Failure> {
+        model.check_plan(plan).map_err(failure)
+    }
+
+    fn apply(model: Graph, plan: &Plan) -> Result<Compressed, Failure> {
+        model.apply(plan).map_err(failure)
     }
 
     fn warnings(_: &Compressed) -> &[Reason] {

@@ -364,19 +364,19 @@ impl Finetuner {
         let step = Value::I64(tensorflow::Tensor::from(begun));
         let value = |name: &str| if name == STEP { Some(&step) } else { values.get(name) };
         let measure = |float: &Graph, plan: &Plan| self.ranges(float, plan);
-        let (float, mut plan, ranges) =
+        let (float, mut plan) =
             self.training.thaw(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
         self.add_skipped(&mut plan);
         plan.warnings.extend(about);
-        float.apply(&plan, Some(&ranges))
+        float.apply(&plan)
     }
 
     /// A model in which quantization has not begun everywhere.
     fn unfinished(&self, values: &Snapshot, emit: Emit) -> Result<Compressed, Error> {
         let value = |name: &str| Ok(values.get(name).map(Value::to_stored));
-        let (float, mut plan, ranges) = self.training.thaw(&value, emit, None)?;
+        let (float, mut plan) = self.training.thaw(&value, emit, None)?;
         self.add_skipped(&mut plan);
-        float.apply(&plan, Some(&ranges))
+        float.apply(&plan)
     }
 
     fn add_skipped(&self, plan: &mut Plan) {

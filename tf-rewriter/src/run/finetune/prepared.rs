@@ -87,7 +87,7 @@ impl Prepared {
         let skipped = plan.skipped().map(|(site, _)| site.clone()).collect();
         let mut bytes = Vec::new();
         let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
-        graph.apply(&plan, None)?.write(&mut bytes)?;
+        graph.apply(&plan)?.write(&mut bytes)?;
         let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
         let model = Model::from_bytes(training.bytes(), outputs, run)?;
         for name in [init.as_str(), INIT] {

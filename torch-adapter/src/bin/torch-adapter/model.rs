@@ -11,7 +11,6 @@ use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::inspection::Inspection;
 use quant_math::plan::Reason;
-use quant_math::ranges::Ranges;
 use quant_math::report::Report;
 use torch_adapter::{Compressed, Error, Model, PlanOptions};
 
@@ -49,8 +48,12 @@ impl Adapter for ModelArgs {
         model.plan(config, options).map_err(failure)
     }
 
-    fn apply(model: Model, plan: &Plan, ranges: Option<&Ranges>) -> Result<Compressed, Failure> {
-        model.apply(plan, ranges).map_err(failure)
+    fn check_plan(model: &Model, plan: &Plan) -> Result<Plan, Failure> {
+        model.check_plan(plan).map_err(failure)
+    }
+
+    fn apply(model: Model, plan: &Plan) -> Result<Compressed, Failure> {
+        model.apply(plan).map_err(failure)
     }
 
     fn warnings(compressed: &Compressed) -> &[Reason] {

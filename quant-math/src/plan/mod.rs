@@ -2,6 +2,11 @@
 //!
 //! A plan is data. Finding and deciding make it, nothing else; an adapter's `apply` turns it into bytes.
 
+mod chooser;
+mod fault;
+mod form;
+mod written;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,7 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
 use crate::late;
+use crate::range::Range;
 use crate::ranges::{Ranges, SiteRange};
+
+pub use chooser::{Choice, Chooser, Chosen, NoPlan};
+pub use fault::{PlanFault, PlanFaultKind, PlanFaults};
+pub use form::NoSuchForm;
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.
 pub const PLAN_VERSION: u32 = 1;
@@ -176,6 +186,7 @@ pub struct Settings {
     #[serde(default)]
     pub seed: u64,
     /// The entry of the `config_list` that decided.
+    #[serde(default)]
     pub entry: usize,
 }
 
@@ -273,6 +284,9 @@ pub struct Site {
     pub shape: Option<Vec<u64>>,
     /// What is to be done.
     pub decision: Decision,
+    /// Inputs and outputs: the range that was measured, where one was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub range: Option<Range>,
 }
 
 impl Site {
@@ -351,12 +365,17 @@ impl Plan {
         })
     }
 
-    /// Take over by which observers the ranges of activations were measured.
-    pub fn observed_as(&mut self, ranges: &Ranges) {
+    /// Take over measured ranges, and by which observers they were measured.
+    pub fn take_ranges(&mut self, ranges: &Ranges) {
         let key = |entry: &SiteRange| (entry.site.clone(), entry.kind, entry.tensor.clone());
         let observer = |entry: &SiteRange| Some((key(entry), entry.calibration.as_ref()?.observer));
         let observers: BTreeMap<_, _> = ranges.ranges.iter().filter_map(observer).collect();
+        let lookup = ranges.lookup();
         for site in &mut self.sites {
+            if !matches!(site.kind, QuantType::Input | QuantType::Output) {
+                continue;
+            }
+            site.range = lookup.find(&site.op, site.kind, &site.tensor);
             let key = (site.op.clone(), site.kind, site.tensor.clone());
             if let (Decision::Quantize(settings), Some(observer)) = (&mut site.decision, observers.get(&key)) {
                 settings.observer = *observer;

@@ -1,0 +1,102 @@
+//! Forms of output that do not exist for what is asked.
+
+use super::{Emit, Observer, Quantizer, Settings};
+use crate::config::ConfigList;
+use crate::plan::QuantType;
+
+/// The largest codes that `packed` stores.
+const PACKED_BITS: u32 = 8;
+
+/// Why a form of output cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{emit}` {why}")]
+pub struct NoSuchForm {
+    /// The form.
+    pub emit: Emit,
+    /// What stands against it.
+    pub why: String,
+    /// What can be had instead.
+    pub help: String,
+}
+
+impl Emit {
+    /// Whether this form exists for a config.
+    ///
+    /// # Errors
+    /// What stands against it: `training` of the naive quantizer, or of ranges that no training can learn; `packed` with codes of
+    /// more than eight bits.
+    pub fn check(self, config: &ConfigList) -> Result<(), NoSuchForm> {
+        self.check_quantizer(config.quantizer)?;
+        let no = |why: String, help: &str| Err(NoSuchForm { emit: self, why, help: help.to_owned() });
+        if self == Self::Training
+            && let Some(found) = config.not_learnable()
+        {
+            return no(found.to_string(), found.help());
+        }
+        let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
+            let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;
+            self.too_wide(&settings).map(|bits| (index, bits))
+        });
+        if let Some((index, bits)) = wide {
+            return no(
+                format!(
+                    "stores codes of at most {PACKED_BITS} bits, but config_list[{index}] asks for {bits}-bit weights"
+                ),
+                "use at most 8 bits, or another form: `--emit baked` quantizes the weights too, `--emit inference` activations as well",
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a quantizer has this form.
+    pub(super) fn check_quantizer(self, quantizer: Quantizer) -> Result<(), NoSuchForm> {
+        if self == Self::Training && quantizer == Quantizer::Naive {
+            return Err(NoSuchForm {
+                emit: self,
+                why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
+                help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The bits of a weight that are more than this form stores.
+    pub(super) fn too_wide(self, settings: &Settings) -> Option<u32> {
+        let wide = self == Self::Packed && settings.bits > PACKED_BITS && settings.bits != 32;
+        wide.then_some(settings.bits)
+    }
+}
+
+impl Observer {
+    /// Whether a training can follow it batch by batch: it keeps nothing of them but two ends.
+    pub fn is_learnable(self) -> bool {
+        matches!(self, Self::MinMax | Self::Ema)
+    }
+}
+
+impl Quantizer {
+    /// Whether it quantizes tensors of this kind.
+    pub fn quantizes(self, kind: QuantType) -> bool {
+        match self {
+            Self::Naive => kind == QuantType::Weight,
+            Self::Qat => kind != QuantType::Gradient,
+            Self::DoReFa => true,
+        }
+    }
+
+    /// Whether it has codes of so many bits.
+    pub fn has_bits(self, bits: u32) -> bool {
+        match self {
+            Self::Naive | Self::Qat => (2..=16).contains(&bits),
+            Self::DoReFa => (1..=8).contains(&bits) || bits == 32,
+        }
+    }
+
+    /// The bits that it has, in words.
+    pub fn bits_in_words(self) -> &'static str {
+        match self {
+            Self::Naive | Self::Qat => "2 to 16",
+            Self::DoReFa => "1 to 8, or 32",
+        }
+    }
+}
