@@ -35,7 +35,8 @@ impl PerChannel {
 /// filter or a product with one input feature has a single element a channel, which a scale of its own would only write down a second
 /// time. One channel alone is the tensor.
 ///
-/// The rule sees shape and op and nothing else, neither bits nor form nor container, so that all of them get the same codes.
+/// The rule sees shape and op and nothing else, neither bits nor form nor container, so that all of them get the same codes. How small a
+/// channel's scale may be beside a bias is another rule: [`Biases`](crate::weights::Biases).
 ///
 /// ```
 /// use quant_math::config::channels_pay;

@@ -119,7 +119,9 @@ struct EntryKeys {
     /// Zero point 0 on the signed narrow grid; else affine on the unsigned grid. Weights true, inputs and outputs false where not given.
     symmetric: Option<Symmetric>,
     /// One scale per channel of a weight. `auto`: where a channel has three elements and more, so that its parameters cost less than its
-    /// codes save; DoReFa always has one scale for the tensor. `false` is what NNI does.
+    /// codes save; DoReFa always has one scale for the tensor. `false` is what NNI does. With codes of at most 8 bits, a channel beside a
+    /// bias has a scale of at least 2^-16 of it, or a 256th of the largest channel's where that is less, so that integer kernels, which
+    /// count the bias in steps of this scale, have a number for it.
     #[schemars(extend("default" = "auto"))]
     per_channel: Option<PerChannelWord>,
     /// QAT: the decay of the moving average of a range.

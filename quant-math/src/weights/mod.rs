@@ -7,6 +7,7 @@
 mod abs_sum;
 mod affine_map;
 mod dequant;
+mod floor;
 mod map;
 mod measure;
 mod observe;
@@ -15,9 +16,10 @@ mod view;
 
 pub use affine_map::AffineMap;
 pub use dequant::Dequant;
+pub use floor::{Biases, LEAST_OF_BIAS, LEAST_OF_LARGEST, has_floor, least_width_of_bias, weight_ranges};
 pub use map::WeightMap;
 pub use measure::measure;
-pub use observe::{observe, observe_ranges};
+pub use observe::{observe, observe_beside, observe_ranges};
 pub use spread::channel_spread;
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 

@@ -8,7 +8,7 @@ use crate::quantizers::{dorefa, naive, qat};
 use crate::range::first_non_finite;
 use crate::simd::{self, CHUNK, chunks};
 use crate::tanh::tanh;
-use crate::weights::{AbsSum, AffineMap, ChannelLayout, WeightMap};
+use crate::weights::{AbsSum, AffineMap, Biases, ChannelLayout, WeightMap, weight_ranges};
 use crate::{Affine, MathError, Range, Rounding, WeightData};
 
 /// Look at a whole weight tensor and make its map. Parallel; the same map at any number of threads.
@@ -26,6 +26,20 @@ pub fn observe<D: WeightData + ?Sized>(
     layout: ChannelLayout,
     data: &D,
 ) -> Result<WeightMap, MathError> {
+    observe_beside(settings, layout, &Biases::default(), data)
+}
+
+/// [`observe`], with what is added to each channel of what the weight makes: a tiny channel has a least scale then, see [`Biases`].
+///
+/// # Errors
+///
+/// Those of [`observe`].
+pub fn observe_beside<D: WeightData + ?Sized>(
+    settings: &Settings,
+    layout: ChannelLayout,
+    biases: &Biases,
+    data: &D,
+) -> Result<WeightMap, MathError> {
     let grid = match settings.quantizer {
         Quantizer::Naive => Some(naive::weight_grid(settings.bits, settings.symmetric)?),
         Quantizer::Qat => Some(qat::weight_grid(settings.bits, settings.symmetric)?),
@@ -37,7 +51,7 @@ pub fn observe<D: WeightData + ?Sized>(
             return Err(MathError::Granularity { what: "DoReFa", channels: layout.channels });
         }
     }
-    let ranges = observe_ranges(layout, data)?;
+    let ranges = weight_ranges(settings, layout, biases, data)?;
     if let Some(grid) = grid {
         let rounding = if settings.quantizer == Quantizer::Naive { settings.rounding } else { Rounding::Nearest };
         let affine = if settings.symmetric { Affine::symmetric } else { Affine::asymmetric };
