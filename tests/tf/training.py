@@ -21,6 +21,7 @@ v1 = tf.compat.v1
 BATCHES, BATCH, CLASSES = 5, 8, 5
 STEP, INIT, IS_TRAINING = "quantization/step", "quantization/init", "quantization/is_training:0"
 DECAY = 0.9
+BIAS = np.linspace(-0.3, 0.3, 4, dtype=np.float32)
 WEIGHTS = {
     "conv": (3, 3, 2, 4),
     "dw": (3, 3, 4, 2),
@@ -38,13 +39,17 @@ def data():
 
 def initial(name):
     rng = np.random.default_rng(sum(name.encode()))
-    return rng.normal(0, 0.4, WEIGHTS[name]).astype(np.float32)
+    values = rng.normal(0, 0.4, WEIGHTS[name]).astype(np.float32)
+    if name == "conv":
+        # Channels that are switched off, or all but that, beside a bias.
+        values *= np.float32([0, 1e-6, 1, 1])
+    return values
 
 
 def forward(x, weight, weight_quant=lambda name, w: w, input_quant=lambda name, t: t, output_quant=lambda name, t: t):
     """The net. The functions say what stands between a weight, an input or an output and its op."""
     w = lambda name: weight_quant(name, weight(name))
-    bias = tf.constant(np.linspace(-0.3, 0.3, 4, dtype=np.float32), name="bias")
+    bias = tf.constant(BIAS, name="bias")
     t = tf.nn.conv2d(x, w("conv"), 1, "SAME", name="conv_op")
     t = output_quant("relu1", tf.nn.relu6(tf.nn.bias_add(t, bias, name="biased"), name="relu1"))
     t = tf.nn.depthwise_conv2d(t, w("dw"), [1, 1, 1, 1], "SAME", name="dw_op")
@@ -142,6 +147,9 @@ def reference_gradients(image, label, ranges, bits):
                 return tf.quantization.fake_quant_with_min_max_vars(w, -m, m, bits, narrow_range=True)
             turned = tf.transpose(w, [0, 1, 3, 2]) if name == "up" else tf.reshape(w, [3, 3, 8]) if name == "dw" else w
             m = tf.stop_gradient(tf.reduce_max(tf.abs(turned), [0, 1, 2] if name != "dw" else [0, 1]))
+            if name == "conv":
+                least = np.float32((2 ** (bits - 1) - 1) / 65536)
+                m = tf.maximum(m, tf.minimum(np.abs(BIAS) * least, tf.reduce_max(m) / 256))
             q = tf.quantization.fake_quant_with_min_max_vars_per_channel(turned, -m, m, bits, narrow_range=True)
             return tf.transpose(q, [0, 1, 3, 2]) if name == "up" else tf.reshape(q, WEIGHTS["dw"]) if name == "dw" else q
 

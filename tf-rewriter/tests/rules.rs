@@ -41,6 +41,7 @@ rules! {
     channels_auto
     channels_batch_matmul
     channels_batch_matmul_adjoint
+    channels_beside_biases
     channels_conv2d
     channels_conv2d_backprop_input
     channels_conv3d

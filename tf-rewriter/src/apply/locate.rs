@@ -1,6 +1,7 @@
 //! Finding the plan's sites again in the graph.
 
 use quant_math::plan::Site;
+use quant_math::weights::has_floor;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use super::Located;
@@ -11,7 +12,7 @@ use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::ops;
 use crate::plan::{channel_axes, too_large_to_spread};
-use crate::sites::{Backward, BackwardOps, Traced, Weight, tensor_name, weight_of};
+use crate::sites::{Backward, BackwardOps, Traced, Weight, biases, tensor_name, weight_of};
 
 /// The weight sites that are to be quantized.
 pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error> {
@@ -42,7 +43,14 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         if too_large_to_spread(weight, axes.is_some(), plan.emit) {
             return Err(mismatch(site, "has a constant in short form that is too large for this form of output"));
         }
-        found.push(Located { site: position, op, input, weight: weight.clone(), is_only, settings: *settings, axes });
+        let biases = match axes {
+            Some((_, source)) if has_floor(settings) => {
+                biases(graph, op, source.layout(&weight.shape).channels as u64)?
+            }
+            _ => Vec::new(),
+        };
+        let weight = weight.clone();
+        found.push(Located { site: position, op, input, weight, is_only, settings: *settings, axes, biases });
     }
     Ok(found)
 }

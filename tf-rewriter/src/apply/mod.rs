@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quant_math::plan::{Decision, Reason, Settings, Site};
-use quant_math::weights::{ChannelLayout, WeightMap, channel_spread, measure, observe, observe_ranges};
+use quant_math::weights::{Biases, ChannelLayout, WeightMap, channel_spread, measure, observe_beside, observe_ranges};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ use crate::emit::{self, Copies, Editor, WeightWork};
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::plan::channel_axes;
-use crate::sites::{Axes, Weight};
+use crate::sites::{Axes, Bias, Weight};
 use crate::splice::{Segment, WeightSource};
 
 pub(crate) use read_back::types_fit;
@@ -187,6 +187,8 @@ struct Located {
     is_only: bool,
     settings: Settings,
     axes: Option<(Axes, Axes)>,
+    /// What is added to its op's output, where its channels have a least range then.
+    biases: Vec<Bias>,
 }
 
 impl Located {
@@ -212,25 +214,29 @@ impl Located {
 /// Look at every weight once per distinct way of quantizing it.
 fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<WeightWork>, usize), Error> {
     let mut slots: BTreeMap<String, usize> = BTreeMap::new();
-    let mut firsts = Vec::new();
+    let mut firsts: Vec<(usize, Vec<&Bias>)> = Vec::new();
     for (position, site) in located.iter().enumerate() {
         let next = slots.len();
-        slots.entry(site.key()).or_insert_with(|| {
-            firsts.push(position);
+        let slot = *slots.entry(site.key()).or_insert_with(|| {
+            firsts.push((position, Vec::new()));
             next
         });
+        // Ops that share a weight share its scales: the largest of their biases counts.
+        if let Some((_, biases)) = firsts.get_mut(slot) {
+            biases.extend(&site.biases);
+        }
     }
     let observed: Vec<Observed> = firsts
         .par_iter()
-        .filter_map(|position| located.get(*position))
-        .map(|site| observe_one(graph, site, emit))
+        .filter_map(|(position, biases)| Some((located.get(*position)?, biases)))
+        .map(|(site, biases)| observe_one(graph, site, biases, emit))
         .collect::<Result<_, _>>()?;
     let count = observed.len();
     let works = located.into_iter().filter_map(|site| {
         let slot = *slots.get(&site.key())?;
         let Observed { map, ranges, spread } = observed.get(slot)?.clone();
         let name = graph.name(site.weight.source).to_owned();
-        let Located { site, op, input, weight, is_only, settings, axes } = site;
+        let Located { site, op, input, weight, is_only, settings, axes, .. } = site;
         Some(WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, spread, slot })
     });
     Ok((works.collect(), count))
@@ -245,7 +251,7 @@ struct Observed {
     spread: Option<f32>,
 }
 
-fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Error> {
+fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> Result<Observed, Error> {
     let node = graph.name(site.weight.source).to_owned();
     let source = WeightSource { tensor: site.weight.tensor, node: node.clone() };
     let data = source.data(graph.bytes())?;
@@ -254,16 +260,16 @@ fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Er
     let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
     let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
-    let map = observe(&site.settings, layout, data).map_err(math)?;
+    let channels = site.axes.map_or(1, |(_, axes)| axes.layout(&site.weight.shape).channels);
+    let biases = values(graph, biases, channels)?;
+    let map = observe_beside(&site.settings, layout, &biases, data).map_err(math)?;
     let mut ranges = Vec::new();
     if emit == Emit::Inference {
         ranges = observe_ranges(layout, data).map_err(math)?;
-        if let (true, Some((_, axes))) = (one_value, site.axes) {
-            ranges = vec![
-                ranges.first().copied().unwrap_or(Range { min: 0.0, max: 0.0 });
-                axes.layout(&site.weight.shape).channels
-            ];
+        if let (true, Some(range)) = (one_value, ranges.first()) {
+            ranges = vec![*range; channels];
         }
+        biases.widen(&site.settings, &mut ranges);
     }
     let channels = match (one_value, site.axes) {
         (false, None) => channel_axes(graph, site.op, site.input, &site.weight)?,
@@ -272,6 +278,16 @@ fn observe_one(graph: &Graph, site: &Located, emit: Emit) -> Result<Observed, Er
     let channels = channels.map(|(_, axes)| axes.layout(&site.weight.shape));
     let spread = channel_spread(&site.settings, channels, data).map_err(math)?;
     Ok(Observed { map: Arc::new(map), ranges: Arc::new(ranges), spread })
+}
+
+/// The values of constants that are added to channels; those of variables are not in the graph.
+fn values(graph: &Graph, biases: &[&Bias], channels: usize) -> Result<Biases, Error> {
+    let mut values = Biases::none(if biases.is_empty() { 0 } else { channels });
+    for Bias { vector, .. } in biases.iter().filter(|bias| bias.vector.tensor.len() > 0) {
+        let source = WeightSource { tensor: vector.tensor, node: graph.name(vector.source).to_owned() };
+        values.add(&source.data(graph.bytes())?);
+    }
+    Ok(values)
 }
 
 /// One element as data.

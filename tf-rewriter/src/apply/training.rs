@@ -1,5 +1,7 @@
 //! Applying a plan for `--emit training`.
 
+use std::collections::BTreeMap;
+
 use quant_math::{Plan, Quantizer};
 
 use super::{Fate, Located, describe, locate, observe_all};
@@ -7,7 +9,7 @@ use crate::Error;
 use crate::emit::Editor;
 use crate::emit::training::{self, Context, LiveWeight, State};
 use crate::graph::Graph;
-use crate::index::Frames;
+use crate::index::{Frames, NodeId};
 use crate::sites::{Roles, backward_readers};
 use crate::splice::Segment;
 
@@ -17,7 +19,8 @@ impl Graph {
         let located = locate::weights(self, plan)?;
         let activations = locate::activations(self, plan)?;
         let gradients = locate::gradients(self, plan)?;
-        let works: Vec<(usize, LiveWeight)> = located.iter().map(|site| (site.site, live(site))).collect();
+        let mut editor = Editor::new(self);
+        let works: Vec<(usize, LiveWeight)> = live(&editor, &located);
         for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)?.0 {
             if let Some(fate) = fates.get_mut(work.site) {
                 describe(fate, work);
@@ -25,7 +28,6 @@ impl Graph {
                 fate.unchanged = None;
             }
         }
-        let mut editor = Editor::new(self);
         let frames = Frames::of_main(self);
         let roles = Roles::of(self);
         let with_state = works.iter().map(|(_, work)| work.op).chain(activations.iter().map(|(_, work)| work.op));
@@ -74,7 +76,20 @@ fn is_whole_constant(site: &Located) -> bool {
     site.weight.tensor.len() > 0 && site.weight.splat.is_none()
 }
 
-fn live(site: &Located) -> LiveWeight {
-    let axes = site.axes.map(|(edge, _)| edge);
-    LiveWeight { op: site.op, input: site.input, weight: site.weight.clone(), settings: site.settings, axes }
+/// The weights, each with the biases of all ops that read it on the same edge and in the same way.
+fn live(editor: &Editor<'_>, located: &[Located]) -> Vec<(usize, LiveWeight)> {
+    let edge = |site: &Located| (site.op.scope, editor.reads(site.op, site.input), site.key());
+    let mut biases: BTreeMap<_, Vec<(NodeId, usize)>> = BTreeMap::new();
+    for site in located {
+        biases.entry(edge(site)).or_default().extend(site.biases.iter().map(|bias| (bias.by, bias.input)));
+    }
+    let live = |site: &Located| LiveWeight {
+        op: site.op,
+        input: site.input,
+        weight: site.weight.clone(),
+        settings: site.settings,
+        axes: site.axes.map(|(edge, _)| edge),
+        biases: biases.get(&edge(site)).cloned().unwrap_or_default(),
+    };
+    located.iter().map(|site| (site.site, live(site))).collect()
 }

@@ -7,7 +7,7 @@ use quant_math::plan::Settings;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::emit::training::part;
+use crate::emit::training::{BIAS, part};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, Target};
 use crate::mark;
@@ -70,7 +70,7 @@ fn read(graph: &Graph, last: NodeId) -> Result<Found, Error> {
             };
             if let Some((id, own)) = inside.and_then(|id| Some((id, part(graph, id).filter(|part| *part != "site")?))) {
                 parts.insert(own, id);
-                if seen.insert(id) {
+                if seen.insert(id) && own != BIAS {
                     open.push(id);
                 }
                 continue;

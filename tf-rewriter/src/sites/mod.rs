@@ -1,6 +1,7 @@
 //! Sites: the tensors of each op that could be quantized, before any config is looked at.
 
 mod activation;
+mod bias;
 mod flow;
 mod gradient;
 mod parameter;
@@ -9,6 +10,7 @@ mod trace;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
+pub(crate) use bias::{Bias, biases, changes_shape};
 pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers, sources};
 pub(crate) use gradient::{Backward, BackwardOps};
 pub(crate) use parameter::{Parameters, is_parameter, reads_parameter};

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::NodeId;
-use crate::sites::{Traced, Weight, is_parameter, trace};
+use crate::sites::{Traced, Weight, changes_shape, is_parameter, trace};
 
 /// Nodes that are looked at behind an op. Frameworks write a handful.
 const MOST: usize = 64;
@@ -47,11 +47,6 @@ pub(super) fn behind(graph: &Graph, op: NodeId) -> Result<Vec<Applied>, Error> {
         }
     }
     Ok(found)
-}
-
-/// Whether an op passes on all elements of what it reads, in another shape.
-fn changes_shape(op: &[u8]) -> bool {
-    matches!(op, b"Identity" | b"Reshape" | b"Squeeze" | b"ExpandDims" | b"Transpose" | b"BatchToSpaceND")
 }
 
 /// The inputs of `reader` that can be vectors which it applies to what it reads at `input`.

@@ -111,9 +111,9 @@ fn observe(
     let ends = if settings.symmetric {
         let below = maker.float_op(editor, "Neg", "below", &[&ends.min]);
         let m = maker.float_op(editor, "Maximum", "largest", &[&below, &ends.max]);
-        ranges::symmetric(editor, maker, settings, &m)
+        ranges::symmetric(editor, maker, settings, &m, &[])
     } else {
-        ranges::affine(editor, maker, settings, ends)
+        ranges::affine(editor, maker, settings, ends, &[])
     };
     Live { ends, quantizes, assigns }
 }

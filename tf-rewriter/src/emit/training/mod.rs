@@ -24,7 +24,7 @@ use crate::sites::{Axes, Weight};
 
 pub(crate) use activation::activation;
 pub(crate) use gradient::{GradientWork, gradient};
-pub(crate) use ranges::least_width;
+pub(crate) use ranges::{BIAS, least_width};
 pub(crate) use state::{State, part};
 pub(crate) use weight::weight;
 
@@ -37,6 +37,8 @@ pub(crate) struct LiveWeight {
     pub(crate) settings: Settings,
     /// Channel axes at the op's edge.
     pub(crate) axes: Option<Axes>,
+    /// What is added to its channels, where they have a least range then: nodes of the op's frame, and which of their inputs it is.
+    pub(crate) biases: Vec<(NodeId, usize)>,
 }
 
 /// What a site's nodes need besides their input.

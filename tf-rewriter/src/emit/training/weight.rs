@@ -1,5 +1,6 @@
 //! A weight, quantized from its current values in every pass.
 
+use quant_math::plan::Settings;
 use quant_math::{MathError, QuantType, Quantizer};
 
 use super::fake_quant::fake_quant;
@@ -16,13 +17,14 @@ use crate::emit::maker::Maker;
 /// None; the signature is that of the other forms.
 pub(crate) fn weight(editor: &mut Editor<'_>, context: &mut Context<'_>, work: &LiveWeight) -> Result<u64, MathError> {
     let settings = &work.settings;
-    let how = format!("live weight {settings:?} {:?}", work.axes);
+    let biases: Vec<String> = work.biases.iter().map(|(by, input)| editor.reads(*by, *input)).collect();
+    let how = format!("live weight {settings:?} {:?} {biases:?}", work.axes);
     let anchor = editor.reads(work.op, work.input);
     on_weight(editor, (work.op, work.input), &how, &anchor, |editor, maker, from| {
         maker.trains();
         let quantized = match settings.quantizer {
             Quantizer::DoReFa => dorefa::weight(editor, maker, settings, from),
-            Quantizer::Qat | Quantizer::Naive => qat(editor, maker, context, work, from),
+            Quantizer::Qat | Quantizer::Naive => qat(editor, maker, context, (work, &biases), from),
         };
         let result = from_start_step(editor, maker, context, settings, (quantized, from));
         let controls = context.state.as_ref().map(|state| state.count.clone()).into_iter().collect();
@@ -32,7 +34,13 @@ pub(crate) fn weight(editor: &mut Editor<'_>, context: &mut Context<'_>, work: &
 }
 
 /// Jacob et al. 2018, section 3.1: symmetric on the narrow grid from the largest absolute value, or affine from both ends.
-fn qat(editor: &mut Editor<'_>, maker: &mut Maker<'_>, context: &Context<'_>, work: &LiveWeight, from: &str) -> String {
+fn qat(
+    editor: &mut Editor<'_>,
+    maker: &mut Maker<'_>,
+    context: &Context<'_>,
+    (work, biases): (&LiveWeight, &[String]),
+    from: &str,
+) -> String {
     let shape = work.weight.edge_shape.as_deref();
     let turn = work.axes.zip(shape).map_or(Turn::None, |(axes, shape)| turn(axes, shape));
     let channels = work.axes.zip(shape).map(|(axes, shape)| {
@@ -50,7 +58,7 @@ fn qat(editor: &mut Editor<'_>, maker: &mut Maker<'_>, context: &Context<'_>, wo
             shaped(editor, maker, "Transpose", "turned", from, &last)
         }
     };
-    let ends = ends(editor, maker, work, &turned, channels);
+    let ends = ends(editor, maker, (&work.settings, biases), &turned, channels);
     let quantized = fake_quant(editor, maker, context.gradient, &work.settings, (&turned, &ends, channels));
     match &turn {
         Turn::None => quantized,
@@ -65,16 +73,22 @@ fn qat(editor: &mut Editor<'_>, maker: &mut Maker<'_>, context: &Context<'_>, wo
     }
 }
 
-fn ends(editor: &mut Editor<'_>, maker: &mut Maker<'_>, work: &LiveWeight, x: &str, channels: Option<i32>) -> Ends {
+fn ends(
+    editor: &mut Editor<'_>,
+    maker: &mut Maker<'_>,
+    (settings, biases): (&Settings, &[String]),
+    x: &str,
+    channels: Option<i32>,
+) -> Ends {
     let stopped = maker.float_op(editor, "StopGradient", "observed", &[x]);
-    if work.settings.symmetric {
+    if settings.symmetric {
         let absolute = maker.float_op(editor, "Abs", "absolute", &[&stopped]);
         let flat = ranges::flat(editor, maker, &absolute, channels);
         let m = ranges::reduce(editor, maker, "Max", "largest", &flat);
-        ranges::symmetric(editor, maker, &work.settings, &m)
+        ranges::symmetric(editor, maker, settings, &m, biases)
     } else {
         let flat = ranges::flat(editor, maker, &stopped, channels);
         let ends = ranges::extremes(editor, maker, &flat);
-        ranges::affine(editor, maker, &work.settings, ends)
+        ranges::affine(editor, maker, settings, ends, biases)
     }
 }

@@ -1,0 +1,71 @@
+//! What is added to an op's output, channel by channel.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Traced, Weight, trace};
+use crate::Error;
+use crate::graph::Graph;
+use crate::index::NodeId;
+
+/// Nodes that are looked at behind an op. Frameworks write a handful.
+const MOST: usize = 64;
+
+/// A vector that is added to an op's output.
+#[derive(Debug, Clone)]
+pub(crate) struct Bias {
+    /// The op that adds it, and which of its inputs it is.
+    pub(crate) by: NodeId,
+    pub(crate) input: usize,
+    /// The constant or variable.
+    pub(crate) vector: Box<Weight>,
+}
+
+/// Whether an op passes on all elements of its first input, in another shape.
+pub(crate) fn changes_shape(op: &[u8]) -> bool {
+    matches!(op, b"Identity" | b"Reshape" | b"Squeeze" | b"ExpandDims" | b"Transpose" | b"BatchToSpaceND")
+}
+
+/// The constants and variables with an element for each of the `channels` of `op`, or one for all of them, that are added to its output:
+/// one after the other, with nothing between but changes of shape.
+pub(crate) fn biases(graph: &Graph, op: NodeId, channels: u64) -> Result<Vec<Bias>, Error> {
+    let Some(scope) = graph.index().scope(op.scope) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::from([op]);
+    let mut open = VecDeque::from([op]);
+    while let Some(at) = open.pop_front() {
+        for (reader, input) in scope.data_edges(at.node) {
+            let reader = NodeId { scope: op.scope, node: reader };
+            if seen.len() > MOST || seen.contains(&reader) {
+                continue;
+            }
+            let bias = match added(graph.op(reader), input) {
+                Some(input) => bias(graph, reader, input, channels)?,
+                None => None,
+            };
+            if bias.is_some() || (input == 0 && changes_shape(graph.op(reader))) {
+                seen.insert(reader);
+                open.push_back(reader);
+            }
+            found.extend(bias);
+        }
+    }
+    Ok(found)
+}
+
+/// The input of an op that is added to what it reads at `input`, or taken from it.
+fn added(op: &[u8], input: usize) -> Option<usize> {
+    match (op, input) {
+        (b"BiasAdd" | b"Add" | b"AddV2" | b"Sub", 0) => Some(1),
+        (b"Add" | b"AddV2", 1) => Some(0),
+        _ => None,
+    }
+}
+
+fn bias(graph: &Graph, by: NodeId, input: usize, channels: u64) -> Result<Option<Bias>, Error> {
+    let (Traced::Weight(vector) | Traced::Variable(_, Some(vector))) = trace(graph, by, input)? else {
+        return Ok(None);
+    };
+    let is_vector = vector.shape.iter().filter(|dim| **dim != 1).count() <= 1;
+    let fits = [1, channels].contains(&vector.elements());
+    Ok((is_vector && fits).then_some(Bias { by, input, vector }))
+}
