@@ -23,6 +23,8 @@ struct Weight {
     bytes: Vec<u8>,
     /// The axis of its output channels.
     channel_axis: usize,
+    /// What its call adds to them.
+    bias: Option<Vec<u8>>,
 }
 
 /// How torch's axes stand in TensorFlow's layout of the same op, and that op.
@@ -39,21 +41,21 @@ fn layout(op_type: &str) -> Option<(&'static str, &'static [usize])> {
 }
 
 /// The weights of every op that has a counterpart, where the shape tells the tensor.
-fn weights(path: &Path) -> Vec<Weight> {
-    let model = Model::open(path).unwrap();
+fn weights(archive: &[u8]) -> Vec<Weight> {
+    let model = Model::from_bytes(archive.to_vec()).unwrap();
     let config = ConfigList::parse("[{op_types: 'default', per_channel: true}]", Some(Quantizer::Naive)).unwrap();
     let options = torch_adapter::PlanOptions { emit: Some(Emit::Baked), ..Default::default() };
     let plan = model.plan(&config, options).unwrap();
     let limits = Limits::default();
-    let archive = Archive::open(path, &limits).unwrap();
+    let archive = Archive::from_bytes(archive.to_vec(), &limits).unwrap();
     let pickle = Pickle::read("data.pkl", archive.read("data.pkl").unwrap().into_owned(), &limits).unwrap();
     let tensors = Tensors::read(&archive, &pickle, "data").unwrap();
     let sites = plan.quantized().filter(|site| layout(&site.op_type).is_some() && site.dtype == Some(DType::F32));
     sites
         .filter_map(|site: &Site| {
             let shape = site.shape.clone()?;
-            let mut found = tensors.tensors().iter().filter(|tensor| tensor.sizes == shape);
-            let (tensor, None) = (found.next()?, found.next()) else { return None };
+            let mut found = tensors.tensors().iter().enumerate().filter(|(_, tensor)| tensor.sizes == shape);
+            let ((position, tensor), None) = (found.next()?, found.next()) else { return None };
             let contiguous = tensor
                 .strides
                 .iter()
@@ -63,8 +65,12 @@ fn weights(path: &Path) -> Vec<Weight> {
             let start = usize::try_from(tensor.offset * 4).unwrap();
             let len = usize::try_from(shape.iter().product::<u64>() * 4).unwrap();
             let channel_axis = site.settings()?.channel_axis?;
+            // A module's bias comes after its weight.
+            let bias = tensors.tensors().get(position + 1).filter(|bias| bias.sizes == [shape[channel_axis]]);
+            let bias = bias.map(|bias| archive.read(&tensors.storage(bias).unwrap().record).unwrap().into_owned());
             contiguous.then(|| Weight {
                 channel_axis,
+                bias,
                 op: site.op.clone(),
                 op_type: site.op_type.clone(),
                 shape: shape.clone(),
@@ -99,12 +105,16 @@ fn graph(weight: &Weight) -> Graph {
     let shape: Vec<u64> = perm.iter().map(|axis| weight.shape[*axis]).collect();
     let bytes = permuted(&weight.shape, perm, 4, &weight.bytes);
     let inputs: &[&str] = if op == "Conv2DBackpropInput" { &["sizes", "w", "x"] } else { &["x", "w"] };
-    let graph = [
+    let mut graph = vec![
         node("x", "Placeholder", &[], &[]),
         node("sizes", "Placeholder", &[], &[]),
         constant("w", &shape, &bytes),
         node(&weight.op, op, inputs, if op == "MatMul" && weight.channel_axis == 0 { &["transpose_b"] } else { &[] }),
     ];
+    if let Some(bias) = &weight.bias {
+        graph.push(constant("b", &[bias.len() as u64 / 4], bias));
+        graph.push(node("biased", "BiasAdd", &[&weight.op, "b"], &[]));
+    }
     Graph::from_bytes(graph.concat()).unwrap()
 }
 
@@ -138,9 +148,8 @@ fn the_same_weights_give_the_same_codes_scales_and_plan_entries() {
     let mut compared = 0;
     let mut kinds = std::collections::BTreeSet::new();
     for name in ["mlp.script.pt", "mobile.script.pt", "mobile.trace.pt", "deconv.script.pt", "grouped.script.pt"] {
-        let path = folder.join(name);
-        let archive_bytes = fs::read(&path).unwrap();
-        for weight in weights(&path) {
+        let archive_bytes = fs::read(folder.join(name)).unwrap();
+        for weight in weights(&archive_bytes) {
             kinds.insert(weight.op_type.clone());
             for (quantizer, text) in configs() {
                 let config = ConfigList::parse(&text, Some(quantizer)).unwrap();
@@ -172,7 +181,7 @@ fn channels_are_chosen_alike_in_every_form() {
     let mut seen = std::collections::BTreeSet::new();
     for name in ["mobile.script.pt", "deconv.script.pt"] {
         let path = folder.join(name);
-        for weight in weights(&path) {
+        for weight in weights(&fs::read(&path).unwrap()) {
             let elements: u64 = weight.shape.iter().product();
             let expected = channels_pay(elements, weight.shape[weight.channel_axis]);
             for emit in [Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training] {
@@ -191,6 +200,98 @@ fn channels_are_chosen_alike_in_every_form() {
         }
     }
     assert!(seen.contains(&true), "{seen:?}");
+}
+
+/// The archive with a channel of zeros and two that are all but that in the weight of `op`, whose channels are its rows.
+fn with_tiny_channels(mut archive: Vec<u8>, op: &str) -> (Vec<u8>, Weight) {
+    let weight = weights(&archive).into_iter().find(|weight| weight.op == op).unwrap();
+    let row = weight.bytes.len() / usize::try_from(weight.shape[0]).unwrap();
+    let mut tiny = weight.bytes.clone();
+    for (row, size) in tiny.chunks_mut(row).zip([0.0_f32, 1e-9, 1e-5]) {
+        for value in row.as_chunks_mut::<4>().0 {
+            *value = (f32::from_le_bytes(*value) * size).to_le_bytes();
+        }
+    }
+    let sums = [&weight.bytes, &tiny].map(|record| crc32fast::hash(record).to_le_bytes());
+    for (old, new) in [(&weight.bytes[..], &tiny[..]), (&sums[0][..], &sums[1][..])] {
+        let places = archive.windows(old.len()).enumerate().filter(|(_, found)| *found == old);
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        assert!(!places.is_empty(), "{op}");
+        for place in places {
+            archive[place..place + new.len()].copy_from_slice(new);
+        }
+    }
+    (archive, Weight { bytes: tiny, ..weight })
+}
+
+/// A channel that is all but zero has the least scale that its bias asks for: in every form and in both containers the same.
+#[test]
+fn tiny_channels_have_the_same_least_scale() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/torch");
+    for (name, op) in [
+        ("mobile.script.pt", "stem"),
+        ("mobile.trace.pt", "stem"),
+        ("mobile.script.pt", "head"),
+        ("mlp.script.pt", "first"),
+    ] {
+        let (archive, weight) = with_tiny_channels(fs::read(folder.join(name)).unwrap(), op);
+        for (quantizer, text) in configs().into_iter().filter(|(_, text)| text.contains("per_channel: true")) {
+            let config = ConfigList::parse(&text, Some(quantizer)).unwrap();
+            let plan = graph(&weight).plan(&config, tf_rewriter::PlanOptions::default()).unwrap();
+            let bits = plan.quantized().next().unwrap().settings().unwrap().bits;
+            let what = format!("{name} {op} {text}");
+            let mut spans = std::collections::BTreeSet::new();
+            for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
+                if emit == Emit::Packed && bits > 8 {
+                    continue;
+                }
+                if emit != Emit::Inference {
+                    compare(name, &archive, &weight, &config, emit);
+                }
+                let model = Model::from_bytes(archive.clone()).unwrap();
+                let options = torch_adapter::PlanOptions { emit: Some(emit), ..Default::default() };
+                let plan = model.plan(&config, options).unwrap();
+                let torch = model.apply(&plan).unwrap().write(&mut Vec::new()).unwrap();
+                let graph = graph(&weight);
+                let plan = graph.plan(&config, options).unwrap();
+                let tf = graph.apply(&plan).unwrap().write(&mut Vec::new()).unwrap();
+                for report in [torch, tf] {
+                    let (least, most) = one_site(&report, op).scale.unwrap();
+                    spans.insert((least.to_bits(), most.to_bits()));
+                }
+            }
+            assert_eq!(spans.len(), 1, "{what}: {spans:?}");
+            let (least, _) = spans.pop_first().unwrap();
+            let expected = least_scale(&weight, bits, text.contains("symmetric: true"));
+            // Two roundings, in the range and in the scale.
+            let off = f64::from(f32::from_bits(least)) / expected - 1.0;
+            assert!(off.abs() <= 2.0 * f64::from(f32::EPSILON), "{what}: off by {off}");
+        }
+    }
+}
+
+/// The smallest scale of the channels, which are the rows, by the law in words: none is below 2^-16 of its bias, or below a 256th of the
+/// largest one where that is less; for codes of more than 8 bits none has a least.
+fn least_scale(weight: &Weight, bits: u32, symmetric: bool) -> f64 {
+    let floats = |bytes: &[u8]| -> Vec<f64> {
+        bytes.as_chunks::<4>().0.iter().map(|value| f64::from(f32::from_le_bytes(*value))).collect()
+    };
+    let biases = floats(weight.bias.as_ref().unwrap());
+    let values = floats(&weight.bytes);
+    let steps = f64::from(if symmetric { (1 << (bits - 1)) - 1 } else { (1 << bits) - 1 });
+    let scale = |row: &[f64]| {
+        let (min, max) = row.iter().fold((0.0_f64, 0.0_f64), |(min, max), value| (min.min(*value), max.max(*value)));
+        if symmetric { max.max(-min) / steps } else { (max - min) / steps }
+    };
+    let scales: Vec<f64> = values.chunks(values.len() / biases.len()).map(scale).collect();
+    let largest = scales.iter().copied().fold(0.0, f64::max);
+    let floored = scales.iter().zip(biases).map(|(scale, bias)| match bits {
+        ..=8 => scale.max((bias.abs() / 65536.0).min(largest / 256.0)),
+        // Zeros alone have the scale 1.
+        _ if *scale <= 0.0 => 1.0,
+        _ => *scale,
+    });
+    floored.fold(f64::MAX, f64::min)
 }
 
 fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emit: Emit) {

@@ -1,5 +1,5 @@
-//! Weights that are read in pieces, turned, by several readers, through `Optional` or from a scripted class: the same weight in every form of
-//! output and after `freeze`, and nobody else's.
+//! Weights that are read in pieces, turned, by several readers, through `Optional` or from a scripted class, and weights with tiny channels: the
+//! same in every form of output and after `freeze`, and nobody else's.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -16,21 +16,27 @@ use torch_adapter::{Model, PlanOptions};
 const SCRIPT: &str = "tests/torch/check_weights.py";
 const FROZEN: [Emit; 3] = [Emit::Inference, Emit::Baked, Emit::Packed];
 
-const NAMES: [(&str, &[&str]); 6] = [
+const NAMES: [(&str, &[&str]); 7] = [
     ("pieces", &["script", "trace"]),
     ("turned", &["script", "trace"]),
     ("tied", &["script", "trace"]),
     ("others", &["script", "trace"]),
     ("axes", &["script", "trace"]),
     ("held", &["script"]),
+    ("tiny", &["script", "trace", "frozen"]),
 ];
 
-fn config(name: &str, quantizer: Quantizer, per_channel: bool) -> ConfigList {
+/// A quantizer, whether it has a scale per channel, and whether a zero point too.
+type Way = (Quantizer, bool, bool);
+
+fn config(name: &str, (quantizer, per_channel, affine): Way) -> ConfigList {
     let bits = if quantizer == Quantizer::DoReFa { 4 } else { 8 };
     let per_channel =
         if quantizer == Quantizer::DoReFa { String::new() } else { format!(", per_channel: {per_channel}") };
+    let affine = if affine { ", symmetric: false" } else { "" };
     let exclude = if name == "tied" { ", {op_types: 'Embedding', exclude: true}" } else { "" };
-    let text = format!("[{{op_types: 'default', quant_types: ['weight'], quant_bits: {bits}{per_channel}}}{exclude}]");
+    let text =
+        format!("[{{op_types: 'default', quant_types: ['weight'], quant_bits: {bits}{per_channel}{affine}}}{exclude}]");
     ConfigList::parse(&text, Some(quantizer)).unwrap()
 }
 
@@ -54,8 +60,8 @@ fn freeze(source: &Path, emit: Emit, out: &Path) -> Plan {
     frozen.plan().clone()
 }
 
-fn case(name: &str, group: &str, quantizer: Quantizer, per_channel: bool, emit: Emit, path: &Path) -> Value {
-    json!({"name": name, "group": group, "quantizer": quantizer, "per_channel": per_channel, "emit": emit, "path": path,
+fn case(name: &str, group: &str, (quantizer, per_channel, affine): Way, emit: Emit, path: &Path) -> Value {
+    json!({"name": name, "group": group, "quantizer": quantizer, "per_channel": per_channel, "affine": affine, "emit": emit, "path": path,
            "trained": path.with_extension("trained.pt")})
 }
 
@@ -63,20 +69,22 @@ fn case(name: &str, group: &str, quantizer: Quantizer, per_channel: bool, emit: 
 fn forms(folder: &Path, name: &str, form: &str, cases: &mut Vec<Value>, training: &mut Vec<Value>) {
     let source = folder.join(format!("{name}.{form}.pt"));
     let ways = [
-        (Quantizer::Naive, false),
-        (Quantizer::Naive, true),
-        (Quantizer::Qat, false),
-        (Quantizer::Qat, true),
-        (Quantizer::DoReFa, false),
+        (Quantizer::Naive, false, false),
+        (Quantizer::Naive, true, false),
+        (Quantizer::Qat, false, false),
+        (Quantizer::Qat, true, false),
+        (Quantizer::Qat, true, true),
+        (Quantizer::DoReFa, false, false),
     ];
-    for (quantizer, per_channel) in ways {
-        let config = config(name, quantizer, per_channel);
+    for way in ways.into_iter().filter(|(.., affine)| !affine || name == "tiny") {
+        let (quantizer, per_channel, affine) = way;
+        let config = config(name, way);
         let emits: &[Emit] = if quantizer == Quantizer::Naive { &FROZEN } else { &[Emit::Training] };
         for emit in emits {
-            let group = format!("{name}.{form}.{quantizer}.{per_channel}");
+            let group = format!("{name}.{form}.{quantizer}.{per_channel}.{affine}");
             let out = folder.join(format!("{group}.{emit}.pt"));
             compress(&source, &config, *emit, &out);
-            let made = case(name, &group, quantizer, per_channel, *emit, &out);
+            let made = case(name, &group, way, *emit, &out);
             if *emit == Emit::Training {
                 training.push(made.clone());
             }
@@ -119,7 +127,7 @@ fn a_weight_is_quantized_as_a_whole_for_those_alone_that_are_chosen() {
         compress(&folder.join(format!("{source}.pt")), config, emit, &out);
         out
     };
-    let naive = config("cuda", Quantizer::Naive, true);
+    let naive = config("cuda", (Quantizer::Naive, true, false));
     let cuda: Vec<PathBuf> = FROZEN
         .iter()
         .map(|emit| written("cuda", &naive, *emit))
@@ -127,7 +135,7 @@ fn a_weight_is_quantized_as_a_whole_for_those_alone_that_are_chosen() {
         .collect();
     let told = json!({
         "cases": cases, "cuda": cuda,
-        "often": written("often", &activations, Emit::Training), "normal": written("normal", &config("", Quantizer::Qat, false), Emit::Training),
+        "often": written("often", &activations, Emit::Training), "normal": written("normal", &config("", (Quantizer::Qat, false, false)), Emit::Training),
     });
     let said = run_python(&python, SCRIPT, &["check"], &serde_json::to_vec(&told).unwrap());
     assert_eq!(String::from_utf8(said).unwrap(), format!("{} checks\n", cases.len() + 2 + cuda.len()));

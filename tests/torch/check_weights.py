@@ -25,14 +25,32 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import reader  # noqa: E402
 
 
-def symmetric(weight, axis):
-    """8 bits on the symmetric narrow grid: per tensor, or per index of `axis`."""
+def symmetric(weight, axis, bias=None):
+    """8 bits on the symmetric narrow grid: per tensor, or per index of `axis`, where a channel beside a bias has a least scale."""
     if axis is None:
         scale = weight.abs().max() / 127
     else:
-        others = [dim for dim in range(weight.dim()) if dim != axis]
-        scale = weight.abs().amax(others, keepdim=True) / 127
+        width = weight.abs().amax([dim for dim in range(weight.dim()) if dim != axis], keepdim=True)
+        scale = torch.maximum(width, least_width(width, bias, 127)) / 127
     return torch.clamp(torch.round(weight / scale), -127, 127) * scale
+
+
+def affine(weight, axis, bias=None):
+    """8 bits on the whole grid, per index of `axis`."""
+    others = [dim for dim in range(weight.dim()) if dim != axis]
+    low, high = weight.amin(others, keepdim=True).clamp(max=0), weight.amax(others, keepdim=True).clamp(min=0)
+    high = torch.maximum(high, low + least_width(high - low, bias, 255))
+    scale = (high - low) / 255
+    zero_point = torch.clamp(-torch.round(low / scale), 0, 255)
+    return (torch.clamp(torch.round(weight / scale) + zero_point, 0, 255) - zero_point) * scale
+
+
+def least_width(width, bias, steps):
+    if bias is None:
+        return torch.zeros_like(width)
+    # Groups share the channels of a transposed convolution's weight.
+    size = bias.abs().reshape(-1, width.numel()).amax(0).reshape(width.shape)
+    return torch.minimum(size * (steps / 65536), width.max() / 256)
 
 
 class Pieces(nn.Module):
@@ -126,6 +144,34 @@ class Axes(nn.Module):
         return both[0], both[1], F.linear(x, put(self.square, 0)), x @ put(self.square, 1)
 
 
+class Tiny(nn.Module):
+    """Channels of zeros and others that are all but zero, beside biases."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 6, 3)
+        self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+        self.up = nn.ConvTranspose2d(4, 6, 2, groups=2)
+        self.fc = nn.Linear(8, 6)
+        sizes = torch.tensor([1.0, 0.0, 1e-9, 1e-5, 1e-3, 1.0])
+        with torch.no_grad():
+            self.conv.weight.mul_(sizes[:, None, None, None])
+            self.depthwise.weight.mul_(sizes[:4, None, None, None])
+            self.up.weight.mul_(sizes[None, :3, None, None])
+            self.fc.weight.mul_(sizes[:, None])
+
+    def forward(self, x):
+        image = x.reshape(1, 4, 4, 4)
+        return self.conv(image), self.depthwise(image), self.up(image), self.fc(x)
+
+    def reference(self, x, put):
+        image = x.reshape(1, 4, 4, 4)
+        conv = F.conv2d(image, put(self.conv.weight, 0, self.conv.bias), self.conv.bias)
+        depthwise = F.conv2d(image, put(self.depthwise.weight, 0, self.depthwise.bias), self.depthwise.bias, groups=4)
+        up = F.conv_transpose2d(image, put(self.up.weight, 1, self.up.bias), self.up.bias, groups=2)
+        return conv, depthwise, up, F.linear(x, put(self.fc.weight, 0, self.fc.bias), self.fc.bias)
+
+
 @torch.jit.script
 class Box:
     def __init__(self, weight: Tensor):
@@ -190,7 +236,7 @@ class Normal(nn.Module):
         return self.second(self.b(torch.relu(self.first(torch.relu(self.a(x))))))
 
 
-CLASSES = {"pieces": Pieces, "turned": Turned, "tied": Tied, "others": Others, "axes": Axes, "held": Held}
+CLASSES = {"pieces": Pieces, "turned": Turned, "tied": Tied, "others": Others, "axes": Axes, "held": Held, "tiny": Tiny}
 
 
 def build(kind):
@@ -208,6 +254,7 @@ def make(folder):
         torch.jit.script(build(kind)).save(str(folder / f"{name}.script.pt"))
         if kind is not Held:
             torch.jit.trace(build(kind), batch()).save(str(folder / f"{name}.trace.pt"))
+    torch.jit.freeze(torch.jit.script(build(Tiny))).save(str(folder / "tiny.frozen.pt"))
     torch.jit.script(build(Often)).save(str(folder / "often.pt"))
     torch.jit.freeze(torch.jit.script(build(Normal))).save(str(folder / "normal.pt"))
     # As it would come from a GPU: only the names of the devices differ.
@@ -253,10 +300,11 @@ def check(case, frozen):
             exactly(found, frozen.setdefault(key, found), what)
             assert not all(torch.equal(one, other) for one, other in zip(found, source(batch()))), f"{what}: still float"
             return
-        put = (lambda weight, axis: symmetric(weight, axis)) if case["per_channel"] else (lambda weight, _: symmetric(weight, None))
+        per_channel = affine if case["affine"] else symmetric
+        put = per_channel if case["per_channel"] else (lambda weight, *_: symmetric(weight, None))
         exactly(found, source.reference(batch(), put), what)
-        if case["emit"] in ("packed", "inference", "baked") and name != "held":
-            # A scripted class's fields keep their type, float or quantized. Everything was rounded to 24 bits at most twice, and a sum
+        if case["emit"] in ("packed", "inference", "baked") and name != "held" and ".frozen." not in case["group"]:
+            # A scripted class's fields and the constants of a frozen model keep their type, float or quantized. Everything was rounded to 24 bits at most twice, and a sum
             # has at most 36 products; 2^-17 of the largest output is beyond that.
             double = module.double()(batch().double())
             for one, other in zip(double, found):

@@ -93,12 +93,16 @@ impl<'m> Applier<'m> {
                 tensor,
                 settings: *settings,
                 axis: found.weight.axis,
+                biases: found.weight.biases.iter().copied().collect(),
             });
         }
         let needs_values = self.emit != Emit::Training;
         let observed = if needs_values { observe_all(model, sites)? } else { Vec::new() };
         let observed: BTreeMap<usize, Observed> = observed.into_iter().map(|found| (found.site.site, found)).collect();
         let places = self.places(&ops, plan)?;
+        if self.emit == Emit::Training && !plan.is_empty() {
+            self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
+        }
         // Sites in the plan's order: of two wraps around one expression the later one is the outer one, and an op comes after what it reads.
         for (position, site) in plan.sites.iter().enumerate() {
             let Some(settings) = site.settings() else { continue };
@@ -119,7 +123,6 @@ impl<'m> Applier<'m> {
         }
         if self.emit == Emit::Training && !plan.is_empty() {
             self.editor.number_passes();
-            self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
             self.give_mode();
         }
         self.editor.close_lists()
@@ -178,7 +181,7 @@ impl<'m> Applier<'m> {
         let wrap = match (self.emit, observed) {
             (Emit::Training, _) => Some(match settings.quantizer {
                 Quantizer::DoReFa => dorefa::training_weight(settings),
-                Quantizer::Naive | Quantizer::Qat => qat::training_weight(settings).map_err(math)?,
+                Quantizer::Naive | Quantizer::Qat => qat::training_weight(settings, &weight.beside).map_err(math)?,
             }),
             (Emit::Inference, Some((observed, _))) => {
                 let dtype = observed.stored.dtype;

@@ -9,14 +9,14 @@ use super::value::NewValue;
 /// `training`, weights.
 pub(super) fn training_weight(settings: &Settings) -> Wrap {
     if settings.bits == 1 {
-        return Wrap::Module { class: Class::DoReFaSign, settings: Vec::new() };
+        return Wrap::module(Class::DoReFaSign, Vec::new());
     }
-    Wrap::Module { class: Class::DoReFaWeight, settings: vec![NewValue::Int(levels(settings.bits))] }
+    Wrap::module(Class::DoReFaWeight, vec![NewValue::Int(levels(settings.bits))])
 }
 
 /// `training`, activations.
 pub(super) fn training_activation(settings: &Settings) -> Wrap {
-    Wrap::Module { class: Class::DoReFaActivation, settings: vec![NewValue::Int(levels(settings.bits))] }
+    Wrap::module(Class::DoReFaActivation, vec![NewValue::Int(levels(settings.bits))])
 }
 
 /// `inference`, weights.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::code::{Function, text_of};
+use crate::code::{ExprId, Function, text_of};
 use crate::emit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
 use crate::emit::library::{self, Used};
 use crate::emit::value::{NewTensor, NewValue};
 use crate::error::{At, Error};
 use crate::model::Model;
 use crate::sites::heap::ObjectId;
-use crate::sites::{Spot, WeightSpot};
+use crate::sites::{FunctionRef, Spot, WeightSpot};
 
 /// What is put around a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +29,17 @@ pub(crate) enum Wrap {
         class: library::Class,
         /// Its settings, in the order of [`library::Class::settings`].
         settings: Vec<NewValue>,
+        /// What is added to the channels of what it quantizes: by the expression that it is put around, one in the same function.
+        beside: BTreeMap<Spot, ExprId>,
     },
 }
 
 impl Wrap {
+    /// A module that gets nothing but the tensor.
+    pub(crate) fn module(class: library::Class, settings: Vec<NewValue>) -> Self {
+        Self::Module { class, settings, beside: BTreeMap::new() }
+    }
+
     /// Bytes of the tensors that it adds.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
@@ -53,6 +60,8 @@ pub(crate) struct Editor<'m> {
     /// Lists of tensors of which some elements are wrapped: where, and element → text around it.
     lists: BTreeMap<(Spot, usize), BTreeMap<usize, (String, String)>>,
     taken: BTreeMap<ObjectId, BTreeSet<String>>,
+    /// Constants that are read as attributes now, and how.
+    pub(crate) moved: BTreeMap<(FunctionRef, ExprId), String>,
     /// The memo position of the object that numbers passes.
     passes: u32,
 }
@@ -67,6 +76,7 @@ impl<'m> Editor<'m> {
             used: Used::default(),
             lists: BTreeMap::new(),
             taken: BTreeMap::new(),
+            moved: BTreeMap::new(),
             passes,
         }
     }
@@ -106,7 +116,21 @@ impl<'m> Editor<'m> {
         let function = self.function(spot)?;
         let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
         let holder = way.iter().fold(own.to_owned(), |base, name| attribute(&base, name));
-        Ok(Some(text_around(wrap, &holder, names)))
+        let bias = match wrap {
+            Wrap::Module { class, beside, .. } if class.takes_bias() => {
+                Some(beside.get(&spot).map_or("None", |expr| self.written(spot.function, *expr)))
+            }
+            _ => None,
+        };
+        Ok(Some(text_around(wrap, &holder, names, bias)))
+    }
+
+    /// An expression as the output has it.
+    fn written(&self, place: FunctionRef, expr: ExprId) -> &str {
+        let program = self.model.program();
+        let written = program.function(place).and_then(|function| function.expr(expr));
+        let moved = self.moved.get(&(place, expr)).map(String::as_str);
+        moved.or_else(|| Some(text_of(program.text(place.file), &written?.span))).unwrap_or("None")
     }
 
     fn function(&self, spot: Spot) -> Result<&'m Function, Error> {
@@ -127,7 +151,7 @@ impl<'m> Editor<'m> {
                 });
                 named.collect()
             }
-            Wrap::Module { class, settings } => {
+            Wrap::Module { class, settings, .. } => {
                 let name = self.unique(home, &format!("{stem}_quantizer"));
                 let training = self.model.is_training(home);
                 self.used.class(*class);
@@ -228,7 +252,7 @@ fn names_of(model: &Model, object: ObjectId) -> BTreeSet<String> {
     names
 }
 
-fn text_around(wrap: &Wrap, holder: &str, names: &[String]) -> (String, String) {
+fn text_around(wrap: &Wrap, holder: &str, names: &[String], bias: Option<&str>) -> (String, String) {
     match wrap {
         Wrap::Call { before, after, tensors } => {
             let mut after = after.clone();
@@ -239,7 +263,8 @@ fn text_around(wrap: &Wrap, holder: &str, names: &[String]) -> (String, String) 
         }
         Wrap::Module { .. } => {
             let name = names.first().map_or("", String::as_str);
-            (format!("({}).forward(", attribute(holder, name)), ", )".to_owned())
+            let bias = bias.map_or_else(String::new, |bias| format!("{bias}, "));
+            (format!("({}).forward(", attribute(holder, name)), format!(", {bias})"))
         }
     }
 }

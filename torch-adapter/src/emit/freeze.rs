@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::{Decision, Plan, Reason, Settings};
-use quant_math::weights::observe_ranges;
+use quant_math::weights::weight_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
 use super::compressed::{Compressed, Fate};
@@ -151,12 +151,14 @@ impl Freezer<'_> {
         for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
             let tensor = self.model.quantized_tensor(observer.object);
             if let (Some(settings), Some(tensor), QuantType::Weight) = (site.settings(), tensor, site.kind) {
+                let calls = self.model.sites().quantizers.iter().filter(|call| call.quantizer == observer.object);
                 sites.push(WeightSite {
                     site: position,
                     name: site.tensor.clone(),
                     tensor,
                     settings: *settings,
                     axis: None,
+                    biases: calls.filter_map(|call| call.bias).collect(),
                 });
             }
         }
@@ -195,7 +197,7 @@ impl Freezer<'_> {
             layout(stored, axis).ok_or_else(|| Error::Plan { message: "a channel axis is gone".to_owned() })?;
         let bytes = bytes(self.model.archive(), stored)?;
         let data = quant_math::data::LittleEndian::new(stored.dtype, &bytes);
-        let ranges = observe_ranges(layout, &data).map_err(math)?;
+        let ranges = weight_ranges(settings, layout, &weight.biases, &data).map_err(math)?;
         let channels: Vec<Affine> =
             ranges.into_iter().map(|range| parameters(settings, range)).collect::<Result<_, _>>().map_err(math)?;
         Ok(self.using(fake_quant::weight(&channels, stored.dtype, axis)))

@@ -12,6 +12,8 @@ pub(crate) enum Function {
     PerChannel,
     /// Values from elsewhere in the place of a weight.
     Copy,
+    /// The least widths of the ranges of channels beside their biases.
+    LeastWidth,
     /// DoReFa, weights, 2 to 8 bits.
     Weight,
     /// DoReFa, weights, 1 bit.
@@ -22,8 +24,8 @@ pub(crate) enum Function {
 
 impl Function {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::PerTensor, Self::PerChannel, Self::Copy, Self::Weight, Self::Sign, Self::Activation];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::PerTensor, Self::PerChannel, Self::Copy, Self::LeastWidth, Self::Weight, Self::Sign, Self::Activation];
 
     /// The last part of the name.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Function {
             Self::PerTensor => "per_tensor",
             Self::PerChannel => "per_channel",
             Self::Copy => "quantized",
+            Self::LeastWidth => "least_width",
             Self::Weight => "dorefa_weight",
             Self::Sign => "dorefa_sign",
             Self::Activation => "dorefa_activation",
@@ -48,6 +51,7 @@ impl Function {
             Self::PerTensor => PER_TENSOR,
             Self::PerChannel => PER_CHANNEL,
             Self::Copy => COPY_TEXT,
+            Self::LeastWidth => LEAST_WIDTH,
             Self::Weight => DOREFA_WEIGHT,
             Self::Sign => DOREFA_SIGN,
             Self::Activation => DOREFA_ACTIVATION,
@@ -81,6 +85,22 @@ const PER_CHANNEL: &str = "def per_channel(x: Tensor,
 const COPY_TEXT: &str = "def quantized(x: Tensor,
     values: Tensor) -> Tensor:
   return torch.type_as(values, x)
+";
+
+/// `quant_math::weights::Biases`, for ranges of so many steps. Groups share the channels of a transposed convolution's weight.
+const LEAST_WIDTH: &str = "def least_width(width: Tensor,
+    bias: Optional[Tensor],
+    steps: int) -> Tensor:
+  if torch.__isnot__(bias, None):
+    added = torch.abs(torch.to(torch.detach(unchecked_cast(Tensor, bias)), 6))
+    size, _0 = torch.max(torch.reshape(added, [-1, torch.size(width, 0)]), 0)
+    widest = torch.max(width)
+    share = torch.mul(widest, 0.00390625)
+    limit = torch.where(torch.gt(widest, 0), share, torch.mul(torch.ones_like(share), 3.4028234663852886e+38))
+    least = torch.minimum(torch.mul(size, torch.mul(1.52587890625e-05, steps)), limit)
+  else:
+    least = torch.zeros_like(width)
+  return least
 ";
 
 /// Equation 9 of DoReFa-Net; rounding is straight-through, everything else is differentiated. All-zero weights stay.
@@ -117,3 +137,18 @@ const DOREFA_ACTIVATION: &str = "def dorefa_activation(x: Tensor,
   code = torch.add(level, torch.detach(torch.sub(torch.round(level), level)))
   return torch.type_as(torch.true_divide(code, levels), x)
 ";
+
+#[cfg(test)]
+mod tests {
+    use quant_math::weights::{LEAST_OF_BIAS, LEAST_OF_LARGEST};
+
+    use super::*;
+
+    #[test]
+    fn the_least_width_has_the_parts_of_the_reference() {
+        for (number, expected) in [("0.00390625", LEAST_OF_LARGEST), ("1.52587890625e-05", LEAST_OF_BIAS)] {
+            assert!(LEAST_WIDTH.contains(number));
+            assert_eq!(number.parse(), Ok(f64::from(expected)));
+        }
+    }
+}

@@ -89,6 +89,7 @@ impl Class {
             Self::DoReFaWeight => Some(Function::Weight),
             Self::DoReFaSign => Some(Function::Sign),
             Self::DoReFaActivation => Some(Function::Activation),
+            Self::WeightSymmetricPerChannel | Self::WeightAffinePerChannel => Some(Function::LeastWidth),
             _ => None,
         }
     }
@@ -96,6 +97,11 @@ impl Class {
     /// Whether it counts passes.
     pub(crate) fn counts(self) -> bool {
         self.buffers().contains(&"step")
+    }
+
+    /// Whether its `forward` gets what is added to the channels of what it quantizes.
+    pub(crate) fn takes_bias(self) -> bool {
+        self.calls() == Some(Function::LeastWidth)
     }
 
     /// The names of its buffers.
@@ -131,9 +137,13 @@ impl Class {
     fn body(self) -> String {
         match self {
             Self::WeightSymmetric => format!("{COUNT}{TENSOR_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_TENSOR}"),
-            Self::WeightSymmetricPerChannel => format!("{COUNT}{CHANNEL_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_CHANNEL}"),
+            Self::WeightSymmetricPerChannel => {
+                format!("{COUNT}{CHANNEL_MAX_ABS}{LEAST_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_CHANNEL}")
+            }
             Self::WeightAffine => format!("{COUNT}{TENSOR_RANGE}{AFFINE}{AFFINE_PER_TENSOR}"),
-            Self::WeightAffinePerChannel => format!("{COUNT}{CHANNEL_RANGE}{AFFINE}{AFFINE_PER_CHANNEL}"),
+            Self::WeightAffinePerChannel => {
+                format!("{COUNT}{CHANNEL_RANGE}{LEAST_RANGE}{AFFINE}{AFFINE_PER_CHANNEL}")
+            }
             Self::RangeAffine => format!("{OBSERVE}{OBSERVED_RANGE}{AFFINE}{RANGE_AFFINE}"),
             Self::RangeSymmetric => format!("{OBSERVE}{OBSERVED_RANGE}{OBSERVED_MAX_ABS}{SYMMETRIC}{RANGE_SYMMETRIC}"),
             Self::DoReFaWeight | Self::DoReFaActivation | Self::DoReFaSign => {
@@ -152,9 +162,10 @@ impl Class {
         let passes = if self.counts() { format!("  passes : {PASSES}\n  last : int\n") } else { String::new() };
         format!(
             "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}{passes}  \
-             def forward(self: {},\n    x: Tensor) -> Tensor:\n{}",
+             def forward(self: {},\n    x: Tensor{}) -> Tensor:\n{}",
             self.name(),
             self.qualified(),
+            if self.takes_bias() { ",\n    bias: Optional[Tensor]" } else { "" },
             self.body()
         )
     }
@@ -197,6 +208,10 @@ const CHANNEL_MAX_ABS: &str = "    rows = torch.flatten(torch.transpose(torch.de
     most, _1 = torch.max(torch.abs(rows), 1)
 ";
 
+const LEAST_MAX_ABS: &str =
+    "    most = torch.maximum(most, __torch__.torch_adapter.least_width(most, bias, self.quant_max))
+";
+
 /// Detached: the executor without profiles takes what it computes for something that wants a gradient, and there is none for a scale.
 const SYMMETRIC: &str = "    _3 = torch.clamp_min(torch.true_divide(most, self.quant_max), 1.1920928955078125e-07)
     scale = torch.detach(_3)
@@ -212,6 +227,11 @@ const CHANNEL_RANGE: &str = "    rows = torch.flatten(torch.transpose(torch.deta
     most, _2 = torch.max(rows, 1)
     low = torch.clamp_max(least, 0)
     high = torch.clamp_min(most, 0)
+";
+
+const LEAST_RANGE: &str =
+    "    least_width = __torch__.torch_adapter.least_width(torch.sub(high, low), bias, self.quant_max)
+    high = torch.maximum(high, torch.add(low, least_width))
 ";
 
 /// Detached as in [`SYMMETRIC`].

@@ -1,13 +1,17 @@
 //! Quantization-aware training in TorchScript: modules with live ranges, or ops with constants.
 
+use std::collections::BTreeMap;
+
 use quant_math::plan::{Observer, Settings};
-use quant_math::weights::WeightMap;
+use quant_math::weights::{WeightMap, has_floor};
 use quant_math::{Affine, DType, Grid, MathError, Range};
 
 use super::editor::Wrap;
 use super::fake_quant;
 use super::library::{Class, Function};
 use super::value::NewValue;
+use crate::code::ExprId;
+use crate::sites::Spot;
 
 /// `inference`, weights: as for Naive.
 pub(super) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<(Wrap, Option<Function>)> {
@@ -28,8 +32,8 @@ pub(super) fn inference_activation(
     Ok((fake_quant::activation(affine, dtype), affine.scale()))
 }
 
-/// `training`, weights.
-pub(super) fn training_weight(settings: &Settings) -> Result<Wrap, MathError> {
+/// `training`, weights; `beside` are the biases of the calls that get them.
+pub(super) fn training_weight(settings: &Settings, beside: &BTreeMap<Spot, ExprId>) -> Result<Wrap, MathError> {
     let start = start(settings);
     let axis = settings.channel_axis.map(|axis| NewValue::Int(i64::try_from(axis).unwrap_or(0)));
     let class = match (settings.symmetric, axis.is_some()) {
@@ -41,7 +45,8 @@ pub(super) fn training_weight(settings: &Settings) -> Result<Wrap, MathError> {
     let mut values = vec![start];
     values.extend(grid_values(settings, fake_quant::weight_ends)?);
     values.extend(axis);
-    Ok(Wrap::Module { class, settings: values })
+    let beside = if has_floor(settings) { beside.clone() } else { BTreeMap::new() };
+    Ok(Wrap::Module { class, settings: values, beside })
 }
 
 /// `training`, activations.
@@ -52,7 +57,7 @@ pub(super) fn training_activation(settings: &Settings) -> Result<Wrap, MathError
     values.extend(grid_values(settings, |grid| (grid.quant_min(), grid.quant_max()))?);
     values.push(NewValue::Float(1.0 - settings.ema_decay.unwrap_or(DEFAULT_DECAY)));
     values.push(NewValue::Bool(settings.observer == Observer::MinMax));
-    Ok(Wrap::Module { class, settings: values })
+    Ok(Wrap::module(class, values))
 }
 
 /// `quant_min`, where the grid does not start at 0, and `quant_max`; `ends` takes those of a symmetric grid.

@@ -154,6 +154,8 @@ fn read_attribute(editor: &mut Editor<'_>, root: ObjectId, read: &Read, name: &s
     let function = editor.model.program().function(read.function).ok_or_else(gone)?;
     let expr = function.expr(read.expr).ok_or_else(gone)?;
     let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
-    editor.edits.entry(root).or_default().replace(expr.span.start, expr.span.end, attribute(own, name));
+    let text = attribute(own, name);
+    editor.edits.entry(root).or_default().replace(expr.span.start, expr.span.end, text.clone());
+    editor.moved.insert((read.function, read.expr), text);
     Ok(())
 }

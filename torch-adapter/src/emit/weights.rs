@@ -1,11 +1,12 @@
 //! Weights of a plan: found again in the model, looked at, and how their values are made.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quant_math::data::LittleEndian;
 use quant_math::plan::Settings;
-use quant_math::weights::{ChannelLayout, WeightMap, channel_spread, observe};
+use quant_math::weights::{Biases, ChannelLayout, WeightMap, channel_spread, has_floor, observe_beside};
 use rayon::prelude::*;
 
 use crate::archive::Archive;
@@ -24,6 +25,8 @@ pub(super) struct WeightSite {
     pub(super) settings: Settings,
     /// The axis of its output channels, where that is known.
     pub(super) axis: Option<usize>,
+    /// The vectors that are added to its channels.
+    pub(super) biases: Vec<TensorId>,
 }
 
 /// A weight that was looked at.
@@ -33,6 +36,8 @@ pub(super) struct Observed {
     pub(super) stored: Stored,
     pub(super) key: StoreKey,
     pub(super) map: Arc<WeightMap>,
+    /// What is added to its channels.
+    pub(super) biases: Arc<Biases>,
     /// How far apart the ranges of its channels are, where one scale serves all.
     pub(super) spread: Option<f32>,
 }
@@ -40,6 +45,8 @@ pub(super) struct Observed {
 /// Look at every weight once per way of quantizing it.
 pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<Observed>, Error> {
     let mut firsts: Vec<(StoreKey, Settings)> = Vec::new();
+    // Ops that share a weight share its scales: the largest of their biases counts.
+    let mut biases: Vec<BTreeSet<TensorId>> = Vec::new();
     let mut found = Vec::new();
     for site in sites {
         let (Ok(stored), Some(key)) = (model.stored(site.tensor), model.store_key(site.tensor)) else {
@@ -48,36 +55,74 @@ pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
         let settings = Settings { entry: 0, ..site.settings };
         let number = firsts.iter().position(|first| *first == (key, settings)).unwrap_or_else(|| {
             firsts.push((key, settings));
+            biases.push(BTreeSet::new());
             firsts.len() - 1
         });
+        if let Some(biases) = biases.get_mut(number) {
+            biases.extend(&site.biases);
+        }
         found.push((site, stored, key, number));
     }
     let first_of = |number: usize| found.iter().find(|(.., other)| *other == number);
-    let maps: Vec<(Arc<WeightMap>, Option<f32>)> = (0..firsts.len())
+    let maps: Vec<Looked> = (0..firsts.len())
         .into_par_iter()
-        .filter_map(first_of)
-        .map(|(site, stored, ..)| observe_one(model.archive(), site, stored))
+        .filter_map(|number| Some((first_of(number)?, biases.get(number)?)))
+        .map(|((site, stored, ..), biases)| observe_one(model, site, stored, biases))
         .collect::<Result<_, _>>()?;
     let observed = found.iter().filter_map(|(site, stored, key, number)| {
-        let (map, spread) = maps.get(*number)?.clone();
-        Some(Observed { site: site.clone(), stored: stored.clone(), key: *key, map, spread })
+        let Looked { map, biases, spread } = maps.get(*number)?.clone();
+        Some(Observed { site: site.clone(), stored: stored.clone(), key: *key, map, biases, spread })
     });
     Ok(observed.collect())
 }
 
-fn observe_one(archive: &Archive, site: &WeightSite, stored: &Stored) -> Result<(Arc<WeightMap>, Option<f32>), Error> {
+/// What a look at a weight has shown.
+#[derive(Clone)]
+struct Looked {
+    map: Arc<WeightMap>,
+    biases: Arc<Biases>,
+    spread: Option<f32>,
+}
+
+fn observe_one(
+    model: &Model,
+    site: &WeightSite,
+    stored: &Stored,
+    biases: &BTreeSet<TensorId>,
+) -> Result<Looked, Error> {
+    let archive = model.archive();
     let layout = layout(stored, site.settings.channel_axis)
         .ok_or_else(|| Error::Plan { message: format!("`{}` has no such channel axis", site.name) })?;
     let bytes = cut(archive.peek(&stored.record)?, stored)?;
     let data = LittleEndian::new(stored.dtype, &bytes);
     let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
-    let observed = observe(&site.settings, layout, &data)
-        .and_then(|map| Ok((Arc::new(map), channel_spread(&site.settings, channels, &data)?)));
+    let biases = Arc::new(values(model, site, layout, biases)?);
+    let observed = observe_beside(&site.settings, layout, &biases, &data).and_then(|map| {
+        let spread = channel_spread(&site.settings, channels, &data)?;
+        Ok(Looked { map: Arc::new(map), biases, spread })
+    });
     observed.or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
         archive.read(&stored.record)?;
         Err(Error::Math { tensor: site.name.clone(), source })
     })
+}
+
+/// The values of vectors that are added to channels.
+fn values(
+    model: &Model,
+    site: &WeightSite,
+    layout: ChannelLayout,
+    biases: &BTreeSet<TensorId>,
+) -> Result<Biases, Error> {
+    if biases.is_empty() || !has_floor(&site.settings) {
+        return Ok(Biases::default());
+    }
+    let mut values = Biases::none(layout.channels);
+    for stored in biases.iter().filter_map(|bias| model.stored(*bias).ok()) {
+        values.add(&LittleEndian::new(stored.dtype, &cut(model.archive().peek(&stored.record)?, &stored)?));
+    }
+    Ok(values)
 }
 
 /// Which elements share a scale.

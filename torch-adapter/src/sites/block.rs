@@ -82,6 +82,8 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op], parts: &BTreeSe
                 origin: Some(origin),
                 axis: None,
                 spots: Vec::new(),
+                biases: BTreeSet::new(),
+                beside: BTreeMap::new(),
                 quantizer: None,
                 blocked: Some(reason),
                 no_text: None,

@@ -82,7 +82,8 @@ impl<'a> Walker<'a> {
     ) -> Value {
         let Some(found) = self.heap.object(object) else { return self.unknown(arguments) };
         if (self.is_quantizer)(&unmangle(&found.class)) {
-            return self.quantized(frame, Some(object), arguments.first().map(|(_, value)| value), expr);
+            let mut values = arguments.iter().map(|(_, value)| value);
+            return self.quantized(frame, Some(object), (values.next(), values.next()), expr);
         }
         let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
         let Some(place) = place else { return self.unknown(arguments) };
@@ -91,12 +92,12 @@ impl<'a> Walker<'a> {
         self.run(place, Some(object), arguments, None, frame.depth + 1)
     }
 
-    /// A value that a quantizer made: `quantizer` is a module of ours, or `None` for an op of the framework.
+    /// A value that a quantizer made: `quantizer` is a module of ours, which may get a bias too, or `None` for an op of the framework.
     pub(super) fn quantized(
         &mut self,
         frame_spot: &Frame<'a>,
         quantizer: Option<ObjectId>,
-        argument: Option<&Value>,
+        (argument, bias): (Option<&Value>, Option<&Value>),
         expr: ExprId,
     ) -> Value {
         let weight = match argument {
@@ -112,7 +113,11 @@ impl<'a> Walker<'a> {
             let spot = Spot { object, function: frame_spot.place, expr };
             let whole = weight.as_ref().filter(|weight| weight.whole.is_empty());
             let tensor = whole.map(|weight| weight.tensor);
-            self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor });
+            let bias = match bias {
+                Some(Value::Weight(bias)) => Some(bias.tensor),
+                _ => None,
+            };
+            self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor, bias });
         }
         Value::Quantized(Quantized { weight, by: quantizer })
     }
@@ -129,7 +134,7 @@ impl<'a> Walker<'a> {
             if plain != builtin::COPY {
                 self.others(argument);
             }
-            return self.quantized(frame, None, argument, expr);
+            return self.quantized(frame, None, (argument, None), expr);
         }
         if let Some(place) = self.program.find_function(path) {
             let anchor = frame.anchor.clone().or_else(|| {
@@ -311,7 +316,7 @@ impl<'a> Walker<'a> {
             Special::Quantize => {
                 let argument = arguments.first().map(|(_, value)| value);
                 self.others(argument);
-                self.quantized(frame, None, argument, expr)
+                self.quantized(frame, None, (argument, None), expr)
             }
             Special::View { view, list } => match arguments.first() {
                 Some((id, value)) => self.view(frame, &view, list, (*id, value)),

@@ -71,6 +71,8 @@ pub struct QuantizerCall {
     pub spot: Spot,
     /// The tensor that it gets, where that is one of the model's.
     pub tensor: Option<TensorId>,
+    /// The vector that is added to what the tensor makes, where it gets that too.
+    pub bias: Option<TensorId>,
 }
 
 /// An expression whose value is a quantizer.

@@ -16,7 +16,7 @@ use super::program::Program;
 use super::reason;
 use super::table::{self, WeightRule};
 use super::value::{Origin, Value};
-use crate::code::ExprKind;
+use crate::code::{ExprId, ExprKind, text_of};
 
 /// The ops of a model, in the order in which its code reaches them; then modules that nothing runs.
 pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
@@ -108,6 +108,7 @@ impl Finder<'_> {
             self.ops.len() - 1
         });
         let spots: Vec<_> = found.iter().map(|found| self.weight_spots(event, found)).collect();
+        let bias = self.bias(event);
         let function = self.program.function(event.place);
         let edges = Edges { event, function, float_inputs: &self.walk.float_inputs, bound: self.bound(event) };
         let (inputs, output) = (edges.inputs(&found), edges.output());
@@ -115,6 +116,11 @@ impl Finder<'_> {
         self.parts.extend(parts.map(|weight| weight.tensor));
         let Some(op) = self.ops.get_mut(index) else { return };
         for (weight, spots) in op.weights.iter_mut().zip(spots) {
+            if let Some((tensor, expr)) = bias {
+                let beside = |spot: &&WeightSpot| spot.call == event.spot.expr && spot.element.is_none();
+                weight.biases.insert(tensor);
+                weight.beside.extend(spots.iter().filter(beside).filter_map(|spot| Some((spot.spot, expr?))));
+            }
             weight.spots.extend(spots);
         }
         for (index, input) in inputs.into_iter().enumerate() {
@@ -124,6 +130,46 @@ impl Finder<'_> {
             }
         }
         merge(&mut op.output, output);
+    }
+
+    /// The vector of the model that a call adds to what its weight makes, and the expression that gives it to the call, or to the call into
+    /// free functions, if that can be written twice.
+    fn bias(&self, event: &CallEvent) -> Option<(TensorId, Option<ExprId>)> {
+        let (expr, value, _) = event.arguments.get(table::bias(event.rule)?)?;
+        let Value::Weight(bias) = value else { return None };
+        let facts = self.heap.tensor(bias.tensor)?;
+        if facts.dtype.is_none() || facts.shape.len() != 1 || !bias.whole.is_empty() {
+            return None;
+        }
+        let expr = match &event.anchor {
+            None => Some(*expr),
+            Some(anchor) => {
+                let same = |value: &Value| matches!(value, Value::Weight(other) if other.tensor == bias.tensor);
+                anchor.arguments.iter().find(|(_, value)| same(value)).map(|(expr, _)| *expr)
+            }
+        };
+        Some((bias.tensor, expr.filter(|expr| self.can_stand_twice(event.spot.function, *expr))))
+    }
+
+    /// Whether evaluating an expression again does nothing but read: a name, or attributes of one.
+    fn can_stand_twice(&self, place: FunctionRef, mut expr: ExprId) -> bool {
+        let Some(function) = self.program.function(place) else { return false };
+        // Parts of an expression stand before it, so that this ends.
+        loop {
+            expr = match function.expr(expr).map(|expr| &expr.kind) {
+                Some(ExprKind::Name) => return true,
+                Some(ExprKind::Attribute { base, .. } | ExprKind::Group(base)) => *base,
+                Some(ExprKind::Call { callee, arguments, .. }) => {
+                    let text = self.program.text(place.file);
+                    let callee = function.expr(*callee).map(|callee| text_of(text, &callee.span));
+                    match arguments.first().filter(|_| callee == Some("getattr")) {
+                        Some(base) => base.value,
+                        None => return false,
+                    }
+                }
+                _ => return false,
+            };
+        }
     }
 
     /// Why the tensors of a call cannot be exchanged for others.
@@ -201,6 +247,8 @@ impl Finder<'_> {
                 name,
                 axis: None,
                 spots: Vec::new(),
+                biases: BTreeSet::new(),
+                beside: BTreeMap::new(),
                 quantizer: found.quantized.as_ref().and_then(|quantized| quantized.by),
                 blocked: Some(blocked),
                 no_text: None,
@@ -218,6 +266,8 @@ impl Finder<'_> {
             name,
             axis: found.axis,
             spots: Vec::new(),
+            biases: BTreeSet::new(),
+            beside: BTreeMap::new(),
             quantizer: None,
         }
     }
@@ -293,7 +343,7 @@ impl Finder<'_> {
     }
 
     /// The element of a list that is written out is an expression of its own.
-    fn element_spot(&self, spot: Spot, call: crate::code::ExprId, element: Option<(usize, usize)>) -> WeightSpot {
+    fn element_spot(&self, spot: Spot, call: ExprId, element: Option<(usize, usize)>) -> WeightSpot {
         let function = self.program.function(spot.function);
         if let (Some((index, _)), Some(function)) = (element, function)
             && let Some(ExprKind::List(items)) = function.expr(spot.expr).map(|expr| &expr.kind)

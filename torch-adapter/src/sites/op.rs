@@ -1,5 +1,7 @@
 //! Ops: calls that mean one thing to a user, with every place in the text where they happen.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use quant_math::QuantType;
 use quant_math::plan::Reason;
 
@@ -32,6 +34,10 @@ pub struct OpWeight {
     pub axis: Option<usize>,
     /// Every place where it goes into a call.
     pub spots: Vec<WeightSpot>,
+    /// The vectors that its calls add to its channels.
+    pub biases: BTreeSet<TensorId>,
+    /// Where such a vector is an argument of the same call: by the weight's expression, an expression that can stand twice.
+    pub beside: BTreeMap<Spot, ExprId>,
     /// The module of the library that quantizes it already.
     pub quantizer: Option<ObjectId>,
     /// Why it cannot be quantized, if it cannot.

@@ -318,6 +318,16 @@ pub fn parameters(rule: &CallRule) -> Vec<usize> {
     positions
 }
 
+/// The position of the vector that a call of `rule` adds to what its weight makes, channel by channel.
+pub fn bias(rule: &CallRule) -> Option<usize> {
+    let adds =
+        matches!(rule.weight, WeightRule::Tensor { .. } | WeightRule::Convolution { .. } | WeightRule::Product { .. });
+    match PARAMETERS.iter().find(|(call, _)| *call == rule.call) {
+        Some((_, [position])) if adds => Some(*position),
+        _ => None,
+    }
+}
+
 /// Module classes of `torch.nn` whose instances are one op: the type that `op_types` knows, and what its row in [`CALLS`] calls
 /// it where that differs.
 const MODULES: &[(&str, &str)] = &[
