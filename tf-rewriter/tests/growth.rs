@@ -101,6 +101,39 @@ fn loops(count: usize) -> Vec<u8> {
     with_x(&each(count, one))
 }
 
+/// One function with many callers and many readers of its arguments, which a loop names many times.
+fn callers(count: usize) -> Vec<u8> {
+    let function = |key: &str| format!("attr {{ key: '{key}' value {{ func {{ name: 'f' }} }} }} ");
+    let call =
+        |i: usize| format!("node {{ name: 'c{i}' op: 'PartitionedCall' input: 'x' input: 'w' {} }}\n", function("f"));
+    let read = |i: usize| node(&format!("m{i}"), "MatMul", &["a", "b"]).replacen("node", "node_def", 1);
+    let (calls, readers, conditions) = (each(count, call), each(count, read), each(count, |_| function("cond")));
+    let arguments = each(count, |i| {
+        format!("input_arg {{ name: 'i{i}' type: DT_FLOAT }} output_arg {{ name: 'r{i}' type: DT_FLOAT }} ")
+    });
+    let returns = each(count, |i| format!("ret {{ key: 'r{i}' value: 'i{i}' }} "));
+    let inputs = each(count, |_| "input: 'x' ".to_owned());
+    with_x(&format!(
+        "{}{calls}
+        node {{ name: 'loop' op: 'While' {inputs} {conditions} {} }}
+        library {{
+            function {{ signature {{ name: 'f' input_arg {{ name: 'a' type: DT_FLOAT }} input_arg {{ name: 'b' type: DT_FLOAT }} }}
+                {readers} ret {{ key: 'r' value: 'm0:product:0' }} }}
+            function {{ signature {{ name: 'g' {arguments} }} {returns} }}
+        }}",
+        weight("w"),
+        function("body").replace("'f'", "'g'"),
+    ))
+}
+
+/// A tensor that is one of many, and many layers that read it.
+fn merged(count: usize) -> Vec<u8> {
+    let weights = each(count, |i| weight(&format!("w{i}")));
+    let names: Vec<String> = (0..count).map(|i| format!("w{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    with_x(&(weights + &node("w", "Merge", &names) + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
+}
+
 fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) {
     let text = format!("[{{op_types: ['default', 'Relu'], quant_types: [{types}], quant_bits: 8}}]");
     let config = ConfigList::parse(&text, Some(quantizer)).unwrap();
@@ -112,7 +145,7 @@ fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) {
 
 #[test]
 fn twice_the_graph_is_twice_the_work() {
-    let shapes: [growth::Shape<'_>; 9] = [
+    let shapes: [growth::Shape<'_>; 11] = [
         ("functions", &functions),
         ("empty functions", &empty_functions),
         ("weights", &own_weights),
@@ -121,6 +154,8 @@ fn twice_the_graph_is_twice_the_work() {
         ("a hub", &hub),
         ("taken names", &taken_names),
         ("loops", &loops),
+        ("callers", &callers),
+        ("merged", &merged),
         ("text", &|size| {
             let mut out = Vec::new();
             text::write(&own_weights(size), &mut out).unwrap();

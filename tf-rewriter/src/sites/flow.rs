@@ -1,6 +1,6 @@
 //! Ops that pass a value on unchanged, and the edges in and out of functions: where a tensor comes from, and where else it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Error;
 use crate::graph::Graph;
@@ -18,7 +18,7 @@ pub(crate) enum Place {
 }
 
 /// How a node uses a function of the library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     /// Argument n is input n, result n is output n.
     Whole,
@@ -37,6 +37,8 @@ struct Use {
     node: NodeId,
     function: u32,
     role: Role,
+    /// The body of the node that is a loop.
+    body: Option<u32>,
 }
 
 /// Who calls which function, and what its arguments and results are inside.
@@ -90,9 +92,12 @@ impl Calls {
                 let function = *functions.get(name.of(bytes))?;
                 Some((function, role(op, key.of(bytes))))
             });
-            for (function, role) in whole.into_iter().chain(named) {
+            // Naming a function twice in one role says no more.
+            let named: BTreeSet<(u32, Role)> = whole.into_iter().chain(named).collect();
+            let body = named.iter().find(|(_, role)| *role == Role::Body).map(|(function, _)| *function);
+            for (function, role) in named {
                 graph.budget().take_all::<Use>(4, WHAT)?;
-                let found = Use { node: id, function, role };
+                let found = Use { node: id, function, role, body };
                 calls.by_node.entry(id).or_default().push(found);
                 calls.by_function.entry(function).or_default().push(found);
             }
@@ -184,8 +189,20 @@ fn place(graph: &Graph, scope: u32, target: Target, text: &[u8]) -> Option<Place
 
 pub(super) fn data_inputs(graph: &Graph, id: NodeId) -> usize {
     let found = graph.index().scope(id.scope).zip(graph.index().node(id));
+    // Control edges come last.
     found.map_or(0, |(scope, node)| {
-        scope.inputs(node).iter().filter(|input| !matches!(input.target, Target::Control { .. })).count()
+        scope.inputs(node).partition_point(|input| !matches!(input.target, Target::Control { .. }))
+    })
+}
+
+/// Whether values can come to `place` from more than `limit` places.
+///
+/// # Errors
+/// Damaged nodes.
+pub(super) fn has_more_sources(graph: &Graph, place: Place, limit: usize) -> Result<bool, Error> {
+    Ok(match place {
+        Place::Output(id, port) => passed(graph.op(id), port, data_inputs(graph, id)).len() > limit,
+        Place::Argument(function, _) => graph.calls()?.callers(function).len() > limit,
     })
 }
 
@@ -220,10 +237,7 @@ fn argument(graph: &Graph, calls: &Calls, found: Use, number: u32) -> Option<Vec
     match found.role {
         Role::Whole => Some(vec![input(number)?]),
         Role::Branch => Some(vec![input(number.checked_add(1)?)?]),
-        Role::Body | Role::Condition => {
-            let body = calls.uses(found.node).iter().find(|found| found.role == Role::Body)?;
-            Some(vec![input(number)?, *calls.results.get(&(body.function, number))?])
-        }
+        Role::Body | Role::Condition => Some(vec![input(number)?, *calls.results.get(&(found.body?, number))?]),
         Role::Unknown => None,
     }
 }

@@ -70,7 +70,8 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             }
             continue;
         }
-        if seen.len() + open.len() > MAX_PATH {
+        // Before a node with many inputs is looked at: it may have as many readers.
+        if seen.len() + open.len() > MAX_PATH || flow::has_more_sources(graph, place, MAX_PATH)? {
             return Ok(Traced::Computed);
         }
         seen.insert(place, changes.clone());
