@@ -40,6 +40,24 @@ pub(crate) enum Place {
     Copy,
 }
 
+/// How the weights are quantized that expressions hand on.
+#[derive(Default)]
+struct Around(BTreeMap<(TensorId, Spot), Settings>);
+
+impl Around {
+    /// A part of a weight can go into several calls. Whoever comes first decides how the whole is quantized.
+    fn put(&mut self, wanted: &Wanted) -> Result<(), Reason> {
+        let settings = Settings { entry: 0, ..wanted.settings };
+        let mut places = wanted.spots.iter().map(|spot| (wanted.tensor, *spot));
+        if places.clone().any(|place| self.0.get(&place).is_some_and(|known| *known != settings)) {
+            let text = "one expression hands the weight to this call and to another one, which wants it quantized in another way";
+            return Err(Reason::new("shared-text", text));
+        }
+        self.0.extend(places.by_ref().map(|place| (place, settings)));
+        Ok(())
+    }
+}
+
 impl Model {
     /// Where each of `wanted` goes, or why nowhere.
     pub(crate) fn places(&self, wanted: &[Wanted], emit: Emit) -> Vec<Result<Place, Reason>> {
@@ -49,6 +67,7 @@ impl Model {
         let mut places: Vec<Result<Place, Reason>> = vec![Ok(Place::Copy); wanted.len()];
         // One that gets nothing after all reads a float weight, which is then another reader for the rest.
         loop {
+            let mut around = Around::default();
             let mut chosen: BTreeMap<StoreKey, Vec<usize>> = BTreeMap::new();
             for (position, wanted) in wanted.iter().enumerate() {
                 if places.get(position).is_some_and(Result::is_ok)
@@ -69,6 +88,7 @@ impl Model {
                     let Some(found) = wanted.get(*position) else { continue };
                     let same = first == Some(Settings { entry: 0, ..found.settings });
                     let place = if alone && same { Ok(Place::InPlace) } else { self.copyable(found) };
+                    let place = place.and_then(|place| around.put(found).map(|()| place));
                     failed |= place.is_err();
                     if let Some(slot) = places.get_mut(*position) {
                         *slot = place;
@@ -79,6 +99,12 @@ impl Model {
                 return places;
             }
         }
+    }
+
+    /// Whether something can be put around the expressions by which each of `wanted` gets its weight, or why not.
+    pub(crate) fn around(wanted: &[Wanted]) -> Vec<Result<(), Reason>> {
+        let mut around = Around::default();
+        wanted.iter().map(|wanted| around.put(wanted)).collect()
     }
 
     /// Everybody who reads a weight as it is, by the bytes.

@@ -9,53 +9,10 @@ mod growth;
 #[path = "../../tests/common/peak.rs"]
 mod peak;
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
+use common::net::{lines, model};
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
-use torch_adapter::archive::{Body, Edits, write};
 use torch_adapter::{Model, PlanOptions};
-
-/// A model of class `Net` with `weights` tensors of shape [2, 2], each in a record of its own, and this text below the declarations.
-fn model(weights: usize, more: &[u8], declared: &str, code: &str) -> Vec<u8> {
-    let base = common::open(common::model("tied.script.pt"));
-    let text = |text: &str| [b"X", &u32::try_from(text.len()).unwrap().to_le_bytes()[..], text.as_bytes()].concat();
-    let mut pickle = b"\x80\x02c__torch__\nNet\n)\x81}(".to_vec();
-    let mut class = "class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n".to_owned();
-    let mut edits = Edits::new();
-    for record in base.records().filter(|record| record.starts_with("data/") || record.starts_with("code/")) {
-        edits.remove(record);
-    }
-    for number in 0..weights {
-        let (name, record) = (format!("w{number}"), format!("data/{number}"));
-        pickle.extend(text(&name));
-        pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        pickle.extend(text("storage"));
-        pickle.extend(b"ctorch\nFloatStorage\n");
-        pickle.extend([text(&number.to_string()), text("cpu")].concat());
-        pickle.extend(b"K\x04tQK\x00K\x02K\x02\x86K\x02K\x01\x86\x89ccollections\nOrderedDict\n)RtR");
-        writeln!(class, "  {name} : Tensor").unwrap();
-        let values: Vec<u8> = [1.0_f32, -2.0, 3.0, 0.5].iter().flat_map(|value| value.to_le_bytes()).collect();
-        let body = Body::Bytes(Cow::Owned(values));
-        if base.has(&record) { edits.replace(record, body) } else { edits.add(record, body) }
-    }
-    pickle.extend(more);
-    pickle.extend(b"ub.");
-    edits.replace("data.pkl", Body::Bytes(Cow::Owned(pickle)));
-    let code = format!("{class}{declared}{code}");
-    edits.replace("code/__torch__.py", Body::Bytes(Cow::Owned(code.into_bytes())));
-    let mut out = Vec::new();
-    write(&base, &edits, &mut out, &|_| {}).unwrap();
-    out
-}
-
-const FORWARD: &str = "  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n";
-
-fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
-    let body = (0..count).map(line).collect::<Vec<_>>().join("\n    ");
-    format!("{FORWARD}    {body}\n    return x\n")
-}
 
 fn own_weights(count: usize) -> Vec<u8> {
     model(count, &[], "", &lines(count, |number| format!("x = torch.linear(x, self.w{number}, None)")))

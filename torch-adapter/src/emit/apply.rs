@@ -1,6 +1,6 @@
 //! From the sites of a plan to changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::{Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::model::{Folder, Model};
 use crate::readers::{Place, Reader, Wanted};
 use crate::sites::heap::ObjectId;
-use crate::sites::{Edge, Op, OpWeight, WeightSpot};
+use crate::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
 
 impl Model {
     /// Carry out a plan that was made for this model. Weights are looked at here; they are quantized while the result is written.
@@ -41,6 +41,7 @@ impl Model {
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
             copies: Copies::default(),
+            wrapped: BTreeSet::new(),
             fates: plan.sites.iter().map(Fate::before).collect(),
             warnings: Vec::new(),
         };
@@ -61,6 +62,8 @@ struct Applier<'m> {
     editor: Editor<'m>,
     output: Output,
     copies: Copies,
+    /// Places of weights that have something around them.
+    wrapped: BTreeSet<(Spot, Option<(usize, usize)>)>,
     fates: Vec<Fate>,
     warnings: Vec<Reason>,
 }
@@ -206,10 +209,13 @@ impl<'m> Applier<'m> {
             _ => None,
         };
         let Some(wrap) = wrap else { return Ok(()) };
-        let Some(home) = weight.spots.first().map(|spot| spot.spot.object) else { return Ok(()) };
+        // What one expression hands to several calls is quantized once.
+        let mut spots = weight.spots.clone();
+        spots.retain(|spot| self.wrapped.insert((spot.spot, spot.element)));
+        let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(()) };
         let stem = stem::weight(op, weight, self.path(home));
         let device = weight.tensor.map_or(CPU, |tensor| self.model.device(tensor));
-        let missed = self.editor.wrap(&weight.spots, &stem, &wrap, device)?;
+        let missed = self.editor.wrap(&spots, &stem, &wrap, device)?;
         if !missed.is_empty() {
             let text =
                 format!("`{}` is also read in modules that cannot reach its quantizer, and float there", weight.name);

@@ -84,7 +84,7 @@ struct Planner<'a> {
     chooser: &'a Chooser<'a>,
     emit: Emit,
     sites: Vec<Site>,
-    /// Weights that are to be quantized where they are stored or beside it, with the positions of their sites.
+    /// Weights that are to be quantized, with the positions of their sites.
     wanted: Vec<(usize, Wanted)>,
     /// Activation sites without a range.
     missing: Vec<String>,
@@ -96,9 +96,7 @@ impl Planner<'_> {
         if !op.weights.is_empty() || op.is_default || choice.names(QuantType::Weight) {
             for (position, weight) in op.weights.iter().enumerate() {
                 let site = self.weight(op, weight, &choice);
-                if let (Some(settings), Some(tensor), Emit::Baked | Emit::Packed) =
-                    (site.settings(), weight.tensor, self.emit)
-                {
+                if let (Some(settings), Some(tensor)) = (site.settings(), weight.tensor) {
                     let wanted = Wanted {
                         reader: Reader::Op(number, position),
                         tensor,
@@ -125,7 +123,14 @@ impl Planner<'_> {
     /// Skip the weights that have no place to go.
     fn place(&mut self) {
         let (positions, wanted): (Vec<usize>, Vec<Wanted>) = std::mem::take(&mut self.wanted).into_iter().unzip();
-        for (position, place) in positions.into_iter().zip(self.model.places(&wanted, self.emit)) {
+        let places: Vec<Result<(), Reason>> = match self.emit {
+            Emit::Baked | Emit::Packed => {
+                let places = self.model.places(&wanted, self.emit).into_iter();
+                places.map(|place| place.map(|_| ())).collect()
+            }
+            Emit::Inference | Emit::Training => Model::around(&wanted),
+        };
+        for (position, place) in positions.into_iter().zip(places) {
             if let (Err(reason), Some(site)) = (place, self.sites.get_mut(position)) {
                 site.decision = Decision::Skip(reason);
             }

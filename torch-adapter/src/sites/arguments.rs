@@ -3,17 +3,16 @@
 use super::events::CallEvent;
 use super::heap::{Heap, TensorId};
 use super::table::{BATCHED, WeightRule};
-use super::value::{Quantized, Value, Weight};
+use super::value::{Made, Value, Weight};
 
 /// A weight argument of one event.
 pub(super) struct Found {
+    /// The tensor of the model, quantized or not.
     pub(super) weight: Option<Weight>,
     pub(super) axis: Option<usize>,
     /// Position of the argument, and of the element in a list with the list's length.
     pub(super) argument: usize,
     pub(super) element: Option<(usize, usize)>,
-    /// Set where a quantizer stands before it.
-    pub(super) quantized: Option<Quantized>,
     /// What the argument is.
     pub(super) value: Value,
     /// Whether it is one of several tensors, chosen when the model runs.
@@ -21,9 +20,15 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The tensor of the model, quantized or not.
-    pub(super) fn any(&self) -> Option<&Weight> {
-        self.weight.as_ref().or_else(|| self.quantized.as_ref()?.weight.as_ref())
+    /// The tensor of the model that is read as it is.
+    pub(super) fn plain(&self) -> Option<&Weight> {
+        self.weight.as_ref().filter(|weight| weight.quantizer.is_none())
+    }
+
+    /// Whether a quantizer stands before it.
+    pub(super) fn is_quantized(&self) -> bool {
+        let value = matches!(self.value, Value::Quantized(_) | Value::Made(Made { quantized: true, .. }));
+        value || self.weight.is_some() && self.plain().is_none()
     }
 }
 
@@ -65,8 +70,7 @@ impl Arguments<'_> {
         let is_weight = |argument: usize| match self.value(argument) {
             Value::Weight(weight) => self.rank(weight.tensor) >= 2,
             Value::AnyWeight(weights) => weights.iter().all(|weight| self.rank(weight.tensor) >= 2),
-            Value::Quantized(found) => found.weight.as_ref().is_some_and(|weight| self.rank(weight.tensor) >= 2),
-            Value::Made(_) | Value::Hidden(..) | Value::AnyQuantized(_) => true,
+            Value::Made(_) | Value::Hidden(..) => true,
             _ => false,
         };
         // Written as a linear layer's: the output channels of a right factor run along its columns, those of a left one along its rows.
@@ -88,10 +92,7 @@ impl Arguments<'_> {
                 let axis = einsum_axis(equation, index).and_then(|axis| self.axis(weight, axis));
                 Some(element(1, (index, items.len()), item, Some(weight.clone()), axis))
             }
-            Value::Made(_)
-            | Value::Hidden(..)
-            | Value::AnyWeight(_)
-            | Value::Quantized(Quantized { weight: Some(_), .. }) => {
+            Value::Made(_) | Value::Hidden(..) | Value::AnyWeight(_) => {
                 Some(element(1, (index, items.len()), item, None, None))
             }
             _ => None,
@@ -102,8 +103,7 @@ impl Arguments<'_> {
     }
 
     fn list(&self, argument: usize) -> Vec<Found> {
-        let is_own =
-            |item: &Value| matches!(item, Value::Weight(_) | Value::Quantized(Quantized { weight: Some(_), .. }));
+        let is_own = |item: &Value| matches!(item, Value::Weight(_));
         let list = [argument, argument + 1].into_iter().find_map(|at| match self.value(at) {
             Value::List(items) if items.iter().any(is_own) => Some((at, items)),
             _ => None,
@@ -114,9 +114,6 @@ impl Arguments<'_> {
                 let axis = self.axis(weight, 0);
                 Some(element(argument, (index, items.len()), item, Some(weight.clone()), axis))
             }
-            Value::Quantized(Quantized { weight: Some(weight), .. }) if self.rank(weight.tensor) >= 2 => {
-                Some(element(argument, (index, items.len()), item, None, None))
-            }
             _ => None,
         });
         matrices.collect()
@@ -125,7 +122,7 @@ impl Arguments<'_> {
     /// The weights that an argument can be, with channels along an axis that is counted from the last one, which is 1.
     fn tensors_from_end(&self, argument: usize, back: usize) -> Vec<Found> {
         let weight = match self.value(argument) {
-            Value::Weight(weight) | Value::Quantized(Quantized { weight: Some(weight), .. }) => Some(weight),
+            Value::Weight(weight) => Some(weight),
             Value::AnyWeight(weights) => weights.first(),
             _ => None,
         };
@@ -135,13 +132,6 @@ impl Arguments<'_> {
 
     /// The weights that an argument can be.
     fn tensors(&self, argument: usize, axis: usize) -> Vec<Found> {
-        if let Value::AnyQuantized(tensors) = self.value(argument) {
-            let one = |weight: &Weight| {
-                let quantized = Some(Quantized { weight: Some(weight.clone()), by: None });
-                Found { quantized, ..self.tensor(argument, axis) }
-            };
-            return tensors.iter().map(one).collect();
-        }
         let Value::AnyWeight(weights) = self.value(argument) else { return vec![self.tensor(argument, axis)] };
         let one = |weight: &Weight| Found {
             axis: self.axis(weight, axis),
@@ -158,11 +148,8 @@ impl Arguments<'_> {
             Value::Weight(weight) => Some(weight.clone()),
             _ => None,
         };
-        let quantized = quantized(value);
-        let found =
-            Found { weight, axis: None, argument, element: None, quantized, value: value.clone(), chosen: false };
-        let axis = found.any().and_then(|weight| self.axis(weight, axis));
-        Found { axis, ..found }
+        let axis = weight.as_ref().and_then(|weight| self.axis(weight, axis));
+        Found { weight, axis, argument, element: None, value: value.clone(), chosen: false }
     }
 
     /// The axis of the tensor itself that is `axis` where it is used.
@@ -224,14 +211,7 @@ fn element(
     axis: Option<usize>,
 ) -> Found {
     let element = Some(place);
-    Found { weight, axis, argument, element, quantized: quantized(value), value: value.clone(), chosen: false }
-}
-
-fn quantized(value: &Value) -> Option<Quantized> {
-    match value {
-        Value::Quantized(found) => Some(found.clone()),
-        _ => None,
-    }
+    Found { weight, axis, argument, element, value: value.clone(), chosen: false }
 }
 
 /// The axis of an equation's operand whose label the output has, and no other operand.

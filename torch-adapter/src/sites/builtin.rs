@@ -139,7 +139,10 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
                 Value::Result(*call, Elements::Float)
             }
             (Value::Tensor(_), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(Elements::Float),
-            (Value::Tensor(_) | Value::Result(..), Value::Int(_)) => Value::Tensor(Elements::Unknown),
+            (Value::Quantized(_), Value::Int(code)) if FLOATS.contains(code) => Value::Quantized(Some(Elements::Float)),
+            (Value::Tensor(_) | Value::Result(..) | Value::Quantized(_), Value::Int(_)) => {
+                Value::Tensor(Elements::Unknown)
+            }
             (tensor, _) => hand_on(tensor),
         },
         "ops.prim.unchecked_unwrap_optional"
@@ -266,7 +269,7 @@ fn made(name: &str, arguments: &[(ExprId, Value)]) -> Option<Made> {
         of.retain(|other| other != weight);
         of.insert(0, weight.clone());
     }
-    (of.len() <= MAX_PARTS).then(|| Made { how, of: of.into(), products: products.into() })
+    (of.len() <= MAX_PARTS).then(|| Made { how, of: of.into(), products: products.into(), quantized: false })
 }
 
 /// The most tensors that a computed one is said to be made of.

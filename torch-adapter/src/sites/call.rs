@@ -8,7 +8,7 @@ use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerC
 use super::frame::Frame;
 use super::heap::{ObjectId, unmangle};
 use super::table::{self, CallRule, Keeper, WeightRule};
-use super::value::{Elements, How, Made, Origin, Quantized, Value, Weight};
+use super::value::{Elements, How, Made, Origin, Quantizer, Value, Weight};
 use super::walk::Walker;
 use crate::code::{Argument, ExprId, ExprKind, text_of};
 
@@ -83,7 +83,8 @@ impl<'a> Walker<'a> {
         let Some(found) = self.heap.object(object) else { return self.unknown(arguments) };
         if (self.is_quantizer)(&unmangle(&found.class)) {
             let mut values = arguments.iter().map(|(_, value)| value);
-            return self.quantized(frame, Some(object), (values.next(), values.next()), expr);
+            let values = (values.next(), values.next());
+            return self.quantized(frame, Quantizer::Module(object), values, expr);
         }
         let place = self.program.find_class(&found.class).and_then(|class| self.program.find_method(class, name));
         let Some(place) = place else { return self.unknown(arguments) };
@@ -92,34 +93,33 @@ impl<'a> Walker<'a> {
         self.run(place, Some(object), arguments, None, frame.depth + 1)
     }
 
-    /// A value that a quantizer made: `quantizer` is a module of ours, which may get a bias too, or `None` for an op of the framework.
-    pub(super) fn quantized(
+    /// What a quantizer makes of its argument; a module of ours may get a bias too.
+    fn quantized(
         &mut self,
-        frame_spot: &Frame<'a>,
-        quantizer: Option<ObjectId>,
+        frame: &Frame<'a>,
+        by: Quantizer,
         (argument, bias): (Option<&Value>, Option<&Value>),
         expr: ExprId,
     ) -> Value {
-        let weight = match argument {
-            Some(Value::Weight(weight)) => Some(weight.clone()),
-            _ => None,
-        };
-        if let Some(Value::Result(number, _)) = argument
+        let argument = argument.unwrap_or(&Value::Unknown);
+        if let Value::Result(number, _) = argument
             && let Some(event) = self.walk.calls.get_mut(*number)
         {
             event.output_quantized = true;
         }
-        if let (Some(quantizer), Some(object)) = (quantizer, frame_spot.object) {
-            let spot = Spot { object, function: frame_spot.place, expr };
-            let whole = weight.as_ref().filter(|weight| weight.whole.is_empty());
-            let tensor = whole.map(|weight| weight.tensor);
+        if let (Quantizer::Module(quantizer), Some(object)) = (by, frame.object) {
+            let spot = Spot { object, function: frame.place, expr };
+            let tensor = match argument {
+                Value::Weight(weight) if weight.whole.is_empty() && weight.quantizer.is_none() => Some(weight.tensor),
+                _ => None,
+            };
             let bias = match bias {
                 Some(Value::Weight(bias)) => Some(bias.tensor),
                 _ => None,
             };
             self.walk.quantizers.insert(QuantizerCall { quantizer, spot, tensor, bias });
         }
-        Value::Quantized(Quantized { weight, by: quantizer })
+        argument.behind(by)
     }
 
     fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
@@ -134,7 +134,7 @@ impl<'a> Walker<'a> {
             if plain != builtin::COPY {
                 self.others(argument);
             }
-            return self.quantized(frame, None, (argument, None), expr);
+            return self.quantized(frame, Quantizer::Op, (argument, None), expr);
         }
         if let Some(place) = self.program.find_function(path) {
             let anchor = frame.anchor.clone().or_else(|| {
@@ -165,7 +165,7 @@ impl<'a> Walker<'a> {
         self.uses(rule, &arguments);
         let number = self.walk.calls.len();
         let value = match own_product(rule, &arguments) {
-            Some(of) => Value::Made(Made { how: How::Product, of, products: [number].into() }),
+            Some(of) => Value::Made(Made { how: How::Product, of, products: [number].into(), quantized: false }),
             None if rule.output => Value::Result(number, elements),
             None if matches!(rule.weight, WeightRule::Packed(_, Keeper::Prepacked)) => Value::Tensor(Elements::Float),
             None if matches!(rule.weight, WeightRule::Packed(..)) => Value::Unknown,
@@ -196,7 +196,7 @@ impl<'a> Walker<'a> {
             return None;
         }
         let float = |value: &Value| match value {
-            Value::Float | Value::Made(_) | Value::Quantized(_) => true,
+            Value::Float | Value::Made(_) | Value::Weight(Weight { quantizer: Some(_), .. }) => true,
             Value::Weight(weight) => self.heap.tensor(weight.tensor).is_some_and(|facts| facts.dtype.is_some()),
             _ => false,
         };
@@ -229,13 +229,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
-    fn decoded(
-        &mut self,
-        frame: &Frame<'a>,
-        path: &str,
-        arguments: &[(ExprId, Value)],
-        expr: ExprId,
-    ) -> Option<Quantized> {
+    fn decoded(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Option<Value> {
         let how = match path {
             "torch.add" => Arithmetic::Add,
             "torch.sub" => Arithmetic::Sub,
@@ -244,11 +238,8 @@ impl<'a> Walker<'a> {
             _ => return None,
         };
         let [(first, value), (second, other)] = arguments else { return None };
-        let (weight, starts) = match value {
-            Value::Weight(weight) => (weight, true),
-            Value::Quantized(Quantized { weight: Some(weight), .. }) => (weight, false),
-            _ => return None,
-        };
+        let Value::Weight(weight) = value else { return None };
+        let starts = weight.quantizer.is_none();
         let tensor = weight.tensor;
         self.heap.tensor(tensor).filter(|facts| facts.scalar == "Char")?;
         let number = || frame.function.expr(*second).and_then(|expr| text_of(frame.text, &expr.span).parse().ok());
@@ -268,7 +259,7 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
-        Some(Quantized { weight: Some(weight.clone()), by: None })
+        Some(value.behind(Quantizer::Op))
     }
 
     /// The tensor behind a view of it, or its parts.
@@ -276,16 +267,13 @@ impl<'a> Walker<'a> {
         let rank = |weight: &Weight| self.heap.tensor(weight.tensor).map_or(0, |facts| facts.shape.len());
         let weight = match value {
             Value::Weight(weight) => weight,
-            Value::Quantized(Quantized { weight: Some(weight), by }) => {
-                let weight = Weight { axes: weight.axes.behind(view, rank(weight)), ..weight.clone() };
-                return Value::Quantized(Quantized { weight: Some(weight), by: *by });
-            }
             other => {
                 let of = |elements| if list { Value::Tensors(elements) } else { Value::Tensor(elements) };
                 return other.activation().map_or(Value::Unknown, of);
             }
         };
-        let whole = if weight.whole.is_empty() { whole(frame, expr, weight) } else { Arc::clone(&weight.whole) };
+        let is_whole = weight.whole.is_empty() && weight.quantizer.is_none();
+        let whole = if is_whole { whole(frame, expr, weight) } else { Arc::clone(&weight.whole) };
         let weight = Weight { axes: weight.axes.behind(view, rank(weight)), whole, ..weight.clone() };
         if list { Value::Parts(weight) } else { Value::Weight(weight) }
     }
@@ -293,7 +281,7 @@ impl<'a> Walker<'a> {
     /// Functions whose value says something about a tensor or an object.
     fn builtin(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Value {
         if let Some(codes) = self.decoded(frame, path, arguments, expr) {
-            return Value::Quantized(codes);
+            return codes;
         }
         if let (true, Some((_, Value::List(items)))) = (MUTATING.contains(&path), arguments.first()) {
             let lists = items.iter().flat_map(Value::own).filter_map(|weight| match &weight.origin {
@@ -316,7 +304,7 @@ impl<'a> Walker<'a> {
             Special::Quantize => {
                 let argument = arguments.first().map(|(_, value)| value);
                 self.others(argument);
-                self.quantized(frame, None, (argument, None), expr)
+                self.quantized(frame, Quantizer::Op, (argument, None), expr)
             }
             Special::View { view, list } => match arguments.first() {
                 Some((id, value)) => self.view(frame, &view, list, (*id, value)),

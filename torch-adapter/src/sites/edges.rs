@@ -8,7 +8,7 @@ use super::arguments::Found;
 use super::events::{CallEvent, Spot};
 use super::op::Edge;
 use super::table::{CallRule, WeightRule};
-use super::value::{Elements, Value};
+use super::value::{Elements, Made, Value, Weight};
 use crate::code::{ExprId, ExprKind, Function};
 
 /// What edges need to know besides the call.
@@ -54,7 +54,9 @@ impl<'a> Edges<'a> {
             .map(|(_, operand)| operand)
             .filter(|(_, value)| !self.is_mixed() || value.activation().is_some());
         let edge = |(expr, value): Operand<'a>| match value {
-            Value::Quantized(_) => {
+            Value::Quantized(_)
+            | Value::Weight(Weight { quantizer: Some(_), .. })
+            | Value::Made(Made { quantized: true, .. }) => {
                 Edge::Blocked(Reason::new("already-quantized", "the input comes out of a quantizer"))
             }
             _ => Edge::Spots(vec![Spot { expr, ..event.spot }]),

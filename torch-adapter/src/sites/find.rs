@@ -15,7 +15,7 @@ use super::program::FunctionRef;
 use super::program::Program;
 use super::reason;
 use super::table::{self, WeightRule};
-use super::value::{Origin, Value};
+use super::value::{Origin, Quantizer, Value};
 use crate::code::{ExprId, ExprKind, text_of};
 
 /// The ops of a model, in the order in which its code reaches them; then modules that nothing runs.
@@ -89,7 +89,8 @@ impl Finder<'_> {
         let is_module = table::module_is(&class, &op_type);
         let shown = if is_module && class != "NonDynamicallyQuantizableLinear" { class } else { op_type };
         // Behind a quantizer the tensor makes calls one op as it did without it: a second run sees the ops of the first.
-        let tensors: Vec<_> = found.iter().map(|found| (found.any().map(|weight| weight.tensor), found.axis)).collect();
+        let tensors: Vec<_> =
+            found.iter().map(|found| (found.weight.as_ref().map(|weight| weight.tensor), found.axis)).collect();
         let alone = tensors.iter().all(|(tensor, _)| tensor.is_none()) && !is_module;
         let key = (object, shown.clone(), tensors, alone.then_some(event.spot));
         let known = self.keys.get(&key).copied();
@@ -112,7 +113,7 @@ impl Finder<'_> {
         let function = self.program.function(event.place);
         let edges = Edges { event, function, float_inputs: &self.walk.float_inputs, bound: self.bound(event) };
         let (inputs, output) = (edges.inputs(&found), edges.output());
-        let parts = found.iter().filter(|found| found.weight.is_none()).flat_map(|found| found.value.own());
+        let parts = found.iter().filter(|found| found.plain().is_none()).flat_map(|found| found.value.own());
         self.parts.extend(parts.map(|weight| weight.tensor));
         let Some(op) = self.ops.get_mut(index) else { return };
         for (weight, spots) in op.weights.iter_mut().zip(spots) {
@@ -195,7 +196,7 @@ impl Finder<'_> {
         let single = match found {
             // A computed weight goes by what it is mostly made of.
             [Found { value: Value::Made(made), .. }] => made.of.first().map(|weight| &weight.origin),
-            [found] => found.any().map(|weight| &weight.origin),
+            [found] => found.weight.as_ref().map(|weight| &weight.origin),
             [Found { weight: Some(weight), chosen: true, .. }, ..] => Some(&weight.origin),
             _ => None,
         };
@@ -228,13 +229,14 @@ impl Finder<'_> {
     }
 
     fn weight(&self, event: &CallEvent, found: &Found) -> OpWeight {
-        let Some(weight) = &found.weight else {
+        let Some(weight) = found.plain() else {
             let text = event.arguments.get(found.argument).map_or("?", |(_, _, text)| text);
-            let blocked = match found.quantized {
-                Some(_) => Reason::new("already-quantized", "the weight goes through a quantizer"),
-                None => self.no_tensor(event, found, text),
+            let blocked = if found.is_quantized() {
+                Reason::new("already-quantized", "the weight goes through a quantizer")
+            } else {
+                self.no_tensor(event, found, text)
             };
-            let weight = found.any();
+            let weight = found.weight.as_ref();
             let shown = match &found.value {
                 Value::Hidden(owner, name) => Some(join(self.path_of(*owner), name)),
                 Value::Made(made) => made.of.first().map(|weight| self.tensor_name(&weight.origin)),
@@ -249,7 +251,10 @@ impl Finder<'_> {
                 spots: Vec::new(),
                 biases: BTreeSet::new(),
                 beside: BTreeMap::new(),
-                quantizer: found.quantized.as_ref().and_then(|quantized| quantized.by),
+                quantizer: weight.and_then(|weight| match weight.quantizer {
+                    Some(Quantizer::Module(quantizer)) => Some(quantizer),
+                    _ => None,
+                }),
                 blocked: Some(blocked),
                 no_text: None,
             };
@@ -321,7 +326,7 @@ impl Finder<'_> {
     /// Where the weight stands in a method: the argument itself, or the argument of the call into free functions; of a part or a view with
     /// other axes, where the whole of it stands.
     fn weight_spots(&self, event: &CallEvent, found: &Found) -> Vec<WeightSpot> {
-        let Some(weight) = &found.weight else { return Vec::new() };
+        let Some(weight) = found.plain() else { return Vec::new() };
         if !weight.whole.is_empty() {
             let at = |spot: &Spot| WeightSpot { spot: *spot, call: spot.expr, element: None };
             return weight.whole.iter().map(at).collect();
@@ -359,7 +364,7 @@ impl Finder<'_> {
         let WeightRule::Fused(positions) = event.rule.weight else { return };
         for position in positions {
             let found = Arguments { heap: self.heap, event }.tensor(*position, 0);
-            let Some(tensor) = found.weight.as_ref().map(|weight| weight.tensor) else { continue };
+            let Some(tensor) = found.plain().map(|weight| weight.tensor) else { continue };
             let spots = self.weight_spots(event, &found);
             let mut weights = self.ops.iter_mut().flat_map(|op| &mut op.weights);
             if let Some(weight) = weights.find(|weight| weight.tensor == Some(tensor)) {

@@ -91,7 +91,9 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
 fn parameters(program: &Program, walk: &events::Walk) -> BTreeMap<TensorId, BTreeSet<Spot>> {
     let mut found: BTreeMap<TensorId, BTreeSet<Spot>> = BTreeMap::new();
     let mut add = |value: &Value, spot: Spot| {
-        if let Value::Weight(weight) = value {
+        if let Value::Weight(weight) = value
+            && weight.quantizer.is_none()
+        {
             found.entry(weight.tensor).or_default().insert(spot);
         }
     };

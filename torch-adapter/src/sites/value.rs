@@ -27,15 +27,17 @@ pub(super) struct Weight {
     pub(super) axes: Axes,
     /// Where it was whole last, each axis in its place: it is a part of that, or a view with other axes. Empty: it is whole here.
     pub(super) whole: Arc<[Spot]>,
+    /// What quantized it on the way here.
+    pub(super) quantizer: Option<Quantizer>,
 }
 
-/// A tensor that a quantizer made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Quantized {
-    /// The tensor of the model that it is made from, where that is known.
-    pub(super) weight: Option<Weight>,
-    /// The quantizer, where it is a module of the library.
-    pub(super) by: Option<ObjectId>,
+/// What makes a tensor a quantized one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Quantizer {
+    /// A module of the library.
+    Module(ObjectId),
+    /// A function of the library or the framework, or arithmetic on codes.
+    Op,
 }
 
 /// What is known of the elements of a tensor that is not the model's own.
@@ -72,6 +74,8 @@ pub(super) struct Made {
     pub(super) of: Arc<[Weight]>,
     /// The products among the calls that make it.
     pub(super) products: Arc<[usize]>,
+    /// Whether a quantizer took it on the way here.
+    pub(super) quantized: bool,
 }
 
 /// What a computed tensor is.
@@ -121,10 +125,8 @@ pub(super) enum Value {
     List(Arc<[Value]>),
     /// A dictionary.
     Dict(Arc<[(Arc<str>, Value)]>),
-    /// A tensor that a quantizer made.
-    Quantized(Quantized),
-    /// One of several such tensors.
-    AnyQuantized(Arc<[Weight]>),
+    /// What a quantizer made of an activation, or of something unknown.
+    Quantized(Option<Elements>),
     /// A dotted name that is no local: `torch.conv2d`, `__torch__.….relu`.
     Path(Arc<str>),
     /// A method of a module.
@@ -149,6 +151,7 @@ impl Value {
                 origin: origin.clone(),
                 axes: Axes::Same,
                 whole: Arc::default(),
+                quantizer: None,
             }),
             Item::List(items) => {
                 let element = |index: usize| match origin {
@@ -199,8 +202,20 @@ impl Value {
     pub(super) fn activation(&self) -> Option<Elements> {
         match self {
             Self::Tensor(elements) | Self::Result(_, elements) => Some(*elements),
-            Self::Quantized(Quantized { weight: None, .. }) => Some(Elements::Float),
+            Self::Quantized(elements) => *elements,
             _ => None,
+        }
+    }
+
+    /// The value behind a quantizer. But for the mark it is what it was, so that a second run sees the ops of the first.
+    pub(super) fn behind(&self, quantizer: Quantizer) -> Self {
+        match self {
+            Self::Weight(weight) => Self::Weight(weight.behind(quantizer)),
+            Self::AnyWeight(weights) => {
+                Self::AnyWeight(weights.iter().map(|weight| weight.behind(quantizer)).collect())
+            }
+            Self::Made(made) => Self::Made(Made { quantized: true, ..made.clone() }),
+            other => Self::Quantized(other.activation()),
         }
     }
 
@@ -216,9 +231,10 @@ impl Value {
     /// A value that may change from one turn of a loop to the next.
     pub(super) fn in_turns(self) -> Self {
         match self {
-            Self::Tensor(elements) | Self::Result(_, elements) => Self::Tensor(elements),
+            Self::Tensor(elements) | Self::Result(_, elements) | Self::Quantized(Some(elements)) => {
+                Self::Tensor(elements)
+            }
             Self::Tensors(elements) => Self::Tensors(elements),
-            Self::Quantized(Quantized { weight: None, .. }) => Self::Tensor(Elements::Float),
             _ => Self::Unknown,
         }
     }
@@ -226,9 +242,8 @@ impl Value {
     /// The value as an argument: which call made an activation does not matter to the callee.
     pub(super) fn as_argument(&self) -> Self {
         match self {
-            Self::Result(_, elements) => Self::Tensor(*elements),
-            Self::Quantized(Quantized { weight: None, .. }) => Self::Tensor(Elements::Float),
-            Self::Int(_) | Self::Float => Self::Unknown,
+            Self::Result(_, elements) | Self::Quantized(Some(elements)) => Self::Tensor(*elements),
+            Self::Int(_) | Self::Float | Self::Quantized(None) => Self::Unknown,
             Self::Made(made) => Self::Made(Made { products: Arc::new([]), ..made.clone() }),
             Self::List(items) => Self::List(items.iter().map(Self::as_argument).collect()),
             other => other.clone(),
@@ -282,7 +297,6 @@ impl Value {
             (Self::List(items), _) => Self::any_of(items.iter()),
             (Self::Dict(pairs), _) => Self::any_of(pairs.iter().map(|(_, value)| value)),
             (Self::Parts(weight), _) => Self::Weight(weight.clone()),
-            (Self::Quantized(found), _) => Self::Quantized(found.clone()),
             (Self::Tensors(elements), _) => Self::Tensor(*elements),
             _ => Self::Unknown,
         }
@@ -297,26 +311,18 @@ impl Value {
                 _ => None,
             })
             .collect();
-        let quantized: Option<Vec<Weight>> = values
-            .clone()
-            .map(|value| match value {
-                Self::Quantized(found) => found.weight.clone(),
-                _ => None,
-            })
-            .collect();
-        let several = 2..=MAX_WAYS;
-        match (weights, quantized) {
-            (Some(weights), _) if several.contains(&weights.len()) => Self::AnyWeight(weights.into()),
-            (_, Some(tensors)) if several.contains(&tensors.len()) => Self::AnyQuantized(tensors.into()),
+        match weights {
+            Some(weights) if (2..=MAX_WAYS).contains(&weights.len()) => Self::AnyWeight(weights.into()),
             _ => values.cloned().reduce(|one, other| one.meet(&other)).unwrap_or(Self::Unknown),
         }
     }
 
-    /// The tensors of the model that it is or holds.
+    /// The tensors of the model that it is or holds, not quantized.
     pub(super) fn tensors(&self) -> Vec<TensorId> {
+        let plain = |weight: &Weight| weight.quantizer.is_none().then_some(weight.tensor);
         match self {
-            Self::Weight(weight) | Self::Parts(weight) => vec![weight.tensor],
-            Self::AnyWeight(weights) => weights.iter().map(|weight| weight.tensor).collect(),
+            Self::Weight(weight) | Self::Parts(weight) => plain(weight).into_iter().collect(),
+            Self::AnyWeight(weights) => weights.iter().filter_map(plain).collect(),
             Self::List(items) => items.iter().flat_map(Self::tensors).collect(),
             Self::Dict(pairs) => pairs.iter().flat_map(|(_, item)| item.tensors()).collect(),
             _ => Vec::new(),
@@ -325,7 +331,7 @@ impl Value {
 }
 
 impl Weight {
-    /// Whether both are cut or turned in the same way, perhaps in different places.
+    /// Whether both are cut or turned in the same way, perhaps in different places, and perhaps only one of them quantized.
     fn like(&self, other: &Self) -> bool {
         let same = (self.tensor, &self.origin, &self.axes) == (other.tensor, &other.origin, &other.axes);
         same && self.whole.is_empty() == other.whole.is_empty()
@@ -333,7 +339,12 @@ impl Weight {
 
     fn or(self, other: &Self) -> Self {
         let spots: std::collections::BTreeSet<Spot> = self.whole.iter().chain(&*other.whole).copied().collect();
-        Self { whole: spots.into_iter().collect(), ..self }
+        let quantizer = self.quantizer.filter(|_| other.quantizer.is_some());
+        Self { whole: spots.into_iter().collect(), quantizer, ..self }
+    }
+
+    fn behind(&self, quantizer: Quantizer) -> Self {
+        Self { quantizer: Some(quantizer), ..self.clone() }
     }
 }
 

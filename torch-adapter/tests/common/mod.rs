@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 pub(crate) mod forge;
+pub(crate) mod net;
 
 use std::path::{Path, PathBuf};
 
