@@ -104,6 +104,9 @@ const BY_FORM: &[(&str, &[Decided])] = &[(
     ],
 )];
 
+/// Kinds with objects whose text serves others too: only the values that are stored can be quantized.
+const BOUND: &[(&str, usize, &str)] = &[("boxes", 3, "objects-in-list"), ("made", 1, "class-instantiated")];
+
 struct Kinds {
     python: PathBuf,
     folder: tempfile::TempDir,
@@ -148,6 +151,9 @@ impl Kinds {
         let of = |emit: &'static str| self.cases.iter().filter(move |case| case["emit"] == emit);
         for (baked, packed) in of("baked").zip(of("packed")) {
             assert_eq!((&baked["model"], &baked["config"]), (&packed["model"], &packed["config"]));
+            if BOUND.iter().any(|(name, ..)| baked["model"] == *name) {
+                continue;
+            }
             let open = |case: &Value| Model::open(case["output"].as_str().unwrap()).unwrap();
             let (first, second) = (open(baked), open(packed));
             let difference = first.diff(&second).unwrap();
@@ -211,6 +217,9 @@ fn every_kind_of_archive_works_in_every_form() {
         }
     }
     by_form(&mut kinds);
+    bound(&mut kinds);
+    recurrent(&mut kinds);
+    blocks(&mut kinds);
     strided(&mut kinds);
     arithmetic(&mut kinds);
     dorefa(&mut kinds);
@@ -228,6 +237,54 @@ fn by_form(kinds: &mut Kinds) {
             let stored = matches!(emit, Emit::Baked | Emit::Packed);
             let expected = expected.iter().map(|(name, values, ops)| (*name, if stored { *values } else { *ops }));
             assert_eq!(decisions(&plan), expected.collect(), "{name} as {emit}");
+        }
+    }
+}
+
+fn bound(kinds: &mut Kinds) {
+    for (name, count, code) in BOUND {
+        for per_channel in [true, false] {
+            for emit in EMITS {
+                let quantizer = if emit == Emit::Training { Quantizer::Qat } else { Quantizer::Naive };
+                let config = format!(
+                    "[{{op_types: 'default', quant_types: ['weight'], quant_bits: 8, per_channel: {per_channel}}}]"
+                );
+                let plan = kinds.compress(name, &config, quantizer, emit);
+                let blocked: Vec<&str> = plan.skipped().map(|(_, reason)| reason.code.as_str()).collect();
+                let expected = if emit == Emit::Baked { 0 } else { *count };
+                assert_eq!(blocked, vec![*code; expected], "{name} as {emit}");
+                assert_eq!(plan.quantized().count(), count + 1 - expected, "{name} as {emit}");
+            }
+        }
+    }
+}
+
+/// Packed weights that stand in a list go: the file shrinks.
+fn recurrent(kinds: &mut Kinds) {
+    let config = "[{op_types: 'LSTM', quant_types: ['weight'], quant_bits: 8}]";
+    for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
+        let plan = kinds.compress("recurrent", config, Quantizer::Naive, emit);
+        assert_eq!((plan.quantized().count(), plan.skipped().count()), (4, 0), "{emit}");
+        let bytes = |path: &Path| fs::metadata(path).unwrap().len();
+        let (before, after) = (bytes(&kinds.source("recurrent")), bytes(kinds.output()));
+        // 264 KiB of float weights, of which a quarter stays.
+        assert!(emit != Emit::Packed || after < before * 2 / 5, "{before} to {after} bytes");
+    }
+}
+
+/// The additions of residual blocks are sites by the name that the code has for them.
+fn blocks(kinds: &mut Kinds) {
+    let config = "[{op_types: ['add'], quant_types: ['output'], quant_bits: 8}]";
+    for name in ["blocks.script", "blocks.trace"] {
+        for emit in [Emit::Inference, Emit::Training] {
+            let plan = kinds.compress(name, config, Quantizer::Qat, emit);
+            let sites: Vec<(&str, &str)> = plan
+                .sites
+                .iter()
+                .map(|site| (site.op.as_str(), reason(site)))
+                .filter(|(op, _)| op.contains("add"))
+                .collect();
+            assert_eq!(sites, [("0.add", "ok"), ("1.add", "ok")], "{name} as {emit}");
         }
     }
 }

@@ -223,6 +223,90 @@ class Residual(nn.Module):
         return self.out(x + y.size(1) * 2)
 
 
+@torch.jit.script
+class Box:
+    def __init__(self, weight: torch.Tensor):
+        self.weight = weight
+
+    def apply(self, x: torch.Tensor):
+        return torch.nn.functional.linear(x, self.weight)
+
+
+class Boxes(nn.Module):
+    """Objects in a list and a dictionary."""
+
+    listed: List[Box]
+    named: Dict[str, Box]
+
+    def __init__(self):
+        super().__init__()
+        self.listed = [Box(torch.randn(8, 8)), Box(torch.randn(8, 8) * 3)]
+        self.named = {"a": Box(torch.randn(8, 8) + 1)}
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.named["a"].apply(x)
+        return self.out(self.listed[1].apply(self.listed[0].apply(x)))
+
+
+@torch.jit.script
+class Crate:
+    def __init__(self, weight: torch.Tensor):
+        self.weight = weight
+
+    def apply(self, x: torch.Tensor):
+        return torch.nn.functional.linear(x, self.weight)
+
+
+class Made(nn.Module):
+    """An object that is the model's, and one of its class that the code makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.box = Crate(torch.randn(8, 8))
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        fresh = Crate(x.new_ones(8, 8))
+        return self.out(fresh.apply(self.box.apply(x)))
+
+
+class Recurrent(nn.Module):
+    """Weights that stand in a list, and are most of the file."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(64, 64, num_layers=2)
+
+    def forward(self, x):
+        return self.lstm(x)[0]
+
+
+class BasicBlock(nn.Module):
+    """As in torchvision's resnet18."""
+
+    def __init__(self, planes: int, downsample):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, planes, 3, padding=1, bias=False), nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False), nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        identity = x
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return self.relu(out)
+
+
+def blocks():
+    shortcut = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))
+    return nn.Sequential(BasicBlock(3, None), BasicBlock(4, shortcut))
+
+
 def layers():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
 
@@ -241,6 +325,10 @@ def freeze(model):
 
 def vector():
     return torch.randn(4, 8)
+
+
+def sequence():
+    return torch.randn(5, 2, 64)
 
 
 def image():
@@ -267,6 +355,11 @@ MODELS = {
     "residual.script": (lambda: script(Residual()), vector),
     "residual.trace": (lambda: trace(Residual(), vector()), vector),
     "residual.freeze": (lambda: freeze(Residual()), vector),
+    "boxes": (lambda: script(Boxes()), vector),
+    "made": (lambda: script(Made()), vector),
+    "recurrent": (lambda: script(Recurrent()), sequence),
+    "blocks.script": (lambda: script(blocks()), image),
+    "blocks.trace": (lambda: trace(blocks(), image()), image),
     "prepacked": (lambda: optimize_for_mobile(script(layers())), image),
 }
 MOBILE = {
@@ -369,9 +462,10 @@ def check(cases):
         )
         assert case["quantized"] > 0 or torch.equal(reference, values), f"{story}: nothing was quantized"
         if emit == "baked":
-            baked[name, case["config"]] = values
-        if emit == "packed" and (name, case["config"]) in baked:
-            assert torch.equal(values, baked[name, case["config"]]), f"{story}: not what baked gives"
+            baked[name, case["config"], case["quantized"]] = values
+        same = name, case["config"], case["quantized"]
+        if emit == "packed" and same in baked:
+            assert torch.equal(values, baked[same]), f"{story}: not what baked gives"
     print(f"{len(cases)} kinds")
 
 

@@ -57,7 +57,7 @@ impl<'a> HeapReader<'a> {
                 .map(|(name, slot)| (name.to_owned(), self.item(data, Folder::Data, slot, 0)))
                 .collect();
             if let Some(found) = self.heap.objects.get_mut(id.0) {
-                found.attributes = attributes;
+                found.set_attributes(attributes);
             }
         }
         if let Some(constants) = constants {
@@ -93,6 +93,7 @@ impl<'a> HeapReader<'a> {
                     self.heap.hidden.classes.insert(object.class().to_owned());
                     self.hidden.extend(object.state().map(|state| (folder, state)));
                 }
+                Value::Object(object) => self.heap.hidden.objects.extend(self.objects.get(&object.identity())),
                 _ => {}
             }
         }
@@ -134,7 +135,7 @@ impl<'a> HeapReader<'a> {
         self.objects.insert(identity, id);
         let class = object.class().to_owned();
         let opaque = (self.is_opaque)(&class);
-        self.heap.objects.push(Object { class, attributes: Vec::new(), path: String::new(), opaque });
+        self.heap.objects.push(Object::new(class, opaque));
         self.slots.push(slot);
         self.open.push_back((id, slot));
         Item::Object(id)

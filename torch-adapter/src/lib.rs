@@ -9,6 +9,7 @@
 
 mod agree;
 pub mod archive;
+mod by_name;
 pub mod code;
 mod emit;
 pub mod error;

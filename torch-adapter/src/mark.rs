@@ -1,5 +1,7 @@
 //! The record that says what was done, so that a second run knows.
 
+use std::collections::BTreeMap;
+
 use quant_math::inspection::QuantizedSite;
 use quant_math::plan::{Emit, Plan, QuantType, Quantizer, Settings};
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,9 @@ pub(crate) struct Mark {
     version: u32,
     /// Every run, in order.
     runs: Vec<Run>,
+    /// Run and site of what was quantized, by op, kind and tensor; the first one of several.
+    #[serde(skip)]
+    places: BTreeMap<(String, QuantType, String), (usize, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,7 +40,8 @@ pub(crate) struct Done {
 impl Mark {
     /// Read the record; `None` where it is not one of this version.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(|mark: &Self| mark.version == VERSION)
+        let mark: Option<Self> = serde_json::from_str(text).ok();
+        mark.filter(|mark| mark.version == VERSION).map(|mark| Self::of(mark.runs))
     }
 
     /// The record after `plan` was carried out on a model with the record `before`.
@@ -46,7 +52,17 @@ impl Mark {
             Some(Done { op: site.op.clone(), kind: site.kind, tensor: site.tensor.clone(), settings })
         });
         runs.push(Run { quantizer: plan.quantizer, emit: plan.emit, sites: sites.collect() });
-        Self { version: VERSION, runs }
+        Self::of(runs)
+    }
+
+    fn of(runs: Vec<Run>) -> Self {
+        let mut places = BTreeMap::new();
+        for (number, run) in runs.iter().enumerate() {
+            for (site, done) in run.sites.iter().enumerate() {
+                places.entry((done.op.clone(), done.kind, done.tensor.clone())).or_insert((number, site));
+            }
+        }
+        Self { version: VERSION, runs, places }
     }
 
     /// As JSON, with a line end.
@@ -69,8 +85,8 @@ impl Mark {
 
     /// The site, if it was quantized.
     pub(crate) fn find(&self, op: &str, kind: QuantType, tensor: &str) -> Option<&Settings> {
-        let mut all = self.runs.iter().flat_map(|run| &run.sites);
-        all.find(|done| done.op == op && done.kind == kind && done.tensor == tensor).map(|done| &done.settings)
+        let (run, site) = self.places.get(&(op.to_owned(), kind, tensor.to_owned()))?;
+        self.runs.get(*run)?.sites.get(*site).map(|done| &done.settings)
     }
 }
 

@@ -227,10 +227,7 @@ impl Model {
 
     /// Every attribute that is the object.
     pub(crate) fn holders(&self, object: ObjectId) -> Vec<(ObjectId, &str)> {
-        let wanted = Item::Object(object);
-        let objects = self.heap.objects.iter().enumerate();
-        let attributes = objects.flat_map(|(id, holder)| holder.attributes.iter().map(move |a| (ObjectId(id), a)));
-        attributes.filter(|(_, (_, item))| *item == wanted).map(|(id, (name, _))| (id, name.as_str())).collect()
+        self.uses().holders(self, object)
     }
 
     /// Where its tensors are used.

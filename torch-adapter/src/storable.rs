@@ -4,8 +4,7 @@ use quant_math::plan::{Emit, Reason};
 
 use crate::emit::packed_lists;
 use crate::model::{Model, StoreKey, Stored};
-use crate::sites::Origin;
-use crate::sites::heap::{Item, ObjectId, TensorId, join};
+use crate::sites::heap::{ObjectId, TensorId, join};
 use crate::tensors::Irregular;
 
 impl Model {
@@ -32,18 +31,23 @@ impl Model {
         stored.err().or_else(|| if emit == Emit::Packed { self.unpackable(tensor) } else { None })
     }
 
-    /// Why an object cannot get further attributes: the code makes more of its class, which would not have them.
+    /// Why an object cannot get attributes and text of its own: the code makes more of its class, which would not have them, or it stands
+    /// in a list, whose objects have one class.
     pub(crate) fn unextendable(&self, object: ObjectId) -> Option<Reason> {
         let class = &self.heap().object(object)?.class;
-        let made = self.sites().called.contains(class);
+        let called = &self.sites().called;
+        if called.contains(class) || called.contains(&format!("{class}.__new__")) {
+            let text =
+                format!("the code makes objects of class `{class}`, which would lack what the quantized tensor needs");
+            return Some(Reason::new("class-instantiated", text));
+        }
         let text =
-            || format!("the code makes objects of class `{class}`, which would lack what the quantized weight needs");
-        made.then(|| Reason::new("class-instantiated", text()))
+            || format!("objects of class `{class}` stand in a list or dictionary, and all of them run the same text");
+        self.uses().is_bound(self, object).then(|| Reason::new("objects-in-list", text()))
     }
 
     /// Why the code cannot be told to decode a tensor wherever it reads it.
     fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
-        let wanted = Item::Tensor(tensor);
         let lists = self.uses().lists(self, tensor);
         let path = |owner: &ObjectId| self.heap().object(*owner).map_or("", |object| &object.path);
         if let Some((owner, name, _)) =
@@ -53,25 +57,15 @@ impl Model {
                 format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
             return Some(Reason::new("tensor-in-list", text));
         }
-        let is_list = |object: &ObjectId, attribute: &str| {
-            lists.iter().any(|(owner, name, _)| owner == object && *name == attribute)
-        };
-        let reads = |origin: &Origin| match origin {
-            Origin::Attribute(object, name) => {
-                self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
-                    || is_list(object, name)
-            }
-            Origin::Constant(number) => self.heap().constants.get(*number) == Some(&wanted),
-            Origin::Element(..) | Origin::Key(..) => false,
-        };
-        if self.sites().reads.iter().any(|read| read.holder.is_none() && reads(&read.origin)) {
+        let owners = self.uses().owners(self, tensor).into_iter().map(|(owner, _)| owner);
+        let owners = owners.chain(lists.iter().map(|(owner, ..)| *owner));
+        if let Some(reason) = owners.into_iter().find_map(|owner| self.unextendable(owner)) {
+            return Some(reason);
+        }
+        if self.uses().is_free(tensor) {
             return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
         }
-        let held = |(object, name): &&(ObjectId, String)| {
-            self.heap().object(*object).and_then(|found| found.attribute(name)) == Some(&wanted)
-                || is_list(object, name)
-        };
-        let written = self.sites().writes.iter().find(held);
-        written.map(|(_, name)| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
+        let assigned = self.uses().assigned(tensor);
+        assigned.map(|name| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
     }
 }

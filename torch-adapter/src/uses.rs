@@ -15,6 +15,20 @@ pub(crate) struct Uses {
     owners: BTreeMap<TensorId, Vec<(ObjectId, usize)>>,
     /// Objects, the position among their attributes of a list that holds the tensor, and the position there.
     lists: BTreeMap<TensorId, Vec<(ObjectId, usize, usize)>>,
+    /// Objects, and the position among their attributes, that hold an object.
+    holders: BTreeMap<ObjectId, Vec<(ObjectId, usize)>>,
+    /// Objects in lists and dictionaries, and what they hold.
+    listed: BTreeSet<ObjectId>,
+    /// Classes of more than one object.
+    shared: BTreeSet<String>,
+    /// The numbers of the constants that are a tensor.
+    constants: BTreeMap<TensorId, Vec<usize>>,
+    /// Reads of constants.
+    constant_reads: BTreeMap<usize, Vec<Read>>,
+    /// Tensors that free functions read.
+    free: BTreeSet<TensorId>,
+    /// Tensors of attributes that the code assigns, with one of their names.
+    assigned: BTreeMap<TensorId, String>,
     /// Reads that following the code has met.
     reads: BTreeMap<ObjectId, BTreeMap<String, Vec<Read>>>,
     /// `self.name` in the methods of a class, those that nothing calls included.
@@ -25,12 +39,17 @@ impl Uses {
     pub(crate) fn of(model: &Model) -> Self {
         let mut owners: BTreeMap<TensorId, Vec<(ObjectId, usize)>> = BTreeMap::new();
         let mut lists: BTreeMap<TensorId, Vec<(ObjectId, usize, usize)>> = BTreeMap::new();
+        let mut holders: BTreeMap<ObjectId, Vec<(ObjectId, usize)>> = BTreeMap::new();
         let mut written = BTreeMap::new();
         for (id, object) in model.heap().objects.iter().enumerate() {
             for (position, (_, item)) in object.attributes.iter().enumerate() {
-                if let Item::Tensor(tensor) = item {
-                    owners.entry(*tensor).or_default().push((ObjectId(id), position));
-                    continue;
+                match item {
+                    Item::Tensor(tensor) => {
+                        owners.entry(*tensor).or_default().push((ObjectId(id), position));
+                        continue;
+                    }
+                    Item::Object(held) => holders.entry(*held).or_default().push((ObjectId(id), position)),
+                    _ => {}
                 }
                 for (element, item) in item.each().into_iter().enumerate() {
                     if let Item::Tensor(tensor) = item {
@@ -43,21 +62,75 @@ impl Uses {
             }
         }
         let mut reads: BTreeMap<ObjectId, BTreeMap<String, Vec<Read>>> = BTreeMap::new();
+        let mut constant_reads: BTreeMap<usize, Vec<Read>> = BTreeMap::new();
+        let mut free = BTreeSet::new();
         for read in &model.sites().reads {
-            if let Origin::Attribute(owner, name) = &read.origin {
-                reads.entry(*owner).or_default().entry(name.to_string()).or_default().push(read.clone());
+            match &read.origin {
+                Origin::Attribute(owner, name) => {
+                    reads.entry(*owner).or_default().entry(name.to_string()).or_default().push(read.clone());
+                }
+                Origin::Constant(number) => constant_reads.entry(*number).or_default().push(read.clone()),
+                Origin::Element(..) | Origin::Key(..) => {}
+            }
+            if read.holder.is_none() {
+                free.extend(tensors_at(model, &read.origin));
             }
         }
-        Self { owners, lists, reads, written }
+        let mut assigned = BTreeMap::new();
+        for (object, name) in &model.sites().writes {
+            for tensor in tensors_at(model, &Origin::Attribute(*object, name.as_str().into())) {
+                assigned.entry(tensor).or_insert_with(|| name.clone());
+            }
+        }
+        let mut constants: BTreeMap<TensorId, Vec<usize>> = BTreeMap::new();
+        for (number, item) in model.heap().constants.iter().enumerate() {
+            if let Item::Tensor(tensor) = item {
+                constants.entry(*tensor).or_default().push(number);
+            }
+        }
+        let (listed, shared) = (listed(model), shared(model));
+        Self { owners, lists, holders, listed, shared, constants, constant_reads, free, assigned, reads, written }
+    }
+
+    /// Every attribute that is the object.
+    pub(crate) fn holders<'m>(&self, model: &'m Model, object: ObjectId) -> Vec<(ObjectId, &'m str)> {
+        named(model, self.holders.get(&object))
+    }
+
+    /// Whether it must keep its class, which others have too: a list's objects, and what they hold, are of the declared classes.
+    pub(crate) fn is_bound(&self, model: &Model, object: ObjectId) -> bool {
+        let class = model.heap().object(object).map_or("", |found| &found.class);
+        self.listed.contains(&object) && self.shared.contains(class)
+    }
+
+    /// The numbers of the constants that are the tensor.
+    pub(crate) fn constants(&self, tensor: TensorId) -> &[usize] {
+        self.constants.get(&tensor).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The reads of the constants that are the tensor.
+    pub(crate) fn constant_reads(&self, tensor: TensorId) -> BTreeSet<&Read> {
+        self.constants(tensor).iter().filter_map(|number| self.constant_reads.get(number)).flatten().collect()
+    }
+
+    /// Whether a free function reads the tensor where it stands, or the list that holds it.
+    pub(crate) fn is_free(&self, tensor: TensorId) -> bool {
+        self.free.contains(&tensor)
+    }
+
+    /// An attribute that is or holds the tensor and that the code assigns.
+    pub(crate) fn assigned(&self, tensor: TensorId) -> Option<&str> {
+        self.assigned.get(&tensor).map(String::as_str)
     }
 
     /// Every attribute that is the tensor.
     pub(crate) fn owners<'m>(&self, model: &'m Model, tensor: TensorId) -> Vec<(ObjectId, &'m str)> {
-        let name = |(owner, position): &(ObjectId, usize)| {
-            let (name, _) = model.heap().object(*owner)?.attributes.get(*position)?;
-            Some((*owner, name.as_str()))
-        };
-        self.owners.get(&tensor).map(Vec::as_slice).unwrap_or_default().iter().filter_map(name).collect()
+        named(model, self.owners.get(&tensor))
+    }
+
+    /// The same by positions among the attributes.
+    pub(crate) fn owner_positions(&self, tensor: TensorId) -> &[(ObjectId, usize)] {
+        self.owners.get(&tensor).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Every attribute that holds the tensor in a list, tuple or dictionary, with the positions there.
@@ -87,6 +160,54 @@ impl Uses {
         };
         found.iter().map(read).collect()
     }
+}
+
+fn listed(model: &Model) -> BTreeSet<ObjectId> {
+    let heap = model.heap();
+    let object = |item: &Item| match item {
+        Item::Object(object) => Some(*object),
+        _ => None,
+    };
+    let items = heap.objects.iter().flat_map(|object| &object.attributes).map(|(_, item)| item);
+    let lists = items.filter(|item| matches!(item, Item::List(_) | Item::Dict(_)));
+    let mut open: Vec<ObjectId> =
+        lists.flat_map(Item::each).filter_map(object).chain(heap.hidden.objects.iter().copied()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            let attributes = heap.object(id).map(|object| object.attributes.as_slice()).unwrap_or_default();
+            open.extend(attributes.iter().filter_map(|(_, item)| object(item)));
+        }
+    }
+    found
+}
+
+fn shared(model: &Model) -> BTreeSet<String> {
+    let mut seen: BTreeSet<&str> = model.heap().hidden.classes.iter().map(String::as_str).collect();
+    let classes = model.heap().objects.iter().map(|object| object.class.as_str());
+    classes.filter(|class| !seen.insert(*class)).map(str::to_owned).collect()
+}
+
+fn named<'m>(model: &'m Model, found: Option<&Vec<(ObjectId, usize)>>) -> Vec<(ObjectId, &'m str)> {
+    let name = |(owner, position): &(ObjectId, usize)| {
+        let (name, _) = model.heap().object(*owner)?.attributes.get(*position)?;
+        Some((*owner, name.as_str()))
+    };
+    found.map(Vec::as_slice).unwrap_or_default().iter().filter_map(name).collect()
+}
+
+/// The tensor that stands at `origin`, or those of the list there.
+fn tensors_at(model: &Model, origin: &Origin) -> Vec<TensorId> {
+    let item = match origin {
+        Origin::Attribute(owner, name) => model.heap().object(*owner).and_then(|object| object.attribute(name)),
+        Origin::Constant(number) => model.heap().constants.get(*number).filter(|item| matches!(item, Item::Tensor(_))),
+        Origin::Element(..) | Origin::Key(..) => None,
+    };
+    let tensor = |item: &Item| match item {
+        Item::Tensor(tensor) => Some(*tensor),
+        _ => None,
+    };
+    item.map_or_else(Vec::new, |item| item.each().into_iter().filter_map(tensor).collect())
 }
 
 fn written_in(program: &Program, place: ClassRef) -> BTreeMap<String, Vec<(FunctionRef, ExprId)>> {

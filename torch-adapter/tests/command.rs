@@ -1,9 +1,13 @@
 //! The binary where the system or the config stands against it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use torch_adapter::archive::{Body, Edits, write};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_torch-adapter");
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/digits_script.pt");
@@ -95,4 +99,27 @@ fn a_plan_is_an_input_too() {
     assert!(said.starts_with("error[P0104]: sites[0]") && said.contains("help: `plan MODEL --json`"), "{said}");
     assert!(said.contains("--> plan.json"), "{said}");
     assert!(!folder.path().join("none.pt").exists());
+}
+
+/// Tuples in tuples, and a source file of blank lines, which is deflated to almost nothing.
+#[test]
+fn limits_are_lifted_by_the_option_that_their_messages_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = [b"X\x01\x00\x00\x00nN".as_slice(), &[0x85; 600]].concat();
+    let deep = common::net::model(1, &deep, "  n : NoneType\n", &format!("{}    return x\n", common::net::FORWARD));
+    let mut edits = Edits::new();
+    edits.add("code/__torch__/blank.py", Body::Bytes(vec![b'\n'; 3 << 20].into()));
+    let mut blank = Vec::new();
+    write(&common::open(common::model("mlp.script.pt")), &edits, &mut blank, &|_| {}).unwrap();
+    for (name, bytes, code) in [("deep.pt", deep, "T0207"), ("blank.pt", blank, "T0115")] {
+        let path = folder.path().join(name);
+        quant_cli::atomic::write(&path, &bytes).unwrap();
+        let inspect = |more: &[&str]| Command::new(PROGRAM).arg("inspect").arg(&path).args(more).output().unwrap();
+        let refused = inspect(&[]);
+        let said = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(code) && said.contains("`--memory-limit 1073741824`"), "{said}");
+        let allowed = inspect(&["--memory-limit", "1073741824"]);
+        assert!(allowed.status.success(), "{}", stderr(&allowed));
+    }
 }

@@ -9,7 +9,7 @@ mod growth;
 #[path = "../../tests/common/peak.rs"]
 mod peak;
 
-use common::net::{lines, model};
+use common::net::{frozen, lines, model};
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
 use torch_adapter::{Model, PlanOptions};
@@ -92,4 +92,26 @@ fn twice_the_archive_is_twice_the_work() {
         ("training of DoReFa", &|bytes| drop(compress(bytes, Quantizer::DoReFa, Emit::Training))),
     ];
     growth::check(&shapes, &verbs, 200);
+    let trained = |bytes: Vec<u8>| compress(&bytes, Quantizer::Qat, Emit::Training);
+    let shapes: [growth::Shape<'_>; 3] = [
+        ("trained weights", &|count| trained(own_weights(count))),
+        ("a trained weight", &|count| trained(one_weight(count))),
+        ("trained activations", &|count| trained(many_names(count))),
+    ];
+    let freeze = |bytes: &[u8], emit: Emit| {
+        let mut out = Vec::new();
+        Model::from_bytes(bytes.to_vec()).unwrap().freeze(emit).unwrap().write(&mut out).unwrap();
+    };
+    let verbs: [growth::Verb<'_>; 3] = [
+        ("freeze to inference", &|bytes| freeze(bytes, Emit::Inference)),
+        ("freeze to baked", &|bytes| freeze(bytes, Emit::Baked)),
+        ("freeze to packed", &|bytes| freeze(bytes, Emit::Packed)),
+    ];
+    growth::check(&shapes, &verbs, 200);
+    let verbs: [growth::Verb<'_>; 3] = [
+        ("baked", &|bytes| drop(compress(bytes, Quantizer::Naive, Emit::Baked))),
+        ("packed", &|bytes| drop(compress(bytes, Quantizer::Naive, Emit::Packed))),
+        ("training", &|bytes| drop(compress(bytes, Quantizer::Qat, Emit::Training))),
+    ];
+    growth::check(&[("constants", &frozen)], &verbs, 200);
 }

@@ -39,7 +39,7 @@ fn compress(bytes: &[u8], config: &ConfigList, emit: Emit) -> (Vec<u8>, Plan) {
     let model = Model::from_bytes(bytes.to_vec()).unwrap();
     let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
     let mut out = Vec::new();
-    model.apply(&plan, None).unwrap().write(&mut out).unwrap();
+    model.apply(&plan).unwrap().write(&mut out).unwrap();
     (out, plan)
 }
 
@@ -123,4 +123,18 @@ fn the_whole_of_a_part_that_several_calls_read_is_quantized_once() {
             assert_eq!(line.matches(").forward(").count() + line.matches("fake_quantize").count(), 1, "{emit}: {line}");
         }
     }
+}
+
+#[test]
+fn an_op_that_is_quantized_in_one_of_its_places_stays_as_it_is() {
+    // The embedding decides about the part; the product reads it too, and the whole elsewhere.
+    settles(
+        &[
+            "part = torch.slice(self.w0, 0, 0, 1, 1)",
+            "_1 = torch.embedding(part, x)",
+            "_2 = torch.matmul(x, self.w0)",
+            "_3 = torch.matmul(x, part)",
+        ],
+        &[],
+    );
 }

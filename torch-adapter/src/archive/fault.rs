@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{At, Error};
+use crate::limits::Limits;
 
 const DAMAGED: &str = "the file is damaged or was cut off; copy it again from its source";
 const HOSTILE: &str =
@@ -135,8 +136,6 @@ pub enum ArchiveFault {
         size: u64,
         /// The most that is allowed.
         limit: u64,
-        /// The option that lifts the limit.
-        option: &'static str,
     },
     /// A record that every archive has is missing.
     #[error("there is no record `{name}`, expected one in every archive")]
@@ -220,7 +219,9 @@ impl ArchiveFault {
             Self::Encrypted { .. } | Self::Method { .. } => {
                 Some("repack it with `torch.jit.load` and `torch.jit.save`".into())
             }
-            Self::Bomb { option, .. } => Some(format!("if the file is trusted, lift the limit with `{option}`").into()),
+            Self::Bomb { .. } => {
+                Some(format!("if the file is trusted, lift the limit with `{}`", Limits::option()).into())
+            }
             Self::Missing { .. } => Some("save the model again with `torch.jit.save`".into()),
             Self::Version { .. } => Some("save the model with a PyTorch of 1.x or 2.x".into()),
             Self::ByteOrder { .. } => Some("save the model on a little-endian machine".into()),

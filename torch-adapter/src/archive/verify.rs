@@ -1,6 +1,6 @@
 //! Checks over all entries, and the CRC of long data on all cores.
 
-use quant_math::{Budget, budget};
+use quant_math::Budget;
 use rayon::prelude::*;
 
 use super::entry::{Entry, Method};
@@ -34,13 +34,13 @@ pub(super) fn no_overlap(entries: &[Entry], directory: usize) -> Result<(), Erro
 pub(super) fn no_bomb(entries: &[Entry], limits: &Limits, budget: &Budget) -> Result<(), Error> {
     for entry in entries.iter().filter(|entry| entry.method == Method::Deflated) {
         let (packed, size) = (entry.data.len() as u64, entry.size);
-        let bomb = |limit, option| ArchiveFault::Bomb { packed, size, limit, option }.in_record(&entry.name);
+        let bomb = |limit| ArchiveFault::Bomb { packed, size, limit }.in_record(&entry.name);
         let by_ratio = packed.saturating_mul(limits.inflate_ratio).max(SMALL);
         if size > by_ratio {
-            return Err(bomb(by_ratio, "Limits::inflate_ratio"));
+            return Err(bomb(by_ratio));
         }
         if !entry.name.ends_with(DEBUG) {
-            budget.take(size, "the deflated records").map_err(|over| bomb(over.limit, budget::OPTION))?;
+            budget.take(size, "the deflated records").map_err(|over| bomb(over.limit))?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What the parser finds: classes, functions, statements, expressions, each with its place in the text.
 
 use super::Span;
+use crate::by_name::ByName;
 
 /// One file under `code/`.
 #[derive(Debug, Clone, Default)]
@@ -36,17 +37,30 @@ pub struct Class {
     pub has_hooks: bool,
     /// Methods.
     pub methods: Vec<Function>,
+    pub(super) attribute_order: ByName,
+    pub(super) method_order: ByName,
 }
 
 impl Class {
     /// The method called `name`.
     pub fn method(&self, name: &str) -> Option<&Function> {
-        self.methods.iter().find(|method| method.name == name)
+        self.methods.get(self.method_position(name)?)
+    }
+
+    /// The position of the method called `name`.
+    pub fn method_position(&self, name: &str) -> Option<usize> {
+        self.method_order.find(&self.methods, name, |method| &method.name)
     }
 
     /// The attribute called `name`.
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
-        self.attributes.iter().find(|attribute| attribute.name == name)
+        self.attributes.get(self.attribute_order.find(&self.attributes, name, |attribute| &attribute.name)?)
+    }
+
+    /// Make its attributes and methods known by their names.
+    pub(super) fn order(&mut self) {
+        self.attribute_order = ByName::new(&self.attributes, |attribute| &attribute.name);
+        self.method_order = ByName::new(&self.methods, |method| &method.name);
     }
 }
 

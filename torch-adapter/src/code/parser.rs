@@ -1,5 +1,6 @@
 //! Classes, functions and statements.
 
+use crate::by_name::ByName;
 use quant_math::{Budget, OverBudget};
 
 use super::ast::{
@@ -140,6 +141,8 @@ impl<'a> Parser<'a> {
             attributes: Vec::new(),
             has_hooks: false,
             methods: Vec::new(),
+            attribute_order: ByName::default(),
+            method_order: ByName::default(),
         };
         while self.block_indent(outer).is_some() {
             if self.reader.is_word("def") {
@@ -149,6 +152,7 @@ impl<'a> Parser<'a> {
             }
         }
         class.span.end = class.methods.last().map_or(0, |m| m.span.end).max(self.last_text_end());
+        class.order();
         Ok(class)
     }
 

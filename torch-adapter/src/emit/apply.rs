@@ -10,6 +10,7 @@ use super::class_edit::Listed;
 use super::compressed::{Compressed, Fate};
 use super::copy::{self, Copies};
 use super::editor::{Editor, Wrap};
+use super::index::{Index, WeightOp};
 use super::library::Function;
 use super::output::Output;
 use super::value::{CPU, NewValue};
@@ -37,6 +38,7 @@ impl Model {
         let mut output = Output::new(self);
         let mut applier = Applier {
             model: self,
+            index: Index::of(self),
             emit: plan.emit,
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
@@ -58,6 +60,7 @@ impl Model {
 
 struct Applier<'m> {
     model: &'m Model,
+    index: Index<'m>,
     emit: Emit,
     editor: Editor<'m>,
     output: Output,
@@ -66,15 +69,6 @@ struct Applier<'m> {
     wrapped: BTreeSet<(Spot, Option<(usize, usize)>)>,
     fates: Vec<Fate>,
     warnings: Vec<Reason>,
-}
-
-/// The op and weight of a weight site, with their positions.
-#[derive(Clone, Copy)]
-struct WeightOp<'m> {
-    number: usize,
-    op: &'m Op,
-    index: usize,
-    weight: &'m OpWeight,
 }
 
 /// The op and weight of every weight site of a plan.
@@ -87,7 +81,7 @@ impl<'m> Applier<'m> {
         let mut sites = Vec::new();
         for (position, site) in plan.sites.iter().enumerate() {
             let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
-            let found = find_weight(model, site)?;
+            let found = self.index.weight(site).ok_or_else(|| no_site(site))?;
             let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
             ops.insert(position, found);
             sites.push(WeightSite {
@@ -227,11 +221,7 @@ impl<'m> Applier<'m> {
 
     fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: site.tensor.clone(), source };
-        let op = find_op(self.model, site)?;
-        let mut edges = op.activations(site.kind).into_iter();
-        let Some((_, Edge::Spots(spots))) = edges.find(|(tensor, _)| *tensor == site.tensor) else {
-            return Err(no_site(site));
-        };
+        let Some((op, Edge::Spots(spots))) = self.index.activation(site) else { return Err(no_site(site)) };
         let wrap = match (self.emit, settings.quantizer) {
             (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(settings),
             (Emit::Training, _) => qat::training_activation(settings).map_err(math)?,
@@ -275,19 +265,6 @@ impl<'m> Applier<'m> {
             fate.bytes_after += wrap.bytes();
         }
     }
-}
-
-fn find_op<'m>(model: &'m Model, site: &Site) -> Result<&'m Op, Error> {
-    model.sites().ops.iter().find(|op| op.name == site.op).ok_or_else(|| no_site(site))
-}
-
-fn find_weight<'m>(model: &'m Model, site: &Site) -> Result<WeightOp<'m>, Error> {
-    let found = model.sites().ops.iter().enumerate().find(|(_, op)| op.name == site.op);
-    let (number, op) = found.ok_or_else(|| no_site(site))?;
-    let mut weights = op.weights.iter().enumerate();
-    let found = weights.find(|(_, weight)| weight.name == site.tensor && weight.blocked.is_none());
-    let (index, weight) = found.ok_or_else(|| no_site(site))?;
-    Ok(WeightOp { number, op, index, weight })
 }
 
 fn no_site(site: &Site) -> Error {

@@ -1,6 +1,7 @@
 //! Writing the result, and the report that comes with it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ impl Fate {
 struct Written {
     bytes: u64,
     /// The errors of the weights that were made on the way, by their map: one map belongs to one weight.
-    errors: Vec<(Arc<WeightMap>, Metrics)>,
+    errors: BTreeMap<*const WeightMap, Metrics>,
 }
 
 /// A quantized model that is ready to be written. Untouched records are still bytes of the input.
@@ -156,7 +157,9 @@ impl Compressed {
         let bytes = write(archive, &edits, &mut &mut *out, progress)?;
         drop(edits);
         let streams = baked.iter().chain(made.iter().map(|(_, stream)| stream));
-        let errors = streams.map(|stream| (Arc::clone(&stream.pending.map), stream.metrics())).collect();
+        let errors = streams.map(|stream| (Arc::as_ptr(&stream.pending.map), stream.metrics()));
+        // Of several streams of one map the first one counts.
+        let errors = errors.collect::<Vec<_>>().into_iter().rev().collect();
         Ok(Written { bytes, errors })
     }
 
@@ -191,7 +194,7 @@ impl Compressed {
 
     fn metrics(&self, fate: &Fate, written: &Written) -> Result<Option<Metrics>, Error> {
         let Some((stored, map)) = &fate.weight else { return Ok(None) };
-        if let Some((_, metrics)) = written.errors.iter().find(|(known, _)| Arc::ptr_eq(known, map)) {
+        if let Some(metrics) = written.errors.get(&Arc::as_ptr(map)) {
             return Ok(Some(*metrics));
         }
         let bytes = bytes(self.model.archive(), stored)?;

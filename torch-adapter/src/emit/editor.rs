@@ -9,7 +9,7 @@ use crate::emit::value::{NewTensor, NewValue};
 use crate::error::{At, Error};
 use crate::model::Model;
 use crate::sites::heap::ObjectId;
-use crate::sites::{FunctionRef, Spot, WeightSpot};
+use crate::sites::{ClassRef, FunctionRef, Spot, WeightSpot};
 
 /// What is put around a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,9 @@ pub(crate) struct Editor<'m> {
     pub(crate) used: Used,
     /// Lists of tensors of which some elements are wrapped: where, and element → text around it.
     lists: BTreeMap<(Spot, usize), BTreeMap<usize, (String, String)>>,
-    taken: BTreeMap<ObjectId, BTreeSet<String>>,
+    taken: BTreeMap<ObjectId, Taken>,
+    /// The names of `__parameters__`.
+    parameters: BTreeMap<ClassRef, BTreeSet<&'m str>>,
     /// Constants that are read as attributes now, and how.
     pub(crate) moved: BTreeMap<(FunctionRef, ExprId), String>,
     /// The memo position of the object that numbers passes.
@@ -77,6 +79,7 @@ impl<'m> Editor<'m> {
             lists: BTreeMap::new(),
             taken: BTreeMap::new(),
             moved: BTreeMap::new(),
+            parameters: BTreeMap::new(),
             passes,
         }
     }
@@ -198,14 +201,18 @@ impl<'m> Editor<'m> {
     /// A name that nothing of the object has.
     pub(crate) fn unique(&mut self, object: ObjectId, name: &str) -> String {
         let model = self.model;
-        let taken = self.taken.entry(object).or_insert_with(|| names_of(model, object));
-        let mut candidate = name.to_owned();
-        let mut count = 0_usize;
-        while !taken.insert(candidate.clone()) {
-            count += 1;
-            candidate = format!("{name}_{count}");
-        }
-        candidate
+        let taken =
+            self.taken.entry(object).or_insert_with(|| Taken { names: names_of(model, object), ..Taken::default() });
+        taken.unique(name)
+    }
+
+    /// Whether the object's class lists the attribute as a parameter.
+    pub(crate) fn is_parameter(&mut self, object: ObjectId, name: &str) -> bool {
+        let program = self.model.program();
+        let place = self.model.heap().object(object).and_then(|object| program.find_class(&object.class));
+        let Some((place, class)) = place.and_then(|place| Some((place, program.class(place)?))) else { return false };
+        let names = || class.parameters.iter().flat_map(|list| &list.names).map(String::as_str).collect();
+        self.parameters.entry(place).or_insert_with(names).contains(name)
     }
 
     fn around(&mut self, spot: WeightSpot, before: String, after: String) -> Result<(), Error> {
@@ -237,6 +244,30 @@ impl<'m> Editor<'m> {
             self.edits.entry(spot.object).or_default().replace(start, end, text);
         }
         Ok(())
+    }
+}
+
+/// The names of an object.
+#[derive(Debug, Default)]
+struct Taken {
+    names: BTreeSet<String>,
+    /// How often a name was asked for that was there already.
+    again: BTreeMap<String, usize>,
+}
+
+impl Taken {
+    fn unique(&mut self, name: &str) -> String {
+        if self.names.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let count = self.again.entry(name.to_owned()).or_insert(0);
+        loop {
+            *count += 1;
+            let candidate = format!("{name}_{count}");
+            if self.names.insert(candidate.clone()) {
+                return candidate;
+            }
+        }
     }
 }
 

@@ -9,20 +9,22 @@ use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::weight_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
+use super::calls::Calls;
 use super::compressed::{Compressed, Fate};
 use super::copy::{self, Copies};
 use super::editor::{Editor, Wrap};
+use super::freeze_plan::FreezePlan;
 use super::library::{Class, Function, PASSES};
 use super::observer::Observer;
 use super::output::Output;
 use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use super::{dorefa, fake_quant, packed};
-use crate::code::{ExprKind, StatementKind};
+use crate::code::ExprKind;
 use crate::error::{At, Error};
 use crate::model::{Folder, Model};
 use crate::readers::Place;
+use crate::sites::Spot;
 use crate::sites::heap::{ObjectId, unmangle};
-use crate::sites::{QuantizerCall, Spot};
 
 /// The least scale that torch's observers give (1.13: `torch.finfo(torch.float32).eps`).
 const LEAST_SCALE: f32 = f32::EPSILON;
@@ -51,11 +53,13 @@ impl Model {
         if observers.is_empty() {
             return Err(Error::NotTraining);
         }
-        let (plan, places) = self.freeze_plan(&observers, emit);
+        let calls = Calls::of(self);
+        let FreezePlan { plan, places, shared } = self.freeze_plan(&observers, &calls, emit);
         let mut output = Output::new(self);
         let mut freezer = Freezer {
             model: self,
             emit,
+            calls,
             places,
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
@@ -66,7 +70,13 @@ impl Model {
         };
         freezer.run(&observers, &plan)?;
         freezer.output.mark(self.mark(), &plan)?;
-        let Freezer { editor, mut output, fates, mut warnings, .. } = freezer;
+        let Freezer { editor, mut output, mut fates, mut warnings, .. } = freezer;
+        for (fate, first) in (observers.len()..).zip(shared) {
+            let first = fates.get(first).cloned();
+            if let Some((fate, first)) = fates.get_mut(fate).zip(first) {
+                *fate = first;
+            }
+        }
         output.finish(editor)?;
         warnings.extend(output.drop_bytecode(self));
         Ok((plan, output, fates, warnings))
@@ -76,6 +86,7 @@ impl Model {
 struct Freezer<'m> {
     model: &'m Model,
     emit: Emit,
+    calls: Calls<'m>,
     /// Where weights go, by the positions of their sites.
     places: BTreeMap<usize, Place>,
     editor: Editor<'m>,
@@ -149,7 +160,7 @@ impl Freezer<'_> {
     fn observe(&self, observers: &[Observer], plan: &Plan) -> Result<BTreeMap<usize, Observed>, Error> {
         let mut sites = Vec::new();
         for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
-            let tensor = self.model.quantized_tensor(observer.object);
+            let tensor = self.calls.tensor(observer.object);
             if let (Some(settings), Some(tensor), QuantType::Weight) = (site.settings(), tensor, site.kind) {
                 let calls = self.model.sites().quantizers.iter().filter(|call| call.quantizer == observer.object);
                 sites.push(WeightSite {
@@ -212,13 +223,12 @@ impl Freezer<'_> {
     /// Put `wrap`, or nothing, in the place of every call of the quantizer.
     fn replace_calls(&mut self, observer: &Observer, wrap: Option<&Wrap>) -> Result<(), Error> {
         let model = self.model;
-        let calls: Vec<QuantizerCall> =
-            model.sites().quantizers.iter().filter(|call| call.quantizer == observer.object).copied().collect();
+        let calls = self.calls.of_quantizer(observer.object).to_vec();
         let stem = observer.path.rsplit('.').next().unwrap_or_default().replace("_quantizer", "");
         let home = model.holders(observer.object).first().map(|(holder, _)| *holder);
         let names = match (home, wrap) {
             (Some(home), Some(wrap)) => {
-                let tensor = model.quantized_tensor(observer.object);
+                let tensor = self.calls.tensor(observer.object);
                 let device = tensor.map_or_else(|| model.device_of(home), |tensor| model.device(tensor));
                 self.editor.declare(home, &stem, wrap, device)
             }
@@ -292,10 +302,7 @@ impl Freezer<'_> {
     fn remove_line(&mut self, spot: Spot) {
         let program = self.model.program();
         let Some(function) = program.function(spot.function) else { return };
-        let position = function.body.iter().position(
-            |statement| matches!(&statement.kind, StatementKind::Assign { value, .. } | StatementKind::Expr(value) if *value == spot.expr),
-        );
-        let Some(position) = position else { return };
+        let Some(position) = self.calls.statement(spot.function, spot.expr) else { return };
         let Some(statement) = function.body.get(position) else { return };
         let neighbour = |at: Option<usize>| {
             at.and_then(|at| function.body.get(at)).is_some_and(|other| other.depth == statement.depth)

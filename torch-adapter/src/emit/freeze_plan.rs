@@ -6,31 +6,55 @@ use quant_math::late;
 use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
+use super::calls::Calls;
 use super::observer::Observer;
 use crate::model::Model;
 use crate::readers::{Place, Reader, Wanted};
-use crate::sites::heap::{ObjectId, TensorId, join};
+use crate::sites::heap::{TensorId, join};
+
+/// What is done with every quantizer.
+pub(super) struct FreezePlan {
+    /// A site for each quantizer, in their order; then one for each further op that shares one.
+    pub(super) plan: Plan,
+    /// Where weights go, by the positions of their sites.
+    pub(super) places: BTreeMap<usize, Place>,
+    /// The positions of the sites whose quantizers the further ones share.
+    pub(super) shared: Vec<usize>,
+}
 
 impl Model {
-    /// One site per quantizer, in their order, and where the weights go that are stored in another form.
-    pub(super) fn freeze_plan(&self, observers: &[Observer], emit: Emit) -> (Plan, BTreeMap<usize, Place>) {
-        let mut sites: Vec<Site> = observers.iter().map(|observer| self.freeze_site(observer, emit)).collect();
-        let places = self.freeze_places(observers, &mut sites, emit);
+    pub(super) fn freeze_plan(&self, observers: &[Observer], calls: &Calls<'_>, emit: Emit) -> FreezePlan {
+        let mut sites: Vec<Site> = observers.iter().map(|observer| self.freeze_site(observer, calls, emit)).collect();
+        let places = self.freeze_places(observers, calls, &mut sites, emit);
         let quantizer = observers.first().map_or(Quantizer::Qat, Observer::quantizer);
         let warnings = late::warning(&sites, observers.iter().filter_map(Observer::before)).into_iter().collect();
+        let mut shared = Vec::new();
+        for (position, observer) in observers.iter().enumerate().filter(|(_, observer)| observer.is_weight()) {
+            for (op, weight) in calls.readers(observer.object).iter().skip(1) {
+                let Some(first) = sites.get(position).cloned() else { continue };
+                let (name, op_type, tensor) = (op.name.clone(), op.op_type.clone(), weight.name.clone());
+                sites.push(Site { op: name, op_type, tensor, ..first });
+                shared.push(position);
+            }
+        }
         let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient: Gradient::default(), sites, warnings };
-        (plan, places)
+        FreezePlan { plan, places, shared }
     }
 
-    fn freeze_places(&self, observers: &[Observer], sites: &mut [Site], emit: Emit) -> BTreeMap<usize, Place> {
+    fn freeze_places(
+        &self,
+        observers: &[Observer],
+        calls: &Calls<'_>,
+        sites: &mut [Site],
+        emit: Emit,
+    ) -> BTreeMap<usize, Place> {
         if !matches!(emit, Emit::Baked | Emit::Packed) {
             return BTreeMap::new();
         }
         let found = observers.iter().zip(sites.iter()).enumerate().filter_map(|(position, (observer, site))| {
             let settings = *site.settings().filter(|_| site.kind == QuantType::Weight)?;
-            let tensor = self.quantized_tensor(observer.object)?;
-            let calls = self.sites().quantizers.iter().filter(|call| call.quantizer == observer.object);
-            let spots = calls.map(|call| call.spot).collect();
+            let tensor = calls.tensor(observer.object)?;
+            let spots = calls.of_quantizer(observer.object).iter().map(|call| call.spot).collect();
             Some((position, Wanted { reader: Reader::Quantizer(observer.object), tensor, settings, spots }))
         });
         let (positions, wanted): (Vec<usize>, Vec<Wanted>) = found.unzip();
@@ -45,20 +69,20 @@ impl Model {
         places
     }
 
-    fn freeze_site(&self, observer: &Observer, emit: Emit) -> Site {
-        let tensor = self.quantized_tensor(observer.object);
+    fn freeze_site(&self, observer: &Observer, calls: &Calls<'_>, emit: Emit) -> Site {
+        let tensor = calls.tensor(observer.object);
         let kind = observer.kind();
-        let named = self.op_of(observer.object);
+        let named = calls.readers(observer.object).first().filter(|_| kind == QuantType::Weight);
         let home = observer.path.rsplit_once('.').map_or("", |(home, _)| home);
-        let (op, op_type, name) = match named {
-            Some((op, op_type, name)) if kind == QuantType::Weight => (op, op_type, name),
-            _ => {
-                let local = observer.edge().map_or("", |(op, _)| op);
-                let op = if local.is_empty() { home.to_owned() } else { join(home, local) };
-                let op_type = self.sites().ops.iter().find(|found| found.name == op).map(|found| found.op_type.clone());
-                let edge = observer.edge().map_or_else(|| kind.to_string(), |(_, edge)| edge.to_owned());
-                (op.clone(), op_type.unwrap_or_default(), format!("{op}:{edge}"))
-            }
+        let (op, op_type, name) = if let Some((op, weight)) = named {
+            (op.name.clone(), op.op_type.clone(), weight.name.clone())
+        } else {
+            let local = observer.edge().map_or("", |(op, _)| op);
+            let op = if local.is_empty() { home.to_owned() } else { join(home, local) };
+            let op_type = calls.op_type(&op).unwrap_or_default().to_owned();
+            let edge = observer.edge().map_or_else(|| kind.to_string(), |(_, edge)| edge.to_owned());
+            let name = format!("{op}:{edge}");
+            (op, op_type, name)
         };
         let facts = tensor.and_then(|tensor| self.heap().tensor(tensor)).filter(|_| kind == QuantType::Weight);
         Site {
@@ -101,17 +125,5 @@ impl Model {
             _ => self.unstorable(tensor, emit),
         };
         reason.map_or(Decision::Quantize(settings), Decision::Skip)
-    }
-
-    /// The model's tensor that a quantizer gets.
-    pub(super) fn quantized_tensor(&self, quantizer: ObjectId) -> Option<TensorId> {
-        self.sites().quantizers.iter().find(|call| call.quantizer == quantizer).and_then(|call| call.tensor)
-    }
-
-    /// The op whose weight a quantizer takes; others may have the same tensor.
-    fn op_of(&self, quantizer: ObjectId) -> Option<(String, String, String)> {
-        let mut weights = self.sites().ops.iter().flat_map(|op| op.weights.iter().map(move |weight| (op, weight)));
-        let (op, weight) = weights.find(|(_, weight)| weight.quantizer == Some(quantizer))?;
-        Some((op.name.clone(), op.op_type.clone(), weight.name.clone()))
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod apply;
+mod calls;
 mod class_edit;
 mod compressed;
 mod copy;
@@ -15,6 +16,7 @@ mod fake_quant;
 mod freeze;
 mod freeze_plan;
 mod function;
+mod index;
 pub(crate) mod library;
 mod naive;
 mod names;

@@ -17,10 +17,10 @@ use super::stem::identifier;
 use super::stream::Form;
 use super::value::{Content, NewTensor, NewValue};
 use super::weights::Observed;
-use crate::code::{Class, ExprKind, text_of};
+use crate::code::{ExprKind, text_of};
 use crate::model::{Folder, Model, StoreKey};
 use crate::pickle::{Slot, StorageType};
-use crate::sites::heap::{Item, ObjectId, TensorId};
+use crate::sites::heap::{ObjectId, TensorId};
 use crate::sites::{Origin, Read};
 
 /// What a tensor's values are made of, besides its codes.
@@ -160,14 +160,14 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weig
 fn slots(model: &Model, tensor: TensorId, folder: Folder) -> Vec<Slot> {
     if folder == Folder::Constants {
         let items = model.constants().and_then(|pickle| pickle.items(pickle.root())).unwrap_or_default();
-        let same = model.heap().constants.iter().zip(items).filter(|(item, _)| **item == Item::Tensor(tensor));
-        return same.map(|(_, slot)| *slot).collect();
+        return model.uses().constants(tensor).iter().filter_map(|number| items.get(*number).copied()).collect();
     }
-    let slot = |(object, name): (ObjectId, &str)| {
-        let found = model.slot(object).and_then(|slot| model.data().object(slot));
-        found.and_then(|found| found.get(name))
+    let slot = |(object, position): &(ObjectId, usize)| {
+        let found = model.slot(*object).and_then(|slot| model.data().object(slot));
+        found.and_then(|found| found.value_at(*position))
     };
-    model.uses().owners(model, tensor).into_iter().filter_map(slot).chain(packed_lists::slots(model, tensor)).collect()
+    let owners = model.uses().owner_positions(tensor).iter();
+    owners.filter_map(slot).chain(packed_lists::slots(model, tensor)).collect()
 }
 
 /// What the tensors beside the codes are called.
@@ -204,10 +204,7 @@ fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, deco
         let optional = optional
             .is_some_and(|(place, found)| text_of(program.text(place.file), &found.ty).starts_with("Optional["));
         names.insert((owner, name), (beside, optional));
-        let is_parameter = |(_, class): (_, &Class)| {
-            class.parameters.as_ref().is_some_and(|list| list.names.iter().any(|known| known == name))
-        };
-        if declared.is_some_and(is_parameter) {
+        if editor.is_parameter(owner, name) {
             editor.edits.entry(owner).or_default().unlisted.push(name.to_owned());
         }
     }
@@ -258,11 +255,8 @@ fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, dec
         output.constants.push(NewValue::Tensor(tensor.clone()).on(device));
         beside.insert(suffix, format!("CONSTANTS.c{}", known + output.constants.len() - 1));
     }
-    for read in &model.sites().reads {
+    for read in model.uses().constant_reads(tensor) {
         let (Origin::Constant(number), Some(holder)) = (&read.origin, read.holder) else { continue };
-        if model.heap().constants.get(*number) != Some(&Item::Tensor(tensor)) {
-            continue;
-        }
         let function = model.program().function(read.function);
         let Some(expr) = function.and_then(|function| function.expr(read.expr)) else { continue };
         let own = |suffix: &str| beside.get(suffix).cloned().unwrap_or_default();

@@ -29,31 +29,32 @@ pub(crate) fn rewrite(
     let mut out = Rewritten::default();
     let mut names = Names::new(program);
     let mut splices: BTreeMap<usize, Splice> = BTreeMap::new();
-    for class in children_first(heap) {
-        let members: Vec<ObjectId> = members(heap, &class);
-        for member in &members {
+    let members = members(heap);
+    for class in children_first(heap, &members) {
+        let members = members.get(class).map(Vec::as_slice).unwrap_or_default();
+        for member in members {
             retype(program, heap, *member, &out.classes, &mut edits);
         }
         let edit_of = |member: &ObjectId| edits.get(member).cloned().unwrap_or_default();
         let Some(first) = members.first().map(edit_of) else { continue };
         // Objects that are out of reach need their class as it is.
-        let kept = if heap.hidden.classes.contains(&class) { ClassEdit::default() } else { first };
+        let kept = if heap.hidden.classes.contains(class) { ClassEdit::default() } else { first };
         let mut groups: BTreeMap<ClassEdit, String> = BTreeMap::new();
-        let found = program.find_class(&class);
+        let found = program.find_class(class);
         if !kept.is_empty() {
-            let Some(place) = found else { return Err(no_class(&class)) };
+            let Some(place) = found else { return Err(no_class(class)) };
             if let Some(definition) = program.class(place) {
                 kept.splice(definition, program.text(place.file), splices.entry(place.file).or_default());
             }
         }
-        for member in &members {
+        for member in members {
             let edit = edit_of(member);
             if edit == kept {
                 continue;
             }
-            let Some(place) = found else { return Err(no_class(&class)) };
+            let Some(place) = found else { return Err(no_class(class)) };
             let known = groups.get(&edit).cloned();
-            let name = known.clone().unwrap_or_else(|| names.fresh(&class));
+            let name = known.clone().unwrap_or_else(|| names.fresh(class));
             if known.is_none() {
                 out.records.insert(record_of(&name), copy(program, place, &edit, &name)?);
                 groups.insert(edit, name.clone());
@@ -70,17 +71,12 @@ pub(crate) fn rewrite(
 }
 
 /// Class names, those of children before those of their holders.
-fn children_first(heap: &Heap) -> Vec<String> {
+fn children_first<'h>(heap: &'h Heap, by_class: &BTreeMap<&'h str, Vec<ObjectId>>) -> Vec<&'h str> {
     let mut order = Vec::new();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut open: BTreeSet<&str> = BTreeSet::new();
-    let by_class =
-        heap.objects.iter().enumerate().fold(BTreeMap::<&str, Vec<usize>>::new(), |mut map, (id, object)| {
-            map.entry(&object.class).or_default().push(id);
-            map
-        });
-    let children = |class: &str| -> Vec<&str> {
-        let members = by_class.get(class).into_iter().flatten().filter_map(|id| heap.objects.get(*id));
+    let children = |class: &str| -> Vec<&'h str> {
+        let members = by_class.get(class).into_iter().flatten().filter_map(|id| heap.object(*id));
         let items = members.flat_map(|object| object.attributes.iter().map(|(_, item)| item));
         let classes = items.filter_map(|item| match item {
             Item::Object(child) => heap.object(*child).map(|child| child.class.as_str()),
@@ -101,7 +97,7 @@ fn children_first(heap: &Heap) -> Vec<String> {
                 }
             } else {
                 done.insert(class);
-                order.push((*class).to_owned());
+                order.push(*class);
                 stack.pop();
             }
         }
@@ -109,9 +105,12 @@ fn children_first(heap: &Heap) -> Vec<String> {
     order
 }
 
-fn members(heap: &Heap, class: &str) -> Vec<ObjectId> {
-    let found = heap.objects.iter().enumerate().filter(|(_, object)| object.class == class);
-    found.map(|(index, _)| ObjectId(index)).collect()
+fn members(heap: &Heap) -> BTreeMap<&str, Vec<ObjectId>> {
+    let mut members: BTreeMap<&str, Vec<ObjectId>> = BTreeMap::new();
+    for (id, object) in heap.objects.iter().enumerate() {
+        members.entry(&object.class).or_default().push(ObjectId(id));
+    }
+    members
 }
 
 /// Declare the new classes of what `object` holds.

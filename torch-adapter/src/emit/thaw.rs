@@ -12,11 +12,11 @@ use super::editor::{Editor, attribute};
 use super::output::Output;
 use super::value::{Content, NewTensor, NewValue};
 use super::weights::bytes;
-use crate::code::{ExprKind, text_of};
+use crate::code::{ExprId, ExprKind, text_of};
 use crate::error::{At, Error};
 use crate::model::{Folder, Model, Stored};
-use crate::sites::heap::{Item, ObjectId, TensorId};
-use crate::sites::{Origin, Read, Spot};
+use crate::sites::heap::{ObjectId, TensorId};
+use crate::sites::{FunctionRef, Read, Spot};
 
 /// A constant that becomes one parameter or several.
 struct Movable<'m> {
@@ -33,27 +33,23 @@ struct Movable<'m> {
 pub(super) fn thaw(editor: &mut Editor<'_>, output: &mut Output) -> Result<Vec<Reason>, Error> {
     let model = editor.model;
     let Some(root) = model.heap().root.filter(|_| model.is_frozen()) else { return Ok(Vec::new()) };
+    let statistics = statistics(model);
     let mut kept = Vec::new();
     for (tensor, spots) in &model.sites().parameters {
         if model.place(*tensor).is_none_or(|place| place.folder != Folder::Constants) {
             continue;
         }
-        match movable(model, root, *tensor, spots)? {
+        match movable(model, root, *tensor, spots, &statistics)? {
             Ok(movable) => move_one(editor, output, root, &movable)?,
             Err(why) => {
                 let numbers: Vec<String> =
-                    numbers(model, *tensor).iter().map(|n| format!("`CONSTANTS.c{n}`")).collect();
+                    model.uses().constants(*tensor).iter().map(|n| format!("`CONSTANTS.c{n}`")).collect();
                 let text = format!("{} is not trained: {why}", numbers.join(", "));
                 kept.push(Reason::new("constant-kept", text));
             }
         }
     }
     Ok(kept)
-}
-
-fn numbers(model: &Model, tensor: TensorId) -> Vec<usize> {
-    let constants = model.heap().constants.iter().enumerate();
-    constants.filter(|(_, item)| **item == Item::Tensor(tensor)).map(|(number, _)| number).collect()
 }
 
 /// `torch.jit.freeze` makes one constant of all tensors with the same numbers. Running statistics, which training has no gradient for, keep
@@ -63,21 +59,21 @@ fn movable<'m>(
     root: ObjectId,
     tensor: TensorId,
     spots: &BTreeSet<Spot>,
+    statistics: &BTreeSet<(FunctionRef, ExprId)>,
 ) -> Result<Result<Movable<'m>, String>, Error> {
     let stored = match model.stored(tensor) {
         Ok(stored) => stored,
         Err(reason) => return Ok(Err(reason.text)),
     };
-    let numbers = numbers(model, tensor);
-    let own = |read: &&Read| matches!(&read.origin, Origin::Constant(number) if numbers.contains(number));
-    let reads: Vec<&Read> = model.sites().reads.iter().filter(own).collect();
+    let numbers = model.uses().constants(tensor).to_vec();
+    let reads: Vec<&Read> = model.uses().constant_reads(tensor).into_iter().collect();
     let trained = |read: &Read| spots.contains(&Spot { object: root, function: read.function, expr: read.expr });
     let direct: Vec<&Read> = reads.iter().copied().filter(|read| trained(read)).collect();
     let fresh = direct.len() == spots.len() && is_uniform(model, &stored)?;
     let (moved, rest): (Vec<&Read>, Vec<&Read>) = if fresh {
         reads.iter().copied().partition(|read| trained(read))
     } else {
-        reads.iter().copied().partition(|read| !is_statistic(model, read))
+        reads.iter().copied().partition(|read| !statistics.contains(&(read.function, read.expr)))
     };
     if numbers.is_empty() || moved.iter().any(|read| read.holder != Some(root)) {
         return Ok(Err("it is read outside of the root's methods".to_owned()));
@@ -97,19 +93,24 @@ fn is_uniform(model: &Model, stored: &Stored) -> Result<bool, Error> {
     Ok(items.all(|item| Some(item) == first))
 }
 
-/// Whether a call takes what is read as a running mean or variance.
-fn is_statistic(model: &Model, read: &Read) -> bool {
+/// What calls take as a running mean or variance, in the functions that read constants.
+fn statistics(model: &Model) -> BTreeSet<(FunctionRef, ExprId)> {
     const STATISTICS: [(&str, [usize; 2]); 3] =
         [("torch.batch_norm", [3, 4]), ("torch.native_batch_norm", [3, 4]), ("torch.instance_norm", [3, 4])];
-    let Some(function) = model.program().function(read.function) else { return false };
-    let text = model.program().text(read.function.file);
-    function.exprs.iter().any(|expr| {
-        let ExprKind::Call { callee, arguments, .. } = &expr.kind else { return false };
-        let called = function.expr(*callee).map_or("", |callee| text_of(text, &callee.span));
-        let found = STATISTICS.iter().find(|(name, _)| *name == called);
-        let at = |position: &usize| arguments.get(*position).is_some_and(|argument| argument.value == read.expr);
-        found.is_some_and(|(_, positions)| positions.iter().any(at))
-    })
+    let functions: BTreeSet<FunctionRef> = model.sites().reads.iter().map(|read| read.function).collect();
+    let mut found = BTreeSet::new();
+    for place in functions {
+        let Some(function) = model.program().function(place) else { continue };
+        let text = model.program().text(place.file);
+        for expr in &function.exprs {
+            let ExprKind::Call { callee, arguments, .. } = &expr.kind else { continue };
+            let called = function.expr(*callee).map_or("", |callee| text_of(text, &callee.span));
+            let positions = STATISTICS.iter().find(|(name, _)| *name == called).map(|(_, positions)| positions);
+            let taken = positions.into_iter().flatten().filter_map(|position| arguments.get(*position));
+            found.extend(taken.map(|argument| (place, argument.value)));
+        }
+    }
+    found
 }
 
 fn move_one(editor: &mut Editor<'_>, output: &mut Output, root: ObjectId, movable: &Movable<'_>) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Weights of a plan: found again in the model, looked at, and how their values are made.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quant_math::data::LittleEndian;
@@ -44,7 +44,9 @@ pub(super) struct Observed {
 
 /// Look at every weight once per way of quantizing it.
 pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<Observed>, Error> {
-    let mut firsts: Vec<(StoreKey, Settings)> = Vec::new();
+    // By weight: every way of quantizing it, with its number; by number: the first site.
+    let mut ways: BTreeMap<StoreKey, Vec<(Settings, usize)>> = BTreeMap::new();
+    let mut firsts = Vec::new();
     // Ops that share a weight share its scales: the largest of their biases counts.
     let mut biases: Vec<BTreeSet<TensorId>> = Vec::new();
     let mut found = Vec::new();
@@ -53,8 +55,11 @@ pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
             return Err(Error::Plan { message: format!("`{}` is not a tensor that can be quantized", site.name) });
         };
         let settings = Settings { entry: 0, ..site.settings };
-        let number = firsts.iter().position(|first| *first == (key, settings)).unwrap_or_else(|| {
-            firsts.push((key, settings));
+        let ways = ways.entry(key).or_default();
+        let known = ways.iter().find(|(known, _)| *known == settings).map(|(_, number)| *number);
+        let number = known.unwrap_or_else(|| {
+            ways.push((settings, firsts.len()));
+            firsts.push(found.len());
             biases.push(BTreeSet::new());
             firsts.len() - 1
         });
@@ -63,10 +68,10 @@ pub(super) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
         }
         found.push((site, stored, key, number));
     }
-    let first_of = |number: usize| found.iter().find(|(.., other)| *other == number);
-    let maps: Vec<Looked> = (0..firsts.len())
-        .into_par_iter()
-        .filter_map(|number| Some((first_of(number)?, biases.get(number)?)))
+    let maps: Vec<Looked> = firsts
+        .par_iter()
+        .zip(&biases)
+        .filter_map(|(first, biases)| Some((found.get(*first)?, biases)))
         .map(|((site, stored, ..), biases)| observe_one(model, site, stored, biases))
         .collect::<Result<_, _>>()?;
     let observed = found.iter().filter_map(|(site, stored, key, number)| {

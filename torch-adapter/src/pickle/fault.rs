@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use quant_math::{Budget, OverBudget};
 
 use crate::error::{At, Error};
+use crate::limits::Limits;
 
 /// What is wrong with a pickle. [`PickleFault::code`] is stable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,12 +161,13 @@ impl PickleFault {
     /// The way out, where there is one.
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Depth { .. } => Some("if the file is trusted, lift the limit with `Limits::depth`".into()),
+            Self::Depth { .. } | Self::Ops { .. } => {
+                Some(format!("if the file is trusted, lift the limit with `{}`", Limits::option()).into())
+            }
             Self::Objects { .. } => {
                 Some(format!("if the file is trusted, lift the limit with `{}`", quant_math::budget::OPTION).into())
             }
             Self::Budget { over } => Some(over.help().into()),
-            Self::Ops { .. } => Some("if the file is trusted, lift the limit with `Limits::pickle_ops`".into()),
             Self::Opcode { .. } | Self::Global { .. } | Self::Protocol { .. } => Some(
                 "torch.jit.save writes a small, closed set; a pickle with more may run code when Python loads it, \
                  so do not trust the file, or save the model again with `torch.jit.save`"

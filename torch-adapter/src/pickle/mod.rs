@@ -16,6 +16,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub use encode::{Fresh, FreshTensor};
@@ -287,11 +288,17 @@ impl<'p> Object<'p> {
         self.attributes().find(|(key, _)| *key == name).map(|(_, slot)| slot)
     }
 
-    /// Key and value of the attribute `name`.
-    fn entry(&self, name: &str) -> Option<(Slot, Slot)> {
-        let pairs = if self.has_attributes() { self.pairs()? } else { &[] };
-        let found = pairs.as_chunks::<2>().0.iter().find(|[key, _]| self.pickle.str(*key) == Some(name));
-        found.map(|[key, value]| (*key, *value))
+    /// The value of the attribute at a position of [`attributes`](Self::attributes).
+    pub(crate) fn value_at(&self, position: usize) -> Option<Slot> {
+        let [_, value] = self.pairs()?.as_chunks::<2>().0.get(position)?;
+        Some(*value)
+    }
+
+    /// Key and value of every attribute, by name.
+    fn entries(&self) -> BTreeMap<&'p str, (Slot, Slot)> {
+        let pairs = if self.has_attributes() { self.pairs().unwrap_or_default() } else { &[] };
+        let entry = |[key, value]: &[Slot; 2]| Some((self.pickle.str(*key)?, (*key, *value)));
+        pairs.as_chunks::<2>().0.iter().filter_map(entry).collect()
     }
 
     /// What it was built from: the dictionary of its attributes, or what its class's `__getstate__` gave.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::encode::Fresh;
 use super::fault::PickleFault;
 use super::op::{Op, Ops, code};
-use super::value::{Item, Slot};
+use super::value::{Identity, Item, Slot};
 use super::{Memo, Object, Pickle, Value};
 use crate::error::Error;
 
@@ -25,18 +25,28 @@ pub struct Splice<'p> {
     /// Start of a value → its end, the memo instruction behind it included, and what takes its place.
     replaced: BTreeMap<usize, (usize, Vec<u8>)>,
     next_memo: u32,
+    /// The attributes of objects that were changed; `None` where there are none to add to.
+    attributes: BTreeMap<Identity, Option<Entries<'p>>>,
 }
+
+/// Key and value of an object's attributes.
+type Entries<'p> = BTreeMap<&'p str, (Slot, Slot)>;
 
 impl<'p> Splice<'p> {
     /// No changes yet.
     pub fn new(pickle: &'p Pickle) -> Self {
         let next_memo = u32::try_from(pickle.memo.len()).unwrap_or(u32::MAX);
-        Self { pickle, inserted: BTreeMap::new(), replaced: BTreeMap::new(), next_memo }
+        Self { pickle, inserted: BTreeMap::new(), replaced: BTreeMap::new(), next_memo, attributes: BTreeMap::new() }
     }
 
     /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.inserted.is_empty() && self.replaced.is_empty()
+    }
+
+    fn entries(&mut self, object: Object<'p>) -> Option<&Entries<'p>> {
+        let entries = || object.has_attributes().then(|| object.entries());
+        self.attributes.entry(object.identity()).or_insert_with(entries).as_ref()
     }
 
     fn fault(&self, at: usize, why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -57,10 +67,11 @@ impl<'p> Splice<'p> {
     /// [`PickleFault::Edit`] when the object has this attribute already, or no attributes at all.
     pub fn add_attribute(&mut self, object: Object<'p>, name: &str, value: Fresh) -> Result<(), Error> {
         let at = object.span().start;
-        if object.get(name).is_some() {
+        let known = self.entries(object).map(|entries| entries.contains_key(name));
+        if known == Some(true) {
             return Err(self.fault(at, format!("the object has an attribute `{name}` already")));
         }
-        let fill = object.dict().and_then(|dict| dict.fill).filter(|_| object.has_attributes());
+        let fill = object.dict().and_then(|dict| dict.fill).filter(|_| known.is_some());
         let Some(position) = fill else {
             return Err(self.fault(at, "the object has no attributes to add to"));
         };
@@ -92,7 +103,7 @@ impl<'p> Splice<'p> {
     ///
     /// [`PickleFault::Edit`] when there is no such attribute, or it was changed already.
     pub fn remove_attribute(&mut self, object: Object<'p>, name: &str) -> Result<(), Error> {
-        let Some((key, value)) = object.entry(name) else {
+        let Some((key, value)) = self.entries(object).and_then(|entries| entries.get(name).copied()) else {
             return Err(self.fault(object.span().start, format!("the object has no attribute `{name}`")));
         };
         self.replace_span(key.span().start..value.span().end, Fresh::new())

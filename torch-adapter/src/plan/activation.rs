@@ -43,7 +43,12 @@ impl Planner<'_> {
                 return skip("many-outputs", format!("ops of type `{}` do not make a single tensor", op.op_type));
             }
             Edge::Blocked(reason) => return Decision::Skip(reason.clone()),
-            Edge::Spots(_) => {}
+            Edge::Spots(spots) => {
+                let mut homes = spots.iter().map(|spot| spot.object);
+                if let Some(reason) = homes.find_map(|home| self.model.unextendable(home)) {
+                    return Decision::Skip(reason);
+                }
+            }
         }
         let Chosen { settings, range, .. } = match chosen {
             Ok(chosen) => chosen,

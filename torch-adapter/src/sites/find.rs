@@ -116,7 +116,11 @@ impl Finder<'_> {
         let parts = found.iter().filter(|found| found.plain().is_none()).flat_map(|found| found.value.own());
         self.parts.extend(parts.map(|weight| weight.tensor));
         let Some(op) = self.ops.get_mut(index) else { return };
-        for (weight, spots) in op.weights.iter_mut().zip(spots) {
+        for ((weight, found), spots) in op.weights.iter_mut().zip(&found).zip(spots) {
+            if found.is_quantized() && weight.blocked.is_none() {
+                let text = "the weight goes through a quantizer in another of its places";
+                weight.blocked = Some(Reason::new("already-quantized", text));
+            }
             if let Some((tensor, expr)) = bias {
                 let beside = |spot: &&WeightSpot| spot.call == event.spot.expr && spot.element.is_none();
                 weight.biases.insert(tensor);

@@ -1,8 +1,10 @@
 //! The objects of a model as the walk over its code sees them: modules, their attributes, tensors by number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::DType;
+
+use crate::by_name::ByName;
 
 /// A module, or another object with attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,12 +61,25 @@ pub struct Object {
     pub path: String,
     /// Whether its class has `__setstate__`, or is one of torch's own in C++: what the pickle holds is no list of attributes.
     pub opaque: bool,
+    order: ByName,
 }
 
 impl Object {
+    /// An object of which nothing is known but its class.
+    pub(crate) fn new(class: String, opaque: bool) -> Self {
+        Self { class, attributes: Vec::new(), path: String::new(), opaque, order: ByName::default() }
+    }
+
+    /// Give it its attributes.
+    pub(crate) fn set_attributes(&mut self, attributes: Vec<(String, Item)>) {
+        self.order = ByName::new(&attributes, |(name, _)| name);
+        self.attributes = attributes;
+    }
+
     /// The attribute called `name`.
     pub fn attribute(&self, name: &str) -> Option<&Item> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, item)| item)
+        let position = self.order.find(&self.attributes, name, |(name, _)| name)?;
+        self.attributes.get(position).map(|(_, item)| item)
     }
 }
 
@@ -101,6 +116,8 @@ pub struct Hidden {
     pub tensors: BTreeSet<TensorId>,
     /// Classes of objects.
     pub classes: BTreeSet<String>,
+    /// Objects that attributes hold too.
+    pub objects: BTreeSet<ObjectId>,
 }
 
 impl Heap {
@@ -138,27 +155,24 @@ impl Heap {
 
     /// Attribute names that lead from `from` to `to`, the shortest way.
     pub fn way(&self, from: ObjectId, to: ObjectId) -> Option<Vec<String>> {
-        let mut came: Vec<Option<(usize, &str)>> = vec![None; self.objects.len()];
+        let mut came: BTreeMap<ObjectId, (ObjectId, &str)> = BTreeMap::new();
         let mut queue = std::collections::VecDeque::from([from]);
-        let mut seen = vec![false; self.objects.len()];
-        *seen.get_mut(from.0)? = true;
         while let Some(id) = queue.pop_front() {
             if id == to {
                 let mut names = Vec::new();
-                let mut at = to.0;
-                while at != from.0 {
-                    let (parent, name) = (*came.get(at)?)?;
-                    names.push(name.to_owned());
-                    at = parent;
+                let mut at = to;
+                while at != from {
+                    let (parent, name) = came.get(&at)?;
+                    names.push((*name).to_owned());
+                    at = *parent;
                 }
                 names.reverse();
                 return Some(names);
             }
-            for (name, item) in &self.objects.get(id.0)?.attributes {
+            for (name, item) in &self.object(id)?.attributes {
                 let Item::Object(child) = item else { continue };
-                if let Some(flag) = seen.get_mut(child.0).filter(|flag| !**flag) {
-                    *flag = true;
-                    *came.get_mut(child.0)? = Some((id.0, name));
+                if *child != from && !came.contains_key(child) {
+                    came.insert(*child, (id, name));
                     queue.push_back(*child);
                 }
             }

@@ -101,7 +101,7 @@ impl Program {
 
     /// The method `name` of a class.
     pub fn find_method(&self, class: ClassRef, name: &str) -> Option<FunctionRef> {
-        let function = self.class(class)?.methods.iter().position(|method| method.name == name)?;
+        let function = self.class(class)?.method_position(name)?;
         Some(FunctionRef { file: class.file, class: Some(class.class), function })
     }
 

@@ -47,7 +47,8 @@ impl<'a> Walker<'a> {
         for forward in [true, false] {
             for (function, method) in methods.iter().enumerate() {
                 let place = FunctionRef { file: class.file, class: Some(class.class), function };
-                let reached = self.memo.keys().any(|key| key.0 == place);
+                let first = (place, None, Vec::new(), None);
+                let reached = self.memo.range(first..).next().is_some_and(|(key, _)| key.0 == place);
                 if method.name.starts_with("forward") == forward && !reached {
                     let text = self.program.text(place.file);
                     let inputs = method.parameters.iter().enumerate().map(|(number, parameter)| {
@@ -258,8 +259,8 @@ impl<'a> Walker<'a> {
     /// A module of a `ModuleList` or `ModuleDict`; any of them where the index is known only when the model runs.
     fn member(&self, holder: ObjectId, index: &Value) -> Value {
         let Some(found) = self.heap.object(holder) else { return Value::Unknown };
-        let modules = found.attributes.iter().filter_map(|(name, item)| match item {
-            Item::Object(module) => Some((name, Value::Object(*module))),
+        let modules = found.attributes.iter().filter_map(|(_, item)| match item {
+            Item::Object(module) => Some(Value::Object(*module)),
             _ => None,
         });
         let known = match index {
@@ -267,9 +268,9 @@ impl<'a> Walker<'a> {
             Value::Str(name) => Some(name.to_string()),
             _ => None,
         };
-        match known.and_then(|known| modules.clone().find(|(name, _)| **name == known)) {
-            Some((_, module)) => module,
-            None => modules.map(|(_, module)| module).reduce(|one, other| one.meet(&other)).unwrap_or(Value::Unknown),
+        match known.and_then(|known| found.attribute(&known)) {
+            Some(Item::Object(module)) => Value::Object(*module),
+            _ => modules.reduce(|one, other| one.meet(&other)).unwrap_or(Value::Unknown),
         }
     }
 

@@ -1,0 +1,58 @@
+//! `inspect` of what was quantized: which sites, and how.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{model, open};
+use quant_math::config::ConfigList;
+use quant_math::inspection::Inspection;
+use quant_math::{Emit, QuantType, Quantizer};
+use torch_adapter::archive::{Edits, write};
+use torch_adapter::{Model, PlanOptions};
+
+fn compressed(quantizer: Quantizer, types: &str, emit: Emit) -> Vec<u8> {
+    let config = format!("[{{op_types: 'default', quant_types: [{types}], quant_bits: 4, per_channel: true}}]");
+    let config = ConfigList::parse(&config, Some(quantizer)).unwrap();
+    let model = Model::from_bytes(model("mlp.script.pt")).unwrap();
+    let plan = model.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
+    let mut out = Vec::new();
+    model.apply(&plan).unwrap().write(&mut out).unwrap();
+    out
+}
+
+fn inspect(bytes: Vec<u8>) -> Inspection {
+    Model::from_bytes(bytes).unwrap().inspect().unwrap()
+}
+
+#[test]
+fn inference_and_training_say_what_is_quantized_and_how() {
+    let inference = inspect(compressed(Quantizer::Naive, "'weight'", Emit::Inference));
+    assert!(!inference.quantized.is_empty());
+    for site in &inference.quantized {
+        assert_eq!((site.kind, site.emit, site.settings.bits), (QuantType::Weight, Emit::Inference, 4));
+        assert!(site.settings.quantizer == Quantizer::Naive && site.settings.channel_axis.is_some());
+    }
+    let training = inspect(compressed(Quantizer::Qat, "'weight', 'output'", Emit::Training));
+    let kinds: Vec<QuantType> = training.quantized.iter().map(|site| site.kind).collect();
+    assert!(kinds.contains(&QuantType::Weight) && kinds.contains(&QuantType::Output));
+    assert!(training.quantized.iter().all(|site| site.emit == Emit::Training && site.settings.bits == 4));
+    // Every quantizer is a module, which says what it is.
+    assert_eq!(training.ranges.len(), training.quantized.len());
+    assert_eq!(inference.weights.len(), training.weights.len());
+}
+
+/// `torch.jit.save` does not keep the record of what was done.
+#[test]
+fn quantizers_say_how_they_quantize_without_a_record_of_it() {
+    let bytes = compressed(Quantizer::Qat, "'weight', 'output'", Emit::Training);
+    let mut edits = Edits::new();
+    edits.remove("extra/quantization.json");
+    let mut out = Vec::new();
+    write(&open(bytes), &edits, &mut out, &|_| {}).unwrap();
+    let found = inspect(out);
+    assert!(found.quantized.is_empty());
+    let types: std::collections::BTreeSet<&str> = found.ranges.iter().map(|info| info.op_type.as_str()).collect();
+    assert_eq!(types.into_iter().collect::<Vec<_>>(), ["RangeAffine", "WeightSymmetricPerChannel"]);
+    assert!(found.ranges.iter().all(|info| info.bits == Some(4)));
+    assert!(found.ranges.iter().any(|info| info.op.ends_with("weight_quantizer")));
+}
