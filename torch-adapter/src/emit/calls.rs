@@ -10,7 +10,7 @@ use crate::sites::{FunctionRef, Op, OpWeight, QuantizerCall};
 /// The uses of quantizers.
 pub(super) struct Calls<'m> {
     model: &'m Model,
-    calls: BTreeMap<ObjectId, Vec<QuantizerCall>>,
+    by_quantizer: BTreeMap<ObjectId, Vec<QuantizerCall>>,
     /// Ops whose weight a quantizer takes.
     readers: BTreeMap<ObjectId, Vec<(&'m Op, &'m OpWeight)>>,
     types: BTreeMap<&'m str, &'m str>,
@@ -34,12 +34,12 @@ impl<'m> Calls<'m> {
                 }
             }
         }
-        Self { model, calls, readers, types, statements: BTreeMap::new() }
+        Self { model, by_quantizer: calls, readers, types, statements: BTreeMap::new() }
     }
 
     /// The calls of a quantizer.
     pub(super) fn of_quantizer(&self, quantizer: ObjectId) -> &[QuantizerCall] {
-        self.calls.get(&quantizer).map(Vec::as_slice).unwrap_or_default()
+        self.by_quantizer.get(&quantizer).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The model's tensor that a quantizer gets.

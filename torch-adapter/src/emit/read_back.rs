@@ -108,7 +108,8 @@ mod tests {
 
     /// The record of code that has this text in it, with another one in its place.
     fn with_text(archive: &Archive, old: &str, new: &str) -> Vec<u8> {
-        let is_it = |record: &&str| record.ends_with(".py") && archive.text(record).unwrap().contains(old);
+        let is_it =
+            |record: &&str| crate::sites::Program::is_source(record) && archive.text(record).unwrap().contains(old);
         let record = archive.records().find(is_it).unwrap();
         with(archive, record, |text| str::from_utf8(text).unwrap().replace(old, new).into_bytes())
     }
