@@ -292,14 +292,14 @@ impl ReportArgs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
 
     #[derive(Debug, Parser)]
     #[command(name = "tool", version)]
-    struct Cli {
+    pub(crate) struct Cli {
         #[command(flatten)]
         global: GlobalArgs,
         #[command(flatten)]

@@ -63,18 +63,7 @@ fn code(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, Parser)]
-    #[command(name = "tool", version)]
-    struct Cli {
-        #[command(flatten)]
-        global: GlobalArgs,
-        #[arg(long, value_parser = ["naive", "qat"])]
-        quantizer: Option<String>,
-        #[arg(long, conflicts_with = "quantizer")]
-        all: bool,
-        model: String,
-    }
+    use crate::args::tests::Cli;
 
     fn told(args: &str) -> Diagnostic {
         diagnostic(&Cli::try_parse_from(args.split_whitespace()).unwrap_err())
@@ -83,14 +72,14 @@ mod tests {
     #[test]
     fn every_mistake_has_a_code_a_message_and_a_way_out() {
         for (args, code, message) in [
-            ("tool m --quantiser qat", "U0201", "unexpected argument '--quantiser' found"),
-            ("tool m --quantizer lsq", "U0203", "invalid value 'lsq' for '--quantizer <QUANTIZER>'"),
-            ("tool m --jobs many", "U0203", "invalid value 'many' for '--jobs <N>': invalid digit found in string"),
+            ("tool -o x --quantiser qat", "U0201", "unexpected argument '--quantiser' found"),
+            ("tool -o x --quantizer lsq", "U0203", "invalid value 'lsq' for '--quantizer <QUANTIZER>'"),
+            ("tool -o x --jobs many", "U0203", "invalid value 'many' for '--jobs <N>': invalid digit found in string"),
             ("tool --json", "U0204", "the following required arguments were not provided:"),
             (
-                "tool m --all --quantizer qat",
+                "tool -o x --strict --allow-unmatched",
                 "U0205",
-                "the argument '--all' cannot be used with '--quantizer <QUANTIZER>'",
+                "the argument '--strict' cannot be used with '--allow-unmatched'",
             ),
         ] {
             let diagnostic = told(args);
@@ -99,6 +88,6 @@ mod tests {
             let help = diagnostic.help.unwrap_or_default();
             assert!(help.contains("--help"), "{args}: {help}");
         }
-        assert!(told("tool m --quantizer lsq").message.contains("[possible values: naive, qat]"));
+        assert!(told("tool -o x --quantizer lsq").message.contains("[possible values: naive, qat, dorefa]"));
     }
 }

@@ -2,82 +2,48 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+#[path = "../../tests/common/changed.rs"]
+mod changed;
+
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use quant_math::config::ConfigList;
 use quant_math::plan::PlanOptions;
 use quant_math::{Emit, Quantizer};
-use tempfile::TempDir;
 use tf_rewriter::tensor::encode_tensor;
 use tf_rewriter::wire::put_bytes;
 use tf_rewriter::{Bundle, Error, Graph};
 
+use changed::{Case, Told, changes};
+
 /// Elements of the weight: it lies on many pages, and no pipe holds it.
 const ELEMENTS: usize = 1 << 18;
 
-struct Case {
-    folder: TempDir,
-    model: PathBuf,
-    out: PathBuf,
+/// Where a change is written, in the middle of the weight.
+const MIDDLE: u64 = 1 << 19;
+
+fn case() -> Case {
+    let content = 1.5_f32.to_le_bytes().repeat(ELEMENTS);
+    let tensor = encode_tensor(tf_rewriter::pb::DataType::DT_FLOAT, &[1, ELEMENTS as u64], &content);
+    let field = |number: u32, body: &[u8]| {
+        let mut field = Vec::new();
+        put_bytes(&mut field, number, body);
+        field
+    };
+    let attr = field(5, &[field(1, b"value"), field(2, &field(8, &tensor))].concat());
+    let weight = field(1, &[field(1, b"w"), field(2, b"Const"), attr].concat());
+    let rest = "node { name: 'x' op: 'Placeholder' }
+        node { name: 'y' op: 'MatMul' input: 'x' input: 'w' attr { key: 'T' value { type: DT_FLOAT } } }";
+    let bytes = [tf_rewriter::text::parse(rest.as_bytes()).unwrap(), weight].concat();
+    Case::new("model.pb", &bytes, "E0105")
 }
 
-impl Case {
-    /// A model, and an output from before.
-    fn new() -> Self {
-        let content = 1.5_f32.to_le_bytes().repeat(ELEMENTS);
-        let tensor = encode_tensor(tf_rewriter::pb::DataType::DT_FLOAT, &[1, ELEMENTS as u64], &content);
-        let field = |number: u32, body: &[u8]| {
-            let mut field = Vec::new();
-            put_bytes(&mut field, number, body);
-            field
-        };
-        let attr = field(5, &[field(1, b"value"), field(2, &field(8, &tensor))].concat());
-        let weight = field(1, &[field(1, b"w"), field(2, b"Const"), attr].concat());
-        let rest = "node { name: 'x' op: 'Placeholder' }
-            node { name: 'y' op: 'MatMul' input: 'x' input: 'w' attr { key: 'T' value { type: DT_FLOAT } } }";
-        let folder = tempfile::tempdir().unwrap();
-        let [model, out] = ["model.pb", "out.pb"].map(|name| folder.path().join(name));
-        let bytes = [tf_rewriter::text::parse(rest.as_bytes()).unwrap(), weight].concat();
-        quant_cli::atomic::write(&model, &bytes).unwrap();
-        quant_cli::atomic::write(&out, b"old").unwrap();
-        Self { folder, model, out }
-    }
-
-    fn file(&self) -> File {
-        OpenOptions::new().write(true).open(&self.model).unwrap()
-    }
-
-    /// `result` says that the model changed, and the output is as it was.
-    #[track_caller]
-    fn check<T>(&self, result: Result<T, Error>) {
-        let Err(error) = result else { panic!("no error") };
-        assert_eq!((error.code(), error.location()), ("E0105", Some(self.model.display().to_string())), "{error}");
-        assert!(error.help().unwrap().contains("rename"));
-        self.check_files();
-    }
-
-    #[track_caller]
-    fn check_files(&self) {
-        assert_eq!(fs::read(&self.out).unwrap(), b"old");
-        assert_eq!(fs::read_dir(self.folder.path()).unwrap().count(), 2, "something was left behind");
-    }
+#[track_caller]
+fn told<T>(result: Result<T, Error>) -> Told {
+    let Err(error) = result else { panic!("no error") };
+    Told { code: error.code(), location: error.location(), help: error.help().map(Into::into) }
 }
-
-/// Ways in which a file changes in place.
-const CHANGES: [fn(&File); 3] = [
-    |file| file.set_len(5).unwrap(),
-    |file| file.set_len(1 << 30).unwrap(),
-    |mut file| {
-        file.seek(SeekFrom::Start(1 << 19)).unwrap();
-        file.write_all(&[0; 4096]).unwrap();
-        // The clock of file systems may be coarser than this test is quick.
-        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    },
-];
 
 fn config() -> ConfigList {
     ConfigList::default_for(Quantizer::Naive)
@@ -89,16 +55,16 @@ fn options(emit: Emit) -> PlanOptions<'static> {
 
 #[test]
 fn a_model_that_changes_before_a_look_at_it() {
-    for change in CHANGES {
-        let case = Case::new();
+    for change in changes(MIDDLE) {
+        let case = case();
         let graph = Graph::open(&case.model).unwrap();
         let plan = graph.plan(&config(), options(Emit::Baked)).unwrap();
         change(&case.file());
-        case.check(graph.plan(&config(), options(Emit::Baked)));
-        case.check(graph.inspect());
-        case.check(graph.diff(&Graph::from_bytes(fs::read(digits()).unwrap()).unwrap()));
-        case.check(Graph::from_bytes(fs::read(digits()).unwrap()).unwrap().diff(&graph));
-        case.check(graph.apply(&plan));
+        case.check(&told(graph.plan(&config(), options(Emit::Baked))));
+        case.check(&told(graph.inspect()));
+        case.check(&told(graph.diff(&Graph::from_bytes(fs::read(digits()).unwrap()).unwrap())));
+        case.check(&told(Graph::from_bytes(fs::read(digits()).unwrap()).unwrap().diff(&graph)));
+        case.check(&told(graph.apply(&plan)));
     }
 }
 
@@ -108,16 +74,16 @@ fn digits() -> PathBuf {
 
 #[test]
 fn a_model_that_changes_while_it_is_written() {
-    for change in CHANGES {
+    for change in changes(MIDDLE) {
         for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
             for name in ["out.pb", "out.pbtxt"] {
-                let case = Case::new();
+                let case = case();
                 let graph = Graph::open(&case.model).unwrap();
                 let plan = graph.plan(&config(), options(emit)).unwrap();
                 let compressed = graph.apply(&plan).unwrap();
                 let file = case.file();
-                let out = case.folder.path().join(name);
-                case.check(compressed.write_to_with(&out, &|_| change(&file)));
+                let out = case.model.with_file_name(name);
+                case.check(&told(compressed.write_to_with(&out, &|_| change(&file))));
             }
         }
     }
@@ -155,7 +121,7 @@ fn a_checkpoint_that_changes_while_it_is_read() {
 
 #[test]
 fn a_model_that_is_replaced_is_held_on_to() {
-    let case = Case::new();
+    let case = case();
     let graph = Graph::open(&case.model).unwrap();
     let plan = graph.plan(&config(), options(Emit::Baked)).unwrap();
     quant_cli::atomic::write(&case.model, b"another one").unwrap();
@@ -165,28 +131,5 @@ fn a_model_that_is_replaced_is_held_on_to() {
 
 #[test]
 fn the_program_says_so_and_ends_with_1() {
-    let case = Case::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tf-rewriter"))
-        .arg("compress")
-        .arg(&case.model)
-        .args(["-o", "-", "-Q", "naive", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = child.stdout.take().unwrap();
-    // It has begun to write, and cannot end before somebody reads.
-    out.read_exact(&mut [0]).unwrap();
-    case.file().set_len(5).unwrap();
-    let mut rest = Vec::new();
-    out.read_to_end(&mut rest).unwrap();
-    let ended = child.wait_with_output().unwrap();
-    let told = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{told}");
-    assert!(
-        told.starts_with(r#"{"level":"error","code":"E0105","message":"the file changed while it was read: "#),
-        "{told}"
-    );
-    assert_eq!(told.lines().count(), 1, "{told}");
-    case.check_files();
+    case().check_program(env!("CARGO_BIN_EXE_tf-rewriter"));
 }
