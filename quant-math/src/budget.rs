@@ -25,8 +25,8 @@ pub fn lift(bytes: u64) -> bool {
 /// Counts bytes that are made from one file. What is given back ([`Budget::release`]) may be used again.
 #[derive(Debug)]
 pub struct Budget {
-    file: u64,
-    limit: u64,
+    file: AtomicU64,
+    limit: AtomicU64,
     used: AtomicU64,
 }
 
@@ -61,7 +61,21 @@ impl Budget {
 
     /// A budget of `limit` bytes for a file of `file` bytes.
     pub fn of(file: u64, limit: u64) -> Self {
-        Self { file, limit, used: AtomicU64::new(0) }
+        Self { file: file.into(), limit: limit.into(), used: AtomicU64::new(0) }
+    }
+
+    /// So many bytes of another file were read, and count like the file's own: what is made of both may be larger by their multiple.
+    pub fn read_too(&self, bytes: u64) {
+        for (counter, more) in [(&self.file, bytes), (&self.limit, bytes.saturating_mul(MULTIPLE))] {
+            let _always_some =
+                counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| Some(own.saturating_add(more)));
+        }
+    }
+
+    fn within(&self, bytes: u64, what: &'static str) -> Result<(), OverBudget> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let over = OverBudget { what, file: self.file.load(Ordering::Relaxed), limit };
+        if bytes > limit { Err(over) } else { Ok(()) }
     }
 
     /// Bytes that were counted.
@@ -76,8 +90,7 @@ impl Budget {
     pub fn take(&self, bytes: u64, what: &'static str) -> Result<(), OverBudget> {
         let before =
             self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_add(bytes)));
-        let used = before.unwrap_or(u64::MAX).saturating_add(bytes);
-        if used > self.limit { Err(OverBudget { what, file: self.file, limit: self.limit }) } else { Ok(()) }
+        self.within(before.unwrap_or(u64::MAX).saturating_add(bytes), what)
     }
 
     /// Count `count` values of type `T` more.
@@ -93,14 +106,42 @@ impl Budget {
     /// # Errors
     /// Where that is more than the budget.
     pub fn check(&self, bytes: u64, what: &'static str) -> Result<(), OverBudget> {
-        let most = self.used().saturating_add(bytes);
-        if most > self.limit { Err(OverBudget { what, file: self.file, limit: self.limit }) } else { Ok(()) }
+        self.within(self.used().saturating_add(bytes), what)
     }
 
     /// Give back bytes that were counted and are no longer in use.
     pub fn release(&self, bytes: u64) {
         let smaller = |used: u64| Some(used.saturating_sub(bytes));
         let _always_some = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller);
+    }
+}
+
+/// Bytes that are counted for as long as this lives: what is handed on afterwards is its new owner's.
+#[derive(Debug)]
+pub struct Share<'b> {
+    budget: &'b Budget,
+    taken: u64,
+}
+
+impl<'b> Share<'b> {
+    /// Nothing so far.
+    pub fn of(budget: &'b Budget) -> Self {
+        Self { budget, taken: 0 }
+    }
+
+    /// Count `bytes` more; see [`Budget::take`].
+    ///
+    /// # Errors
+    /// Where that is more than the budget.
+    pub fn take(&mut self, bytes: u64, what: &'static str) -> Result<(), OverBudget> {
+        self.taken = self.taken.saturating_add(bytes);
+        self.budget.take(bytes, what)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.budget.release(self.taken);
     }
 }
 
@@ -123,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_of_another_file_counts_like_the_files_own() {
+        let budget = Budget::of(1, 10);
+        budget.read_too(2);
+        budget.take(10 + 2 * MULTIPLE, "things").unwrap();
+        let error = budget.take(1, "things").unwrap_err();
+        assert_eq!(error, OverBudget { what: "things", file: 3, limit: 10 + 2 * MULTIPLE });
+    }
+
+    #[test]
     fn what_is_given_back_may_be_used_again() {
         let budget = Budget::of(0, 10);
         budget.take_all::<u32>(2, "numbers").unwrap();
@@ -130,5 +180,11 @@ mod tests {
         budget.release(u64::MAX);
         assert_eq!(budget.used(), 0);
         budget.take(10, "numbers").unwrap();
+        budget.release(4);
+        let mut share = Share::of(&budget);
+        share.take(3, "numbers").unwrap();
+        assert!(share.take(2, "numbers").is_err());
+        drop(share);
+        assert_eq!(budget.used(), 6);
     }
 }

@@ -3,13 +3,13 @@
 
 use super::peak::cost_of;
 
-/// A model of a size.
-pub(crate) type Shape<'s> = (&'s str, &'s dyn Fn(usize) -> Vec<u8>);
-/// What is done with the bytes of a model.
-pub(crate) type Verb<'v> = (&'v str, &'v dyn Fn(&[u8]));
+/// An input of a size: a model's bytes, or another.
+pub(crate) type Shape<'s, M = Vec<u8>> = (&'s str, &'s dyn Fn(usize) -> M);
+/// What is done with it.
+pub(crate) type Verb<'v, M = Vec<u8>> = (&'v str, &'v dyn Fn(&M));
 
 /// Each verb on each shape. Fails for what grows faster than its input.
-pub(crate) fn check(shapes: &[Shape<'_>], verbs: &[Verb<'_>], size: usize) {
+pub(crate) fn check<M>(shapes: &[Shape<'_, M>], verbs: &[Verb<'_, M>], size: usize) {
     // Tables that are made once per process are no part of it.
     for (_, shape) in shapes {
         let model = shape(2);
@@ -20,7 +20,6 @@ pub(crate) fn check(shapes: &[Shape<'_>], verbs: &[Verb<'_>], size: usize) {
     let mut wrong = Vec::new();
     for (name, shape) in shapes {
         let models = [shape(size), shape(2 * size), shape(4 * size)];
-        let lengths = models.each_ref().map(Vec::len);
         for (verb_name, verb) in verbs {
             let costs = models.each_ref().map(|model| cost_of(|| verb(model)));
             let (peaks, totals) = (costs.map(|((), peak, _)| peak), costs.map(|((), _, total)| total));
@@ -28,7 +27,9 @@ pub(crate) fn check(shapes: &[Shape<'_>], verbs: &[Verb<'_>], size: usize) {
                 // Room for a logarithm, for vectors that have just doubled, and for what does not depend on the model.
                 let room = 64 << 10;
                 if two > one * 11 / 4 + room || four > one * 11 / 2 + room {
-                    wrong.push(format!("{verb_name} of {name}, {lengths:?} bytes: {one}, {two}, {four} bytes {what}"));
+                    wrong.push(format!(
+                        "{verb_name} of {size} {name}, twice and four times as many: {one}, {two}, {four} bytes {what}"
+                    ));
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Layouts are those of TensorFlow's op documentation (`tf.raw_ops`).
 
 use Activations::{All, AllButFirst, AllButLast, No, NotWeight, One, Two};
-use ChannelRule::{First, FromEnd, LastTwo, Unknown};
+use ChannelRule::{Equation, First, FromEnd, LastTwo};
 
 /// Where the channels of an op's weight lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub(crate) enum ChannelRule {
     LastTwo,
     /// The first axis.
     First,
-    /// None that the op type tells.
-    Unknown,
+    /// The one that the op's equation tells.
+    Equation,
 }
 
 /// Which inputs are activations.
@@ -91,7 +91,7 @@ static OPS: &[OpInfo] = &[
     layer("DepthwiseConv2dNative", &[1], LastTwo, One(0)),
     plain("Div", Two),
     // Which axes are channels is in its equation.
-    OpInfo { default: false, ..layer("Einsum", &[1, 0], Unknown, NotWeight) },
+    OpInfo { default: false, ..layer("Einsum", &[1, 0], Equation, NotWeight) },
     plain("Elu", One(0)),
     plain("Erf", One(0)),
     plain("Exp", One(0)),

@@ -79,10 +79,10 @@ fn twice_the_archive_is_twice_the_work() {
         ("a list", &long_list),
     ];
     let verbs: [growth::Verb<'_>; 8] = [
-        ("open", &|bytes| drop(Model::from_bytes(bytes.to_vec()).unwrap())),
-        ("inspect", &|bytes| drop(Model::from_bytes(bytes.to_vec()).unwrap().inspect().unwrap())),
+        ("open", &|bytes| drop(Model::from_bytes(bytes.clone()).unwrap())),
+        ("inspect", &|bytes| drop(Model::from_bytes(bytes.clone()).unwrap().inspect().unwrap())),
         ("diff", &|bytes| {
-            let model = Model::from_bytes(bytes.to_vec()).unwrap();
+            let model = Model::from_bytes(bytes.clone()).unwrap();
             drop(model.diff(&model).unwrap());
         }),
         ("baked", &|bytes| drop(compress(bytes, Quantizer::Naive, Emit::Baked))),

@@ -290,6 +290,18 @@ pub struct Site {
 }
 
 impl Site {
+    /// Bytes that it holds in memory, with room for a list of sites that grows. Names are copied from the model: a small model with one
+    /// long name can ask for many.
+    pub fn held(&self) -> u64 {
+        let reason = match &self.decision {
+            Decision::Quantize(_) => 0,
+            Decision::Skip(reason) => reason.code.capacity() + reason.text.capacity(),
+        };
+        let shape = self.shape.as_ref().map_or(0, |shape| size_of::<u64>() * shape.capacity());
+        let texts = self.op.capacity() + self.op_type.capacity() + self.tensor.capacity();
+        (2 * size_of::<Self>() + reason + shape + texts) as u64
+    }
+
     /// The settings, if the site is to be quantized.
     pub fn settings(&self) -> Option<&Settings> {
         match &self.decision {

@@ -1,5 +1,7 @@
 //! Finding the plan's sites again in the graph.
 
+use std::collections::BTreeMap;
+
 use quant_math::plan::Site;
 use quant_math::weights::has_floor;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
@@ -43,6 +45,7 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         if too_large_to_spread(weight, axes.is_some(), plan.emit) {
             return Err(mismatch(site, "has a constant in short form that is too large for this form of output"));
         }
+        graph.budget().take(2 * weight.held(), "the weights that are quantized")?;
         let biases = match axes {
             Some((_, source)) if has_floor(settings) => {
                 biases(graph, op, source.layout(&weight.shape).channels as u64)?
@@ -58,11 +61,12 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
 /// The activation sites that are to be quantized, outputs first: an input that reads a quantized output needs no node of its own.
 pub(super) fn activations(graph: &Graph, plan: &Plan) -> Result<Vec<(usize, ActivationWork)>, Error> {
     let mut found = Vec::new();
+    let mut reads = Reads::default();
     for kind in [QuantType::Output, QuantType::Input] {
         for (position, site) in plan.sites.iter().enumerate().filter(|(_, s)| s.kind == kind) {
             let Some(settings) = site.settings() else { continue };
             let op = node(graph, site)?;
-            let inputs = if kind == QuantType::Input { reading(graph, op, &site.tensor) } else { Vec::new() };
+            let inputs = if kind == QuantType::Input { reads.of(graph, op, &site.tensor) } else { Vec::new() };
             if kind == QuantType::Input && inputs.is_empty() {
                 return Err(mismatch(site, "does not read this tensor"));
             }
@@ -102,9 +106,26 @@ pub(super) fn gradients(graph: &Graph, plan: &Plan) -> Result<Vec<GradientWork>,
     Ok(found)
 }
 
-fn reading(graph: &Graph, op: NodeId, tensor: &str) -> Vec<usize> {
-    let count = graph.index().scope(op.scope).zip(graph.index().node(op)).map_or(0, |(s, n)| s.inputs(n).len());
-    (0..count).filter(|input| tensor_name(graph, op, *input) == tensor).collect()
+/// Which inputs of an op read which tensor. The sites of an op follow each other in a plan.
+#[derive(Default)]
+struct Reads {
+    op: Option<NodeId>,
+    inputs: BTreeMap<String, Vec<usize>>,
+}
+
+impl Reads {
+    fn of(&mut self, graph: &Graph, op: NodeId, tensor: &str) -> Vec<usize> {
+        if self.op != Some(op) {
+            let found = graph.index().scope(op.scope).zip(graph.index().node(op));
+            let count = found.map_or(0, |(scope, node)| scope.inputs(node).len());
+            self.op = Some(op);
+            self.inputs.clear();
+            for input in 0..count {
+                self.inputs.entry(tensor_name(graph, op, input)).or_default().push(input);
+            }
+        }
+        self.inputs.get(tensor).cloned().unwrap_or_default()
+    }
 }
 
 /// The op of a site: `node`, or `function::node`.

@@ -138,7 +138,7 @@ impl Graph {
                 fate.bytes_after = if scale.is_some() { 8 } else { 0 };
             }
         }
-        let segments = editor.finish().assemble(self.bytes())?;
+        let segments = editor.finish()?.assemble(self.bytes())?;
         Ok((segments, fates, slots))
     }
 }
@@ -251,12 +251,19 @@ struct Observed {
     spread: Option<f32>,
 }
 
+/// What a channel takes in a map: its parameters, in two forms.
+const SCALE: usize = size_of::<quant_math::Affine>() + 20;
+
 fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> Result<Observed, Error> {
     let node = graph.name(site.weight.source).to_owned();
     let source = WeightSource { tensor: site.weight.tensor, node: node.clone() };
     let data = source.data(graph.bytes())?;
     let layout = site.layout();
     let math = |source| Error::Math { tensor: node.clone(), source };
+    let channels = site.axes.map_or(1, |(_, axes)| axes.layout(&site.weight.shape).channels);
+    let ranges = if emit == Emit::Inference { channels } else { 0 };
+    graph.budget().take((ranges * size_of::<Range>()) as u64, "the ranges of channels")?;
+    graph.budget().take((layout.channels * SCALE) as u64, "the scales of channels")?;
     let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
     let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };

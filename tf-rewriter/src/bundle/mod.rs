@@ -16,6 +16,8 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
+use quant_math::Budget;
+
 use crate::error::{At, Error};
 use crate::io::Mapped;
 use crate::pb::DataType;
@@ -31,6 +33,8 @@ pub struct Bundle {
     index: Mapped,
     table: Table,
     shards: Vec<(PathBuf, Mapped)>,
+    /// Of all data files.
+    data_bytes: u64,
 }
 
 /// A tensor of a checkpoint.
@@ -70,8 +74,11 @@ impl Bundle {
             let mapped = Mapped::open(&path, u64::MAX)?;
             Ok((path, mapped))
         };
-        let shards = (0..header.shards).map(shard).collect::<Result<_, _>>()?;
-        Ok(Self { index_path, index, table, shards })
+        let shards: Vec<(PathBuf, Mapped)> = (0..header.shards).map(shard).collect::<Result<_, _>>()?;
+        let data_bytes = shards.iter().map(|(_, data)| data.len() as u64).fold(0, u64::saturating_add);
+        let bundle = Self { index_path, index, table, shards, data_bytes };
+        bundle.check_total()?;
+        Ok(bundle)
     }
 
     /// The files of the checkpoint with this prefix that are there; none where it is no checkpoint.
@@ -151,9 +158,20 @@ impl Bundle {
         Ok(bytes)
     }
 
-    /// Bytes of all data files.
-    fn data_bytes(&self) -> u64 {
-        self.shards.iter().map(|(_, data)| data.len() as u64).fold(0, u64::saturating_add)
+    /// Entries can share bytes of the data files: whoever reads every tensor must not get many times what is there.
+    fn check_total(&self) -> Result<(), Error> {
+        let budget = Budget::for_file(self.data_bytes.saturating_add(self.index.len() as u64));
+        for key in self.table.keys().filter(|key| !key.is_empty()) {
+            // One that is damaged, or names bytes that are not there, is an error where it is asked for.
+            let entry = self.table.get(key).and_then(|value| Entry::read(&self.index, value, "").ok());
+            let there = entry.and_then(|entry| {
+                let (_, data) = self.shards.get(usize::try_from(entry.shard).ok()?)?;
+                (entry.offset.checked_add(entry.size)? <= data.len() as u64).then_some(entry.size)
+            });
+            let size = there.unwrap_or(0);
+            budget.take(size, "the tensors").map_err(|over| Error::from(over).in_file(&self.index_path))?;
+        }
+        Ok(())
     }
 }
 

@@ -16,9 +16,9 @@ pub(super) fn assemble(bundle: &Bundle, whole: &Entry, name: &str) -> Result<Vec
     };
     let total = whole.bytes(name).map_err(|error| error.in_file(&bundle.index_path))?;
     let size = dtype_size(whole.dtype).unwrap_or(1);
-    let total = usize::try_from(total).ok().filter(|total| *total as u64 <= bundle.data_bytes());
+    let total = usize::try_from(total).ok().filter(|total| *total as u64 <= bundle.data_bytes);
     let total = total.ok_or_else(|| {
-        let expected = format!("no more than the {} bytes of the data files", bundle.data_bytes());
+        let expected = format!("no more than the {} bytes of the data files", bundle.data_bytes);
         error(format!("the shape {:?}", whole.shape), expected)
     })?;
     let mut out = vec![0; total];

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quant_math::budget::Share;
+
 use super::node::{NewNode, attr_text};
 use crate::Error;
 use crate::graph::Graph;
@@ -17,8 +19,9 @@ pub(crate) struct Editor<'g> {
     patches: Patches,
     /// Names given to new nodes, by scope, and for each the number behind it that was tried last.
     taken: BTreeMap<(u32, String), u64>,
-    /// Bytes of what was made.
+    /// Bytes of what was made and not counted yet; and what was counted.
     made_bytes: u64,
+    counted: Share<'g>,
     /// Edges that read something else now: the op, its input, and what it reads.
     rerouted: BTreeMap<(NodeId, usize), String>,
     renamed: BTreeMap<NodeId, String>,
@@ -30,7 +33,12 @@ pub(crate) struct Editor<'g> {
     returned: BTreeMap<(u32, usize), String>,
     /// Nodes inside `while` frames, by scope; filled when first asked.
     frames: BTreeMap<u32, Frames>,
+    /// The positions of a function's results by their text, by scope; filled when first asked.
+    returns: BTreeMap<u32, BTreeMap<&'g [u8], Vec<usize>>>,
 }
+
+/// What an edit takes besides its content: an entry here, and the patch that it becomes.
+const EDIT: usize = 96 + Patches::ENTRY;
 
 impl<'g> Editor<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Self {
@@ -39,12 +47,14 @@ impl<'g> Editor<'g> {
             patches: Patches::default(),
             taken: BTreeMap::new(),
             made_bytes: 0,
+            counted: Share::of(graph.budget()),
             rerouted: BTreeMap::new(),
             renamed: BTreeMap::new(),
             made: BTreeMap::new(),
             quantized: BTreeMap::new(),
             returned: BTreeMap::new(),
             frames: BTreeMap::new(),
+            returns: BTreeMap::new(),
         }
     }
 
@@ -63,6 +73,7 @@ impl<'g> Editor<'g> {
             number += 1;
             name = format!("{wanted}_{number}");
         }
+        self.made_bytes += (EDIT + 2 * name.len()) as u64;
         self.taken.insert(first, number);
         self.taken.entry((scope, name.clone())).or_insert(0);
         name
@@ -70,7 +81,7 @@ impl<'g> Editor<'g> {
 
     /// What was made so far is within the budget of the graph's file.
     pub(crate) fn within_budget(&mut self) -> Result<(), Error> {
-        self.graph.budget().take(std::mem::take(&mut self.made_bytes), "the new nodes")?;
+        self.counted.take(std::mem::take(&mut self.made_bytes), "the new nodes and edges")?;
         Ok(())
     }
 
@@ -85,7 +96,7 @@ impl<'g> Editor<'g> {
 
     fn count(&mut self, content: &[Segment]) {
         let bytes = content.iter().map(|segment| size_of::<Segment>() + segment.held());
-        self.made_bytes += bytes.sum::<usize>() as u64;
+        self.made_bytes += (EDIT + bytes.sum::<usize>()) as u64;
     }
 
     /// Put new nodes behind node `id`.
@@ -118,7 +129,9 @@ impl<'g> Editor<'g> {
 
     /// Leave our mark on a node of the input.
     pub(crate) fn mark(&mut self, id: NodeId, text: &str) {
-        self.patches.append(self.graph.index(), id, vec![Segment::Bytes(attr_text(mark::ATTR, text))]);
+        let content = vec![Segment::Bytes(attr_text(mark::ATTR, text))];
+        self.count(&content);
+        self.patches.append(self.graph.index(), id, content);
     }
 
     /// Add inputs at the end of a node of the input; TensorFlow wants control edges (`^name`) there.
@@ -127,7 +140,9 @@ impl<'g> Editor<'g> {
         for input in inputs {
             put_bytes(&mut fields, 3, input.as_bytes());
         }
-        self.patches.append(self.graph.index(), id, vec![Segment::Bytes(fields)]);
+        let content = vec![Segment::Bytes(fields)];
+        self.count(&content);
+        self.patches.append(self.graph.index(), id, content);
     }
 
     /// What `input` of `op` reads now.
@@ -137,6 +152,7 @@ impl<'g> Editor<'g> {
     }
 
     pub(crate) fn reroute(&mut self, op: NodeId, input: usize, reference: String) {
+        self.made_bytes += (EDIT + 2 * reference.len()) as u64;
         self.rerouted.insert((op, input), reference);
     }
 
@@ -151,6 +167,7 @@ impl<'g> Editor<'g> {
 
     pub(crate) fn remember(&mut self, scope: u32, reference: &str, how: &str, made: &str) {
         let reference = self.plain(scope, reference);
+        self.made_bytes += (EDIT + reference.len() + 2 * how.len() + 2 * made.len()) as u64;
         self.made.insert((scope, reference.to_owned(), how.to_owned()), made.to_owned());
         self.quantized.insert((scope, made.to_owned()), how.to_owned());
     }
@@ -165,22 +182,30 @@ impl<'g> Editor<'g> {
     /// Give node `id` the name `<name>/float`, so that a new node can take its own; returns the new name.
     pub(crate) fn rename_to_float(&mut self, id: NodeId) -> String {
         let name = self.unique(id.scope, &format!("{}/float", self.graph.name(id)));
-        self.renamed.insert(id, name.clone());
+        self.rename(id, &name);
         name
     }
 
     /// Give node `id` another name, which nothing has.
     pub(crate) fn rename(&mut self, id: NodeId, name: &str) {
+        self.made_bytes += (EDIT + 2 * name.len()) as u64;
         self.renamed.insert(id, name.to_owned());
     }
 
     /// Let all results of a function that are `from` leave as `to`.
     pub(crate) fn return_instead(&mut self, scope: u32, from: &str, to: &str) {
-        let returns = self.graph.index().scope(scope).map(|s| s.returns.as_slice()).unwrap_or_default();
-        for (position, returned) in returns.iter().enumerate() {
-            if returned.text.text(self.graph.bytes()) == from {
-                self.returned.insert((scope, position), to.to_owned());
+        let graph = self.graph;
+        let by_text = self.returns.entry(scope).or_insert_with(|| {
+            let mut by_text: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+            let returns = graph.index().scope(scope).map(|s| s.returns.as_slice()).unwrap_or_default();
+            for (position, returned) in returns.iter().enumerate() {
+                by_text.entry(returned.text.of(graph.bytes())).or_default().push(position);
             }
+            by_text
+        });
+        for position in by_text.get(from.as_bytes()).into_iter().flatten() {
+            self.made_bytes += (EDIT + 2 * to.len()) as u64;
+            self.returned.insert((scope, *position), to.to_owned());
         }
     }
 
@@ -211,23 +236,31 @@ impl<'g> Editor<'g> {
 
     /// Take the function that is `scope` out of the library.
     pub(crate) fn remove_function(&mut self, scope: u32) {
+        self.made_bytes += EDIT as u64;
         self.patches.remove_function(self.graph.index(), scope);
     }
 
     /// Put `content` in place of a field of the function that is `scope`.
     pub(crate) fn in_function(&mut self, scope: u32, field: crate::index::Span, content: Vec<u8>) {
-        self.patches.in_function(self.graph.index(), scope, field, vec![Segment::Bytes(content)]);
+        let content = vec![Segment::Bytes(content)];
+        self.count(&content);
+        self.patches.in_function(self.graph.index(), scope, field, content);
     }
 
     /// Take input number `input` away from node `id`.
     pub(crate) fn drop_input(&mut self, id: NodeId, input: usize) {
         if let Some(edge) = self.graph.input(id, input) {
+            self.made_bytes += EDIT as u64;
             self.patches.within(self.graph.index(), id, edge.field, Vec::new());
         }
     }
 
     /// All edits as patches.
-    pub(crate) fn finish(mut self) -> Patches {
+    ///
+    /// # Errors
+    /// They are more than the budget of the graph's file.
+    pub(crate) fn finish(mut self) -> Result<Patches, Error> {
+        self.within_budget()?;
         let index = self.graph.index();
         for ((op, input), reference) in &self.rerouted {
             if let Some(edge) = self.graph.input(*op, *input) {
@@ -252,6 +285,6 @@ impl<'g> Editor<'g> {
             put_bytes(&mut field, 4, &entry);
             self.patches.in_function(index, *scope, returned.field, vec![Segment::Bytes(field)]);
         }
-        self.patches
+        Ok(self.patches)
     }
 }

@@ -4,6 +4,7 @@
 //! handle itself becomes the value: what passes it on has another element type, in a function also the argument, and what reads the
 //! variable there passes it on too.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protobuf::{Enum, EnumOrUnknown, Message};
@@ -12,7 +13,7 @@ use super::kept::Kept;
 use crate::Error;
 use crate::emit::{Editor, NewNode, attr_entry};
 use crate::graph::Graph;
-use crate::index::{NodeId, Target};
+use crate::index::{NodeId, Return, Target};
 use crate::ops::writes_variables;
 use crate::pb::{AttrValue, DataType, attr_value};
 use crate::wire::put_bytes;
@@ -24,8 +25,8 @@ enum Tensor {
     Argument(u32, String),
 }
 
-/// A new element type, and its place where the attribute is a list.
-type Retyped = (Option<usize>, DataType);
+/// New element types, by their place where the attribute is a list.
+type Retyped = BTreeMap<Option<usize>, DataType>;
 
 /// What changes where handles become values.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ pub(super) struct Handles {
     /// What reads a variable whose handle became a value, and the value's type.
     reads: BTreeMap<NodeId, DataType>,
     /// Element types in attributes: of the node, under the key, at the position in the list if it is one.
-    types: BTreeMap<(NodeId, &'static str), Vec<Retyped>>,
+    types: BTreeMap<(NodeId, &'static str), Retyped>,
     /// Types of arguments and results, by function: results are those whose text is the handle's.
     arguments: BTreeMap<(u32, String), DataType>,
     results: BTreeMap<(u32, String), DataType>,
@@ -45,7 +46,15 @@ pub(super) struct Handles {
 
 /// Follow the handles of all variables that stay.
 pub(super) fn follow(graph: &Graph, kept: &Kept) -> Result<Handles, Error> {
-    let mut walk = Walk { graph, kept, by_name: graph.index().functions(graph.bytes()), found: Handles::default() };
+    let mut walk = Walk {
+        graph,
+        kept,
+        found: Handles::default(),
+        inside: BTreeMap::new(),
+        outputs: BTreeMap::new(),
+        called: BTreeMap::new(),
+        ordered: BTreeMap::new(),
+    };
     let mut open = Vec::new();
     for id in kept.nodes.iter().copied().filter(|id| graph.op(*id) == b"VarHandleOp") {
         let passed_on =
@@ -88,36 +97,78 @@ fn mixed(graph: &Graph, tensor: &Tensor) -> Error {
 struct Walk<'g> {
     graph: &'g Graph,
     kept: &'g Kept,
-    by_name: BTreeMap<&'g [u8], u32>,
     found: Handles,
+    /// By function: who reads its arguments, and what it returns. Looked at once, since many handles can pass through it.
+    inside: BTreeMap<u32, Inside<'g>>,
+    /// By node: who reads which of its outputs.
+    outputs: BTreeMap<NodeId, BTreeMap<u32, Vec<(NodeId, usize)>>>,
+    /// The functions that a node calls, by the attributes that name them.
+    called: BTreeMap<NodeId, Vec<(&'g str, u32)>>,
+    /// The names of a function's arguments, in order.
+    ordered: BTreeMap<u32, Vec<String>>,
 }
 
-impl Walk<'_> {
+/// What is inside of a function.
+#[derive(Debug, Default)]
+struct Inside<'g> {
+    readers: BTreeMap<&'g str, Vec<(NodeId, usize)>>,
+    /// By the node, or by the argument.
+    returns: BTreeMap<(Option<u32>, &'g str), Vec<&'g Return>>,
+}
+
+impl<'g> Inside<'g> {
+    fn of(graph: &'g Graph, scope: u32) -> Self {
+        let (mut found, bytes) = (Self::default(), graph.bytes());
+        let Some(function) = graph.index().scope(scope) else { return found };
+        for (node, id) in function.nodes.iter().zip(0u32..) {
+            for (at, input) in function.inputs(node).iter().enumerate() {
+                if input.target == Target::Argument {
+                    let readers = found.readers.entry(input.text.text(bytes)).or_default();
+                    readers.push((NodeId { scope, node: id }, at));
+                }
+            }
+        }
+        for returned in &function.returns {
+            let from = match returned.target {
+                Target::Data { node, .. } | Target::Control { node } => (Some(node), ""),
+                Target::Argument => (None, returned.text.text(bytes)),
+            };
+            found.returns.entry(from).or_default().push(returned);
+        }
+        found
+    }
+}
+
+/// The data edges out of a node, by the number of the output.
+fn edges_by_port(graph: &Graph, id: NodeId) -> BTreeMap<u32, Vec<(NodeId, usize)>> {
+    let mut found: BTreeMap<u32, Vec<(NodeId, usize)>> = BTreeMap::new();
+    let edges = graph.index().scope(id.scope).into_iter().flat_map(|scope| scope.edges(id.node));
+    for (node, input, target) in edges {
+        if let Target::Data { port, .. } = target {
+            found.entry(port).or_default().push((NodeId { scope: id.scope, node }, input));
+        }
+    }
+    found
+}
+
+impl<'g> Walk<'g> {
+    fn inside(&mut self, scope: u32) -> &Inside<'g> {
+        self.inside.entry(scope).or_insert_with(|| Inside::of(self.graph, scope))
+    }
+
     /// The data edges that read a tensor.
-    fn readers(&self, tensor: &Tensor) -> Vec<(NodeId, usize)> {
-        let bytes = self.graph.bytes();
+    fn readers(&mut self, tensor: &Tensor) -> Vec<(NodeId, usize)> {
         match tensor {
             Tensor::Output(id, wanted) => {
-                let Some(scope) = self.graph.index().scope(id.scope) else { return Vec::new() };
-                let edges = scope.data_edges(id.node).into_iter();
-                let edges = edges.map(|(node, input)| (NodeId { scope: id.scope, node }, input));
-                let reads = |(reader, input): &(NodeId, usize)| {
-                    let target = self.graph.input(*reader, *input).map(|input| input.target);
-                    matches!(target, Some(Target::Data { port, .. }) if wanted.is_none_or(|wanted| wanted == port))
-                };
-                edges.filter(reads).collect()
+                let graph = self.graph;
+                let by_port = self.outputs.entry(*id).or_insert_with(|| edges_by_port(graph, *id));
+                match wanted {
+                    Some(port) => by_port.get(port).cloned().unwrap_or_default(),
+                    None => by_port.values().flatten().copied().collect(),
+                }
             }
             Tensor::Argument(scope, name) => {
-                let Some(found) = self.graph.index().scope(*scope) else { return Vec::new() };
-                let mut edges = Vec::new();
-                for (node, id) in found.nodes.iter().zip(0u32..) {
-                    for (at, input) in found.inputs(node).iter().enumerate() {
-                        if input.target == Target::Argument && input.text.text(bytes) == name {
-                            edges.push((NodeId { scope: *scope, node: id }, at));
-                        }
-                    }
-                }
-                edges
+                self.inside(*scope).readers.get(name.as_str()).cloned().unwrap_or_default()
             }
         }
     }
@@ -125,21 +176,17 @@ impl Walk<'_> {
     /// Results of the function that are this very tensor: loops hand on the handles that they are given.
     fn results(&mut self, tensor: &Tensor, dtype: DataType) {
         let bytes = self.graph.bytes();
-        let scope = match tensor {
-            Tensor::Output(id, _) => id.scope,
-            Tensor::Argument(scope, _) => *scope,
+        let (scope, from, wanted) = match tensor {
+            Tensor::Output(id, wanted) => (id.scope, (Some(id.node), ""), *wanted),
+            Tensor::Argument(scope, name) => (*scope, (None, name.as_str()), None),
         };
-        let Some(found) = self.graph.index().scope(scope) else { return };
-        for returned in &found.returns {
-            let text = returned.text.text(bytes);
-            let is_it = match tensor {
-                Tensor::Output(id, _) => text.split(':').next() == Some(self.graph.name(*id)),
-                Tensor::Argument(_, name) => text == name,
-            };
-            if is_it {
-                self.found.results.insert((scope, returned.key.text(bytes).to_owned()), dtype);
-            }
-        }
+        let is_it = |returned: &&&Return| match returned.target {
+            Target::Data { port, .. } => wanted.is_none_or(|wanted| wanted == port),
+            Target::Control { .. } | Target::Argument => true,
+        };
+        let results = self.inside(scope).returns.get(&from).into_iter().flatten().filter(is_it);
+        let keys: Vec<String> = results.map(|returned| returned.key.text(bytes).to_owned()).collect();
+        self.found.results.extend(keys.into_iter().map(|key| ((scope, key), dtype)));
     }
 
     fn reader(
@@ -150,10 +197,7 @@ impl Walk<'_> {
         open: &mut Vec<(Tensor, DataType)>,
     ) -> Result<(), Error> {
         let mut retype = |key: &'static str, at: Option<usize>| {
-            let types = self.found.types.entry((id, key)).or_default();
-            if !types.contains(&(at, dtype)) {
-                types.push((at, dtype));
-            }
+            self.found.types.entry((id, key)).or_default().insert(at, dtype);
         };
         let op = self.graph.op(id);
         match op {
@@ -184,7 +228,7 @@ impl Walk<'_> {
             _ if writes_variables(op) && id.scope != 0 => {
                 self.found.writers.insert(id);
             }
-            _ => match self.by_name.get(op).copied() {
+            _ => match self.graph.index().function(self.graph.bytes(), op) {
                 Some(function) => open.extend(self.argument(function, input, dtype)?),
                 None => return Err(uses(self.graph, id)),
             },
@@ -201,22 +245,33 @@ impl Walk<'_> {
         dtype: DataType,
         open: &mut Vec<(Tensor, DataType)>,
     ) -> Result<(), Error> {
-        let bytes = self.graph.bytes();
-        let Some(node) = self.graph.index().node(id) else { return Ok(()) };
-        for (key, name) in node.functions(bytes)? {
-            let function = self.by_name.get(name.of(bytes)).copied();
-            if let Some(function) = function.filter(|_| keys.contains(&key.text(bytes))) {
-                open.extend(self.argument(function, at, dtype)?);
-            }
+        let (graph, bytes) = (self.graph, self.graph.bytes());
+        if let Entry::Vacant(called) = self.called.entry(id) {
+            let named = graph.index().node(id).map(|node| node.functions(bytes)).transpose()?.unwrap_or_default();
+            let named = named
+                .into_iter()
+                .filter_map(|(key, name)| Some((key.text(bytes), graph.index().function(bytes, name.of(bytes))?)));
+            // Branches can be one function many times.
+            let named: BTreeSet<(&str, u32)> = named.collect();
+            called.insert(named.into_iter().collect());
+        }
+        let called = self.called.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let functions: Vec<u32> =
+            called.iter().filter(|(key, _)| keys.contains(key)).map(|(_, function)| *function).collect();
+        for function in functions {
+            open.extend(self.argument(function, at, dtype)?);
         }
         Ok(())
     }
 
     fn argument(&mut self, function: u32, at: usize, dtype: DataType) -> Result<Option<(Tensor, DataType)>, Error> {
-        let Some((_, signature)) = self.graph.signature(function)? else { return Ok(None) };
-        let Some(argument) = signature.input_arg.get(at) else { return Ok(None) };
-        self.found.arguments.insert((function, argument.name.clone()), dtype);
-        Ok(self.kept.functions.contains(&function).then(|| (Tensor::Argument(function, argument.name.clone()), dtype)))
+        if let Entry::Vacant(ordered) = self.ordered.entry(function) {
+            let signature = self.graph.signature(function)?.map(|(_, signature)| signature).unwrap_or_default();
+            ordered.insert(signature.input_arg.into_iter().map(|argument| argument.name).collect());
+        }
+        let Some(name) = self.ordered.get(&function).and_then(|names| names.get(at)) else { return Ok(None) };
+        self.found.arguments.insert((function, name.clone()), dtype);
+        Ok(self.kept.functions.contains(&function).then(|| (Tensor::Argument(function, name.clone()), dtype)))
     }
 }
 
@@ -302,7 +357,7 @@ fn read(editor: &mut Editor<'_>, id: NodeId, dtype: DataType) {
 }
 
 /// Put element types into an attribute.
-fn retype(editor: &mut Editor<'_>, id: NodeId, key: &str, types: &[Retyped]) -> Result<(), Error> {
+fn retype(editor: &mut Editor<'_>, id: NodeId, key: &str, types: &Retyped) -> Result<(), Error> {
     let (graph, bytes) = (editor.graph, editor.graph.bytes());
     let Some(node) = graph.index().node(id) else { return Ok(()) };
     let Some(attr) = node.attr(bytes, key)? else { return Ok(()) };

@@ -17,6 +17,8 @@ pub(super) struct Kept {
     pub(super) functions: BTreeSet<u32>,
     /// Nodes of the main graph that do nothing but write to variables, or wait for those that do.
     idle: BTreeSet<u32>,
+    /// Those of them that others wait for in order to be dead where they are: in a branch that is not taken.
+    gates: BTreeSet<u32>,
 }
 
 impl Kept {
@@ -24,21 +26,27 @@ impl Kept {
         self.nodes.contains(&id)
     }
 
-    /// Whether a control edge from `id` can go.
+    /// Whether a control edge from `id` to what computes something can go.
     pub(super) fn is_idle(&self, id: NodeId) -> bool {
         id.scope == 0 && self.idle.contains(&id.node)
+    }
+
+    /// Whether a node goes on as one that does nothing, but is dead where it was.
+    pub(super) fn is_gate(&self, id: NodeId) -> bool {
+        id.scope == 0 && self.gates.contains(&id.node)
     }
 }
 
 /// What stays: in functions that are needed all but the parts of training, in the main graph what the outputs need.
 pub(super) fn kept(graph: &Graph, sites: &Sites) -> Result<Kept, Error> {
     let Some(scope) = graph.index().scope(0).filter(|scope| matches!(scope.kind, ScopeKind::Main)) else {
-        return Ok(Kept { nodes: BTreeSet::new(), functions: BTreeSet::new(), idle: BTreeSet::new() });
+        let (nodes, functions) = (BTreeSet::new(), BTreeSet::new());
+        return Ok(Kept { nodes, functions, idle: BTreeSet::new(), gates: BTreeSet::new() });
     };
     let main = Main { graph, scope, sites };
     let fate = main.fates();
     let outputs = main.outputs(&fate)?;
-    let mut nodes = main.needed(outputs, &fate.idle);
+    let (mut nodes, gates) = main.needed(outputs, &fate.idle);
     if nodes.iter().all(|id| graph.op(*id) == b"Placeholder") {
         return Err(Error::NotTraining {
             found: "every node depends on what changes variables: name the outputs with `--outputs`".to_owned(),
@@ -47,7 +55,7 @@ pub(super) fn kept(graph: &Graph, sites: &Sites) -> Result<Kept, Error> {
     let functions = functions(graph, &nodes)?;
     let inside = graph.all_nodes().filter(|id| functions.contains(&id.scope) && part(graph, *id).is_none());
     nodes.extend(inside);
-    Ok(Kept { nodes, functions, idle: fate.idle })
+    Ok(Kept { nodes, functions, idle: fate.idle, gates })
 }
 
 struct Main<'g> {
@@ -95,7 +103,7 @@ impl Main<'_> {
         // What a site gives is the tensor that it stands for, whatever moves its ranges.
         let mut stand_ins: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (last, site) in self.sites.iter().filter(|(last, _)| last.scope == 0) {
-            if let Some((producer, _)) = site.producer(0, self.sites) {
+            if let Some((producer, _)) = site.producer {
                 stand_ins.entry(producer.node).or_default().push(last.node);
             }
         }
@@ -103,11 +111,14 @@ impl Main<'_> {
             let mut found: BTreeSet<u32> = seeds.iter().flat_map(|seeds| seeds.iter().copied()).collect();
             let mut open: Vec<u32> = found.iter().copied().collect();
             while let Some(node) = open.pop() {
-                let reads = |reader: u32| by_control || self.sources(reader).any(|source| source == (node, true));
                 let is_site = |reader: u32| self.sites.contains_key(&NodeId { scope: 0, node: reader });
                 let merges = |reader: u32| by_control && self.is_merge(reader);
-                let readers = self.scope.consumers(node).iter().copied();
-                let readers = readers.filter(|reader| !is_site(*reader) && !merges(*reader) && reads(*reader));
+                let readers: Vec<u32> = if by_control {
+                    self.scope.consumers(node).to_vec()
+                } else {
+                    self.scope.data_edges(node).into_iter().map(|(reader, _)| reader).collect()
+                };
+                let readers = readers.into_iter().filter(|reader| !is_site(*reader) && !merges(*reader));
                 for reader in readers.chain(stand_ins.get(&node).into_iter().flatten().copied()) {
                     if found.insert(reader) {
                         open.push(reader);
@@ -131,15 +142,13 @@ impl Main<'_> {
         let mut open: Vec<u32> = idle.iter().copied().collect();
         let mut busy: BTreeMap<u32, usize> = BTreeMap::new();
         while let Some(node) = open.pop() {
-            let mut readers = self.scope.consumers(node).to_vec();
-            readers.dedup();
-            for reader in readers {
+            // One that waits for it twice stands there twice.
+            for &reader in self.scope.consumers(node) {
                 if self.graph.op(NodeId { scope: 0, node: reader }) != b"NoOp" {
                     continue;
                 }
-                let reads = |source: &(u32, bool)| source.0 == node;
                 let left = busy.entry(reader).or_insert_with(|| self.sources(reader).count());
-                *left = left.saturating_sub(self.sources(reader).filter(reads).count());
+                *left = left.saturating_sub(1);
                 if *left == 0 && idle.insert(reader) {
                     open.push(reader);
                 }
@@ -167,12 +176,12 @@ impl Main<'_> {
         Ok(outputs)
     }
 
-    /// All that `open` needs. What was assigned in the training pass alone does not count.
-    fn needed(&self, mut open: Vec<NodeId>, idle: &BTreeSet<u32>) -> BTreeSet<NodeId> {
-        let mut kept = BTreeSet::new();
+    /// All that `open` needs, and the gates. What was assigned in the training pass alone does not count.
+    fn needed(&self, mut open: Vec<NodeId>, idle: &BTreeSet<u32>) -> (BTreeSet<NodeId>, BTreeSet<u32>) {
+        let (mut kept, mut gates) = (BTreeSet::new(), BTreeSet::new());
         while let Some(id) = open.pop() {
             if let Some(site) = self.sites.get(&id) {
-                open.extend(site.producer(0, self.sites).map(|(id, _)| id));
+                open.extend(site.producer.map(|(id, _)| id));
                 continue;
             }
             if !kept.insert(id) {
@@ -180,49 +189,45 @@ impl Main<'_> {
             }
             let sources = self.sources(id.node).filter(|(node, data)| *data || !idle.contains(node));
             open.extend(sources.map(|(node, _)| NodeId { scope: 0, node }));
-            open.extend(stays_dead_with(self.graph, id, |id| id.scope == 0 && idle.contains(&id.node)));
+            if !dies_by_control(self.graph, id) {
+                continue;
+            }
+            let mut shut: Vec<u32> =
+                self.sources(id.node).map(|(node, _)| node).filter(|node| idle.contains(node)).collect();
+            while let Some(gate) = shut.pop() {
+                if gates.insert(gate) {
+                    for source in gated_by(self.graph, NodeId { scope: 0, node: gate }) {
+                        if idle.contains(&source.node) { shut.push(source.node) } else { open.push(source) }
+                    }
+                }
+            }
         }
-        kept
+        (kept, gates)
     }
 }
 
-/// In a branch that is not taken a node without data inputs is dead because what it waits for is. Where that is an assignment, which goes,
-/// these are the nodes to wait for in its place: those whose values were assigned.
-pub(super) fn stays_dead_with(graph: &Graph, id: NodeId, is_idle: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
-    let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return Vec::new() };
-    let inputs = scope.inputs(node);
-    if inputs.iter().any(|input| !matches!(input.target, Target::Control { .. })) {
-        return Vec::new();
-    }
-    let at = |node: u32| NodeId { scope: id.scope, node };
-    let mut open: Vec<u32> = inputs
-        .iter()
-        .filter_map(|input| match input.target {
-            Target::Control { node } if is_idle(at(node)) => Some(node),
-            _ => None,
-        })
-        .collect();
-    let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    while let Some(next) = open.pop() {
-        if !seen.insert(next) {
-            continue;
-        }
-        let Some(node) = scope.nodes.get(next as usize) else { continue };
-        for input in scope.inputs(node) {
-            match input.target {
-                Target::Data { node, .. } | Target::Control { node } if is_idle(at(node)) => open.push(node),
-                // The variable itself, which is in no branch.
-                Target::Data { node, .. } if !leads_to_variable(graph, at(node)) => {
-                    found.insert(at(node));
-                }
-                Target::Control { node } => {
-                    found.insert(at(node));
-                }
-                Target::Data { .. } | Target::Argument => {}
-            }
-        }
-    }
-    found.into_iter().collect()
+/// Whether a node is dead, in a branch that is not taken, because of what it waits for alone: it has no data inputs. Where that is an
+/// assignment, which goes, a node that does nothing stands in its place.
+pub(super) fn dies_by_control(graph: &Graph, id: NodeId) -> bool {
+    let found = graph.index().scope(id.scope).zip(graph.index().node(id));
+    // Inputs of both kinds never mix: TensorFlow wants the others first.
+    found.is_some_and(|(scope, node)| {
+        scope.inputs(node).first().is_none_or(|input| matches!(input.target, Target::Control { .. }))
+    })
+}
+
+/// What a gate waits for: what the assignment waited for, and the nodes whose values it assigned.
+pub(super) fn gated_by(graph: &Graph, gate: NodeId) -> Vec<NodeId> {
+    let Some((scope, node)) = graph.index().scope(gate.scope).zip(graph.index().node(gate)) else { return Vec::new() };
+    let at = |node: u32| NodeId { scope: gate.scope, node };
+    let sources = scope.inputs(node).iter().filter_map(|input| match input.target {
+        // Not the variable itself, which is in no branch.
+        Target::Data { node, .. } => Some(at(node)).filter(|id| !leads_to_variable(graph, *id)),
+        Target::Control { node } => Some(at(node)),
+        Target::Argument => None,
+    });
+    let sources: BTreeSet<NodeId> = sources.collect();
+    sources.into_iter().collect()
 }
 
 fn leads_to_variable(graph: &Graph, id: NodeId) -> bool {
@@ -240,13 +245,12 @@ fn is_output(graph: &Graph, id: NodeId) -> bool {
 /// The functions that `nodes` call, directly or through others.
 fn functions(graph: &Graph, nodes: &BTreeSet<NodeId>) -> Result<BTreeSet<u32>, Error> {
     let bytes = graph.bytes();
-    let by_name = graph.index().functions(bytes);
     let mut found = BTreeSet::new();
     let mut open = Vec::new();
     let mut look = |id: NodeId, open: &mut Vec<u32>| -> Result<(), Error> {
         let Some(node) = graph.index().node(id) else { return Ok(()) };
         let called = node.functions(bytes)?.into_iter().map(|(_, name)| name).chain([node.op]);
-        for scope in called.filter_map(|name| by_name.get(name.of(bytes)).copied()) {
+        for scope in called.filter_map(|name| graph.index().function(bytes, name.of(bytes))) {
             if found.insert(scope) {
                 open.push(scope);
             }

@@ -9,6 +9,7 @@
 
 mod handles;
 mod kept;
+mod parts;
 mod plan;
 mod sites;
 mod strip;
@@ -33,7 +34,7 @@ pub(crate) type Measure<'a> = dyn Fn(&Graph, &Plan) -> Result<Option<Ranges>, Er
 pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
     let sites = sites::find(graph)?;
     let found = sites.iter().filter(|(last, _)| last.scope == 0).filter_map(|(last, site)| {
-        let (producer, port) = site.producer(0, &sites)?;
+        let (producer, port) = site.producer?;
         Some((last.node, (producer.node, port)))
     });
     Ok(found.collect())

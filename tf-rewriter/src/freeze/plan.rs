@@ -1,7 +1,8 @@
 //! What was learnt, as a plan for the float graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use quant_math::budget::Share;
 use quant_math::late::{self, Before};
 use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer, Range};
@@ -78,13 +79,16 @@ pub(super) fn plan(
     (renamed, emit): (&BTreeMap<NodeId, String>, Emit),
 ) -> Result<Plan, Error> {
     let mut made = Vec::new();
+    // Two sites of the training graph can be one of the float graph.
+    let mut known = BTreeSet::new();
+    let mut counted = Share::of(graph.budget());
     // Backward ops read what their layers read, and are no sites of their own.
     let roles = Roles::of(graph);
     let name = |id: NodeId| renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
     for (last, site) in sites {
         let default = Learnt::default();
         let learnt = learnt.get(last).unwrap_or(&default);
-        let Some((producer, port)) = site.producer(last.scope, sites) else { continue };
+        let Some((producer, port)) = site.producer else { continue };
         let tensor = format!("{}:{port}", name(producer));
         let ops: Vec<NodeId> = match site.kind {
             QuantType::Output => vec![producer],
@@ -109,7 +113,8 @@ pub(super) fn plan(
                 describe(float, &mut found)?;
             }
             // An op that the outputs do not need is gone.
-            if float.named(&found.op).is_some() && !made.contains(&found) {
+            if float.named(&found.op).is_some() && known.insert(serde_json::to_string(&found).unwrap_or_default()) {
+                counted.take(found.held(), "the sites of the plan")?;
                 made.push(found);
             }
         }

@@ -1,16 +1,18 @@
 //! The sites of a training graph, found by their parts: names may have been prefixed by whoever imported it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quant_math::QuantType;
 use quant_math::plan::Settings;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::emit::training::{BIAS, part};
+use crate::emit::training::part;
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind, Target};
+use crate::index::{NodeId, Target};
 use crate::mark;
+
+use super::parts::{From, Part, Parts};
 
 /// A quantized tensor.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Found {
     pub(super) settings: Settings,
     /// The float tensor that it is made from.
     from: (String, Target),
+    /// The node that makes it, and which of its outputs it is; `None` for a function's argument.
+    pub(super) producer: Option<(NodeId, u32)>,
     /// The variables of its range.
     pub(super) range: Option<(NodeId, NodeId)>,
     /// Variables and other nodes that its values depend on, by part.
@@ -36,12 +40,14 @@ struct Said {
 }
 
 pub(super) fn find(graph: &Graph) -> Result<Sites, Error> {
+    let mut parts = Parts::of(graph);
     let mut sites = BTreeMap::new();
     for id in graph.all_nodes() {
-        if is_site(graph, id) {
-            sites.insert(id, read(graph, id)?);
+        if parts.part(id) == Some(Part::Site) {
+            sites.insert(id, read(graph, &mut parts, id)?);
         }
     }
+    producers(&mut sites);
     Ok(sites)
 }
 
@@ -49,50 +55,57 @@ pub(super) fn is_site(graph: &Graph, id: NodeId) -> bool {
     part(graph, id) == Some("site")
 }
 
-fn read(graph: &Graph, last: NodeId) -> Result<Found, Error> {
+fn read(graph: &Graph, parts: &mut Parts<'_>, last: NodeId) -> Result<Found, Error> {
     let bytes = graph.bytes();
     let strange = |what: &str| Error::NotTraining { found: format!("`{}` {what}", graph.full_name(last)) };
     let said = graph.index().node(last).map(|node| node.attr_bytes(bytes, mark::SITE)).transpose()?.flatten();
     let said: Option<Said> = said.and_then(|span| serde_json::from_slice(span.of(bytes)).ok());
     let said = said.ok_or_else(|| strange("does not say how it quantizes"))?;
-    let scope = graph.index().scope(last.scope).ok_or_else(|| strange("is gone"))?;
-    let mut parts = BTreeMap::new();
-    let mut from: Option<(String, Target)> = None;
-    let mut seen = BTreeSet::from([last]);
-    let mut open = vec![last];
-    while let Some(id) = open.pop() {
-        let Some(node) = graph.index().node(id) else { continue };
-        for input in scope.inputs(node) {
-            let inside = match input.target {
-                Target::Control { .. } => continue,
-                Target::Argument => None,
-                Target::Data { node, .. } => Some(NodeId { scope: last.scope, node }),
-            };
-            if let Some((id, own)) = inside.and_then(|id| Some((id, part(graph, id).filter(|part| *part != "site")?))) {
-                parts.insert(own, id);
-                if seen.insert(id) && own != BIAS {
-                    open.push(id);
-                }
-                continue;
-            }
-            let text = || input.text.text(bytes).to_owned();
-            match &from {
-                None => from = Some((text(), input.target)),
-                Some((known, target))
-                    if *target == input.target && (input.target != Target::Argument || *known == text()) => {}
-                Some(_) => return Err(strange("quantizes more than one tensor")),
-            }
-        }
-    }
-    let from = from.ok_or_else(|| strange("quantizes no tensor"))?;
-    let handle = |name: &str| parts.get(name).copied();
+    let behind = parts.behind(last);
+    let from = match behind.from {
+        From::Nothing => return Err(strange("quantizes no tensor")),
+        From::Several => return Err(strange("quantizes more than one tensor")),
+        From::One(text, target) => (text.text(bytes).to_owned(), target),
+    };
     Ok(Found {
         kind: said.kind,
         settings: said.settings,
         from,
-        range: handle("lower").zip(handle("upper")),
-        step: handle("step"),
+        producer: None,
+        range: behind.lower.zip(behind.upper),
+        step: behind.step,
     })
+}
+
+/// Fill in the nodes that make the float tensors, behind other sites.
+fn producers(sites: &mut Sites) {
+    let mut known: BTreeMap<NodeId, Option<(NodeId, u32)>> = BTreeMap::new();
+    for start in sites.keys() {
+        let mut way = Vec::new();
+        let mut at = *start;
+        let end = loop {
+            if let Some(end) = known.get(&at) {
+                break *end;
+            }
+            // Until it is known: sites in a circle have no producer.
+            known.insert(at, None);
+            way.push(at);
+            match sites.get(&at).map(|site| site.from.1) {
+                Some(Target::Data { node, port }) => {
+                    let source = NodeId { scope: at.scope, node };
+                    if !sites.contains_key(&source) {
+                        break Some((source, port));
+                    }
+                    at = source;
+                }
+                _ => break None,
+            }
+        };
+        known.extend(way.into_iter().map(|site| (site, end)));
+    }
+    for (id, site) in sites {
+        site.producer = known.get(id).copied().flatten();
+    }
 }
 
 /// Producers whose names were given to the quantized tensor, with the name that they get back.
@@ -111,26 +124,10 @@ pub(super) fn renamed(graph: &Graph, sites: &Sites) -> BTreeMap<NodeId, String> 
 }
 
 impl Found {
-    /// The node that makes the float tensor, behind other sites.
-    pub(super) fn producer(&self, scope: u32, sites: &Sites) -> Option<(NodeId, u32)> {
-        let mut target = self.from.1;
-        // Edges make no cycle among the sites.
-        for _ in 0..=sites.len() {
-            let Target::Data { node, port } = target else { return None };
-            let id = NodeId { scope, node };
-            match sites.get(&id) {
-                Some(site) => target = site.from.1,
-                None => return Some((id, port)),
-            }
-        }
-        None
-    }
-
     /// How an edge reads the float tensor once the sites are gone.
-    pub(super) fn edge(&self, graph: &Graph, scope: u32, sites: &Sites, renamed: &BTreeMap<NodeId, String>) -> String {
-        let main = graph.index().scope(scope).is_some_and(|scope| matches!(scope.kind, ScopeKind::Main));
-        match self.producer(scope, sites) {
-            Some((id, port)) if main => {
+    pub(super) fn edge(&self, graph: &Graph, renamed: &BTreeMap<NodeId, String>) -> String {
+        match self.producer {
+            Some((id, port)) if id.scope == 0 => {
                 let name = renamed.get(&id).map_or_else(|| graph.name(id), String::as_str);
                 if port == 0 { name.to_owned() } else { format!("{name}:{port}") }
             }

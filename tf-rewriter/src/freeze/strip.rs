@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::handles::{self, Handles, uses};
-use super::kept::{Kept, kept, stays_dead_with};
+use super::kept::{Kept, dies_by_control, gated_by, kept};
 use super::sites::{Sites, renamed};
 use super::values::Values;
 use crate::Error;
-use crate::emit::{Editor, frozen_variable, read_again};
+use crate::emit::{Editor, NewNode, frozen_variable, read_again};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, Target};
 use crate::mark;
@@ -25,7 +25,7 @@ pub(super) fn strip(
         Strip { graph, sites, renamed: &renamed, kept: &kept, handles: &handles, editor: Editor::new(graph) };
     strip.all(values)?;
     handles.change(&mut strip.editor)?;
-    let float = graph.patched(strip.editor.finish())?;
+    let float = graph.patched(strip.editor.finish()?)?;
     Ok((float, renamed))
 }
 
@@ -56,6 +56,8 @@ impl Strip<'_, '_> {
         for id in graph.all_nodes() {
             if self.kept.contains(id) {
                 self.node(id, values, &mut constants)?;
+            } else if self.kept.is_gate(id) {
+                self.gate(id);
             } else if id.scope == 0 || self.kept.functions.contains(&id.scope) {
                 self.editor.replace(id, Vec::new());
             }
@@ -142,7 +144,7 @@ impl Strip<'_, '_> {
     fn edges(&mut self, id: NodeId) {
         let (graph, bytes) = (self.graph, self.graph.bytes());
         let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return };
-        let mut added = stays_dead_with(graph, id, |id| self.kept.is_idle(id));
+        let waits_for_gates = dies_by_control(graph, id);
         for (position, input) in scope.inputs(node).iter().enumerate() {
             let (source, control) = match input.target {
                 Target::Data { node, .. } => (NodeId { scope: id.scope, node }, false),
@@ -150,11 +152,13 @@ impl Strip<'_, '_> {
                 Target::Argument => continue,
             };
             if control && self.kept.is_idle(source) {
-                self.editor.drop_input(id, position);
+                if !waits_for_gates {
+                    self.editor.drop_input(id, position);
+                }
                 continue;
             }
             let text = match (self.sites.get(&source), self.renamed.get(&source)) {
-                (Some(site), _) => site.edge(graph, id.scope, self.sites, self.renamed),
+                (Some(site), _) => site.edge(graph, self.renamed),
                 (None, Some(name)) => {
                     let text = input.text.text(bytes);
                     let port = text.find(':').and_then(|at| text.get(at..)).unwrap_or_default();
@@ -165,17 +169,17 @@ impl Strip<'_, '_> {
             let text = if control { format!("^{}", text.split(':').next().unwrap_or_default()) } else { text };
             self.editor.reroute(id, position, text);
         }
-        let waits_for = |source: &NodeId| self.editor_name(*source);
-        added.sort_unstable();
-        let added: Vec<String> = added.iter().map(waits_for).collect();
-        if !added.is_empty() {
-            self.editor.add_inputs(id, &added);
-        }
     }
 
-    /// `^node`, as it is called in the result.
-    fn editor_name(&self, id: NodeId) -> String {
-        let id = self.sites.get(&id).and_then(|site| site.producer(0, self.sites)).map_or(id, |(producer, _)| producer);
-        format!("^{}", self.renamed.get(&id).map_or_else(|| self.graph.name(id), String::as_str))
+    /// A node that waits as an assignment did, and does nothing.
+    fn gate(&mut self, id: NodeId) {
+        let controls = gated_by(self.graph, id).into_iter().map(|source| {
+            let source =
+                self.sites.get(&source).and_then(|site| site.producer).map_or(source, |(producer, _)| producer);
+            format!("^{}", self.renamed.get(&source).map_or_else(|| self.graph.name(source), String::as_str))
+        });
+        let name = self.graph.name(id).to_owned();
+        let nothing = NewNode::new("NoOp", name, controls.collect(), self.editor.device(id));
+        self.editor.replace(id, vec![nothing]);
     }
 }

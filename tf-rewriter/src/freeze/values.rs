@@ -1,5 +1,7 @@
 //! The values of variables, checked against what the graph says of them.
 
+use std::collections::BTreeSet;
+
 use protobuf::{Enum, Message};
 
 use crate::Error;
@@ -14,12 +16,16 @@ type Read<'a> = &'a dyn Fn(&str) -> Result<Option<Tensor>, Error>;
 /// Values by name, and the names that had none.
 pub(super) struct Values<'a> {
     read: Read<'a>,
+    /// Names under which a value was found.
+    known: BTreeSet<String>,
+    /// In the order in which they were asked for.
     missing: Vec<String>,
+    is_missing: BTreeSet<String>,
 }
 
 impl<'a> Values<'a> {
     pub(super) fn new(read: Read<'a>) -> Self {
-        Self { read, missing: Vec::new() }
+        Self { read, known: BTreeSet::new(), missing: Vec::new(), is_missing: BTreeSet::new() }
     }
 
     /// The value of a variable (by its node's name, or the name that it is shared under), `None` where there is none.
@@ -30,19 +36,23 @@ impl<'a> Values<'a> {
         let bytes = graph.bytes();
         let name = graph.name(variable);
         let Some(node) = graph.index().node(variable) else { return Ok(None) };
-        let mut found = (self.read)(name)?;
+        let mut found = (self.read)(name)?.map(|tensor| (name, tensor));
         if found.is_none() {
             let shared = node.attr_bytes(bytes, "shared_name")?.map(|span| span.text(bytes)).unwrap_or_default();
             if !shared.is_empty() && shared != name {
-                found = (self.read)(shared)?;
+                found = (self.read)(shared)?.map(|tensor| (shared, tensor));
             }
         }
-        let Some(tensor) = found else {
-            if !self.missing.iter().any(|missing| missing == name) {
+        let Some((known, tensor)) = found else {
+            if self.is_missing.insert(name.to_owned()) {
                 self.missing.push(name.to_owned());
             }
             return Ok(None);
         };
+        // What was read counts like the graph's own bytes, once: nodes that share a name can stand for any number of copies.
+        if self.known.insert(known.to_owned()) {
+            graph.budget().read_too(tensor.bytes.len() as u64);
+        }
         let dtype = node.attr_type(bytes, "dtype")?.and_then(|number| i32::try_from(number).ok());
         let shape = node.attr_shape(bytes, "shape")?.map(|span| span.of(bytes));
         check(name, &tensor, dtype, shape)?;

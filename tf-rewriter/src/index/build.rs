@@ -353,6 +353,9 @@ fn count(n: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
     use crate::Graph;
 
     fn open(value: &str) -> Result<Graph, crate::Error> {
@@ -373,6 +376,29 @@ mod tests {
             assert!(error.to_string().contains("f::ret(out)"), "{error}");
         }
     }
+    /// Names that all fall into one place of a table without a seed, whose every look-up would compare all of them, are spread in ours: by
+    /// the standard library's own hash without a seed, and by FNV-1a.
+    #[test]
+    fn names_that_collide_without_a_seed_do_not_collide_here() {
+        const PLACES: u64 = 1 << 8;
+        let standard = |name: &[u8]| BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+        let fnv = |name: &[u8]| {
+            let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            name.iter().fold(0xcbf2_9ce4_8422_2325, step)
+        };
+        for unseeded in [&standard as &dyn Fn(&[u8]) -> u64, &fnv] {
+            let names = (0..).map(|number: u32| format!("n{number}"));
+            let names: Vec<String> = names.filter(|name| unseeded(name.as_bytes()) % PLACES == 0).take(1000).collect();
+            let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+            for name in &names {
+                *counts.entry(super::hash(name.as_bytes()) % PLACES).or_default() += 1;
+            }
+            // Four to a place on average. That one of 256 places has 32 or more has a probability below 1e-15: the bound of Chernoff is
+            // 256 · e^28 · (4/32)^32.
+            assert!(counts.values().all(|count| *count < 32), "{counts:?}");
+        }
+    }
+
     #[test]
     fn a_name_is_no_edge() {
         for name in ["^a", "a:0"] {

@@ -6,8 +6,6 @@ mod frames;
 mod span;
 mod topology;
 
-use std::collections::BTreeMap;
-
 use hashbrown::HashTable;
 
 pub(crate) use frames::Frames;
@@ -115,15 +113,6 @@ impl GraphIndex {
         self.scopes.get(id as usize)
     }
 
-    /// The scopes of functions, by name.
-    pub(crate) fn functions<'b>(&self, bytes: &'b [u8]) -> BTreeMap<&'b [u8], u32> {
-        let named = (0u32..).zip(&self.scopes).filter_map(|(id, scope)| match scope.kind {
-            ScopeKind::Main => None,
-            ScopeKind::Function { name, .. } => Some((name.of(bytes), id)),
-        });
-        named.collect()
-    }
-
     pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
         self.scope(id.scope)?.nodes.get(id.node as usize)
     }
@@ -174,16 +163,20 @@ impl Scope {
         at(id as usize)..at(id as usize + 1)
     }
 
+    /// Every edge out of node `id`: the reading node, the position in its inputs, and what stands there.
+    pub(crate) fn edges(&self, id: u32) -> impl Iterator<Item = (u32, usize, Target)> + '_ {
+        let positions = self.positions.get(self.edges_of(id)).unwrap_or_default();
+        let edges = self.consumers(id).iter().zip(positions);
+        edges.filter_map(|(reader, position)| {
+            let input = self.inputs(self.nodes.get(*reader as usize)?).get(*position as usize)?;
+            Some((*reader, *position as usize, input.target))
+        })
+    }
+
     /// Every data edge out of node `id`: the reading node and the position in its inputs.
     pub(crate) fn data_edges(&self, id: u32) -> Vec<(u32, usize)> {
-        let positions = self.positions.get(self.edges_of(id)).unwrap_or_default();
-        let edges = self.consumers(id).iter().zip(positions).map(|(reader, position)| (*reader, *position as usize));
-        let is_data = |&(reader, position): &(u32, usize)| {
-            let node = self.nodes.get(reader as usize);
-            let input = node.and_then(|node| self.inputs(node).get(position));
-            input.is_some_and(|input| matches!(input.target, Target::Data { .. }))
-        };
-        edges.filter(is_data).collect()
+        let data = self.edges(id).filter(|(_, _, target)| matches!(target, Target::Data { .. }));
+        data.map(|(reader, position, _)| (reader, position)).collect()
     }
 
     /// A reference in its shortest text: outside of functions `x:0` is `x`.

@@ -3,7 +3,7 @@
 use quant_math::plan::{Chosen, Decision};
 use quant_math::{DType, Emit, QuantType, Quantizer};
 
-use super::{Op, Planner, site, skip, with_axis};
+use super::{Op, Planner, SITES, site, skip, with_axis};
 use crate::Error;
 use crate::index::NodeId;
 use crate::index::{ScopeKind, Target};
@@ -16,7 +16,7 @@ impl Planner<'_> {
         let Some(info) = op.info else {
             let decision =
                 skip("op-type-unknown", format!("which inputs of `{}` are activations is not known", op.kind));
-            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+            self.push(site(op, QuantType::Input, String::new(), decision))?;
             return Ok(());
         };
         let weight = op.weight.as_ref().map(|(input, _)| *input);
@@ -26,13 +26,13 @@ impl Planner<'_> {
             info.activations
         };
         if let Some(decision) = self.beside(op) {
-            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+            self.push(site(op, QuantType::Input, String::new(), decision))?;
             return Ok(());
         }
         let positions = sites::activation_inputs(self.graph, op.id, rule, weight);
         if positions.is_empty() {
             let decision = skip("no-activation", format!("ops of type `{}` read no activation", op.kind));
-            self.sites.push(site(op, QuantType::Input, String::new(), decision));
+            self.push(site(op, QuantType::Input, String::new(), decision))?;
         }
         for position in positions {
             let tensor = sites::tensor_name(self.graph, op.id, position);
@@ -50,7 +50,7 @@ impl Planner<'_> {
                 }
                 Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor)?,
             };
-            self.push_activation(op, QuantType::Input, tensor, decision);
+            self.push_activation(op, QuantType::Input, tensor, decision)?;
         }
         Ok(())
     }
@@ -88,8 +88,7 @@ impl Planner<'_> {
         } else {
             self.activation(op, QuantType::Output, &tensor)?
         };
-        self.push_activation(op, QuantType::Output, tensor, decision);
-        Ok(())
+        self.push_activation(op, QuantType::Output, tensor, decision)
     }
 
     pub(super) fn role(&self, id: NodeId) -> Role {
@@ -118,13 +117,19 @@ impl Planner<'_> {
         }
     }
 
-    fn push_activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) {
+    fn push_activation(
+        &mut self,
+        op: &Op<'_>,
+        kind: QuantType,
+        tensor: String,
+        decision: Decision,
+    ) -> Result<(), Error> {
         let mut found = site(op, kind, tensor, decision);
         if found.settings().is_some() {
             found.dtype = Some(DType::F32);
             found.range = op.choice.of(kind, &found.tensor).ok().and_then(|chosen| chosen.range);
         }
-        self.sites.push(found);
+        self.push(found)
     }
 
     fn activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: &str) -> Result<Decision, Error> {
@@ -162,7 +167,9 @@ impl Planner<'_> {
                     "it has no range, and what is in a function or a loop cannot be fetched to measure one",
                 ));
             }
-            self.missing.push(format!("`{}` ({kind})", op.name));
+            let missing = format!("`{}` ({kind})", op.name);
+            self.counted.take((size_of::<String>() + missing.len()) as u64, SITES)?;
+            self.missing.push(missing);
         }
         Ok(with_axis(settings, None))
     }

@@ -16,8 +16,7 @@ impl Planner<'_> {
         if found.settings().is_some() {
             found.dtype = Some(DType::F32);
         }
-        self.sites.push(found);
-        Ok(())
+        self.push(found)
     }
 
     fn gradient_decision(&mut self, op: &Op<'_>, tensor: &mut String) -> Result<Decision, Error> {

@@ -9,6 +9,7 @@ pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 
 use std::cell::OnceCell;
 
+use quant_math::budget::Share;
 use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Choice, Chooser, Decision, NoPlan, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
@@ -97,6 +98,8 @@ impl Graph {
     }
 }
 
+const SITES: &str = "the sites of the plan";
+
 /// Name and type of an op, owned, so that the config can be told about all of them at the end.
 struct Facts {
     name: String,
@@ -125,6 +128,8 @@ struct Planner<'a> {
     sites: Vec<Site>,
     /// Activation sites without a range.
     missing: Vec<String>,
+    /// What all of these take.
+    counted: Share<'a>,
 }
 
 /// An op under consideration.
@@ -150,12 +155,20 @@ impl<'a> Planner<'a> {
             backward: None,
             sites: Vec::new(),
             missing: Vec::new(),
+            counted: Share::of(graph.budget()),
         }
     }
 
     /// Decide about every op; returns what the config wants to know about them.
     fn all(&mut self) -> Result<Vec<Facts>, Error> {
         self.graph.all_nodes().map(|id| self.op(id).map_err(|error| self.graph.in_own_file(error))).collect()
+    }
+
+    /// Add a site to the plan, and count it.
+    fn push(&mut self, site: Site) -> Result<(), Error> {
+        self.counted.take(site.held(), SITES)?;
+        self.sites.push(site);
+        Ok(())
     }
 
     /// Whether a node cannot reach the variables of the main graph.

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
 use crate::ops::ChannelRule;
-use crate::sites::{Axes, Role, Traced, Weight, is_transposed};
+use crate::sites::{Axes, ChannelLabel, Role, Traced, Weight, channel_label, is_transposed};
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
 const MAX_SPREAD: u64 = 1 << 20;
@@ -24,7 +24,7 @@ impl Planner<'_> {
                 }
                 _ => skip("no-weight", format!("ops of type `{}` have no weight", op.kind)),
             };
-            self.sites.push(site(op, QuantType::Weight, String::new(), decision));
+            self.push(site(op, QuantType::Weight, String::new(), decision))?;
             return Ok(());
         };
         let parts = match traced {
@@ -33,7 +33,7 @@ impl Planner<'_> {
         };
         for part in parts {
             let found = self.one_weight(op, (*input, part, parts.len() > 1))?;
-            self.sites.push(found);
+            self.push(found)?;
         }
         Ok(())
     }
@@ -155,11 +155,11 @@ impl Planner<'_> {
                 Ok(with_axis(settings, per_channel.chooses(weight.elements(), channels).then_some(edge.first)))
             }
             None if per_channel == PerChannel::Auto => Ok(with_axis(settings, None)),
-            None if op.info.is_some_and(|info| info.channels == ChannelRule::Unknown) => {
-                let text = format!(
-                    "which axes of its weight are channels is not known of {}; per-tensor is possible",
-                    op.kind
-                );
+            None if op.info.is_some_and(|info| info.channels == ChannelRule::Equation)
+                && let Some(rank) = weight.edge_shape.as_ref().map(Vec::len)
+                && let ChannelLabel::Unclear(why) = channel_label(self.graph, op.id, input, rank)? =>
+            {
+                let text = format!("which axis of its weight is channels is not clear: {why}; per-tensor is possible");
                 Ok(skip("channel-axis-unknown", text))
             }
             None => Ok(skip(
@@ -199,7 +199,13 @@ pub(crate) fn channel_axes(
     weight: &Weight,
 ) -> Result<Option<(Axes, Axes)>, Error> {
     let Some(info) = crate::ops::info(graph.op(op)) else { return Ok(None) };
-    let edge = weight.edge_axes(info.channels, is_transposed(graph, op, input)?);
+    let edge = match (info.channels, weight.edge_shape.as_ref().map(Vec::len)) {
+        (ChannelRule::Equation, Some(rank)) => match channel_label(graph, op, input, rank)? {
+            ChannelLabel::Axis(first) => Some(Axes { first, count: 1 }).filter(|_| first < rank),
+            ChannelLabel::Unclear(_) => None,
+        },
+        (rule, _) => weight.edge_axes(rule, is_transposed(graph, op, input)?),
+    };
     Ok(edge.and_then(|edge| weight.source_axes(edge).map(|source| (edge, source))))
 }
 

@@ -1,5 +1,6 @@
 //! A graph in TensorFlow, with a session that runs it.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -99,8 +100,8 @@ impl Model {
         session_options.set_config(&config(options)).map_err(|status| failed("be configured", &status))?;
         let session = Session::new(&session_options, &graph).map_err(|status| failed("begin a session", &status))?;
         let fixed = options.fixed.iter().map(|fixed| fixed_input(&graph, fixed)).collect::<Result<Vec<_>, _>>()?;
-        let is_fixed =
-            |operation: &Operation| fixed.iter().any(|(known, _)| known.name().ok() == operation.name().ok());
+        let fixed_names: BTreeSet<String> = fixed.iter().filter_map(|(operation, _)| operation.name().ok()).collect();
+        let is_fixed = |operation: &Operation| operation.name().is_ok_and(|name| fixed_names.contains(&name));
         let mut inputs = Vec::new();
         for operation in graph.operation_iter() {
             let is_input = operation.op_type().is_ok_and(|kind| kind == "Placeholder");
@@ -164,7 +165,8 @@ impl Model {
 
     /// What a batch feeds to the inputs: each the array of its name.
     pub(crate) fn feeds<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (&'a Operation, i32, &'a Value)> {
-        self.inputs.iter().filter_map(|input| Some((&input.operation, 0, batch.value(&input.name)?)))
+        let values = batch.by_name();
+        self.inputs.iter().filter_map(move |input| Some((&input.operation, 0, *values.get(input.name.as_str())?)))
     }
 
     /// Run with any feeds; a training graph learns nothing from it.

@@ -1,6 +1,6 @@
 //! Variables: a graph holds their names, a session their values, and a session that begins has none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::RunError;
 use crate::graph::Graph;
@@ -9,7 +9,7 @@ use crate::ops::is_variable;
 
 /// Refuse a graph whose outputs need the value of a variable, before anything of it runs.
 ///
-/// A variable that gets a value on the way to the outputs, from a node that does not need the variable itself, is none of these.
+/// A variable that gets a value on the way to the outputs, from what needs no variable without one, is none of these.
 ///
 /// # Errors
 /// [`RunError::Variable`] with the first of the variables.
@@ -23,16 +23,9 @@ pub(super) fn check_values(graph: &Graph) -> Result<(), RunError> {
     }
     let outputs = (0..count).filter(|node| graph.is_sink(main(*node)) && !is_assignment(graph.op(main(*node))));
     let needed = upstream(graph, outputs.collect());
-    let gets_value = |variable: u32| {
-        let edges = scope.data_edges(variable).into_iter();
-        let mut assigned = edges
-            .filter(|(reader, input)| *input == 0 && needed.contains(reader) && is_assignment(graph.op(main(*reader))));
-        assigned.any(|(reader, _)| {
-            let value = graph.source(main(reader), 1).map(|value| value.node);
-            !upstream(graph, value.into_iter().collect()).contains(&variable)
-        })
-    };
-    let without: Vec<u32> = variables.into_iter().filter(|node| needed.contains(node) && !gets_value(*node)).collect();
+    let computed = computed(graph, &needed);
+    let without: Vec<u32> =
+        variables.into_iter().filter(|node| needed.contains(node) && !computed.contains(node)).collect();
     let Some(first) = without.first() else { return Ok(()) };
     // What `freeze` takes: a graph of `--emit training`.
     let by = if crate::freeze::stand_ins(graph).is_ok_and(|found| !found.is_empty()) {
@@ -60,7 +53,7 @@ fn upstream(graph: &Graph, mut open: Vec<u32>) -> BTreeSet<u32> {
     let Some(scope) = graph.index().scope(0) else { return BTreeSet::new() };
     let mut seen: BTreeSet<u32> = open.iter().copied().collect();
     while let Some(node) = open.pop() {
-        let asks = matches!(graph.op(NodeId { scope: 0, node }), b"VarIsInitializedOp" | b"IsVariableInitialized");
+        let asks = asks(graph.op(NodeId { scope: 0, node }));
         let Some(found) = scope.nodes.get(node as usize).filter(|_| !asks) else { continue };
         for input in scope.inputs(found) {
             let (Target::Data { node, .. } | Target::Control { node }) = input.target else { continue };
@@ -70,6 +63,56 @@ fn upstream(graph: &Graph, mut open: Vec<u32>) -> BTreeSet<u32> {
         }
     }
     seen
+}
+
+/// Those of the `needed` nodes that can run, and the variables that have a value then: from the nodes that need nothing on to those all of
+/// whose inputs can run. A `Merge` waits for one of its data inputs alone; an assignment does not wait for its variable.
+fn computed(graph: &Graph, needed: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let Some(scope) = graph.index().scope(0) else { return BTreeSet::new() };
+    let op = |node: u32| graph.op(NodeId { scope: 0, node });
+    let mut waits: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut open = Vec::new();
+    for &node in needed {
+        let inputs = scope.nodes.get(node as usize).map(|node| scope.inputs(node)).unwrap_or_default();
+        let data = inputs.iter().filter(|input| matches!(input.target, Target::Data { .. })).count();
+        let all = if asks(op(node)) { 0 } else { inputs.len() };
+        let waiting = match op(node) {
+            b"Merge" | b"RefMerge" => all - data + data.min(1),
+            assignment if is_assignment(assignment) => all.saturating_sub(1),
+            variable if is_variable(variable) => usize::MAX,
+            _ => all,
+        };
+        if waiting == 0 {
+            open.push(node);
+        }
+        waits.insert(node, waiting);
+    }
+    let (mut done, mut merged) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(node) = open.pop() {
+        if !done.insert(node) {
+            continue;
+        }
+        let own = NodeId { scope: 0, node };
+        if is_assignment(op(node)) {
+            open.extend(graph.source(own, 0).map(|source| source.node).filter(|source| is_variable(op(*source))));
+        }
+        for (reader, input, target) in scope.edges(node) {
+            let is_data = matches!(target, Target::Data { .. });
+            let is_assigned = is_data && input == 0 && is_assignment(op(reader));
+            let is_second = is_data && matches!(op(reader), b"Merge" | b"RefMerge") && !merged.insert(reader);
+            let Some(left) = waits.get_mut(&reader).filter(|_| !is_assigned && !is_second) else { continue };
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                open.push(reader);
+            }
+        }
+    }
+    done
+}
+
+/// Ops that ask whether a variable has a value.
+fn asks(op: &[u8]) -> bool {
+    matches!(op, b"VarIsInitializedOp" | b"IsVariableInitialized")
 }
 
 #[cfg(test)]
@@ -128,6 +171,20 @@ mod tests {
              node { name: 'assign' op: 'AssignVariableOp' input: 'w' input: 'next' }
              node { name: 'z' op: 'Identity' input: 'y' input: '^assign' }";
         assert_eq!(check_values(&graph("VarHandleOp", counted)).unwrap_err().code(), "E0808");
+        // Nor is one that needs another variable without one.
+        let other = "node { name: 'b' op: 'VariableV2' }
+             node { name: 'assign' op: 'AssignVariableOp' input: 'w' input: 'b' }
+             node { name: 'z' op: 'Identity' input: 'y' input: '^assign' }";
+        let error = check_values(&graph("VarHandleOp", other)).unwrap_err();
+        assert!(error.to_string().contains("the variable `w` (VarHandleOp), and 1 more, has no value"), "{error}");
+        // One of two branches gives it one.
+        let chosen = "node { name: 'asked' op: 'VarIsInitializedOp' input: 'w' }
+             node { name: 'old' op: 'Switch' input: 'value' input: 'asked' }
+             node { name: 'new' op: 'Switch' input: 'zero' input: 'asked' }
+             node { name: 'first' op: 'Merge' input: 'old:1' input: 'new' }
+             node { name: 'assign' op: 'AssignVariableOp' input: 'w' input: 'first' }
+             node { name: 'z' op: 'Identity' input: 'y' input: '^assign' }";
+        check_values(&graph("VarHandleOp", chosen)).unwrap();
         // An initializer that nothing runs helps nobody.
         let apart = "node { name: 'assign' op: 'AssignVariableOp' input: 'w' input: 'zero' }";
         assert_eq!(check_values(&graph("VarHandleOp", apart)).unwrap_err().code(), "E0808");

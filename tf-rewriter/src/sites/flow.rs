@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind, Target};
+use crate::index::{NodeId, Target};
 
 const WHAT: &str = "the calls of functions";
+/// Values that can arrive at one place. A `Merge` has two, a switch over cases some.
+const MOST: usize = 256;
 
 /// Where a tensor stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +63,7 @@ impl Calls {
     pub(crate) fn of(graph: &Graph) -> Result<Self, Error> {
         let bytes = graph.bytes();
         let mut calls = Self::default();
-        let mut functions: BTreeMap<&[u8], u32> = BTreeMap::new();
         for (id, scope) in (0u32..).zip(&graph.index().scopes) {
-            let ScopeKind::Function { name, .. } = scope.kind else { continue };
-            functions.entry(name.of(bytes)).or_insert(id);
             for returned in &scope.returns {
                 let place = place(graph, id, returned.target, returned.text.of(bytes));
                 let (Some(place), Some(result)) = (place, scope.result(bytes, returned)) else { continue };
@@ -73,9 +72,10 @@ impl Calls {
                 calls.returned.entry(place).or_default().push((id, result));
             }
         }
-        if functions.is_empty() {
+        if graph.index().scopes.len() < 2 {
             return Ok(calls);
         }
+        let function = |name: &[u8]| graph.index().function(bytes, name);
         for id in graph.all_nodes() {
             let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { continue };
             for (position, input) in scope.inputs(node).iter().enumerate() {
@@ -86,12 +86,10 @@ impl Calls {
                 }
             }
             let op = graph.op(id);
-            let whole = functions.get(op).map(|function| (*function, Role::Whole));
+            let whole = function(op).map(|function| (function, Role::Whole));
             let named = node.functions(bytes)?;
-            let named = named.iter().filter_map(|(key, name)| {
-                let function = *functions.get(name.of(bytes))?;
-                Some((function, role(op, key.of(bytes))))
-            });
+            let named =
+                named.iter().filter_map(|(key, name)| Some((function(name.of(bytes))?, role(op, key.of(bytes)))));
             // Naming a function twice in one role says no more.
             let named: BTreeSet<(u32, Role)> = whole.into_iter().chain(named).collect();
             let body = named.iter().find(|(_, role)| *role == Role::Body).map(|(function, _)| *function);
@@ -217,6 +215,8 @@ pub(crate) fn sources(graph: &Graph, place: Place) -> Result<Option<Vec<Place>>,
             let range = passed(graph.op(id), port, data_inputs(graph, id));
             if range.is_empty() {
                 results(graph, graph.calls()?, id, port)
+            } else if range.len() > MOST {
+                None
             } else {
                 range.map(|input| read(graph, id, input)).collect()
             }

@@ -47,6 +47,15 @@ impl Traced {
         }
     }
 
+    /// What is quantized already among it.
+    pub(crate) fn quantized(&self) -> Vec<NodeId> {
+        match self {
+            Self::Quantized(id) => vec![*id],
+            Self::Several(all) => all.iter().flat_map(Self::quantized).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The constants among it.
     pub(crate) fn constants(&self) -> Vec<&Weight> {
         self.weights().into_iter().filter(|weight| weight.tensor.len() > 0).collect()

@@ -181,7 +181,7 @@ impl Weight {
             }
             ChannelRule::LastTwo => Axes { first: rank.checked_sub(2)?, count: 2 },
             ChannelRule::First => Axes { first: 0, count: 1 },
-            ChannelRule::Unknown => return None,
+            ChannelRule::Equation => return None,
         };
         (axes.first + axes.count <= rank).then_some(axes)
     }
@@ -213,6 +213,20 @@ impl Weight {
     /// Whether something else may be fed in its place when the graph is run.
     pub(crate) fn can_be_fed(&self, graph: &Graph) -> bool {
         self.via.iter().any(|id| graph.op(*id) == b"PlaceholderWithDefault")
+    }
+
+    /// Bytes that it holds in memory: many ops can read one constant of many dimensions, each by a long way.
+    pub(crate) fn held(&self) -> u64 {
+        let dims = |step: &Step| match step {
+            Step::Reshape(before) => before.len(),
+            Step::Transpose(perm, before) => perm.len() + before.len(),
+        };
+        let shapes = self.shape.len() + self.edge_shape.as_ref().map_or(0, Vec::len);
+        let dims = shapes + self.steps.iter().map(dims).sum::<usize>();
+        // A tree's nodes are half full at the least.
+        let ids = 2 * self.via.len() + self.changes.len();
+        let own = size_of::<Self>() + self.steps.len() * size_of::<Step>();
+        (own + ids * size_of::<NodeId>() + dims * size_of::<u64>()) as u64
     }
 
     /// The number of elements.

@@ -88,6 +88,9 @@ pub(crate) struct Patches {
 }
 
 impl Patches {
+    /// Bytes that an edit takes here besides its content: itself, what encloses it, and lists that grow.
+    pub(crate) const ENTRY: usize = 2 * size_of::<Patch>() + 6 * size_of::<Container>();
+
     /// Put `content` in place of `span`, which lies within node `id`; an empty span inserts.
     pub(crate) fn within(&mut self, index: &GraphIndex, id: NodeId, span: Span, content: Vec<Segment>) {
         if let Some(node) = index.node(id) {

@@ -1,7 +1,5 @@
 //! What differs between two graphs.
 
-use std::collections::BTreeMap;
-
 use quant_math::WeightData;
 use quant_math::difference::{Difference, TensorDifference, compare};
 
@@ -54,9 +52,8 @@ impl Graph {
             bytes_first: self.file_len(),
             bytes_second: other.file_len(),
         };
-        let (own_scopes, other_scopes) = (self.scopes_by_name(), other.scopes_by_name());
         for id in self.all_nodes() {
-            let Some(twin) = other.twin(&other_scopes, self, id) else {
+            let Some(twin) = other.twin(self, id) else {
                 found.only_in_first.push(self.full_name(id));
                 continue;
             };
@@ -72,31 +69,17 @@ impl Graph {
                 None => found.changed.push(self.full_name(id)),
             }
         }
-        let new = other.all_nodes().filter(|id| self.twin(&own_scopes, other, *id).is_none());
+        let new = other.all_nodes().filter(|id| self.twin(other, *id).is_none());
         found.only_in_second = new.map(|id| other.full_name(id)).collect();
         Ok(found)
     }
 
-    /// The scopes by the names of their functions; the main graph has none.
-    fn scopes_by_name(&self) -> BTreeMap<Option<&[u8]>, u32> {
-        let mut found = BTreeMap::new();
-        for (id, scope) in (0u32..).zip(&self.index().scopes) {
-            found.entry(self.scope_name(scope.kind)).or_insert(id);
-        }
-        found
-    }
-
-    fn scope_name(&self, kind: ScopeKind) -> Option<&[u8]> {
-        match kind {
-            ScopeKind::Main => None,
-            ScopeKind::Function { name, .. } => Some(name.of(self.bytes())),
-        }
-    }
-
-    /// The node of `self`, whose scopes are `scopes`, with the name and scope that `id` has in `other`.
-    fn twin(&self, scopes: &BTreeMap<Option<&[u8]>, u32>, other: &Self, id: NodeId) -> Option<NodeId> {
-        let wanted = other.scope_name(other.index().scope(id.scope)?.kind);
-        let scope = *scopes.get(&wanted)?;
+    /// The node of `self` with the name and scope that `id` has in `other`.
+    fn twin(&self, other: &Self, id: NodeId) -> Option<NodeId> {
+        let scope = match other.index().scope(id.scope)?.kind {
+            ScopeKind::Main => 0,
+            ScopeKind::Function { name, .. } => self.index().function(self.bytes(), name.of(other.bytes()))?,
+        };
         let node = self.index().scope(scope)?.find(self.bytes(), other.name(id).as_bytes())?;
         Some(NodeId { scope, node })
     }

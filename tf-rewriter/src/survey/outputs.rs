@@ -53,7 +53,7 @@ impl Graph {
         for id in &unneeded {
             editor.replace(*id, Vec::new());
         }
-        let patched = self.patched(editor.finish())?.known_as(&self, unneeded.len());
+        let patched = self.patched(editor.finish()?)?.known_as(&self, unneeded.len());
         self.settled(Ok(patched))
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use quant_math::Budget;
+
 use super::numbers::{f32_text, f64_text};
 use super::schema::{FieldSpec, Kind, MessageId, MessageSpec, Schema};
 use super::strings::quote;
@@ -14,10 +16,12 @@ use crate::wire::{Field, Fields, MAX_DEPTH, Value, varint};
 ///
 /// # Errors
 /// [`Error::Wire`] for bytes that are no GraphDef, [`Error::NoText`] for a field that has no name (text would lose it),
-/// [`Error::Io`] where `out` refuses.
+/// [`Error::Io`] where `out` refuses; [`Error::Budget`] for a text far longer than the graph: lines are indented, and a byte deep inside
+/// can stand for hundreds.
 pub fn write(graph: &[u8], out: &mut impl Write) -> Result<(), Error> {
     let schema = Schema::get();
-    let mut writer = Writer { schema, out, line: Vec::new(), joined: false };
+    let mut writer =
+        Writer { schema, out, line: Vec::new(), joined: false, budget: Budget::for_file(graph.len() as u64) };
     writer.message(schema.message(schema.graph), graph, 0, 0)
 }
 
@@ -27,6 +31,8 @@ struct Writer<'a, W> {
     line: Vec<u8>,
     /// Whether the bytes that are being written are a joined copy.
     joined: bool,
+    /// Counts the bytes of the text.
+    budget: Budget,
 }
 
 /// A singular field: protobuf says that the last one counts, that messages merge, and that members of a oneof exclude each other.
@@ -176,6 +182,7 @@ impl<W: Write> Writer<'_, W> {
 
     fn end_line(&mut self) -> Result<(), Error> {
         self.line.push(b'\n');
+        self.budget.take(self.line.len() as u64, "the lines of the text")?;
         let written = self.out.write_all(&self.line);
         self.line.clear();
         written.map_err(Error::writing)

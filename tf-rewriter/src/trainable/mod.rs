@@ -17,6 +17,9 @@ use crate::sites::weight_of;
 /// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.
 pub const VARIABLES_INIT: &str = "variables/init";
 
+/// The reason of a weight that is no float constant any more.
+pub(crate) const QUANTIZED: &str = "already-quantized";
+
 /// A constant that became a resource variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trainable {
@@ -83,7 +86,7 @@ impl Graph {
         if !variables.is_empty() {
             crate::emit::init_op(&mut editor, &init, &assigns);
         }
-        let patches = editor.finish();
+        let patches = editor.finish()?;
         let graph = self.settled(self.patched(patches))?;
         Ok(TrainableGraph { graph, variables, kept, init })
     }
@@ -99,6 +102,8 @@ struct Search<'g> {
     frames: Frames,
     constants: BTreeMap<NodeId, Facts>,
     kept: Vec<Kept>,
+    /// What is in the list.
+    known: BTreeSet<(NodeId, NodeId, String)>,
 }
 
 impl<'g> Search<'g> {
@@ -111,8 +116,14 @@ impl<'g> Search<'g> {
                 mark_behind(graph, id, why, &mut behind);
             }
         }
-        let mut search =
-            Self { graph, behind, frames: Frames::of_main(graph), constants: BTreeMap::new(), kept: Vec::new() };
+        let mut search = Self {
+            graph,
+            behind,
+            frames: Frames::of_main(graph),
+            constants: BTreeMap::new(),
+            kept: Vec::new(),
+            known: BTreeSet::new(),
+        };
         for id in nodes() {
             search.op(id)?;
         }
@@ -122,6 +133,12 @@ impl<'g> Search<'g> {
     fn op(&mut self, op: NodeId) -> Result<(), Error> {
         let Some(info) = ops::info(self.graph.op(op)).filter(|info| info.default) else { return Ok(()) };
         let Some((_, traced)) = weight_of(self.graph, op, info)? else { return Ok(()) };
+        for id in traced.quantized() {
+            let op_type = String::from_utf8_lossy(self.graph.op(id));
+            let text =
+                format!("it is quantized already ({op_type}): train the float model that this one was made from");
+            self.keep(op, id, Reason::new(QUANTIZED, text))?;
+        }
         for weight in traced.constants() {
             if weight.elements() == 0 {
                 continue;
@@ -129,9 +146,9 @@ impl<'g> Search<'g> {
             match weight.via.iter().find(|id| !passes_gradients(self.graph.op(**id))) {
                 Some(id) => {
                     let text = format!("`{}` passes no gradient in TensorFlow's C API", self.graph.full_name(*id));
-                    self.keep(op, weight.source, Reason::new("no-gradient", text));
+                    self.keep(op, weight.source, Reason::new("no-gradient", text))?;
                 }
-                None => self.found(op, weight.source, (weight.dtype, weight.shape.clone())),
+                None => self.found(op, weight.source, (weight.dtype, weight.shape.clone()))?,
             }
         }
         self.vectors(op)
@@ -142,18 +159,18 @@ impl<'g> Search<'g> {
         for vectors::Applied { by, what } in vectors::behind(self.graph, op)? {
             match what {
                 vectors::Vector::Constant(vector) => {
-                    self.found(by, vector.source, (vector.dtype, vector.shape.clone()));
+                    self.found(by, vector.source, (vector.dtype, vector.shape.clone()))?;
                 }
                 vectors::Vector::Computed(node) => {
                     let text = "it is computed from constants in a way that is no batch normalization's";
-                    self.keep(by, node, Reason::new("computed", text));
+                    self.keep(by, node, Reason::new("computed", text))?;
                 }
             }
         }
         Ok(())
     }
 
-    fn found(&mut self, op: NodeId, source: NodeId, facts: Facts) {
+    fn found(&mut self, op: NodeId, source: NodeId, facts: Facts) -> Result<(), Error> {
         let reason = if let Some((bad, why)) = self.behind.get(&source) {
             let own = *bad == op;
             let text = if own {
@@ -166,16 +183,19 @@ impl<'g> Search<'g> {
             Reason::new("in-loop", "a loop cannot hold a variable")
         } else {
             self.constants.insert(source, facts);
-            return;
+            return Ok(());
         };
-        self.keep(op, source, reason);
+        self.keep(op, source, reason)
     }
 
-    fn keep(&mut self, op: NodeId, source: NodeId, reason: Reason) {
-        let kept = Kept { op: self.graph.name(op).to_owned(), constant: self.graph.full_name(source), reason };
-        if !self.kept.contains(&kept) {
-            self.kept.push(kept);
+    fn keep(&mut self, op: NodeId, source: NodeId, reason: Reason) -> Result<(), Error> {
+        if self.known.insert((op, source, reason.code.clone())) {
+            let (op, constant) = (self.graph.name(op).to_owned(), self.graph.full_name(source));
+            let held = 2 * size_of::<Kept>() + op.len() + constant.len() + reason.text.len();
+            self.graph.budget().take(held as u64, "the constants that stay")?;
+            self.kept.push(Kept { op, constant, reason });
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The types of producers' outputs against those of consumers' inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protobuf::Enum;
 
@@ -57,7 +57,7 @@ pub(crate) fn wrong_edges(graph: &Graph) -> Result<Vec<String>, Error> {
 /// The edges of a scope.
 struct Edges<'g> {
     graph: &'g Graph,
-    functions: &'g Functions<'g>,
+    functions: &'g Functions,
     id: u32,
     scope: &'g Scope,
     /// The outputs of each node, where they are known.
@@ -70,7 +70,7 @@ type Given = Result<Option<Type>, NoOutput>;
 struct NoOutput;
 
 impl<'g> Edges<'g> {
-    fn of(graph: &'g Graph, functions: &'g Functions<'g>, (id, scope): (u32, &'g Scope)) -> Result<Self, Error> {
+    fn of(graph: &'g Graph, functions: &'g Functions, (id, scope): (u32, &'g Scope)) -> Result<Self, Error> {
         let outputs = scope.nodes.iter().map(|node| Outputs::of(graph, node)).collect::<Result<_, _>>()?;
         Ok(Self { graph, functions, id, scope, outputs })
     }
@@ -148,14 +148,13 @@ struct Signature {
     results: BTreeMap<String, Type>,
 }
 
-/// The signatures of functions, by scope, and their scopes by name.
-struct Functions<'g> {
+/// The signatures of functions, by scope.
+struct Functions {
     signatures: BTreeMap<u32, Signature>,
-    by_name: BTreeMap<&'g [u8], u32>,
 }
 
-impl<'g> Functions<'g> {
-    fn of(graph: &'g Graph) -> Result<Self, Error> {
+impl Functions {
+    fn of(graph: &Graph) -> Result<Self, Error> {
         let mut signatures = BTreeMap::new();
         for (scope, _) in (0u32..).zip(&graph.index().scopes) {
             let Some((_, signature)) = graph.signature(scope)? else { continue };
@@ -171,7 +170,7 @@ impl<'g> Functions<'g> {
                 },
             );
         }
-        Ok(Self { signatures, by_name: graph.index().functions(graph.bytes()) })
+        Ok(Self { signatures })
     }
 
     /// The types that the first `count` inputs of a node take: those that the op says, and where it calls a function those of the arguments.
@@ -192,12 +191,12 @@ impl<'g> Functions<'g> {
             _ => return Ok(types),
         };
         types.resize(count, None);
-        for (key, name) in node.functions(bytes)? {
-            if !keys.contains(&key.text(bytes)) {
-                continue;
-            }
-            let callee = self.by_name.get(name.of(bytes)).and_then(|scope| self.signatures.get(scope));
-            let arguments = callee.map(|callee| callee.order.as_slice()).unwrap_or_default();
+        let named = node.functions(bytes)?.into_iter().filter(|(key, _)| keys.contains(&key.text(bytes)));
+        // Branches can be one function many times.
+        let callees: BTreeSet<u32> =
+            named.filter_map(|(_, name)| graph.index().function(bytes, name.of(bytes))).collect();
+        for callee in callees.iter().filter_map(|scope| self.signatures.get(scope)) {
+            let arguments = callee.order.as_slice();
             // Where node and function differ, no edge fits both.
             for (slot, own) in types.iter_mut().skip(first).zip(arguments) {
                 *slot = own.or(*slot);

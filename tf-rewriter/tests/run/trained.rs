@@ -137,3 +137,33 @@ node { name: "scores" op: "MatMul" input: "x" input: "wide" attr { key: "T" valu
     assert!(told.contains("E0805") && told.contains("no float32 constant") && told.contains("`w`"), "{told}");
     assert!(!out.exists());
 }
+
+/// A weight that is made of codes is named, with what to train instead.
+#[test]
+fn weights_that_are_quantized_already_are_refused() {
+    let text = r#"
+node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+node { name: "codes" op: "Const" attr { key: "dtype" value { type: DT_QUINT8 } }
+  attr { key: "value" value { tensor { dtype: DT_QUINT8 tensor_shape { dim { size: 2 } dim { size: 2 } } tensor_content: "\001\002\003\004" } } } }
+node { name: "low" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { } float_val: -1 } } } }
+node { name: "high" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { } float_val: 1 } } } }
+node { name: "w" op: "Dequantize" input: "codes" input: "low" input: "high" attr { key: "T" value { type: DT_QUINT8 } }
+  attr { key: "mode" value { s: "MIN_FIRST" } } }
+node { name: "scores" op: "MatMul" input: "x" input: "w" attr { key: "T" value { type: DT_FLOAT } } }
+"#;
+    let open = || tf_rewriter::Graph::from_bytes(text.as_bytes().to_vec()).unwrap();
+    let config = "[{op_types: ['MatMul'], quant_types: ['weight'], quant_bits: 8}]";
+    let config = quant_math::config::ConfigList::parse(config, Some(quant_math::Quantizer::Qat)).unwrap();
+    let options = tf_rewriter::run::FinetuneOptions::default();
+    let run = tf_rewriter::run::RunOptions::default();
+    let error = tf_rewriter::run::Finetuner::new(open(), &config, "d.npz".as_ref(), Some("label"), options, &run);
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), "E0805");
+    let expected = "the graph has no constant that could be trained: `w`, the weight of `scores`, is quantized already";
+    assert_eq!(error.to_string(), expected);
+    assert!(error.help().unwrap().starts_with("train the float model that this one was made from"));
+    let kept = open().into_trainable().unwrap().kept;
+    assert_eq!((kept.len(), kept[0].constant.as_str(), kept[0].reason.code.as_str()), (1, "w", "already-quantized"));
+}

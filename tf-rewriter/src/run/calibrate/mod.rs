@@ -5,11 +5,12 @@
 
 mod probe;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use quant_math::Quantizer;
 use quant_math::config::ConfigList;
-use quant_math::observers::{Histogram, Statistics};
+use quant_math::observers::{BINS, Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 
@@ -45,6 +46,12 @@ struct Watched {
 }
 
 impl Watched {
+    /// Bytes that it takes: what was seen so far, and with the batch that runs.
+    fn held(&self) -> u64 {
+        let bins = if self.histogram().is_some() { 2 * BINS * size_of::<u64>() } else { 0 };
+        (2 * bins + 2 * size_of::<Self>() + 2 * self.tensor.len()) as u64
+    }
+
     fn histogram(&self) -> Option<&Histogram> {
         match &self.statistics {
             Statistics::Histogram(histogram) => Some(histogram),
@@ -87,16 +94,21 @@ impl Calibrator {
             return Err(RunError::Request { message, help: help.to_owned() }.into());
         }
         let mut tensors: Vec<Watched> = Vec::new();
+        let mut known: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut sites = Vec::new();
         for (site, settings) in wanted {
             let math = |source| RunError::Math { tensor: site.tensor.clone(), source };
             let statistics = Statistics::new(settings.observer, settings.ema_decay).map_err(math)?;
             // One way to look at a tensor serves every site that wants it.
-            let known = tensors.iter().position(|known| known.tensor == site.tensor && known.statistics == statistics);
-            let position = if let Some(position) = known {
-                position
+            let ways = known.entry(site.tensor.clone()).or_default();
+            let same = |at: &&usize| tensors.get(**at).is_some_and(|known| known.statistics == statistics);
+            let position = if let Some(position) = ways.iter().find(same) {
+                *position
             } else {
-                tensors.push(Watched { tensor: site.tensor.clone(), statistics });
+                let watched = Watched { tensor: site.tensor.clone(), statistics };
+                graph.budget().take(watched.held(), "the statistics of tensors")?;
+                ways.push(tensors.len());
+                tensors.push(watched);
                 tensors.len() - 1
             };
             sites.push((site, position));

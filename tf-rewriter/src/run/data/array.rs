@@ -1,5 +1,6 @@
 //! One array of a data file, on its way from the file to a batch.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -109,14 +110,14 @@ pub(crate) fn names_of_npz(path: &Path) -> io::Result<Vec<String>> {
 
 /// The arrays of a `.npz` file that are called like one of `names`, in the order of the archive. Others are not opened: each open
 /// one holds the file and a window of what it inflates.
-pub(crate) fn open_npz(path: &Path, names: &[String]) -> io::Result<Vec<Array>> {
+pub(crate) fn open_npz(path: &Path, names: &BTreeSet<&str>) -> io::Result<Vec<Array>> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut archive = ZipArchive::new(BufReader::new(file))?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
-        let name = entry.name().strip_suffix(".npy").filter(|name| names.iter().any(|wanted| wanted == name));
+        let name = entry.name().strip_suffix(".npy").filter(|name| names.contains(name));
         let Some(name) = name.map(str::to_owned) else { continue };
         if entry.encrypted() {
             return Err(wrong(format!("`{name}` is encrypted")));

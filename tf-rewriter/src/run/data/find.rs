@@ -1,6 +1,6 @@
 //! Arrays looked up by name before it is known which of their dimensions are samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::array::{self, Array};
@@ -24,11 +24,12 @@ pub(crate) struct Found {
 /// Files that cannot be read.
 pub(crate) fn find(path: &Path, names: &[String]) -> Result<BTreeMap<String, Found>, RunError> {
     let mut found = BTreeMap::new();
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for file in files(path)? {
         if found.len() == names.len() {
             break;
         }
-        for array in arrays(&file, names)? {
+        for array in arrays(&file, &names)? {
             let (name, descr, shape) = (array.name, array.head.descr, array.head.shape);
             found.entry(name.clone()).or_insert(Found { file: file.clone(), name, descr, shape });
         }
@@ -37,13 +38,10 @@ pub(crate) fn find(path: &Path, names: &[String]) -> Result<BTreeMap<String, Fou
 }
 
 /// The arrays of a file that are called like one of `names`. A `.npy` file with another name holds the array where one alone is wanted.
-fn arrays(file: &Path, names: &[String]) -> Result<Vec<Array>, RunError> {
+fn arrays(file: &Path, names: &BTreeSet<&str>) -> Result<Vec<Array>, RunError> {
     let read = if extension(file) == Some("npy") {
-        let called = stem(file).filter(|stem| names.contains(stem));
-        let only = match names {
-            [name] => Some(name.clone()),
-            _ => None,
-        };
+        let called = stem(file).filter(|stem| names.contains(stem.as_str()));
+        let only = names.first().filter(|_| names.len() == 1).map(|name| (*name).to_owned());
         called.or(only).map(|name| array::open_npy(file, &name)).transpose().map(|array| array.into_iter().collect())
     } else {
         array::open_npz(file, names)
@@ -58,9 +56,8 @@ impl Found {
     /// A damaged file.
     pub(crate) fn read(&self) -> Result<Value, RunError> {
         crate::run::library::load()?;
-        let names = std::slice::from_ref(&self.name);
         let mut bytes = Vec::new();
-        for mut array in arrays(&self.file, names)? {
+        for mut array in arrays(&self.file, &BTreeSet::from([self.name.as_str()]))? {
             let left = array.left();
             array.read(left, &mut bytes).map_err(|error| unreadable(&self.file, &error))?;
         }

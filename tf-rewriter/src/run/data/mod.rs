@@ -63,6 +63,11 @@ impl Batch {
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.arrays.iter().find(|(array, _)| array == name).map(|(_, value)| value)
     }
+
+    /// All tensors; of two with one name, the first.
+    pub(super) fn by_name(&self) -> BTreeMap<&str, &Value> {
+        self.arrays.iter().rev().map(|(array, value)| (array.as_str(), value)).collect()
+    }
 }
 
 impl Data {
@@ -75,6 +80,7 @@ impl Data {
         let names: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         let mut shards = shards(path, &names)?;
         let mut wanted: Vec<Wanted> = Vec::new();
+        let mut positions: BTreeMap<String, usize> = BTreeMap::new();
         for shard in &mut shards {
             let arrays = shard.open(&names)?;
             let first = arrays.first().map_or(0, Array::left);
@@ -89,8 +95,11 @@ impl Data {
                     );
                     return Err(data(shard.path(), message, "every array's outermost dimension is the sample"));
                 }
-                match wanted.iter().find(|w| w.name == found.name) {
-                    None => wanted.push(found),
+                match positions.get(&found.name).and_then(|position| wanted.get(*position)) {
+                    None => {
+                        positions.insert(found.name.clone(), wanted.len());
+                        wanted.push(found);
+                    }
                     Some(known) if *known == found => {}
                     Some(known) => {
                         let message = format!(
@@ -259,10 +268,11 @@ impl Shard {
     /// The arrays `names`, in that order.
     fn open(&self, names: &[String]) -> Result<Vec<Array>, RunError> {
         let mut found = BTreeMap::new();
+        let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         for (path, name) in &self.files {
             let arrays = match name {
                 Some(name) => array::open_npy(path, name).map(|array| vec![array]),
-                None => array::open_npz(path, names),
+                None => array::open_npz(path, &wanted),
             };
             for array in arrays.map_err(|error| unreadable(path, &error))? {
                 found.insert(array.name.clone(), array);
@@ -307,8 +317,10 @@ fn shards(path: &Path, names: &[String]) -> Result<Vec<Shard>, RunError> {
     let files = files(path)?;
     let (packs, singles): (Vec<PathBuf>, Vec<PathBuf>) =
         files.into_iter().partition(|file| extension(file) != Some("npy"));
-    let by_name =
-        |file: &PathBuf| stem(file).filter(|stem| names.contains(stem)).map(|name| (file.clone(), Some(name)));
+    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let by_name = |file: &PathBuf| {
+        stem(file).filter(|stem| wanted.contains(stem.as_str())).map(|name| (file.clone(), Some(name)))
+    };
     let called: Vec<_> = singles.iter().filter_map(by_name).collect();
     let mut shards: Vec<Shard> =
         packs.into_iter().map(|file| Shard { files: vec![(file, None)], samples: 0 }).collect();

@@ -39,6 +39,8 @@ const NAMED: usize = 3;
 #[derive(Debug)]
 pub(super) struct Layers {
     tensors: Vec<Tensor>,
+    /// Every node after its inputs.
+    nodes: Vec<Node>,
 }
 
 #[derive(Debug)]
@@ -48,45 +50,41 @@ struct Tensor {
     own: Output,
     other: Output,
     sums: MetricsAccumulator,
-    /// The nearest tensors before it, by position.
-    before: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// The nodes that it reads, by position.
+    inputs: Vec<usize>,
+    /// The tensor that it makes, by position, where that is compared.
+    tensor: Option<usize>,
 }
 
 impl Layers {
     /// The float32 activations that both models call by one name, each after those that it is computed from.
     pub(super) fn new(model: &Model, reference: &Model, graph: &Graph) -> Self {
         let frames = Frames::of_main(graph);
-        let mut layers = Self { tensors: Vec::new() };
-        let mut nearest: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut layers = Self { tensors: Vec::new(), nodes: Vec::new() };
+        let mut positions: BTreeMap<String, usize> = BTreeMap::new();
         for operation in in_order(model) {
             let name = operation.name().unwrap_or_default();
-            let mut before: Vec<usize> = inputs(&operation)
-                .iter()
-                .filter_map(|input| nearest.get(&input.name().ok()?))
-                .flatten()
-                .copied()
-                .collect();
-            before.sort_unstable();
-            before.dedup();
-            let other =
-                compared(model, (graph, &frames), &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
+            let read = inputs(&operation);
+            let read = read.iter().filter_map(|input| positions.get(&input.name().ok()?).copied()).collect();
+            let other = compared((graph, &frames), &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
             let other = other.filter(|other| is_float(&other.operation));
-            let own = match other {
-                None => before,
-                Some(other) => {
-                    let op_type = operation.op_type().unwrap_or_default();
-                    layers.tensors.push(Tensor {
-                        name: name.clone(),
-                        op_type,
-                        own: Output { operation, index: 0 },
-                        other,
-                        sums: MetricsAccumulator::default(),
-                        before,
-                    });
-                    vec![layers.tensors.len() - 1]
-                }
-            };
-            nearest.insert(name, own);
+            let tensor = other.map(|other| {
+                let op_type = operation.op_type().unwrap_or_default();
+                layers.tensors.push(Tensor {
+                    name: name.clone(),
+                    op_type,
+                    own: Output { operation, index: 0 },
+                    other,
+                    sums: MetricsAccumulator::default(),
+                });
+                layers.tensors.len() - 1
+            });
+            positions.insert(name, layers.nodes.len());
+            layers.nodes.push(Node { inputs: read, tensor });
         }
         layers
     }
@@ -110,8 +108,16 @@ impl Layers {
         // Beside a tensor that is exact the error is new. Further on the same error may weigh more, because what it is compared with
         // becomes smaller: that is no entrance, however much it adds.
         let (mut new, mut grown) = (Vec::new(), Vec::new());
-        for (position, (tensor, error)) in self.tensors.iter().zip(&errors).enumerate() {
-            let worst = tensor.before.iter().copied().max_by(|a, b| noise(*a).total_cmp(&noise(*b)));
+        // Of each node, the worst of the nearest tensors that it is computed from, itself among them.
+        let mut worst_of: Vec<Option<usize>> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let before = node.inputs.iter().filter_map(|input| worst_of.get(*input).copied().flatten());
+            let worst = before.max_by(|a, b| noise(*a).total_cmp(&noise(*b)).then(a.cmp(b)));
+            worst_of.push(node.tensor.or(worst));
+            let Some((position, tensor)) = node.tensor.and_then(|at| Some((at, self.tensors.get(at)?))) else {
+                continue;
+            };
+            let Some(error) = errors.get(position) else { continue };
             let added = noise(position) - worst.map_or(0.0, noise);
             if added > 0.0 {
                 let sqnr_db_before = worst.and_then(|worst| errors.get(worst)).and_then(|error| error.sqnr_db);
@@ -138,7 +144,7 @@ fn noise_to_signal(error: &Metrics) -> f64 {
 }
 
 /// Whether a node's first output is an activation that can be fetched.
-fn compared(model: &Model, (graph, frames): (&Graph, &Frames), operation: &Operation, name: &str) -> bool {
+fn compared((graph, frames): (&Graph, &Frames), operation: &Operation, name: &str) -> bool {
     let depends_on_input = !matches!(
         operation.op_type().as_deref(),
         Ok("Const" | "Placeholder" | "VarHandleOp" | "VariableV2" | "Variable")
@@ -146,7 +152,6 @@ fn compared(model: &Model, (graph, frames): (&Graph, &Frames), operation: &Opera
     depends_on_input
         && is_float(operation)
         && !graph.named(name).is_some_and(|id| frames.hold(id))
-        && model.inputs().iter().all(|input| input.name != name)
         && !graph.is_parameter_named(name)
 }
 

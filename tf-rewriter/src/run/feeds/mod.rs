@@ -4,6 +4,7 @@ mod fixed;
 mod front;
 mod role;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::RunError;
@@ -185,15 +186,18 @@ impl Feeds {
         self.labels.as_deref()
     }
 
-    /// The names of the inputs that are the same in every run, and those of the others with whether a run takes one sample of them
-    /// without its dimension.
-    pub(super) fn is_single(&self, name: &str) -> bool {
-        self.inputs.iter().any(|(input, source)| input.name == name && matches!(source, Source::Cut(Role::Single)))
+    /// The inputs that are the same in every run.
+    pub(super) fn whole(&self) -> BTreeSet<&str> {
+        self.called(|source| matches!(source, Source::Whole(_)))
     }
 
-    /// Whether an input is the same in every run.
-    pub(super) fn is_whole(&self, name: &str) -> bool {
-        self.inputs.iter().any(|(input, source)| input.name == name && matches!(source, Source::Whole(_)))
+    /// The inputs of which a run takes one sample without its dimension.
+    pub(super) fn single(&self) -> BTreeSet<&str> {
+        self.called(|source| matches!(source, Source::Cut(Role::Single)))
+    }
+
+    fn called(&self, is: impl Fn(&Source) -> bool) -> BTreeSet<&str> {
+        self.inputs.iter().filter(|(_, source)| is(source)).map(|(input, _)| input.name.as_str()).collect()
     }
 }
 

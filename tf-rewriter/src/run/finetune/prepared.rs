@@ -9,7 +9,7 @@ use super::super::RunError;
 use super::super::session::{Model, RunOptions};
 use crate::Error;
 use crate::graph::Graph;
-use crate::trainable::{Trainable, TrainableGraph};
+use crate::trainable::{QUANTIZED, Trainable, TrainableGraph};
 use crate::training::INIT;
 
 /// A training graph in TensorFlow, with its first values.
@@ -33,6 +33,8 @@ impl Prepared {
         let outputs = graph.output_names();
         let float = graph.fingerprint();
         let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
+        let quantized = kept.iter().find(|kept| kept.reason.code == QUANTIZED);
+        let quantized = quantized.map(|kept| format!("`{}`, the weight of `{}`,", kept.constant, kept.op));
         let mut warnings: Vec<Reason> = kept
             .into_iter()
             .map(|kept| {
@@ -49,17 +51,7 @@ impl Prepared {
             Reason::new("not-trained", text)
         }));
         if trainables.is_empty() {
-            return Err(RunError::Request {
-                message: match others.first() {
-                    Some(other) => {
-                        format!("the graph has no float32 constant that could be trained: `{}` is none", other.read)
-                    }
-                    None => "the graph has no constant that could be trained".to_owned(),
-                },
-                help: "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
-                    .to_owned(),
-            }
-            .into());
+            return Err(nothing_to_train(quantized.as_deref(), others.first()).into());
         }
         let plan_options =
             PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
@@ -99,4 +91,23 @@ impl Prepared {
         let plan = fingerprint(crc32c::crc32c(&plan_text), plan_text.len() as u64);
         Ok(Self { training, model, trainables, all_begun, warnings, fingerprint: float, plan, skipped })
     }
+}
+
+/// Why a graph has nothing to train: its weights are `quantized`, or of `other` types, or there are none.
+fn nothing_to_train(quantized: Option<&str>, other: Option<&Trainable>) -> RunError {
+    let message = match (quantized, other) {
+        (Some(weight), _) => {
+            format!("the graph has no constant that could be trained: {weight} is quantized already")
+        }
+        (None, Some(other)) => {
+            format!("the graph has no float32 constant that could be trained: `{}` is none", other.read)
+        }
+        (None, None) => "the graph has no constant that could be trained".to_owned(),
+    };
+    let help = if quantized.is_some() {
+        "train the float model that this one was made from: codes have no gradient"
+    } else {
+        "`inspect MODEL` lists the weights; a graph with variables is trained from `--emit training`"
+    };
+    RunError::Request { message, help: help.to_owned() }
 }

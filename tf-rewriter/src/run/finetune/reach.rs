@@ -19,7 +19,7 @@ pub(super) fn named_in(message: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// What an output is computed from, by node name.
+/// What outputs are computed from, by node name.
 #[derive(Debug, Default)]
 struct Sources {
     /// With a gradient all the way.
@@ -29,9 +29,10 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(output: &Output, blocked: &BTreeSet<String>) -> Self {
+    fn of<'o>(outputs: impl IntoIterator<Item = &'o Output>, blocked: &BTreeSet<String>) -> Self {
         let mut found = Self::default();
-        let mut open: Vec<(Operation, Option<String>)> = vec![(output.operation.clone(), None)];
+        let mut open: Vec<(Operation, Option<String>)> =
+            outputs.into_iter().map(|output| (output.operation.clone(), None)).collect();
         while let Some((operation, behind)) = open.pop() {
             let Ok(name) = operation.name() else { continue };
             let is_new = match &behind {
@@ -63,18 +64,61 @@ pub(super) struct Choice {
     pub(super) others: Vec<(usize, Option<String>)>,
 }
 
+/// Outputs behind ops without gradient that are looked at one by one. Models have few outputs, and fewer of such.
+const MOST: usize = 64;
+
+/// How weights reach what an op makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ways {
+    /// Some weight with a gradient all the way.
+    free: bool,
+    /// Some weight through an op without gradient.
+    behind: bool,
+}
+
+/// The ways to all ops to which there are some, by node name.
+fn ways(weights: &[Output], blocked: &BTreeSet<String>) -> BTreeMap<String, Ways> {
+    let mut found: BTreeMap<String, Ways> = BTreeMap::new();
+    let free = Ways { free: true, behind: false };
+    let mut open: Vec<(Operation, Ways)> = weights.iter().map(|weight| (weight.operation.clone(), free)).collect();
+    while let Some((operation, here)) = open.pop() {
+        let Ok(name) = operation.name() else { continue };
+        let is_blocked = operation.op_type().is_ok_and(|kind| blocked.contains(&kind));
+        let here = if is_blocked { Ways { free: false, behind: true } } else { here };
+        let known = found.entry(name).or_default();
+        let both = Ways { free: known.free || here.free, behind: known.behind || here.behind };
+        if both == *known {
+            continue;
+        }
+        *known = both;
+        for output in 0..operation.num_outputs() {
+            open.extend(operation.output_consumers(output).into_iter().map(|(reader, _)| (reader, both)));
+        }
+    }
+    found
+}
+
 /// Choose outputs and weights so that no way from a weight to an output leads through an op without gradient. Outputs without such ops come
 /// first: what they train is not given up for another output.
-pub(super) fn choose(outputs: &[TrainedOutput], weights: &[String], blocked: &BTreeSet<String>) -> Choice {
-    let sources: Vec<Sources> = outputs.iter().map(|output| Sources::of(&output.output, blocked)).collect();
-    let has_barrier = |sources: &Sources| weights.iter().any(|weight| sources.behind.contains_key(weight));
-    let mut order: Vec<usize> = (0..outputs.len()).collect();
-    order.sort_by_key(|at| sources.get(*at).is_some_and(has_barrier));
-    let (mut reached, mut crossed) = (BTreeSet::new(), BTreeSet::new());
-    let mut included = BTreeSet::new();
+pub(super) fn choose(outputs: &[TrainedOutput], handles: &[Output], blocked: &BTreeSet<String>) -> Choice {
+    let weights: Vec<String> = handles.iter().map(|handle| handle.operation.name().unwrap_or_default()).collect();
+    let ways = ways(handles, blocked);
+    let way = |output: &TrainedOutput| {
+        output.output.operation.name().ok().and_then(|name| ways.get(&name).copied()).unwrap_or_default()
+    };
     let mut choice = Choice::default();
-    for at in order {
-        let (Some(output), Some(own)) = (outputs.get(at), sources.get(at)) else { continue };
+    let mut included = BTreeSet::new();
+    let plain = outputs.iter().enumerate().filter(|(_, output)| way(output) == Ways { free: true, behind: false });
+    let plain: Vec<&TrainedOutput> = plain.map(|(at, output)| (included.insert(at), output).1).collect();
+    let sources = Sources::of(plain.iter().map(|output| &output.output), blocked);
+    let mut reached: BTreeSet<&String> = weights.iter().filter(|weight| sources.free.contains(*weight)).collect();
+    let (mut crossed, mut barriers) = (BTreeSet::new(), BTreeMap::new());
+    for (number, (at, output)) in outputs.iter().enumerate().filter(|(_, output)| way(output).behind).enumerate() {
+        if number >= MOST {
+            choice.left_out.push((output.name.clone(), "an op without gradient".to_owned()));
+            continue;
+        }
+        let own = Sources::of([&output.output], blocked);
         let behind: BTreeSet<&String> = weights.iter().filter(|weight| own.behind.contains_key(*weight)).collect();
         let new: BTreeSet<&String> =
             weights.iter().filter(|weight| own.free.contains(*weight) && !behind.contains(weight)).collect();
@@ -82,11 +126,16 @@ pub(super) fn choose(outputs: &[TrainedOutput], weights: &[String], blocked: &BT
             if let Some(by) = behind.iter().find_map(|weight| own.behind.get(*weight)) {
                 choice.left_out.push((output.name.clone(), by.clone()));
             }
-            continue;
+        } else {
+            included.insert(at);
+            reached.extend(new);
+            crossed.extend(behind.iter().copied());
         }
-        included.insert(at);
-        reached.extend(new);
-        crossed.extend(behind);
+        for weight in behind {
+            if let Some(by) = own.behind.get(weight) {
+                barriers.entry(weight).or_insert_with(|| by.clone());
+            }
+        }
     }
     choice.outputs =
         outputs.iter().enumerate().filter(|(at, _)| included.contains(at)).map(|(_, o)| o.clone()).collect();
@@ -94,8 +143,7 @@ pub(super) fn choose(outputs: &[TrainedOutput], weights: &[String], blocked: &BT
         if reached.contains(weight) {
             choice.reached.push(position);
         } else {
-            let by = sources.iter().find_map(|sources| sources.behind.get(weight).cloned());
-            choice.others.push((position, by));
+            choice.others.push((position, barriers.get(weight).cloned()));
         }
     }
     choice

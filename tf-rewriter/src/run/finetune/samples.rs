@@ -1,5 +1,7 @@
 //! Samples in memory, so that they can be taken in any order.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -34,6 +36,12 @@ struct Array {
     sample_bytes: usize,
 }
 
+/// How inputs are fed, by name.
+struct Inputs {
+    whole: BTreeSet<String>,
+    single: BTreeSet<String>,
+}
+
 impl Samples {
     /// Read all of the data.
     ///
@@ -49,32 +57,42 @@ impl Samples {
             count: 0,
             exact: feeds.exact(),
         };
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        let inputs = Inputs { whole: owned(feeds.whole()), single: owned(feeds.single()) };
+        let mut positions = BTreeMap::new();
         while let Some(mut batch) = feeds.next(AT_ONCE)? {
             if let (Some(name), Some(all)) = (&labels, &mut samples.labels) {
                 all.extend(take(feeds.path(), name, &mut batch)?);
             }
             let count = usize::try_from(batch.samples).unwrap_or(usize::MAX);
             for (name, value) in batch.arrays {
-                samples.add(feeds, name, value, count);
+                samples.add((&inputs, &mut positions), name, value, count);
             }
             samples.count += count;
         }
         Ok(samples)
     }
 
-    fn add(&mut self, feeds: &Feeds, name: String, value: Value, count: usize) {
-        if feeds.is_whole(&name) {
+    fn add(
+        &mut self,
+        (inputs, positions): (&Inputs, &mut BTreeMap<String, usize>),
+        name: String,
+        value: Value,
+        count: usize,
+    ) {
+        if inputs.whole.contains(&name) {
             if self.count == 0 {
                 self.whole.push((name, value));
             }
             return;
         }
         let bytes = value.bytes();
-        if let Some(known) = self.arrays.iter_mut().find(|array| array.name == name) {
+        if let Some(known) = positions.get(&name).and_then(|position| self.arrays.get_mut(*position)) {
             known.bytes.extend_from_slice(&bytes);
             return;
         }
-        let single = feeds.is_single(&name);
+        let single = inputs.single.contains(&name);
+        positions.insert(name.clone(), self.arrays.len());
         let shape = value.shape().get(usize::from(!single)..).unwrap_or_default().to_vec();
         let sample_bytes = bytes.len() / count.max(1);
         let descr = Value::descr(value.dtype()).unwrap_or_default();

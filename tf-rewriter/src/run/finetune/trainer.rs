@@ -91,11 +91,10 @@ fn differentiated(
     handles: &[Output],
     options: &FinetuneOptions,
 ) -> Result<Differentiated, RunError> {
-    let weights: Vec<String> = handles.iter().map(|handle| handle.operation.name().unwrap_or_default()).collect();
     let outputs = loss::about(outputs, options.objective)?;
     let mut blocked = reach::without_gradient();
     loop {
-        let choice = reach::choose(outputs, &weights, &blocked);
+        let choice = reach::choose(outputs, handles, &blocked);
         if choice.reached.is_empty() {
             return Err(nothing_left(&choice));
         }

@@ -1,40 +1,36 @@
-//! Each verb on graphs of n, 2n and 4n of what costs it most: near linear in memory and in work.
-//!
-//! One test in a file of its own: the allocation counter is the process's.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Graphs, and what is done with one alone.
 
-#[path = "../../tests/common/growth.rs"]
-mod growth;
-#[path = "../../tests/common/peak.rs"]
-mod peak;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
 use tf_rewriter::{Graph, PlanOptions, text};
 
-fn each(count: usize, one: impl Fn(usize) -> String) -> String {
+use super::growth::{Shape, Verb, check};
+
+pub(crate) fn each(count: usize, one: impl Fn(usize) -> String) -> String {
     (0..count).map(one).collect()
 }
 
-const FLOAT: &str = "attr { key: 'T' value { type: DT_FLOAT } }";
+pub(crate) const FLOAT: &str = "attr { key: 'T' value { type: DT_FLOAT } }";
 
-fn node(name: &str, op: &str, inputs: &[&str]) -> String {
+pub(crate) fn node(name: &str, op: &str, inputs: &[&str]) -> String {
     let inputs = inputs.iter().map(|input| format!("input: '{input}'")).collect::<Vec<_>>().join(" ");
     format!("node {{ name: '{name}' op: '{op}' {inputs} {FLOAT} }}\n")
 }
 
-fn weight(name: &str) -> String {
+pub(crate) fn weight(name: &str) -> String {
     format!(
         "node {{ name: '{name}' op: 'Const' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} attr {{ key: 'value' value {{ tensor {{ dtype: DT_FLOAT \
          tensor_shape {{ dim {{ size: 2 }} dim {{ size: 2 }} }} float_val: [1, -2, 3, 4] }} }} }} }}\n"
     )
 }
 
-fn graph(source: &str) -> Vec<u8> {
+pub(crate) fn graph(source: &str) -> Vec<u8> {
     text::parse(source.as_bytes()).unwrap()
 }
 
-fn with_x(source: &str) -> Vec<u8> {
+pub(crate) fn with_x(source: &str) -> Vec<u8> {
     graph(&format!(
         "node {{ name: 'x' op: 'Placeholder' attr {{ key: 'dtype' value {{ type: DT_FLOAT }} }} }}\n{source}"
     ))
@@ -55,11 +51,11 @@ fn empty_functions(count: usize) -> Vec<u8> {
     with_x(&format!("library {{ {} }}", each(count, |i| format!("function {{ signature {{ name: 'f{i}' }} }}\n"))))
 }
 
-fn own_weights(count: usize) -> Vec<u8> {
+pub(crate) fn own_weights(count: usize) -> Vec<u8> {
     with_x(&each(count, |i| weight(&format!("w{i}")) + &node(&format!("m{i}"), "MatMul", &["x", &format!("w{i}")])))
 }
 
-fn one_weight(count: usize) -> Vec<u8> {
+pub(crate) fn one_weight(count: usize) -> Vec<u8> {
     with_x(&(weight("w") + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
 }
 
@@ -73,11 +69,31 @@ fn chain(count: usize) -> Vec<u8> {
 }
 
 /// One node that reads all others, and is read by as many.
-fn hub(count: usize) -> Vec<u8> {
+pub(crate) fn hub(count: usize) -> Vec<u8> {
     let names: Vec<String> = (0..count).map(|i| format!("r{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let readers = each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "sum"]));
     with_x(&(each(count, |i| node(&format!("r{i}"), "Relu", &["x"])) + &node("sum", "AddN", &names) + &readers))
+}
+
+/// One function with many results, each of them of another node.
+fn results(count: usize) -> Vec<u8> {
+    let arguments = "input_arg { name: 'a' type: DT_FLOAT }";
+    let outputs = each(count, |i| format!("output_arg {{ name: 'o{i}' type: DT_FLOAT }}"));
+    let nodes = each(count, |i| node(&format!("r{i}"), "Relu", &["a"]).replacen("node", "node_def", 1));
+    let returns = each(count, |i| format!("ret {{ key: 'o{i}' value: 'r{i}:activations:0' }}"));
+    with_x(&format!("library {{ function {{ signature {{ name: 'f' {arguments} {outputs} }} {nodes} {returns} }} }}"))
+}
+
+/// Names that fall into one place of a table whose hash has no seed.
+fn colliding_names(count: usize) -> Vec<u8> {
+    let names = collisions(count);
+    with_x(&names.iter().map(|name| node(name, "Relu", &["x"])).collect::<String>())
+}
+
+fn collisions(count: usize) -> Vec<String> {
+    let place = |name: &String| BuildHasherDefault::<DefaultHasher>::default().hash_one(name.as_bytes()) % 256;
+    (0..).map(|number| format!("n{number}")).filter(|name| place(name) == 0).take(count).collect()
 }
 
 /// Names that new nodes would like to have.
@@ -90,13 +106,14 @@ fn taken_names(count: usize) -> Vec<u8> {
     with_x(&(taken + &weight("w") + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
 }
 
-fn loops(count: usize) -> Vec<u8> {
+pub(crate) fn loops(count: usize) -> Vec<u8> {
     let one = |i: usize| {
         weight(&format!("w{i}"))
             + &node(&format!("e{i}"), "Enter", &["x"])
             + &node(&format!("g{i}"), "Merge", &[&format!("e{i}"), &format!("n{i}")])
             + &node(&format!("m{i}"), "MatMul", &[&format!("g{i}"), &format!("w{i}")])
             + &node(&format!("n{i}"), "NextIteration", &[&format!("m{i}")])
+            + &node(&format!("o{i}"), "Exit", &[&format!("m{i}")])
     };
     with_x(&each(count, one))
 }
@@ -134,18 +151,18 @@ fn merged(count: usize) -> Vec<u8> {
     with_x(&(weights + &node("w", "Merge", &names) + &each(count, |i| node(&format!("m{i}"), "MatMul", &["x", "w"]))))
 }
 
-fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) {
-    let text = format!("[{{op_types: ['default', 'Relu'], quant_types: [{types}], quant_bits: 8}}]");
+pub(crate) fn compress(bytes: &[u8], quantizer: Quantizer, emit: Emit, types: &str) -> Vec<u8> {
+    let text = format!("[{{op_types: ['default', 'Relu', 'AddN'], quant_types: [{types}], quant_bits: 8}}]");
     let config = ConfigList::parse(&text, Some(quantizer)).unwrap();
     let graph = Graph::from_bytes(bytes.to_vec()).unwrap();
     let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
     let mut out = Vec::new();
     graph.apply(&plan).unwrap().write(&mut out).unwrap();
+    out
 }
 
-#[test]
-fn twice_the_graph_is_twice_the_work() {
-    let shapes: [growth::Shape<'_>; 11] = [
+pub(crate) fn all() {
+    let shapes: [Shape<'_>; 13] = [
         ("functions", &functions),
         ("empty functions", &empty_functions),
         ("weights", &own_weights),
@@ -156,6 +173,8 @@ fn twice_the_graph_is_twice_the_work() {
         ("loops", &loops),
         ("callers", &callers),
         ("merged", &merged),
+        ("results", &results),
+        ("colliding names", &colliding_names),
         ("text", &|size| {
             let mut out = Vec::new();
             text::write(&own_weights(size), &mut out).unwrap();
@@ -163,18 +182,18 @@ fn twice_the_graph_is_twice_the_work() {
         }),
     ];
     let all = "'weight', 'input', 'output'";
-    let verbs: [growth::Verb<'_>; 8] = [
-        ("open", &|bytes| drop(Graph::from_bytes(bytes.to_vec()).unwrap())),
-        ("inspect", &|bytes| drop(Graph::from_bytes(bytes.to_vec()).unwrap().inspect().unwrap())),
+    let verbs: [Verb<'_>; 8] = [
+        ("open", &|bytes| drop(Graph::from_bytes(bytes.clone()).unwrap())),
+        ("inspect", &|bytes| drop(Graph::from_bytes(bytes.clone()).unwrap().inspect().unwrap())),
         ("diff", &|bytes| {
-            let graph = Graph::from_bytes(bytes.to_vec()).unwrap();
+            let graph = Graph::from_bytes(bytes.clone()).unwrap();
             drop(graph.diff(&graph).unwrap());
         }),
-        ("baked", &|bytes| compress(bytes, Quantizer::Naive, Emit::Baked, "'weight'")),
-        ("packed", &|bytes| compress(bytes, Quantizer::Naive, Emit::Packed, "'weight'")),
-        ("inference", &|bytes| compress(bytes, Quantizer::DoReFa, Emit::Inference, all)),
-        ("training of QAT", &|bytes| compress(bytes, Quantizer::Qat, Emit::Training, all)),
-        ("training of DoReFa", &|bytes| compress(bytes, Quantizer::DoReFa, Emit::Training, all)),
+        ("baked", &|bytes| drop(compress(bytes, Quantizer::Naive, Emit::Baked, "'weight'"))),
+        ("packed", &|bytes| drop(compress(bytes, Quantizer::Naive, Emit::Packed, "'weight'"))),
+        ("inference", &|bytes| drop(compress(bytes, Quantizer::DoReFa, Emit::Inference, all))),
+        ("training of QAT", &|bytes| drop(compress(bytes, Quantizer::Qat, Emit::Training, all))),
+        ("training of DoReFa", &|bytes| drop(compress(bytes, Quantizer::DoReFa, Emit::Training, all))),
     ];
-    growth::check(&shapes, &verbs, 250);
+    check(&shapes, &verbs, 250);
 }
