@@ -104,12 +104,7 @@ pub enum NoPlan {
     Written(PlanFaults),
 }
 
-impl<'c> Choice<'c> {
-    /// The op that it is about.
-    pub fn op(&self) -> &OpFacts<'c> {
-        &self.op
-    }
-
+impl Choice<'_> {
     /// Whether a tensor of this kind is to be decided about.
     pub fn names(&self, kind: QuantType) -> bool {
         match self.by {

@@ -5,12 +5,11 @@
 mod chooser;
 mod fault;
 mod form;
+mod settings;
 mod written;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigList, OpFacts};
@@ -22,191 +21,10 @@ use crate::ranges::{Ranges, SiteRange};
 pub use chooser::{Choice, Chooser, Chosen, NoPlan};
 pub use fault::{PlanFault, PlanFaultKind, PlanFaults};
 pub use form::NoSuchForm;
+pub use settings::{Emit, Gradient, Observer, QuantType, Quantizer, Rounding, Settings};
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.
 pub const PLAN_VERSION: u32 = 1;
-
-/// A quantizer by its NNI name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Quantizer {
-    /// Weights, symmetric, from their largest absolute value.
-    Naive,
-    /// Quantization-aware training after Jacob et al. 2018.
-    Qat,
-    /// DoReFa-Net after Zhou et al. 2016.
-    #[serde(rename = "dorefa")]
-    DoReFa,
-}
-
-impl fmt::Display for Quantizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Naive => "naive",
-            Self::Qat => "qat",
-            Self::DoReFa => "dorefa",
-        })
-    }
-}
-
-/// The form of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Emit {
-    /// Live ranges, straight-through gradients, start step.
-    Training,
-    /// Fake-quant ops with constant ranges.
-    Inference,
-    /// Weights replaced by their quantized values, no new ops.
-    Baked,
-    /// Weights stored as integer codes, dequantized by stock ops.
-    Packed,
-}
-
-impl fmt::Display for Emit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Training => "training",
-            Self::Inference => "inference",
-            Self::Baked => "baked",
-            Self::Packed => "packed",
-        })
-    }
-}
-
-/// Which tensor of an op: NNI's `quant_types`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum QuantType {
-    /// The op's trained parameter.
-    Weight,
-    /// A tensor that the op reads.
-    Input,
-    /// The tensor that the op makes.
-    Output,
-    /// The gradient that arrives at the op's output.
-    Gradient,
-}
-
-impl fmt::Display for QuantType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Weight => "weight",
-            Self::Input => "input",
-            Self::Output => "output",
-            Self::Gradient => "gradient",
-        })
-    }
-}
-
-/// How a real number becomes an integer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Rounding {
-    /// To the nearest integer, ties to even.
-    #[default]
-    Nearest,
-    /// Toward zero, as NNI's Naive quantizer casts.
-    Truncate,
-}
-
-/// How calibration turns data into a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Observer {
-    /// Smallest and largest value.
-    #[default]
-    MinMax,
-    /// Exponential moving average of each batch's smallest and largest value.
-    Ema,
-    /// Ends that leave out the outermost values.
-    Percentile,
-    /// The clip with the least Kullback-Leibler divergence.
-    Entropy,
-    /// The clip with the least squared error.
-    Mse,
-}
-
-impl fmt::Display for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MinMax => "minmax",
-            Self::Ema => "ema",
-            Self::Percentile => "percentile",
-            Self::Entropy => "entropy",
-            Self::Mse => "mse",
-        })
-    }
-}
-
-/// How a training graph lets gradients pass its rounding. The gradients are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Gradient {
-    /// By the gradient that Python's TensorFlow has for its fake-quant ops.
-    #[default]
-    Op,
-    /// By ops that TensorFlow's C API can differentiate too, around a fake-quant op that no gradient enters.
-    Composed,
-}
-
-impl Gradient {
-    /// Whether it is the default.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Everything that decides how one site is quantized.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The quantizer.
-    pub quantizer: Quantizer,
-    /// Bits of a code.
-    pub bits: u32,
-    /// Zero point fixed to 0 on the signed narrow grid; else affine on the unsigned grid.
-    pub symmetric: bool,
-    /// One scale per channel along this axis of the op's weight; `None`: one for the tensor.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub channel_axis: Option<usize>,
-    /// Rounding of the Naive quantizer.
-    #[serde(default)]
-    pub rounding: Rounding,
-    /// QAT: the training step from which on this site is quantized.
-    #[serde(default)]
-    pub quant_start_step: u64,
-    /// QAT: the decay of a range's moving average.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ema_decay: Option<f64>,
-    /// Calibration's observer.
-    #[serde(default)]
-    pub observer: Observer,
-    /// DoReFa: the seed of the gradient noise.
-    #[serde(default)]
-    pub seed: u64,
-    /// The entry of the `config_list` that decided.
-    #[serde(default)]
-    pub entry: usize,
-}
-
-impl Settings {
-    /// `quantizer` with `bits`, symmetric and per tensor, and the defaults of every other key.
-    pub fn new(quantizer: Quantizer, bits: u32) -> Self {
-        Self {
-            quantizer,
-            bits,
-            symmetric: true,
-            channel_axis: None,
-            rounding: Rounding::Nearest,
-            quant_start_step: 0,
-            ema_decay: None,
-            observer: Observer::MinMax,
-            seed: 0,
-            entry: 0,
-        }
-    }
-}
 
 /// A reason with a stable code: why a site was left alone, or what a user should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,7 +43,7 @@ impl Reason {
 }
 
 /// Why an op with a weight that `default` does not mean was left alone, in both frameworks' words.
-pub fn not_default(op_type: &str) -> String {
+fn not_default(op_type: &str) -> String {
     format!("no entry of the config names `{op_type}`, and `default` does not mean it: add it to `op_types`")
 }
 

@@ -22,10 +22,7 @@ pub fn has_floor(settings: &Settings) -> bool {
 /// What the absolute value of a bias is multiplied with, to be the least width of its channel's range: the largest absolute value for symmetric
 /// settings, else the distance of the ends.
 pub fn least_width_of_bias(settings: &Settings) -> f32 {
-    let codes = 1u32 << settings.bits.min(MOST_BITS);
-    #[expect(clippy::cast_precision_loss, reason = "at most 255")]
-    let steps = if settings.symmetric { codes / 2 - 1 } else { codes - 1 } as f32;
-    LEAST_OF_BIAS * steps
+    LEAST_OF_BIAS * settings.highest_code()
 }
 
 /// The absolute values of what is added to each channel of what a weight makes.

@@ -46,10 +46,7 @@ pub(super) fn extremes(editor: &mut Editor<'_>, maker: &mut Maker<'_>, flat: &st
 
 /// The least width of a range that is not 0, so that its step is a normal number.
 pub(crate) fn least_width(settings: &Settings) -> f32 {
-    let codes = 1u32 << settings.bits.min(16);
-    #[expect(clippy::cast_precision_loss, reason = "at most 65,535")]
-    let steps = if settings.symmetric { codes / 2 - 1 } else { codes - 1 } as f32;
-    f32::MIN_POSITIVE * steps
+    f32::MIN_POSITIVE * settings.highest_code()
 }
 
 /// The least of each of `widths` beside what is added to its channel ([`Biases`](quant_math::weights::Biases)): vectors with an element for
