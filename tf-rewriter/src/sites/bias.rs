@@ -25,9 +25,21 @@ pub(crate) fn changes_shape(op: &[u8]) -> bool {
     matches!(op, b"Identity" | b"Reshape" | b"Squeeze" | b"ExpandDims" | b"Transpose" | b"BatchToSpaceND")
 }
 
-/// The constants and variables with an element for each of the `channels` of `op`, or one for all of them, that are added to its output:
-/// one after the other, with nothing between but changes of shape.
+/// The constants and variables with an element for each of the `channels` of `op`, or one for all of them, that are added to its output.
 pub(crate) fn biases(graph: &Graph, op: NodeId, channels: u64) -> Result<Vec<Bias>, Error> {
+    applied_behind(graph, op, |reader, input| match added(graph.op(reader), input) {
+        Some(input) => Ok(bias(graph, reader, input, channels)?.into_iter().collect()),
+        None => Ok(Vec::new()),
+    })
+}
+
+/// What is applied to the output of `op`, one after the other, with nothing between but changes of shape: all that `applied(reader, input)`
+/// finds at ops that read what was made so far.
+pub(crate) fn applied_behind<T>(
+    graph: &Graph,
+    op: NodeId,
+    mut applied: impl FnMut(NodeId, usize) -> Result<Vec<T>, Error>,
+) -> Result<Vec<T>, Error> {
     let Some(scope) = graph.index().scope(op.scope) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     let mut seen = BTreeSet::from([op]);
@@ -38,15 +50,12 @@ pub(crate) fn biases(graph: &Graph, op: NodeId, channels: u64) -> Result<Vec<Bia
             if seen.len() > MOST || seen.contains(&reader) {
                 continue;
             }
-            let bias = match added(graph.op(reader), input) {
-                Some(input) => bias(graph, reader, input, channels)?,
-                None => None,
-            };
-            if bias.is_some() || (input == 0 && changes_shape(graph.op(reader))) {
+            let here = applied(reader, input)?;
+            if !here.is_empty() || (input == 0 && changes_shape(graph.op(reader))) {
                 seen.insert(reader);
                 open.push_back(reader);
             }
-            found.extend(bias);
+            found.extend(here);
         }
     }
     Ok(found)

@@ -1,14 +1,9 @@
 //! Vectors that are applied to what an op with a weight makes: biases, scales, offsets.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::NodeId;
-use crate::sites::{Traced, Weight, changes_shape, is_parameter, trace};
-
-/// Nodes that are looked at behind an op. Frameworks write a handful.
-const MOST: usize = 64;
+use crate::sites::{Traced, Weight, applied_behind, changes_shape, is_parameter, trace};
 
 /// A vector, and the node that applies it.
 #[derive(Debug)]
@@ -26,27 +21,13 @@ pub(super) enum Vector {
 
 /// The vectors that are applied behind `op`, one after the other.
 pub(super) fn behind(graph: &Graph, op: NodeId) -> Result<Vec<Applied>, Error> {
-    let Some(scope) = graph.index().scope(op.scope) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::from([op]);
-    let mut open = VecDeque::from([op]);
-    while let Some(at) = open.pop_front() {
-        for (reader, input) in scope.data_edges(at.node) {
-            let reader = NodeId { scope: op.scope, node: reader };
-            if seen.len() > MOST || seen.contains(&reader) {
-                continue;
-            }
-            let before = found.len();
-            for vector in applied(graph, reader, input)? {
-                found.extend(vectors(graph, reader, *vector)?.into_iter().map(|what| Applied { by: reader, what }));
-            }
-            if found.len() > before || (input == 0 && changes_shape(graph.op(reader))) {
-                seen.insert(reader);
-                open.push_back(reader);
-            }
+    applied_behind(graph, op, |reader, input| {
+        let mut found = Vec::new();
+        for vector in applied(graph, reader, input)? {
+            found.extend(vectors(graph, reader, *vector)?.into_iter().map(|what| Applied { by: reader, what }));
         }
-    }
-    Ok(found)
+        Ok(found)
+    })
 }
 
 /// The inputs of `reader` that can be vectors which it applies to what it reads at `input`.
@@ -129,6 +110,8 @@ fn offset(graph: &Graph, at: NodeId) -> Result<Part, Error> {
 
 /// Whether a node is an op of that type, behind changes of shape.
 fn is_op(graph: &Graph, mut at: NodeId, op: &[u8]) -> bool {
+    /// Changes of shape that are looked through. Frameworks write a handful.
+    const MOST: usize = 64;
     for _ in 0..MOST {
         if graph.op(at) == op {
             return true;
