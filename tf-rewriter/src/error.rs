@@ -238,7 +238,7 @@ pub enum Error {
     Run(#[from] crate::run::RunError),
     /// A plan that was written down, and is wrong or does not fit the model.
     #[error(transparent)]
-    WrittenPlan(quant_math::plan::PlanFaults),
+    WrittenPlan(#[from] quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -290,6 +290,15 @@ fn first_names(sites: &[String]) -> String {
 
 fn joined(reasons: &[quant_math::plan::Reason]) -> String {
     reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+impl From<quant_math::plan::NoPlan> for Error {
+    fn from(no: quant_math::plan::NoPlan) -> Self {
+        match no {
+            quant_math::plan::NoPlan::Unmatched(reasons) => Self::Unmatched { reasons },
+            quant_math::plan::NoPlan::Written(faults) => Self::WrittenPlan(faults),
+        }
+    }
 }
 
 impl From<quant_math::plan::NoSuchForm> for Error {

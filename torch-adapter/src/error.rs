@@ -159,7 +159,7 @@ pub enum Error {
     Quantizer(#[from] quant_math::nni::WrongQuantizer),
     /// A plan that was written down, and is wrong or does not fit the model.
     #[error(transparent)]
-    WrittenPlan(quant_math::plan::PlanFaults),
+    WrittenPlan(#[from] quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this model: {message}")]
     Plan {
@@ -190,6 +190,15 @@ fn first_names(sites: &[String]) -> String {
     let shown: Vec<&str> = sites.iter().take(SHOWN).map(String::as_str).collect();
     let more = sites.len().saturating_sub(SHOWN);
     if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
+}
+
+impl From<quant_math::plan::NoPlan> for Error {
+    fn from(no: quant_math::plan::NoPlan) -> Self {
+        match no {
+            quant_math::plan::NoPlan::Unmatched(reasons) => Self::Unmatched { reasons },
+            quant_math::plan::NoPlan::Written(faults) => Self::WrittenPlan(faults),
+        }
+    }
 }
 
 impl From<quant_math::plan::NoSuchForm> for Error {

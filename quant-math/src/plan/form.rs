@@ -61,7 +61,7 @@ impl Emit {
     }
 
     /// The bits of a weight that are more than this form stores.
-    pub(super) fn too_wide(self, settings: &Settings) -> Option<u32> {
+    pub fn too_wide(self, settings: &Settings) -> Option<u32> {
         let wide = self == Self::Packed && settings.bits > PACKED_BITS && settings.bits != 32;
         wide.then_some(settings.bits)
     }

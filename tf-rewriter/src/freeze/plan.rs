@@ -134,7 +134,7 @@ fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {
     if site.kind != QuantType::Weight && matches!(emit, Emit::Baked | Emit::Packed) {
         return skip("weights-only", format!("`--emit {emit}` quantizes weights only"));
     }
-    if site.kind == QuantType::Weight && emit == Emit::Packed && site.settings.bits > 8 {
+    if site.kind == QuantType::Weight && emit.too_wide(&site.settings).is_some() {
         return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now".to_owned());
     }
     Decision::Quantize(site.settings)

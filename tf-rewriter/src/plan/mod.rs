@@ -11,7 +11,7 @@ use std::cell::OnceCell;
 
 use quant_math::budget::Share;
 use quant_math::config::{ConfigList, OpFacts};
-use quant_math::plan::{Choice, Chooser, Decision, NoPlan, PlanOptions, Reason, Settings, Site};
+use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
 use crate::Error;
@@ -49,9 +49,8 @@ impl Graph {
     /// Damaged nodes; settings that the quantizer or the form of output does not know; sites that the graph does not have; sites that
     /// cannot be quantized as the plan says; activation sites without ranges.
     pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
-        let checked = Chooser::of_plan(plan)
-            .map_err(Error::WrittenPlan)
-            .and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
+        let chooser = Chooser::of_plan(plan).map_err(Error::from);
+        let checked = chooser.and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
         self.settled(checked)
     }
 
@@ -68,10 +67,7 @@ impl Graph {
             });
         }
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
-        chooser.plan(planner.sites, &facts, options, Vec::new()).map_err(|no| match no {
-            NoPlan::Unmatched(reasons) => Error::Unmatched { reasons },
-            NoPlan::Written(faults) => Error::WrittenPlan(faults),
-        })
+        Ok(chooser.plan(planner.sites, &facts, options, Vec::new())?)
     }
 
     /// Whether the graph has variables: else its weights are constants, which no optimizer changes.

@@ -117,7 +117,7 @@ impl Model {
                 "what it quantizes is no parameter; if `torch.jit.freeze` made it a constant, give the archive from before that",
             );
         };
-        if emit == Emit::Packed && settings.bits > 8 {
+        if emit.too_wide(&settings).is_some() {
             return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now");
         }
         let reason = match emit {

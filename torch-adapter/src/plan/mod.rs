@@ -4,7 +4,7 @@ mod activation;
 mod weight;
 
 use quant_math::config::{ConfigList, OpFacts};
-use quant_math::plan::{Chooser, Decision, NoPlan, PlanOptions, Reason, Site};
+use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site};
 use quant_math::{Emit, Plan, QuantType};
 
 use crate::error::Error;
@@ -43,9 +43,8 @@ impl Model {
     /// Settings that the quantizer or the form of output does not know; sites that the model does not have; sites that cannot be
     /// quantized as the plan says; activation sites without ranges.
     pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
-        let checked = Chooser::of_plan(plan)
-            .map_err(Error::WrittenPlan)
-            .and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
+        let chooser = Chooser::of_plan(plan).map_err(Error::from);
+        let checked = chooser.and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
         self.in_file(checked)
     }
 
@@ -68,10 +67,7 @@ impl Model {
         planner.place();
         let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
         let about_model = self.warnings(chooser.emit());
-        chooser.plan(planner.sites, &facts, options, about_model).map_err(|no| match no {
-            NoPlan::Unmatched(reasons) => Error::Unmatched { reasons },
-            NoPlan::Written(faults) => Error::WrittenPlan(faults),
-        })
+        Ok(chooser.plan(planner.sites, &facts, options, about_model)?)
     }
 }
 
