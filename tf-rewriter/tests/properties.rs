@@ -77,6 +77,20 @@ fn an_activation_that_stands_for_a_weight_is_none_when_it_is_quantized() {
     ));
 }
 
+/// Both ops read one argument that is computed from constants by the only caller, one of them on the side of a weight.
+#[test]
+fn a_product_of_constants_stays_a_parameter_in_a_function() {
+    check_graph(
+        "node { name: 'x' op: 'Placeholder' } node { name: 'w' op: 'Const' WEIGHT }
+        node { name: 'm' op: 'MatMul' input: 'w' input: 'w' OF_FLOATS }
+        node { name: 'c' op: 'PartitionedCall' input: 'm' input: 'x' CALL }
+        library { function { signature { name: 'f' input_arg { name: 'a' type: DT_FLOAT } input_arg { name: 'b' type: DT_FLOAT } }
+            node_def { name: 'y' op: 'MatMul' input: 'a' input: 'b' OF_FLOATS }
+            node_def { name: 'z' op: 'MatMul' input: 'b' input: 'a' OF_FLOATS }
+            ret { key: 'r' value: 'z:product:0' } } }",
+    );
+}
+
 /// The range's constants of an op that runs in a loop of a function wait for something there, not for the weight outside.
 #[test]
 fn a_weight_outside_of_the_function_whose_loop_reads_it() {

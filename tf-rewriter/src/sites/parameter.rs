@@ -10,11 +10,12 @@ use crate::index::NodeId;
 
 const WHAT: &str = "the parameters of its nodes";
 
-/// Which nodes of a graph make parameters. How many nodes one is made by does not matter: a quantized parameter is one too.
+/// Which nodes of a graph make parameters, and which functions are given some. How many nodes one is made by does not matter: a quantized
+/// parameter is one too.
 #[derive(Debug)]
 pub(crate) struct Parameters {
-    /// By scope and node.
-    nodes: Vec<Vec<bool>>,
+    /// By scope, and node or argument.
+    activations: Marked,
 }
 
 impl Parameters {
@@ -24,11 +25,11 @@ impl Parameters {
     /// Damaged nodes.
     pub(crate) fn of(graph: &Graph, arguments: bool) -> Result<Self, Error> {
         let scopes = &graph.index().scopes;
-        let mut found = Activations { graph, nodes: Vec::new(), arguments: Vec::new(), open: Vec::new() };
+        let mut found = Activations { graph, marked: Marked::default(), open: Vec::new() };
         for scope in scopes {
             graph.budget().take_all::<bool>(scope.nodes.len() + scope.argument_count(), WHAT)?;
-            found.nodes.push(vec![false; scope.nodes.len()]);
-            found.arguments.push(vec![false; scope.argument_count()]);
+            found.marked.nodes.push(vec![false; scope.nodes.len()]);
+            found.marked.arguments.push(vec![false; scope.argument_count()]);
         }
         for id in graph.all_nodes() {
             if begins(graph, id) {
@@ -52,28 +53,37 @@ impl Parameters {
             }
         }
         found.spread(&handed_on)?;
-        let nodes = found.nodes.into_iter().map(|nodes| nodes.into_iter().map(|activation| !activation).collect());
-        Ok(Self { nodes: nodes.collect() })
+        Ok(Self { activations: found.marked })
     }
 
-    fn holds(&self, id: NodeId) -> bool {
-        self.nodes.get(id.scope as usize).and_then(|nodes| nodes.get(id.node as usize)).copied().unwrap_or(false)
+    fn holds(&self, place: Place) -> bool {
+        let Marked { nodes, arguments } = &self.activations;
+        let (all, scope, number) = match place {
+            Place::Output(id, _) => (nodes, id.scope, id.node),
+            Place::Argument(scope, number) => (arguments, scope, number),
+        };
+        all.get(scope as usize).and_then(|all| all.get(number as usize)).is_some_and(|activation| !activation)
     }
+}
+
+#[derive(Debug, Default)]
+struct Marked {
+    nodes: Vec<Vec<bool>>,
+    arguments: Vec<Vec<bool>>,
 }
 
 /// The opposite, found by going forward from what is fed, drawn, or not known.
 struct Activations<'g> {
     graph: &'g Graph,
-    nodes: Vec<Vec<bool>>,
-    arguments: Vec<Vec<bool>>,
+    marked: Marked,
     open: Vec<Place>,
 }
 
 impl Activations<'_> {
     fn add(&mut self, place: Place) {
         let (all, scope, number) = match place {
-            Place::Output(id, _) => (&mut self.nodes, id.scope, id.node),
-            Place::Argument(scope, number) => (&mut self.arguments, scope, number),
+            Place::Output(id, _) => (&mut self.marked.nodes, id.scope, id.node),
+            Place::Argument(scope, number) => (&mut self.marked.arguments, scope, number),
         };
         let known = all.get_mut(scope as usize).and_then(|all| all.get_mut(number as usize));
         if known.is_some_and(|known| !std::mem::replace(known, true)) {
@@ -135,15 +145,16 @@ fn counts(op: &[u8], input: usize) -> bool {
 /// # Errors
 /// Damaged nodes.
 pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> Result<bool, Error> {
-    Ok(graph.parameters(arguments)?.holds(id))
+    Ok(graph.parameters(arguments)?.holds(Place::Output(id, 0)))
 }
 
-/// Whether what `op` reads at `input` is made from constants and variables alone.
+/// Whether what `op` reads at `input` is made from constants and variables alone, in its own scope or by all who call its function.
 ///
 /// # Errors
 /// Damaged nodes.
 pub(crate) fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> Result<bool, Error> {
-    graph.source(op, input).map_or(Ok(false), |source| is_parameter(graph, source, false))
+    let Some(place) = flow::read(graph, op, input) else { return Ok(false) };
+    Ok(graph.parameters(false)?.holds(place))
 }
 
 #[cfg(feature = "run")]
@@ -274,6 +285,11 @@ mod tests {
             let id = graph.named(name).unwrap();
             assert_eq!(is_parameter(&graph, id, false).unwrap(), without, "{name}");
             assert_eq!(is_parameter(&graph, id, true).unwrap(), with, "{name}");
+        }
+        for (name, expected) in
+            [("of_constants::y", true), ("of_both::y", false), ("unknown::y", false), ("two", true), ("three", false)]
+        {
+            assert_eq!(reads_parameter(&graph, graph.named(name).unwrap(), 0).unwrap(), expected, "{name}");
         }
     }
 }
