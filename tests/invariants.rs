@@ -78,6 +78,28 @@ fn quant_math_does_no_io() {
     assert!(fs::read_to_string(root().join("quant-math/src/lib.rs")).unwrap().contains("#![forbid(unsafe_code)]"));
 }
 
+/// Whoever prints an error with the errors below it would print that one twice.
+#[test]
+fn no_error_has_its_source_in_its_own_text() {
+    let mut files = Vec::new();
+    for krate in ["file-map", "quant-math", "quant-cli", "tf-rewriter", "torch-adapter"] {
+        rust_files(&root().join(krate).join("src"), &mut files);
+    }
+    let mut errors = 0;
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let (code, _tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        for variant in code.split("#[error(").skip(1) {
+            errors += 1;
+            let (message, fields) = variant.split_once('\n').unwrap();
+            let named = message.contains("{source}") && fields.contains(" source: ");
+            let numbered = message.contains("{0}") && (fields.contains("(#[from]") || fields.contains("(#[source]"));
+            assert!(!named && !numbered, "{}: {message}", path.display());
+        }
+    }
+    assert!(errors > 50, "the errors are written in another way");
+}
+
 #[test]
 fn planning_changes_nothing() {
     let before = fs::read(digits()).unwrap();

@@ -149,12 +149,18 @@ impl Diagnostic {
         self
     }
 
-    /// With the errors below `error`.
+    /// With the errors below `error`. One that says no more than the error above it is left out: some libraries give their source's text
+    /// as their own.
     #[must_use]
     pub fn with_causes_of(mut self, error: &dyn Error) -> Self {
+        let mut above = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            self.causes.push(cause.to_string());
+            let text = cause.to_string();
+            if text != above {
+                self.causes.push(text.clone());
+            }
+            above = text;
             source = cause.source();
         }
         self
@@ -236,6 +242,21 @@ mod tests {
             text(&diagnostic),
             "warning[W0001]: first\n    second\n  caused by: `x` is not the path of a file\n"
         );
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Foreign(#[source] io::Error);
+        let read = crate::side::read(std::path::Path::new("nosuch.json"), 1, false).unwrap_err();
+        let below =
+            Foreign(io::Error::other(AtomicError::Write { path: "x".into(), source: io::ErrorKind::NotFound.into() }));
+        let causes = |error: &dyn Error| Diagnostic::error("E1", "cannot").caused_by(error).causes;
+        assert_eq!(causes(&read), ["No such file or directory (os error 2)"]);
+        assert_eq!(causes(&below), ["cannot write `x`", "entity not found"]);
+        let in_file = crate::InFile { path: "x".into(), error: Box::new(below) };
+        assert_eq!(causes(&in_file), ["cannot write `x`", "entity not found"]);
     }
 
     #[test]

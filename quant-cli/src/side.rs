@@ -8,7 +8,7 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SideError {
     /// The system says so.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// A directory, a device or a socket.
     #[error("it is no file, expected one, or a pipe")]

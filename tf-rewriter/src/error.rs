@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use quant_math::MathError;
 
@@ -47,13 +47,8 @@ impl fmt::Display for At {
 #[non_exhaustive]
 pub enum Error {
     /// Another error, with the file in which it happened.
-    #[error("{source}")]
-    InFile {
-        /// The file.
-        path: PathBuf,
-        /// What happened there.
-        source: Box<Error>,
-    },
+    #[error(transparent)]
+    InFile(quant_cli::InFile<Error>),
     /// The operating system refused.
     #[error("cannot {action}")]
     Io {
@@ -189,7 +184,7 @@ pub enum Error {
         /// The node that holds the tensor.
         tensor: String,
         /// What is wrong with it.
-        source: MathError,
+        r#source: MathError,
     },
     /// A form of output that does not exist for this request.
     #[error("`--emit {emit}` {why}")]
@@ -311,7 +306,7 @@ impl Error {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InFile { source, .. } => source.code(),
+            Self::InFile(inner) => inner.error.code(),
             Self::Io { .. } => "E0101",
             Self::Output(error) => error.code(),
             #[cfg(feature = "run")]
@@ -349,7 +344,7 @@ impl Error {
     /// The way out, where there is one.
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::InFile { source, .. } => source.help(),
+            Self::InFile(inner) => inner.error.help(),
             Self::Output(error) => error.help().map(Cow::Borrowed),
             #[cfg(feature = "run")]
             Self::Run(error) => error.help(),
@@ -394,12 +389,7 @@ impl Error {
     /// File, node and offset, as far as they are known, for a line `--> …`.
     pub fn location(&self) -> Option<String> {
         let at = match self {
-            Self::InFile { path, source } => {
-                let inner = source.location();
-                return Some(
-                    inner.map_or_else(|| path.display().to_string(), |at| format!("{}, {at}", path.display())),
-                );
-            }
+            Self::InFile(inner) => return Some(inner.location(inner.error.location())),
             #[cfg(feature = "run")]
             Self::Run(error) => return error.location(),
             Self::Wire { at, .. }
@@ -427,8 +417,8 @@ impl Error {
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            Self::InFile { .. } => self,
-            source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
+            Self::InFile(_) => self,
+            error => Self::InFile(quant_cli::InFile { path: path.to_owned(), error: Box::new(error) }),
         }
     }
 }

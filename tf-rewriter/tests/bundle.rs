@@ -55,7 +55,7 @@ fn read(prefix: &Path) -> Result<Vec<(String, Tensor)>, Error> {
     for name in bundle.names() {
         match bundle.tensor(name) {
             Ok(tensor) => found.push((name.to_owned(), tensor.unwrap())),
-            Err(Error::InFile { source, .. }) if matches!(*source, Error::Checkpoint { .. }) => {}
+            Err(Error::InFile(inner)) if matches!(*inner.error, Error::Checkpoint { .. }) => {}
             Err(error) => return Err(error),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use quant_math::MathError;
 
@@ -54,15 +54,10 @@ impl fmt::Display for At {
 #[non_exhaustive]
 pub enum Error {
     /// Another error, with the file in which it happened.
-    #[error("{source}")]
-    InFile {
-        /// The file.
-        path: PathBuf,
-        /// What happened there.
-        source: Box<Error>,
-    },
+    #[error(transparent)]
+    InFile(quant_cli::InFile<Error>),
     /// The operating system refused.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}")]
     Io {
         /// What was tried, for example "read the archive".
         action: &'static str,
@@ -181,7 +176,7 @@ pub enum Error {
         /// The tensor, as module path and attribute.
         tensor: String,
         /// What is wrong with it.
-        source: MathError,
+        r#source: MathError,
     },
 }
 
@@ -211,7 +206,7 @@ impl Error {
     /// A stable code for scripts; it never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InFile { source, .. } => source.code(),
+            Self::InFile(inner) => inner.error.code(),
             Self::Io { .. } => "T0001",
             Self::Budget { .. } => "T0002",
             Self::Changed(_) => "T0003",
@@ -238,7 +233,7 @@ impl Error {
     /// The way out, where there is one.
     pub fn help(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::InFile { source, .. } => source.help(),
+            Self::InFile(inner) => inner.error.help(),
             Self::Budget { over, .. } => Some(over.help().into()),
             Self::Archive { fault, .. } => fault.help(),
             Self::Pickle { fault, .. } => fault.help(),
@@ -273,10 +268,7 @@ impl Error {
     /// File, record and offset, as far as they are known, for a line `--> …`.
     pub fn location(&self) -> Option<String> {
         match self {
-            Self::InFile { path, source } => {
-                let path = path.display();
-                Some(source.location().map_or_else(|| path.to_string(), |at| format!("{path}, {at}")))
-            }
+            Self::InFile(inner) => Some(inner.location(inner.error.location())),
             Self::Archive { at, .. }
             | Self::Pickle { at, .. }
             | Self::Tensor { at, .. }
@@ -300,8 +292,8 @@ impl Error {
     pub fn in_file(self, path: &Path) -> Self {
         match self {
             // An output's error names its own file.
-            Self::InFile { .. } | Self::Output(_) => self,
-            source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
+            Self::InFile(_) | Self::Output(_) => self,
+            error => Self::InFile(quant_cli::InFile { path: path.to_owned(), error: Box::new(error) }),
         }
     }
 }

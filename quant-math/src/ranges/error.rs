@@ -104,7 +104,7 @@ pub enum RangesError {
         /// Which of its tensors.
         kind: QuantType,
         /// What is wrong.
-        source: MathError,
+        r#source: MathError,
     },
     /// More samples than 64 bits count.
     #[error("more than 2^64 samples")]

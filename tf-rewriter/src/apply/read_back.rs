@@ -52,7 +52,7 @@ fn check_length(len: usize, expected: u64) -> Result<(), Error> {
 /// What we wrote wrongly; that somebody else changed the file, or that it cannot be opened, is no fault of ours.
 fn wrong(error: Error) -> Error {
     match error {
-        Error::InFile { source, .. } => wrong(*source),
+        Error::InFile(inner) => wrong(*inner.error),
         Error::Changed(_) | Error::Io { .. } | Error::Verify { .. } => error,
         other => Error::Verify { message: other.to_string() },
     }

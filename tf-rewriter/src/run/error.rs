@@ -81,7 +81,7 @@ pub enum RunError {
         /// The graph's file, where it has one.
         path: Option<PathBuf>,
         /// What happened to it.
-        source: file_map::Changed,
+        r#source: file_map::Changed,
     },
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
@@ -99,7 +99,7 @@ pub enum RunError {
         /// The tensor.
         tensor: String,
         /// What is wrong with it.
-        source: quant_math::MathError,
+        r#source: quant_math::MathError,
     },
 }
 

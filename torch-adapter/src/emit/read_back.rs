@@ -32,7 +32,7 @@ pub(super) fn read_back(path: &Path, before: &Model, plan: &Plan) -> Result<(), 
 /// What we wrote wrongly; that somebody else changed the file, or that it cannot be opened, is no fault of ours.
 fn wrong(error: Error) -> Error {
     match error {
-        Error::InFile { source, .. } => wrong(*source),
+        Error::InFile(inner) => wrong(*inner.error),
         Error::Changed(_) | Error::Io { .. } => error,
         other => Error::Verify { message: other.to_string() },
     }

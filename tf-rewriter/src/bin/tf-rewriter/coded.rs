@@ -9,19 +9,12 @@ pub(crate) fn failure(error: Error) -> Failure {
     if let Error::WrittenPlan(faults) = innermost(&error) {
         return Failure::plan(faults);
     }
-    let mut diagnostic = Diagnostic::error(error.code(), error.to_string());
+    let mut diagnostic = Diagnostic::error(error.code(), error.to_string()).with_causes_of(&error);
     if let Some(location) = error.location() {
         diagnostic = diagnostic.at(location);
     }
     if let Some(help) = error.help() {
         diagnostic = diagnostic.help(help);
-    }
-    match innermost(&error) {
-        Error::Output(output) => diagnostic = diagnostic.with_causes_of(output),
-        io @ Error::Io { .. } => diagnostic = diagnostic.with_causes_of(io),
-        #[cfg(feature = "run")]
-        Error::Run(run @ tf_rewriter::run::RunError::Io { .. }) => diagnostic = diagnostic.with_causes_of(run),
-        _ => {}
     }
     match innermost(&error) {
         Error::Emit { .. } | Error::MissingRanges { .. } | Error::Unmatched { .. } | Error::Quantizer(_) => {
@@ -33,7 +26,7 @@ pub(crate) fn failure(error: Error) -> Failure {
 
 fn innermost(error: &Error) -> &Error {
     match error {
-        Error::InFile { source, .. } => innermost(source),
+        Error::InFile(inner) => innermost(&inner.error),
         other => other,
     }
 }

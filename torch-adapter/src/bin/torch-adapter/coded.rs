@@ -9,15 +9,12 @@ pub(crate) fn failure(error: Error) -> Failure {
     if let Error::WrittenPlan(faults) = innermost(&error) {
         return Failure::plan(faults);
     }
-    let mut diagnostic = Diagnostic::error(error.code(), error.to_string());
+    let mut diagnostic = Diagnostic::error(error.code(), error.to_string()).with_causes_of(&error);
     if let Some(location) = error.location() {
         diagnostic = diagnostic.at(location);
     }
     if let Some(help) = error.help() {
         diagnostic = diagnostic.help(help);
-    }
-    if let Error::Output(output) = innermost(&error) {
-        diagnostic = diagnostic.with_causes_of(output);
     }
     match innermost(&error) {
         Error::Emit { .. }
@@ -31,7 +28,7 @@ pub(crate) fn failure(error: Error) -> Failure {
 
 fn innermost(error: &Error) -> &Error {
     match error {
-        Error::InFile { source, .. } => innermost(source),
+        Error::InFile(inner) => innermost(&inner.error),
         other => other,
     }
 }
