@@ -11,6 +11,7 @@ mod columns;
 pub mod config;
 pub mod data;
 pub mod difference;
+pub mod einsum;
 mod error;
 mod extremes;
 pub mod grid;

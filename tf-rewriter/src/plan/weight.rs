@@ -9,7 +9,7 @@ use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
 use crate::ops::ChannelRule;
-use crate::sites::{Axes, ChannelLabel, Role, Traced, Weight, channel_label, is_transposed};
+use crate::sites::{Axes, Role, Traced, Weight, channel_label, is_transposed};
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
 const MAX_SPREAD: u64 = 1 << 20;
@@ -157,7 +157,7 @@ impl Planner<'_> {
             None if per_channel == PerChannel::Auto => Ok(with_axis(settings, None)),
             None if op.info.is_some_and(|info| info.channels == ChannelRule::Equation)
                 && let Some(rank) = weight.edge_shape.as_ref().map(Vec::len)
-                && let ChannelLabel::Unclear(why) = channel_label(self.graph, op.id, input, rank)? =>
+                && let Err(why) = channel_label(self.graph, op.id, input, rank)? =>
             {
                 let text = format!("which axis of its weight is channels is not clear: {why}; per-tensor is possible");
                 Ok(skip("channel-axis-unknown", text))
@@ -200,10 +200,9 @@ pub(crate) fn channel_axes(
 ) -> Result<Option<(Axes, Axes)>, Error> {
     let Some(info) = crate::ops::info(graph.op(op)) else { return Ok(None) };
     let edge = match (info.channels, weight.edge_shape.as_ref().map(Vec::len)) {
-        (ChannelRule::Equation, Some(rank)) => match channel_label(graph, op, input, rank)? {
-            ChannelLabel::Axis(first) => Some(Axes { first, count: 1 }).filter(|_| first < rank),
-            ChannelLabel::Unclear(_) => None,
-        },
+        (ChannelRule::Equation, Some(rank)) => {
+            channel_label(graph, op, input, rank)?.ok().map(|first| Axes { first, count: 1 })
+        }
         (rule, _) => weight.edge_axes(rule, is_transposed(graph, op, input)?),
     };
     Ok(edge.and_then(|edge| weight.source_axes(edge).map(|source| (edge, source))))

@@ -1,5 +1,7 @@
 //! The arguments of a call that are weights.
 
+use quant_math::einsum::channel_axis;
+
 use super::events::CallEvent;
 use super::heap::{Heap, TensorId};
 use super::table::{BATCHED, WeightRule};
@@ -89,7 +91,9 @@ impl Arguments<'_> {
         let (Value::Str(equation), Value::List(items)) = (self.value(0), self.value(1)) else { return None };
         let weights = items.iter().enumerate().filter_map(|(index, item)| match item {
             Value::Weight(weight) if self.rank(weight.tensor) >= 2 => {
-                let axis = einsum_axis(equation, index).and_then(|axis| self.axis(weight, axis));
+                let rank = weight.axes.rank(self.rank(weight.tensor));
+                let axis = rank.and_then(|rank| channel_axis(equation, index, rank).ok());
+                let axis = axis.and_then(|axis| self.axis(weight, axis));
                 Some(element(1, (index, items.len()), item, Some(weight.clone()), axis))
             }
             Value::Made(_) | Value::Hidden(..) | Value::AnyWeight(_) => {
@@ -212,38 +216,4 @@ fn element(
 ) -> Found {
     let element = Some(place);
     Found { weight, axis, argument, element, value: value.clone(), chosen: false }
-}
-
-/// The axis of an equation's operand whose label the output has, and no other operand.
-fn einsum_axis(equation: &str, operand: usize) -> Option<usize> {
-    let clean: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
-    if clean.contains('.') {
-        return None;
-    }
-    let (inputs, output) =
-        clean.split_once("->").map_or((clean.as_str(), None), |(inputs, output)| (inputs, Some(output)));
-    let operands: Vec<&str> = inputs.split(',').collect();
-    let count = |label: char| inputs.chars().filter(|other| *other == label).count();
-    let mut own = operands.get(operand)?.chars().enumerate().filter(|(_, label)| {
-        // Without an output the labels that stand once are it.
-        count(*label) == 1 && output.is_none_or(|output| output.contains(*label))
-    });
-    let (axis, _) = own.next()?;
-    own.next().is_none().then_some(axis)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::einsum_axis;
-
-    #[test]
-    fn channels_of_an_equation_are_the_labels_of_the_output_alone() {
-        assert_eq!(einsum_axis("ij,kj->ik", 1), Some(0));
-        assert_eq!(einsum_axis("b i, i o -> b o", 1), Some(1));
-        assert_eq!(einsum_axis("ij,jk", 1), Some(1));
-        assert_eq!(einsum_axis("bij,bjk->bik", 1), Some(2));
-        assert_eq!(einsum_axis("ij,jkl->ikl", 1), None);
-        assert_eq!(einsum_axis("...j,kj->...k", 1), None);
-        assert_eq!(einsum_axis("ij,j->i", 2), None);
-    }
 }
