@@ -49,6 +49,7 @@ use crate::plan::{QuantType, Quantizer, Reason};
 pub use entry::Entry;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use learnable::NotLearnable;
+pub(crate) use nearest::nearest;
 pub use per_channel::{PerChannel, channels_pay};
 pub use preset::Preset;
 pub use schema::schema;

@@ -80,6 +80,15 @@ impl PlanFaults {
         }
     }
 
+    /// `last` behind all of `before`.
+    pub(super) fn ending(before: Vec<PlanFault>, last: PlanFault) -> Self {
+        let mut faults = before.into_iter();
+        match faults.next() {
+            Some(first) => Self { first, rest: faults.chain([last]).collect() },
+            None => last.into(),
+        }
+    }
+
     /// The faults, in the plan's order.
     pub fn iter(&self) -> impl Iterator<Item = &PlanFault> {
         std::iter::once(&self.first).chain(&self.rest)

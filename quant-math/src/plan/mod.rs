@@ -5,6 +5,7 @@
 mod chooser;
 mod fault;
 mod form;
+mod keys;
 mod settings;
 mod written;
 

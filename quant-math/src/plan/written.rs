@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::{PlanFault, PlanFaultKind as Kind, PlanFaults};
+use super::keys;
 use super::{Decision, Emit, PLAN_VERSION, Plan, QuantType, Quantizer, Rounding, Settings, Site};
 use crate::range::Range;
 
@@ -22,16 +23,20 @@ impl Plan {
     pub fn parse(text: &str) -> Result<Self, PlanFaults> {
         let mut unknown = Vec::new();
         let mut json = serde_json::Deserializer::from_str(text);
-        let read: Result<Self, _> = serde_ignored::deserialize(&mut json, |path| unknown.push(path.to_string()));
-        let read = read.and_then(|plan| json.end().map(|()| plan));
-        let plan = read.map_err(|error| PlanFault::new(Kind::Form, "JSON", error.to_string()))?;
+        let read: Result<Self, _> = serde_ignored::deserialize(&mut json, |path| unknown.push(keys::unknown(&path)));
+        let plan = match read.and_then(|plan| json.end().map(|()| plan)) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // A key that is missing may be there, but misspelt.
+                return Err(PlanFaults::ending(unknown, PlanFault::new(Kind::Form, "JSON", error.to_string())));
+            }
+        };
         if plan.version != PLAN_VERSION {
             let message = format!("found {}, expected {PLAN_VERSION}", plan.version);
             return Err(PlanFault::new(Kind::Version, "version", message).into());
         }
-        let unknown = unknown.into_iter().map(|path| PlanFault::new(Kind::Form, path, "unknown key"));
-        let faults: Vec<PlanFault> = unknown.chain(plan.faults()).collect();
-        PlanFaults::check(faults).map(|()| plan)
+        unknown.extend(plan.faults());
+        PlanFaults::check(unknown).map(|()| plan)
     }
 
     /// What is wrong with the plan whatever the model is.
@@ -236,8 +241,7 @@ mod tests {
         let output = "sites[1] (`relu`, output)";
         assert_eq!(wrong("]}", "]"), one("P0101", "JSON"));
         assert_eq!(wrong("\"version\": 1", "\"version\": 2"), one("P0102", "version"));
-        assert_eq!(wrong("\"shape\"", "\"shapes\""), one("P0101", "sites.0.shapes"));
-        assert_eq!(wrong("\"symmetric\": true", "\"symetric\": true"), one("P0101", "JSON"));
+        assert_eq!(wrong("\"shape\"", "\"shapes\""), one("P0101", "sites[0].shapes"));
         let settings = format!("{weight}.decision.quantize");
         assert_eq!(wrong("\"bits\": 8", "\"bits\": 17"), one("P0103", &format!("{settings}.bits")));
         assert_eq!(
@@ -255,6 +259,31 @@ mod tests {
             wrong("\"symmetric\": false", "\"symmetric\": false, \"channel_axis\": 0"),
             one("P0103", &format!("{output}.decision.quantize.channel_axis"))
         );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_with_the_nearest_one() {
+        let told = |from: &str, to: &str| {
+            assert!(PLAN.contains(from), "{from}");
+            let faults = Plan::parse(&PLAN.replacen(from, to, 1)).unwrap_err();
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for (from, to, place) in [
+            ("\"quantizer\"", "\"quantiser\"", "quantiser: unknown key; did you mean `quantizer`?"),
+            ("\"op_type\"", "\"optype\"", "sites[0].optype: unknown key; did you mean `op_type`?"),
+            ("\"symmetric\"", "\"symetric\"", "sites[0].decision.symetric: unknown key; did you mean `symmetric`?"),
+            ("\"text\"", "\"txt\"", "sites[2].decision.txt: unknown key; did you mean `text`?"),
+            ("\"min\"", "\"mim\"", "sites[1].range.mim: unknown key; did you mean `min`?"),
+        ] {
+            let told = told(from, to);
+            assert_eq!(told.len(), 2, "{told:?}");
+            assert_eq!(told[0], place);
+            // The JSON reader says where the map ends.
+            assert!(told[1].starts_with(&format!("JSON: missing field `{}`", from.trim_matches('"'))), "{told:?}");
+        }
+        // Where no key is missing, it is all that is wrong.
+        assert_eq!(told("\"shape\"", "\"shapes\""), ["sites[0].shapes: unknown key; did you mean `shape`?"]);
+        assert_eq!(told("\"shape\"", "\"whatever\""), ["sites[0].whatever: unknown key"]);
     }
 
     #[test]
