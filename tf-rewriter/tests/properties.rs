@@ -91,6 +91,32 @@ fn a_product_of_constants_stays_a_parameter_in_a_function() {
     );
 }
 
+/// In a training graph the weight's scale reads the bias, which must not wait for the op, be it by control or by data.
+#[test]
+fn a_bias_that_waits_for_the_op_whose_weight_it_stands_behind() {
+    let vector =
+        "attr { key: 'value' value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 2 } } float_val: [1, 2] } } }";
+    let number = "attr { key: 'dtype' value { type: DT_INT32 } } attr { key: 'value' value { tensor { dtype: DT_INT32 tensor_shape { } int_val: 0 } } }";
+    for bias in [
+        format!("node {{ name: 'b' op: 'Const' input: '^m' {vector} }}"),
+        format!(
+            "node {{ name: 'c' op: 'Const' {vector} }} node {{ name: 'b' op: 'Identity' input: 'c' input: '^m' OF_FLOATS }}"
+        ),
+        format!(
+            "node {{ name: 'c' op: 'Const' {vector} }} node {{ name: 'axis' op: 'Const' {number} }}
+            node {{ name: 's' op: 'Max' input: 'm' input: 'axis' OF_FLOATS }}
+            node {{ name: 'g' op: 'Greater' input: 's' input: 'c' OF_FLOATS }}
+            node {{ name: 'b' op: 'SelectV2' input: 'g' input: 'c' input: 'c' OF_FLOATS }}"
+        ),
+    ] {
+        check_graph(&format!(
+            "node {{ name: 'x' op: 'Placeholder' }} node {{ name: 'w' op: 'Const' WEIGHT }}
+            node {{ name: 'm' op: 'MatMul' input: 'x' input: 'w' OF_FLOATS }} {bias}
+            node {{ name: 'y' op: 'BiasAdd' input: 'm' input: 'b' OF_FLOATS }}"
+        ));
+    }
+}
+
 /// The range's constants of an op that runs in a loop of a function wait for something there, not for the weight outside.
 #[test]
 fn a_weight_outside_of_the_function_whose_loop_reads_it() {

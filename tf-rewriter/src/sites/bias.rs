@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::{Traced, Weight, trace};
 use crate::Error;
 use crate::graph::Graph;
-use crate::index::NodeId;
+use crate::index::{Input, NodeId, Target};
 
 /// Nodes that are looked at behind an op. Frameworks write a handful.
 const MOST: usize = 64;
@@ -26,11 +26,68 @@ pub(crate) fn changes_shape(op: &[u8]) -> bool {
 }
 
 /// The constants and variables with an element for each of the `channels` of `op`, or one for all of them, that are added to its output.
+/// One that waits for the op is none: where it is read for the weight's scale, the op would wait for itself.
 pub(crate) fn biases(graph: &Graph, op: NodeId, channels: u64) -> Result<Vec<Bias>, Error> {
+    let mut waiting = Waiting { graph, op, free: BTreeSet::new() };
     applied_behind(graph, op, |reader, input| match added(graph.op(reader), input) {
-        Some(input) => Ok(bias(graph, reader, input, channels)?.into_iter().collect()),
+        Some(input) => {
+            let found = bias(graph, reader, input, channels)?;
+            Ok(found.filter(|_| !waiting.waits(reader, input)).into_iter().collect())
+        }
         None => Ok(Vec::new()),
     })
+}
+
+/// What waits for an op, be it by data or by control.
+struct Waiting<'g> {
+    graph: &'g Graph,
+    op: NodeId,
+    /// Nodes of the op's scope that do not.
+    free: BTreeSet<u32>,
+}
+
+impl<'g> Waiting<'g> {
+    /// Whether what `reader` reads at `input` waits for the op. So does what hangs on more nodes than are looked at: what holds a bias
+    /// hangs on a handful.
+    fn waits(&mut self, reader: NodeId, input: usize) -> bool {
+        const MOST: usize = 1024;
+        let mut here = Vec::new();
+        let first = self.graph.input(reader, input).and_then(|input| source(input.target));
+        let mut open: Vec<u32> = first.into_iter().collect();
+        let mut waits = false;
+        while let Some(node) = open.pop() {
+            let inputs = self.inputs(node);
+            waits = node == self.op.node || self.free.len() + open.len() + inputs.len() > MOST;
+            if waits {
+                break;
+            }
+            if self.free.insert(node) {
+                here.push(node);
+                open.extend(inputs.iter().filter_map(|input| source(input.target)));
+            }
+        }
+        if waits {
+            for node in here {
+                self.free.remove(&node);
+            }
+        }
+        waits
+    }
+
+    /// What a node hangs on; what it has from a loop's round before is there already.
+    fn inputs(&self, node: u32) -> &'g [Input] {
+        let id = NodeId { scope: self.op.scope, node };
+        let found = self.graph.index().scope(id.scope).zip(self.graph.index().node(id));
+        let found = found.filter(|_| !matches!(self.graph.op(id), b"NextIteration" | b"RefNextIteration"));
+        found.map_or(&[], |(scope, node)| scope.inputs(node))
+    }
+}
+
+fn source(target: Target) -> Option<u32> {
+    match target {
+        Target::Data { node, .. } | Target::Control { node } => Some(node),
+        Target::Argument => None,
+    }
 }
 
 /// What is applied to the output of `op`, one after the other, with nothing between but changes of shape: all that `applied(reader, input)`
