@@ -203,6 +203,11 @@ fn damage_is_an_error_with_its_place() {
         ("def f(x):\n  y = = x\n", 16),
         ("def f(x)\n  return x\n", 8),
         ("class A:\n  weight\n", 17),
+        // Names are put into these lists.
+        ("class A:\n  __buffers__ =\n", 24),
+        ("class A:\n  __parameters__ = [a, ]\n", 29),
+        ("class A:\n  __parameters__ = [\"a\" \"b\"]\n", 33),
+        ("class A:\n  __buffers__ = [])\n", 27),
     ] {
         let error = parse(source).unwrap_err();
         assert_eq!(error.offset, offset, "{source:?}: {error}");

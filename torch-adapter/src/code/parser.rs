@@ -182,18 +182,12 @@ impl<'a> Parser<'a> {
             return self.attribute(class, name, start);
         }
         if self.reader.take("=") {
-            let value = self.reader.span().start;
-            let first = self.reader.at;
-            self.skip_line();
-            let list = value..self.last_text_end();
             match name.as_str() {
-                "__parameters__" => class.parameters = self.name_list(first, list),
-                "__buffers__" => class.buffers = self.name_list(first, list),
-                "__forward_hooks__" | "__forward_pre_hooks__" => {
-                    class.has_hooks |= self.name_list(first, list).is_none_or(|hooks| !hooks.spans.is_empty());
-                }
+                "__parameters__" => class.parameters = Some(self.name_list()?),
+                "__buffers__" => class.buffers = Some(self.name_list()?),
+                "__forward_hooks__" | "__forward_pre_hooks__" => class.has_hooks |= self.has_items(),
                 // Members of an Enum.
-                _ => {}
+                _ => self.skip_line(),
             }
             return Ok(());
         }
@@ -213,21 +207,34 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The strings of a list literal; `None` where anything else is in it.
-    fn name_list(&self, first: usize, span: Span) -> Option<NameList> {
-        let tokens = self.reader.tokens.get(first..self.reader.at)?;
-        let mut list = NameList { names: Vec::new(), spans: Vec::new(), span };
-        for token in tokens {
-            match token.kind {
-                TokenKind::String => {
-                    list.names.push(unquote(text_of(self.source(), &token.span))?);
-                    list.spans.push(token.span.clone());
-                }
-                TokenKind::Name | TokenKind::Number => return None,
-                TokenKind::Open | TokenKind::Close | TokenKind::Mark | TokenKind::Newline => {}
+    /// A list of strings, up to the end of the line.
+    fn name_list(&mut self) -> Result<NameList, ParseError> {
+        const EXPECTED: &str = "a list of quoted names";
+        let mut list = NameList { names: Vec::new(), spans: Vec::new(), span: self.reader.span() };
+        if !self.reader.take("[") {
+            return Err(self.reader.error(EXPECTED));
+        }
+        while !self.reader.take("]") {
+            let span = self.reader.span();
+            let Some(name) = unquote(text_of(self.source(), &span)) else { return Err(self.reader.error(EXPECTED)) };
+            list.names.push(name);
+            list.spans.push(span);
+            self.reader.at += 1;
+            if !self.reader.take(",") && !self.reader.is("]") {
+                return Err(self.reader.error("`,` or `]`"));
             }
         }
-        Some(list)
+        list.span.end = self.reader.last_end();
+        self.end_line()?;
+        Ok(list)
+    }
+
+    /// Whether anything but brackets is in what is left of the line.
+    fn has_items(&mut self) -> bool {
+        let first = self.reader.at;
+        self.skip_line();
+        let tokens = self.reader.tokens.get(first..self.reader.at).unwrap_or_default();
+        tokens.iter().any(|token| matches!(token.kind, TokenKind::String | TokenKind::Name | TokenKind::Number))
     }
 
     fn function(&mut self) -> Result<Function, ParseError> {
