@@ -238,7 +238,7 @@ impl Body<'_, '_, '_> {
         self.node(&name, op, &inputs, &format!("attr {{ key: 'T' value {{ type: DT_FLOAT }} }} {attrs}"));
     }
 
-    /// Ops that hand a value on.
+    /// Ops that hand a value on, or a piece of it.
     fn chain(&mut self) {
         let mut reads = self.input();
         for _ in 0..=self.choices.below(6) {
@@ -251,19 +251,40 @@ impl Body<'_, '_, '_> {
                 "ExpandDims",
                 "Enter",
                 "StopGradient",
+                "Split",
+                "SplitV",
+                "Slice",
+                "StridedSlice",
+                "Unpack",
+                "GatherV2",
             ]);
-            let mut inputs = vec![reads];
-            if matches!(op, "Reshape" | "Transpose" | "ExpandDims") {
-                inputs.push(self.dims());
-            }
+            let more = match op {
+                "Reshape" | "Transpose" | "ExpandDims" => 1,
+                "Slice" | "SplitV" | "GatherV2" => 2,
+                "StridedSlice" => 3,
+                _ => 0,
+            };
+            let mut inputs = if op == "Split" { vec![self.dims(), reads] } else { vec![reads] };
+            inputs.extend((0..more).map(|_| self.dims()));
             let name = self.name();
             let attrs = match op {
                 "Cast" => "attr { key: 'SrcT' value { type: DT_HALF } } attr { key: 'DstT' value { type: DT_FLOAT } }",
                 "Enter" => "attr { key: 'frame_name' value { s: 'f' } } attr { key: 'is_constant' value { b: true } }",
+                "Split" => "attr { key: 'T' value { type: DT_FLOAT } } attr { key: 'num_split' value { i: 2 } }",
+                "StridedSlice" => self.choices.one_of(&[
+                    "attr { key: 'begin_mask' value { i: 1 } } attr { key: 'end_mask' value { i: 3 } }",
+                    "attr { key: 'shrink_axis_mask' value { i: 1 } }",
+                    "attr { key: 'new_axis_mask' value { i: 2 } } attr { key: 'ellipsis_mask' value { i: 1 } }",
+                ]),
                 _ => "attr { key: 'T' value { type: DT_FLOAT } }",
             };
             self.node(&name, op, &inputs, attrs);
-            reads = self.reference(&name);
+            let second = matches!(op, "Split" | "SplitV" | "Unpack") && self.choices.once_in(2);
+            reads = match (second, self.function) {
+                (true, true) => format!("{name}:output:1"),
+                (true, false) => format!("{name}:1"),
+                (false, _) => self.reference(&name),
+            };
         }
     }
 

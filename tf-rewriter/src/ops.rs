@@ -130,6 +130,7 @@ static OPS: &[OpInfo] = &[
     plain("ResizeBicubic", One(0)),
     plain("ResizeBilinear", One(0)),
     plain("ResizeNearestNeighbor", One(0)),
+    OpInfo { default: false, ..layer("ResourceGather", &[0], First, No) },
     plain("Rsqrt", One(0)),
     plain("Selu", One(0)),
     plain("Sigmoid", One(0)),

@@ -106,6 +106,7 @@ rules! {
     weight_behind_cast
     weight_behind_expand_dims
     weight_behind_identity
+    weight_behind_new_axes
     weight_behind_reshape
     weight_behind_reshape_that_mixes
     weight_behind_transpose
@@ -115,7 +116,12 @@ rules! {
     weight_constant
     weight_depthwise_turned
     weight_fetched
+    weight_gathered_from_variable
     weight_in_branches
+    weight_in_pieces
+    weight_in_pieces_one_selected
+    weight_in_pieces_taken_out
+    weight_in_pieces_through_functions
     weight_in_variable
     weight_is_output
     weight_of_one_channel

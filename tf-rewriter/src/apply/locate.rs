@@ -38,7 +38,7 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         let axes = match settings.channel_axis {
             None => None,
             Some(axis) => {
-                let found = channel_axes(graph, op, input, weight)?.filter(|(edge, _)| edge.first == axis);
+                let found = channel_axes(graph, op, input, weight)?.filter(|axes| axes.edge.first == axis);
                 Some(found.ok_or_else(|| mismatch(site, "has no such channel axis"))?)
             }
         };
@@ -47,9 +47,11 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         }
         graph.budget().take(2 * weight.held(), "the weights that are quantized")?;
         let biases = match axes {
-            Some((_, source)) if has_floor(settings) => {
-                biases(graph, op, source.layout(&weight.shape).channels as u64)?
-            }
+            Some(axes) if has_floor(settings) => match weight.channels(axes) {
+                (seen, channels) if seen == channels => biases(graph, op, channels as u64)?,
+                // What is added to some channels says nothing of the others.
+                _ => Vec::new(),
+            },
             _ => Vec::new(),
         };
         let weight = weight.clone();

@@ -18,11 +18,11 @@ use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::emit::{self, Copies, Editor, WeightWork};
+use crate::emit::{self, Copies, Editor, Pieces, WeightWork};
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::plan::channel_axes;
-use crate::sites::{Axes, Bias, Weight};
+use crate::sites::{Bias, ChannelAxes, Weight};
 use crate::splice::{Segment, WeightSource};
 
 pub(crate) use read_back::types_fit;
@@ -97,7 +97,7 @@ impl Graph {
                 groups.push(vec![work]);
             }
         }
-        let mut copies = Copies::default();
+        let (mut copies, mut pieces) = (Copies::default(), Pieces::default());
         for group in &mut groups {
             let owned = plan.emit != Emit::Inference && emit::owns(self, group)?;
             if !owned && plan.emit != Emit::Inference {
@@ -110,7 +110,7 @@ impl Graph {
                 Emit::Packed if !first.weight.is_one_value() => emit::packed(&mut editor, group, owned, &mut copies),
                 Emit::Baked | Emit::Packed => emit::baked(&mut editor, group, owned, &mut copies)?,
                 Emit::Inference | Emit::Training => {
-                    let added = emit::inference_weight(&mut editor, first)
+                    let added = emit::inference_weight(&mut editor, first, &mut pieces)
                         .map_err(|source| Error::Math { tensor: first.name.clone(), source })?;
                     first.weight.stored_bytes() + added
                 }
@@ -128,6 +128,7 @@ impl Graph {
             }
         }
         copies.reroute(&mut editor)?;
+        pieces.reroute(&mut editor, |_, _| Vec::new())?;
         for work in locate::activations(self, plan)? {
             let (site, work) = work;
             editor.within_budget()?;
@@ -186,7 +187,7 @@ struct Located {
     weight: Weight,
     is_only: bool,
     settings: Settings,
-    axes: Option<(Axes, Axes)>,
+    axes: Option<ChannelAxes>,
     /// What is added to its op's output, where its channels have a least range then.
     biases: Vec<Bias>,
 }
@@ -199,7 +200,7 @@ impl Located {
             return ChannelLayout::per_tensor(1);
         }
         match self.axes {
-            Some((_, axes)) => axes.layout(&self.weight.shape),
+            Some(axes) => axes.source.layout(&self.weight.shape),
             None => ChannelLayout::per_tensor(elements),
         }
     }
@@ -260,14 +261,14 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
     let data = source.data(graph.bytes())?;
     let layout = site.layout();
     let math = |source| Error::Math { tensor: node.clone(), source };
-    let channels = site.axes.map_or(1, |(_, axes)| axes.layout(&site.weight.shape).channels);
+    let channels = site.axes.map_or(1, |axes| axes.source.layout(&site.weight.shape).channels);
     let ranges = if emit == Emit::Inference { channels } else { 0 };
     graph.budget().take((ranges * size_of::<Range>()) as u64, "the ranges of channels")?;
     graph.budget().take((layout.channels * SCALE) as u64, "the scales of channels")?;
     let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
     let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
-    let channels = site.axes.map_or(1, |(_, axes)| axes.layout(&site.weight.shape).channels);
+    let channels = site.axes.map_or(1, |axes| axes.source.layout(&site.weight.shape).channels);
     let biases = values(graph, biases, channels)?;
     let map = observe_beside(&site.settings, layout, &biases, data).map_err(math)?;
     let mut ranges = Vec::new();
@@ -282,7 +283,7 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
         (false, None) => channel_axes(graph, site.op, site.input, &site.weight)?,
         _ => None,
     };
-    let channels = channels.map(|(_, axes)| axes.layout(&site.weight.shape));
+    let channels = channels.map(|axes| axes.source.layout(&site.weight.shape));
     let spread = channel_spread(&site.settings, channels, data).map_err(math)?;
     Ok(Observed { map: Arc::new(map), ranges: Arc::new(ranges), spread })
 }

@@ -6,8 +6,8 @@ use quant_math::{Plan, Quantizer};
 
 use super::{Fate, Located, describe, locate, observe_all};
 use crate::Error;
-use crate::emit::Editor;
 use crate::emit::training::{self, Context, LiveWeight, State};
+use crate::emit::{Editor, Pieces};
 use crate::graph::Graph;
 use crate::index::{Frames, NodeId};
 use crate::sites::{Roles, backward_readers};
@@ -37,18 +37,22 @@ impl Graph {
         } else {
             None
         };
+        let mut pieces = Pieces::default();
         for (site, work) in &works {
             editor.within_budget()?;
             let state = state.as_mut().filter(|_| frames.reaches_state(work.op));
             let mut context = Context { gradient: plan.gradient, state };
-            let added = training::weight(&mut editor, &mut context, work)
+            let added = training::weight(&mut editor, &mut context, work, &mut pieces)
                 .map_err(|source| Error::Math { tensor: self.full_name(work.weight.source), source })?;
+            if let Some(fate) = fates.get_mut(*site) {
+                fate.bytes_after = fate.bytes_before + added;
+            }
+        }
+        pieces.reroute(&mut editor, |op, input| backward_readers(self, &roles, op, input))?;
+        for (_, work) in &works {
             let quantized = editor.reads(work.op, work.input);
             for (reader, input) in backward_readers(self, &roles, work.op, work.input) {
                 editor.reroute(reader, input, quantized.clone());
-            }
-            if let Some(fate) = fates.get_mut(*site) {
-                fate.bytes_after = fate.bytes_before + added;
             }
         }
         for (site, work) in &activations {
@@ -78,7 +82,10 @@ fn is_whole_constant(site: &Located) -> bool {
 
 /// The weights, each with the biases of all ops that read it on the same edge and in the same way.
 fn live(editor: &Editor<'_>, located: &[Located]) -> Vec<(usize, LiveWeight)> {
-    let edge = |site: &Located| (site.op.scope, editor.reads(site.op, site.input), site.key());
+    let edge = |site: &Located| {
+        let (reader, at) = site.weight.whole_edge(editor.graph, site.op, site.input);
+        (site.op.scope, editor.reads(reader, at), site.key())
+    };
     let mut biases: BTreeMap<_, Vec<(NodeId, usize)>> = BTreeMap::new();
     for site in located {
         biases.entry(edge(site)).or_default().extend(site.biases.iter().map(|bias| (bias.by, bias.input)));
@@ -88,7 +95,7 @@ fn live(editor: &Editor<'_>, located: &[Located]) -> Vec<(usize, LiveWeight)> {
         input: site.input,
         weight: site.weight.clone(),
         settings: site.settings,
-        axes: site.axes.map(|(edge, _)| edge),
+        axes: site.axes.map(|axes| axes.whole),
         biases: biases.get(&edge(site)).cloned().unwrap_or_default(),
     };
     located.iter().map(|site| (site.site, live(site))).collect()

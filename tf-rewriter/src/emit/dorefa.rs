@@ -6,17 +6,20 @@ use quant_math::weights::WeightMap;
 
 use super::edge::{on_activation, on_weight};
 use super::maker::Maker;
-use super::{ActivationWork, Editor, WeightWork};
+use super::{ActivationWork, Editor, Pieces, WeightWork};
 use crate::mark;
 
 /// `2·quantize_k(tanh(w) / (2·max|tanh w|) + 1/2) − 1` (eq. 9), or `sign(w)·E|w|` (eq. 7) for one bit; returns the constants' bytes.
 ///
 /// # Errors
 /// Weights that TensorFlow takes for 0.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
+pub(super) fn weight<'w>(
+    editor: &mut Editor<'_>,
+    work: &'w WeightWork,
+    pieces: &mut Pieces<'w>,
+) -> Result<u64, MathError> {
     let mark = mark::text(&work.settings);
-    let anchor = editor.reads(work.op, work.input);
-    on_weight(editor, (work.op, work.input), &format!("dorefa {}", work.slot), &anchor, |editor, maker, from| {
+    on_weight(editor, (work.edge(), pieces), &format!("dorefa {}", work.slot), |editor, maker, from| {
         match *work.map {
             WeightMap::DoReFa { bits, max_abs_tanh } => {
                 if max_abs_tanh < f32::MIN_POSITIVE {

@@ -3,36 +3,39 @@
 use quant_math::{MathError, QuantType};
 
 use super::maker::Maker;
+use super::whole::{Edge, Pieces};
 use super::{ActivationWork, Editor};
-use crate::index::{NodeId, ScopeKind};
+use crate::index::ScopeKind;
 
-/// Put the nodes that `make(editor, maker, from)` makes between a weight and its op; they read `from`, and their last one is the
-/// result. Ops that read the same tensor and want the same share them. Returns the bytes of the numbers that were added.
+/// Put the nodes that `make(editor, maker, from)` makes between a weight and its op, or what cuts a piece of it off for its op; they read
+/// `from`, and their last one is the result. Ops that read the same tensor and want the same share them. Returns the bytes of the numbers
+/// that were added.
 ///
-/// `how` says in what way they quantize, `anchor` is a reference to something in the weight's `while` frame.
+/// `how` says in what way they quantize.
 ///
 /// # Errors
 /// Those of `make`.
-pub(super) fn on_weight<'g>(
+pub(super) fn on_weight<'g, 'w>(
     editor: &mut Editor<'g>,
-    (op, input): (NodeId, usize),
+    (edge, pieces): (Edge<'w>, &mut Pieces<'w>),
     how: &str,
-    anchor: &str,
     make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
 ) -> Result<u64, MathError> {
-    let scope = op.scope;
-    let from = editor.reads(op, input);
+    let (op, scope) = (edge.op, edge.op.scope);
+    let (reader, at) = edge.whole(editor.graph);
+    let from = editor.reads(reader, at);
     if let Some(made) = editor.already_made(scope, &from, how) {
-        editor.reroute(op, input, made);
+        pieces.read(editor, edge, made);
         return Ok(0);
     }
     let base = editor.unique(scope, &format!("{}/weight_quant", editor.graph.name(op)));
-    let mut maker = Maker::new(editor, op, &base, anchor);
+    // The weight itself may stand outside of the op's function: what is read of it is in its frame.
+    let mut maker = Maker::new(editor, op, &base, &from);
     make(editor, &mut maker, &from)?;
     let (nodes, result, bytes) = maker.done();
     editor.insert(op, nodes);
     editor.remember(scope, &from, how, &result);
-    editor.reroute(op, input, result);
+    pieces.read(editor, edge, result);
     Ok(bytes)
 }
 

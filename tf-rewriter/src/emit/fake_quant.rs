@@ -7,7 +7,7 @@ use quant_math::{Affine, Grid, MathError, Range};
 use super::edge::{on_activation, on_weight};
 use super::maker::{Maker, plain};
 use super::node::{NewNode, attr_text};
-use super::{ActivationWork, Editor, WeightWork};
+use super::{ActivationWork, Editor, Pieces, WeightWork};
 use crate::mark;
 use crate::pb::DataType;
 use crate::sites::Axes;
@@ -24,16 +24,18 @@ struct Ends {
 ///
 /// # Errors
 /// A range from which the op makes no numbers.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
+pub(super) fn weight<'w>(
+    editor: &mut Editor<'_>,
+    work: &'w WeightWork,
+    pieces: &mut Pieces<'w>,
+) -> Result<u64, MathError> {
     let ends: Vec<(f32, f32)> =
         work.ranges.iter().map(|range| Ok(ends(*range, &work.settings)?.0)).collect::<Result<_, MathError>>()?;
     let ends = Ends { min: ends.iter().map(|e| e.0).collect(), max: ends.iter().map(|e| e.1).collect() };
-    let turn = work.axes.zip(work.weight.edge_shape.as_deref()).map(|((edge, _), shape)| turn(edge, shape));
+    let turn = work.axes.zip(work.weight.whole_shape()).map(|(axes, shape)| turn(axes.whole, shape));
     let fake_quant = FakeQuant::new(ends, &work.settings);
-    let how = format!("weight {} {:?}", work.slot, work.axes);
-    // The weight itself may stand outside of the op's function.
-    let anchor = editor.reads(work.op, work.input);
-    on_weight(editor, (work.op, work.input), &how, &anchor, |editor, maker, from| {
+    let how = format!("weight {} {:?}", work.slot, work.axes.map(|axes| axes.whole));
+    on_weight(editor, (work.edge(), pieces), &how, |editor, maker, from| {
         match turn {
             None | Some(Turn::None) => {
                 fake_quant.last(editor, maker, from, work.axes.is_some());

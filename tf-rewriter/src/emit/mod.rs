@@ -16,6 +16,7 @@ mod path;
 mod qat;
 pub(crate) mod training;
 mod variable;
+mod whole;
 
 pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
@@ -23,6 +24,7 @@ pub(crate) use node::{NewNode, attr_entry};
 pub(crate) use packed::packed;
 pub(crate) use path::{Copies, can_have_its_own, owns};
 pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};
+pub(crate) use whole::{Edge, Pieces};
 
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ use quant_math::weights::WeightMap;
 use quant_math::{MathError, QuantType, Quantizer, Range};
 
 use crate::index::NodeId;
-use crate::sites::{Axes, Weight};
+use crate::sites::{ChannelAxes, Weight};
 
 /// A weight that is to be quantized, with everything that was found out about it.
 #[derive(Debug)]
@@ -47,8 +49,7 @@ pub(crate) struct WeightWork {
     /// The name of the constant.
     pub(crate) name: String,
     pub(crate) settings: Settings,
-    /// Channel axes at the op's edge and in the constant.
-    pub(crate) axes: Option<(Axes, Axes)>,
+    pub(crate) axes: Option<ChannelAxes>,
     /// From float to code; shared by all ops that use the constant in the same way.
     pub(crate) map: Arc<WeightMap>,
     /// The observed range of each channel; for `inference` only.
@@ -57,6 +58,13 @@ pub(crate) struct WeightWork {
     pub(crate) spread: Option<f32>,
     /// Where its error is reported; ops that quantize one constant in the same way have the same.
     pub(crate) slot: usize,
+}
+
+impl WeightWork {
+    /// The edge by which its op reads the weight.
+    fn edge(&self) -> Edge<'_> {
+        Edge { op: self.op, input: self.input, weight: &self.weight }
+    }
 }
 
 /// An activation that is to be quantized.
@@ -71,11 +79,15 @@ pub(crate) struct ActivationWork {
 }
 
 /// Insert the ops of `--emit inference` for a weight.
-pub(crate) fn inference_weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
+pub(crate) fn inference_weight<'w>(
+    editor: &mut Editor<'_>,
+    work: &'w WeightWork,
+    pieces: &mut Pieces<'w>,
+) -> Result<u64, MathError> {
     match work.settings.quantizer {
-        Quantizer::Naive => naive::weight(editor, work),
-        Quantizer::Qat => qat::weight(editor, work),
-        Quantizer::DoReFa => dorefa::weight(editor, work),
+        Quantizer::Naive => naive::weight(editor, work, pieces),
+        Quantizer::Qat => qat::weight(editor, work, pieces),
+        Quantizer::DoReFa => dorefa::weight(editor, work, pieces),
     }
 }
 

@@ -136,7 +136,7 @@ fn levels(dequant: &Dequant) -> Vec<f32> {
 
 /// The shape of scales and zero points that broadcasts over the constant: scalar, or 1 everywhere but on the channel axes.
 fn broadcast_shape(work: &WeightWork) -> Vec<u64> {
-    let Some((_, axes)) = work.axes else { return Vec::new() };
+    let Some(axes) = work.axes.map(|axes| axes.source) else { return Vec::new() };
     let own = axes.first..axes.first + axes.count;
     work.weight.shape.iter().enumerate().map(|(axis, dim)| if own.contains(&axis) { *dim } else { 1 }).collect()
 }

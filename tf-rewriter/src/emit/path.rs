@@ -9,7 +9,7 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::pb::NodeDef;
-use crate::sites::{Place, Weight, destinations, is_call, read, readers};
+use crate::sites::{Place, between, passed_on, read, readers};
 use crate::splice::{Segment, node_field};
 
 /// A constant whose value goes to more places than these is shared, without looking further: a copy is never wrong.
@@ -22,8 +22,13 @@ const MAX_PLACES: usize = 1024;
 /// is another reader.
 pub(crate) fn owns(graph: &Graph, group: &[&WeightWork]) -> Result<bool, Error> {
     let chosen: BTreeSet<(NodeId, usize)> = group.iter().map(|work| (work.op, work.input)).collect();
+    let source = group.first().map(|work| Place::Output(work.weight.source, 0));
+    ends_at(graph, source.into_iter().collect(), &chosen)
+}
+
+/// Whether every edge out of some places, through all that passes their values on or gives them another type or shape, is one of these.
+pub(super) fn ends_at(graph: &Graph, mut open: Vec<Place>, edges: &BTreeSet<(NodeId, usize)>) -> Result<bool, Error> {
     let mut seen = BTreeSet::new();
-    let mut open: Vec<Place> = group.first().map(|work| Place::Output(work.weight.source, 0)).into_iter().collect();
     while let Some(place) = open.pop() {
         if !seen.insert(place) {
             continue;
@@ -38,16 +43,14 @@ pub(crate) fn owns(graph: &Graph, group: &[&WeightWork]) -> Result<bool, Error> 
                 return Ok(false);
             }
         }
-        let Some((edges, outside)) = readers(graph, place)? else { return Ok(false) };
+        let Some((readers, outside)) = readers(graph, place)? else { return Ok(false) };
         open.extend(outside);
-        for (reader, input) in edges {
-            if chosen.contains(&(reader, input)) {
+        for (reader, input) in readers {
+            if edges.contains(&(reader, input)) {
                 continue;
             }
-            let changes = matches!(graph.op(reader), b"Cast" | b"Reshape" | b"ExpandDims" | b"Squeeze" | b"Transpose");
-            match destinations(graph, reader, input)? {
+            match passed_on(graph, reader, input)? {
                 Some(places) => open.extend(places),
-                None if changes && input == 0 => open.push(Place::Output(reader, 0)),
                 None => return Ok(false),
             }
         }
@@ -57,44 +60,18 @@ pub(crate) fn owns(graph: &Graph, group: &[&WeightWork]) -> Result<bool, Error> 
 
 /// The nodes between an op and its weight that the op gets copies of when it alone is to read a quantized constant, which stands beside
 /// the weight or, where that is outside of the op's function, beside the op. `None` where such a constant cannot take the weight's place.
-fn copied(
-    graph: &Graph,
-    op: NodeId,
-    input: usize,
-    weight: &Weight,
-    alone: bool,
-) -> Result<Option<BTreeSet<NodeId>>, Error> {
-    let mut copied = BTreeSet::new();
-    let mut open: Vec<Place> = read(graph, op, input).into_iter().collect();
-    while let Some(place) = open.pop() {
-        let Place::Output(id, _) = place else {
-            if alone {
-                continue;
-            }
-            return Ok(None);
-        };
-        if id == weight.source || copied.contains(&id) || !weight.via.contains(&id) {
-            continue;
-        }
-        if is_call(graph, id)? {
-            if alone {
-                continue;
-            }
-            return Ok(None);
-        }
-        copied.insert(id);
-        let inputs = graph.index().scope(id.scope).zip(graph.index().node(id)).map_or(0, |(s, n)| s.inputs(n).len());
-        open.extend((0..inputs).filter_map(|input| read(graph, id, input)));
-    }
+fn copied(graph: &Graph, work: &WeightWork) -> Result<Option<BTreeSet<NodeId>>, Error> {
+    let (weight, op) = (&work.weight, work.op);
+    let goal = Place::Output(weight.source, 0);
+    let found = between(graph, (op, work.input), goal, &weight.via, work.is_only)?;
     let in_function = graph.index().scope(op.scope).is_some_and(|scope| !matches!(scope.kind, ScopeKind::Main));
-    let possible =
-        weight.changes.iter().all(|id| copied.contains(id)) && (op.scope == weight.source.scope || in_function);
-    Ok(possible.then_some(copied))
+    let can_stand = op.scope == weight.source.scope || in_function;
+    Ok(found.filter(|nodes| can_stand && weight.changes.iter().all(|(id, _)| nodes.contains(id))))
 }
 
 /// Whether the op of `work` can be given a quantized constant of its own.
 pub(crate) fn can_have_its_own(graph: &Graph, work: &WeightWork) -> Result<bool, Error> {
-    Ok(copied(graph, work.op, work.input, &work.weight, work.is_only)?.is_some())
+    Ok(copied(graph, work)?.is_some())
 }
 
 /// Where the constants of a group's ops are to stand, with the ops that share each: beside the weight, or beside the first op in a function
@@ -124,17 +101,33 @@ fn is_handed_in(graph: &Graph, work: &WeightWork) -> bool {
     false
 }
 
+/// What an edge is to read in place of a tensor on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Substitute {
+    pub(super) goal: Place,
+    pub(super) reference: String,
+}
+
 /// Ops that are to read quantized constants of their own, and the references of those.
 #[derive(Debug, Default)]
 pub(crate) struct Copies<'w> {
-    /// By op and input; one that reads one or another of several weights may get several.
-    edges: BTreeMap<(NodeId, usize), Vec<(&'w WeightWork, String)>>,
+    edges: BTreeMap<(NodeId, usize), Own<'w>>,
+}
+
+/// The quantized constants of an edge: several where it reads one or another of several weights.
+#[derive(Debug)]
+struct Own<'w> {
+    /// One of the weights.
+    work: &'w WeightWork,
+    constants: Vec<Substitute>,
 }
 
 impl<'w> Copies<'w> {
     pub(super) fn add(&mut self, works: &[&'w WeightWork], reference: &str) {
         for work in works {
-            self.edges.entry((work.op, work.input)).or_default().push((*work, reference.to_owned()));
+            let goal = Place::Output(work.weight.source, 0);
+            let own = self.edges.entry((work.op, work.input)).or_insert(Own { work, constants: Vec::new() });
+            own.constants.push(Substitute { goal, reference: reference.to_owned() });
         }
     }
 
@@ -143,25 +136,29 @@ impl<'w> Copies<'w> {
     /// # Errors
     /// Damaged nodes.
     pub(crate) fn reroute(&self, editor: &mut Editor<'_>) -> Result<(), Error> {
-        self.edges.iter().try_for_each(|((op, input), own)| reroute(editor, (*op, *input), own))
+        for (edge, Own { work, constants }) in &self.edges {
+            let nodes = copied(editor.graph, work)?.unwrap_or_default();
+            reroute(editor, *edge, constants, (&nodes, &work.weight.via))?;
+        }
+        Ok(())
     }
 }
 
-/// What an edge reads in place of what it read.
-struct Substitutes<'a> {
-    own: &'a [(&'a WeightWork, String)],
+/// What the inputs of copied nodes read.
+struct Inputs<'a> {
+    own: &'a [Substitute],
     copies: BTreeMap<NodeId, String>,
-    via: BTreeSet<NodeId>,
+    via: &'a BTreeSet<NodeId>,
 }
 
-impl Substitutes<'_> {
+impl Inputs<'_> {
     /// The new text of an input; `None` where it stays.
     fn text(&self, graph: &Graph, reader: NodeId, input: usize) -> Option<String> {
         let place = read(graph, reader, input)?;
+        if let Some(own) = self.own.iter().find(|own| own.goal == place) {
+            return Some(own.reference.clone());
+        }
         if let Place::Output(id, _) = place {
-            if let Some((_, reference)) = self.own.iter().find(|(work, _)| work.weight.source == id) {
-                return Some(reference.clone());
-            }
             if let Some(name) = self.copies.get(&id) {
                 let text = graph.input(reader, input)?.text.text(graph.bytes());
                 return Some(format!("{name}{}", text.find(':').and_then(|at| text.get(at..)).unwrap_or_default()));
@@ -171,19 +168,22 @@ impl Substitutes<'_> {
             }
         }
         // What comes out of a function or into it.
-        self.own.first().map(|(_, reference)| reference.clone())
+        self.own.first().map(|own| own.reference.clone())
     }
 }
 
-fn reroute(editor: &mut Editor<'_>, (op, input): (NodeId, usize), own: &[(&WeightWork, String)]) -> Result<(), Error> {
+/// Let an edge read `own` at the end of its way: it gets copies of the `nodes` between, which stand on the way `via`.
+pub(super) fn reroute(
+    editor: &mut Editor<'_>,
+    (op, input): (NodeId, usize),
+    own: &[Substitute],
+    (nodes, via): (&BTreeSet<NodeId>, &BTreeSet<NodeId>),
+) -> Result<(), Error> {
     let graph = editor.graph;
-    let Some((first, _)) = own.first() else { return Ok(()) };
-    let nodes = copied(graph, op, input, &first.weight, first.is_only)?.unwrap_or_default();
-    let how =
-        own.iter().map(|(work, reference)| format!("copy {} {reference}", work.slot)).collect::<Vec<_>>().join(", ");
-    let mut substitutes = Substitutes { own, copies: BTreeMap::new(), via: first.weight.via.clone() };
+    let how = own.iter().map(|own| format!("copy {}", own.reference)).collect::<Vec<_>>().join(", ");
+    let mut inputs = Inputs { own, copies: BTreeMap::new(), via };
     let mut new = Vec::new();
-    for &id in &nodes {
+    for &id in nodes {
         let original = graph.name(id).to_owned();
         let name = if let Some(made) = editor.already_made(id.scope, &original, &how) {
             made
@@ -194,7 +194,7 @@ fn reroute(editor: &mut Editor<'_>, (op, input): (NodeId, usize), own: &[(&Weigh
             new.push(id);
             name
         };
-        substitutes.copies.insert(id, name);
+        inputs.copies.insert(id, name);
     }
     for id in new {
         let Some(node) = graph.index().node(id) else { continue };
@@ -204,16 +204,16 @@ fn reroute(editor: &mut Editor<'_>, (op, input): (NodeId, usize), own: &[(&Weigh
             expected: "a NodeDef".into(),
             at: crate::At::offset(node.body.start()),
         })?;
-        copy.name = substitutes.copies.get(&id).cloned().unwrap_or_default();
+        copy.name = inputs.copies.get(&id).cloned().unwrap_or_default();
         for (position, text) in copy.input.iter_mut().enumerate() {
-            if let Some(new) = substitutes.text(graph, id, position) {
+            if let Some(new) = inputs.text(graph, id, position) {
                 *text = new;
             }
         }
         let bytes = copy.write_to_bytes().unwrap_or_default();
         editor.insert_raw(id, node_field(editor.scope_kind(id.scope), vec![Segment::Bytes(bytes)]));
     }
-    if let Some(text) = substitutes.text(graph, op, input) {
+    if let Some(text) = inputs.text(graph, op, input) {
         editor.reroute(op, input, text);
     }
     Ok(())

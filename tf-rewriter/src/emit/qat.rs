@@ -2,11 +2,15 @@
 
 use quant_math::MathError;
 
-use super::{ActivationWork, Editor, WeightWork, fake_quant};
+use super::{ActivationWork, Editor, Pieces, WeightWork, fake_quant};
 
 /// The ops between a weight and its op.
-pub(super) fn weight(editor: &mut Editor<'_>, work: &WeightWork) -> Result<u64, MathError> {
-    fake_quant::weight(editor, work)
+pub(super) fn weight<'w>(
+    editor: &mut Editor<'_>,
+    work: &'w WeightWork,
+    pieces: &mut Pieces<'w>,
+) -> Result<u64, MathError> {
+    fake_quant::weight(editor, work, pieces)
 }
 
 /// The ops on an activation; its scale.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protobuf::{Enum, EnumOrUnknown, Message};
 
+use super::gather::{gather, gathers};
 use super::kept::Kept;
 use crate::Error;
 use crate::emit::{Editor, NewNode, attr_entry};
@@ -33,7 +34,7 @@ type Retyped = BTreeMap<Option<usize>, DataType>;
 pub(super) struct Handles {
     /// Variables whose handle becomes the value.
     pub(super) variables: BTreeSet<NodeId>,
-    /// What reads a variable whose handle became a value, and the value's type.
+    /// What reads a variable whose handle became a value, or looks something up in it, and the value's type.
     reads: BTreeMap<NodeId, DataType>,
     /// Element types in attributes: of the node, under the key, at the position in the list if it is one.
     types: BTreeMap<(NodeId, &'static str), Retyped>,
@@ -201,7 +202,7 @@ impl<'g> Walk<'g> {
         };
         let op = self.graph.op(id);
         match op {
-            b"ReadVariableOp" => {
+            b"ReadVariableOp" | b"ResourceGather" | b"ResourceGatherNd" if input == 0 => {
                 self.found.reads.insert(id, dtype);
             }
             b"Identity" | b"Switch" | b"Enter" | b"Exit" | b"NextIteration" => {
@@ -286,7 +287,11 @@ impl Handles {
     /// Change all nodes and functions through which handles pass. The edges of nodes that stay are the caller's.
     pub(super) fn change(&self, editor: &mut Editor<'_>) -> Result<(), Error> {
         for (id, dtype) in &self.reads {
-            read(editor, *id, *dtype);
+            if gathers(editor.graph.op(*id)) {
+                gather(editor, *id, *dtype)?;
+            } else {
+                read(editor, *id, *dtype);
+            }
         }
         for ((id, key), types) in &self.types {
             retype(editor, *id, key, types)?;

@@ -14,7 +14,7 @@ use crate::emit::training::least_width;
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::ops;
-use crate::sites::{Role, Roles, Traced, weight_of};
+use crate::sites::{self, Place, Role, Roles, Traced, weight_of};
 
 /// What the variables of a site say.
 #[derive(Debug, Default)]
@@ -88,13 +88,16 @@ pub(super) fn plan(
     for (last, site) in sites {
         let default = Learnt::default();
         let learnt = learnt.get(last).unwrap_or(&default);
-        let Some((producer, port)) = site.producer else { continue };
-        let tensor = format!("{}:{port}", name(producer));
-        let ops: Vec<NodeId> = match site.kind {
-            QuantType::Output => vec![producer],
-            QuantType::Weight | QuantType::Input => readers(graph, *last),
+        let tensor = match site.producer {
+            Some((producer, port)) => format!("{}:{port}", name(producer)),
+            None => site.argument(graph, *last),
+        };
+        let ops: BTreeSet<NodeId> = match site.kind {
+            QuantType::Output => site.producer.into_iter().map(|(producer, _)| producer).collect(),
+            QuantType::Weight => weight_readers(graph, *last)?,
+            QuantType::Input => readers(graph, *last),
             // Gradients are those of training alone.
-            QuantType::Gradient => Vec::new(),
+            QuantType::Gradient => BTreeSet::new(),
         };
         for op in ops.into_iter().filter(|op| roles.role(*op) != Role::Backward) {
             let op_type = String::from_utf8_lossy(graph.op(op)).into_owned();
@@ -154,9 +157,54 @@ fn describe(float: &Graph, site: &mut Site) -> Result<(), Error> {
 }
 
 /// The ops that read a quantized tensor.
-fn readers(graph: &Graph, last: NodeId) -> Vec<NodeId> {
+fn readers(graph: &Graph, last: NodeId) -> BTreeSet<NodeId> {
     let edges = graph.index().scope(last.scope).map(|scope| scope.data_edges(last.node)).unwrap_or_default();
-    let mut readers: Vec<NodeId> = edges.into_iter().map(|(node, _)| NodeId { scope: last.scope, node }).collect();
-    readers.dedup();
-    readers
+    edges.into_iter().map(|(node, _)| NodeId { scope: last.scope, node }).collect()
+}
+
+/// The ops that read a quantized weight, or pieces of it.
+fn weight_readers(graph: &Graph, last: NodeId) -> Result<BTreeSet<NodeId>, Error> {
+    let Behind { mut ops, look_ups } = behind(graph, vec![Place::Output(last, 0)])?;
+    for (look_up, places) in look_ups {
+        // It cuts pieces off the weight of the ops behind it, or it is an op of its own.
+        if behind(graph, places)?.ops.is_empty() {
+            ops.insert(look_up);
+        }
+    }
+    Ok(ops)
+}
+
+/// What reads a weight.
+#[derive(Default)]
+struct Behind {
+    ops: BTreeSet<NodeId>,
+    /// Ops of which pieces can be read, and where those are.
+    look_ups: Vec<(NodeId, Vec<Place>)>,
+}
+
+fn behind(graph: &Graph, mut open: Vec<Place>) -> Result<Behind, Error> {
+    let (mut found, mut seen) = (Behind::default(), BTreeSet::new());
+    while let Some(place) = open.pop() {
+        if !seen.insert(place) {
+            continue;
+        }
+        let Some((edges, outside)) = sites::readers(graph, place)? else { continue };
+        open.extend(outside);
+        for (reader, input) in edges {
+            let weighs = ops::info(graph.op(reader)).is_some_and(|info| info.weights.contains(&input));
+            match sites::passed_on(graph, reader, input)? {
+                Some(places) => {
+                    if weighs {
+                        found.look_ups.push((reader, places.clone()));
+                    }
+                    open.extend(places);
+                }
+                None if weighs => {
+                    found.ops.insert(reader);
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(found)
 }

@@ -124,6 +124,11 @@ pub(super) fn renamed(graph: &Graph, sites: &Sites) -> BTreeMap<NodeId, String> 
 }
 
 impl Found {
+    /// The name of the function's argument that the site which ends in `last` quantizes.
+    pub(super) fn argument(&self, graph: &Graph, last: NodeId) -> String {
+        graph.name_in(last.scope, &self.from.0)
+    }
+
     /// How an edge reads the float tensor once the sites are gone.
     pub(super) fn edge(&self, graph: &Graph, renamed: &BTreeMap<NodeId, String>) -> String {
         match self.producer {

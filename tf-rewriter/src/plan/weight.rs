@@ -9,7 +9,7 @@ use crate::Error;
 use crate::index::NodeId;
 use crate::mark;
 use crate::ops::ChannelRule;
-use crate::sites::{Axes, Role, Traced, Weight, channel_label, is_transposed};
+use crate::sites::{Axes, ChannelAxes, Role, Traced, Weight, channel_label, is_transposed};
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
 const MAX_SPREAD: u64 = 1 << 20;
@@ -64,6 +64,16 @@ impl Planner<'_> {
                     op.name
                 );
                 skip("several-weights", text)
+            }
+            (Traced::Variable(id, _), Ok(_))
+                if self.emit == Emit::Training && op.kind.starts_with("ResourceGather") =>
+            {
+                let text = format!(
+                    "`{}` looks rows up in the variable `{}` itself, before which no quantizer can stand; frozen, it is a constant that can be quantized",
+                    op.name,
+                    self.graph.name(*id)
+                );
+                skip("weight-is-looked-up", text)
             }
             (Traced::Variable(_, Some(weight)), Ok(chosen)) if self.emit == Emit::Training => {
                 self.chosen(op, input, weight, chosen)?
@@ -127,6 +137,13 @@ impl Planner<'_> {
                     "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
                 ));
             }
+            if !crate::sites::can_be_whole(self.graph, (op.id, input), weight)? {
+                let text = format!(
+                    "`{}` reads a piece of the weight, which is cut off where its ops cannot be copied for it; `--emit baked` and `--emit packed` can quantize the whole",
+                    op.name
+                );
+                return Ok(skip("weight-in-pieces", text));
+            }
             if weight.enters_loop(self.graph) {
                 return Ok(skip(
                     "weight-in-loop",
@@ -150,13 +167,14 @@ impl Planner<'_> {
             return Ok(with_axis(settings, None));
         }
         match channel_axes(self.graph, op.id, input, weight)? {
-            Some((edge, source)) => {
-                let channels = source.layout(&weight.shape).channels as u64;
-                Ok(with_axis(settings, per_channel.chooses(weight.elements(), channels).then_some(edge.first)))
+            Some(axes) => {
+                let (_, channels) = weight.channels(axes);
+                let chosen = per_channel.chooses(weight.elements(), channels as u64);
+                Ok(with_axis(settings, chosen.then_some(axes.edge.first)))
             }
             None if per_channel == PerChannel::Auto => Ok(with_axis(settings, None)),
             None if op.info.is_some_and(|info| info.channels == ChannelRule::Equation)
-                && let Some(rank) = weight.edge_shape.as_ref().map(Vec::len)
+                && let Some(rank) = weight.edge_shape().map(<[u64]>::len)
                 && let Err(why) = channel_label(self.graph, op.id, input, rank)? =>
             {
                 let text = format!("which axis of its weight is channels is not clear: {why}; per-tensor is possible");
@@ -191,21 +209,21 @@ pub(crate) fn too_large_to_spread(weight: &Weight, per_channel: bool, emit: Emit
     spreads && weight.elements() > MAX_SPREAD
 }
 
-/// The channel axes at the op's edge and in the constant.
+/// The channel axes of the weight that `op` reads at `input`.
 pub(crate) fn channel_axes(
     graph: &crate::Graph,
     op: NodeId,
     input: usize,
     weight: &Weight,
-) -> Result<Option<(Axes, Axes)>, Error> {
+) -> Result<Option<ChannelAxes>, Error> {
     let Some(info) = crate::ops::info(graph.op(op)) else { return Ok(None) };
-    let edge = match (info.channels, weight.edge_shape.as_ref().map(Vec::len)) {
+    Ok(match (info.channels, weight.edge_shape().map(<[u64]>::len)) {
         (ChannelRule::Equation, Some(rank)) => {
-            channel_label(graph, op, input, rank)?.ok().map(|first| Axes { first, count: 1 })
+            let axis = channel_label(graph, op, input, rank)?.ok();
+            axis.and_then(|first| weight.axes_of(Axes { first, count: 1 }))
         }
-        (rule, _) => weight.edge_axes(rule, is_transposed(graph, op, input)?),
-    };
-    Ok(edge.and_then(|edge| weight.source_axes(edge).map(|source| (edge, source))))
+        (rule, _) => weight.channel_axes(rule, is_transposed(graph, op, input)?),
+    })
 }
 
 /// Types that can hold a quantized value.

@@ -131,6 +131,9 @@ fn bias(graph: &Graph, by: NodeId, input: usize, channels: u64) -> Result<Option
     let (Traced::Weight(vector) | Traced::Variable(_, Some(vector))) = trace(graph, by, input)? else {
         return Ok(None);
     };
+    if vector.cut().is_some() {
+        return Ok(None);
+    }
     let is_vector = vector.shape.iter().filter(|dim| **dim != 1).count() <= 1;
     let fits = [1, channels].contains(&vector.elements());
     Ok((is_vector && fits).then_some(Bias { by, input, vector }))

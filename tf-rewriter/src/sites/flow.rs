@@ -112,6 +112,15 @@ impl Calls {
         self.readers.get(&(function, argument)).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The outputs of a node that its function returns.
+    pub(super) fn returned_ports(&self, id: NodeId) -> impl Iterator<Item = u32> + '_ {
+        let all = Place::Output(id, 0)..=Place::Output(id, u32::MAX);
+        self.returned.range(all).filter_map(|(place, _)| match place {
+            Place::Output(_, port) => Some(*port),
+            Place::Argument(..) => None,
+        })
+    }
+
     fn callers(&self, function: u32) -> &[Use] {
         self.by_function.get(&function).map(Vec::as_slice).unwrap_or_default()
     }

@@ -6,19 +6,22 @@ mod einsum;
 mod flow;
 mod gradient;
 mod parameter;
+mod pieces;
 mod roles;
 mod trace;
+mod way;
 mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
 pub(crate) use bias::{Bias, applied_behind, biases, changes_shape};
 pub(crate) use einsum::channel_label;
-pub(crate) use flow::{Calls, Place, destinations, is_call, read, readers, sources};
+pub(crate) use flow::{Calls, Place, read, readers, sources};
 pub(crate) use gradient::{Backward, BackwardOps};
 pub(crate) use parameter::{Parameters, is_parameter, reads_parameter};
 pub(crate) use roles::{Role, Roles, backward_readers};
 pub(crate) use trace::{Traced, is_quantizer, trace};
-pub(crate) use weight::{Axes, Weight};
+pub(crate) use way::{between, can_be_whole, passed_on};
+pub(crate) use weight::{Axes, ChannelAxes, Weight};
 
 use crate::Error;
 use crate::graph::Graph;

@@ -6,7 +6,8 @@ use protobuf::Enum;
 
 use super::flow::{self, Place};
 use super::is_parameter;
-use super::weight::{Weight, steps};
+use super::pieces::{self, value_input};
+use super::weight::{Way, Weight};
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Span};
@@ -63,12 +64,12 @@ impl Traced {
 }
 
 /// Follow `input` of `op` back to what holds its value: through all that passes it on unchanged, be it around a loop or into a function,
-/// and through Cast, Reshape, ExpandDims, Squeeze and Transpose.
+/// and through what gives it another type or shape or cuts a piece off it.
 pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, Error> {
     let Some(first) = flow::read(graph, op, input) else { return Ok(Traced::Computed) };
     let mut ends: BTreeMap<NodeId, End> = BTreeMap::new();
     let mut via = BTreeSet::new();
-    let mut seen: BTreeMap<Place, Vec<NodeId>> = BTreeMap::new();
+    let mut seen: BTreeMap<Place, Vec<(NodeId, u32)>> = BTreeMap::new();
     let mut open = vec![(first, Vec::new())];
     let mut unknown = None;
     while let Some((place, mut changes)) = open.pop() {
@@ -89,10 +90,10 @@ pub(crate) fn trace(graph: &Graph, op: NodeId, input: usize) -> Result<Traced, E
             Place::Argument(..) => None,
         };
         match (place, end) {
-            (Place::Output(id, _), Some(End::Change)) => {
+            (Place::Output(id, port), Some(End::Change)) => {
                 via.insert(id);
-                changes.push(id);
-                match flow::read(graph, id, 0) {
+                changes.push((id, port));
+                match flow::read(graph, id, value_input(graph.op(id))) {
                     Some(next) => open.push((next, changes)),
                     None => return Ok(Traced::Computed),
                 }
@@ -140,16 +141,22 @@ enum End {
     Quantized,
     Constant,
     Variable,
-    /// The same values in another type or shape.
+    /// The same values in another type or shape, or some of them.
     Change,
 }
 
 fn end(graph: &Graph, id: NodeId, port: u32) -> Result<Option<End>, Error> {
     let bytes = graph.bytes();
-    let Some(node) = graph.index().node(id).filter(|_| port == 0) else { return Ok(None) };
+    let Some(node) = graph.index().node(id) else { return Ok(None) };
     let kind = node.op.of(bytes);
-    if is_quantizer(kind) || node.attr(bytes, mark::ATTR)?.is_some() {
+    if port == 0 && (is_quantizer(kind) || node.attr(bytes, mark::ATTR)?.is_some()) {
         return Ok(Some(End::Quantized));
+    }
+    if pieces::cuts(kind) {
+        return Ok(pieces::is_fixed(graph, id)?.then_some(End::Change));
+    }
+    if port != 0 {
+        return Ok(None);
     }
     Ok(match kind {
         b"Const" => Some(End::Constant),
@@ -169,7 +176,7 @@ fn together(mut found: Vec<Traced>) -> Traced {
     let Traced::Several(parts) = &all else { return Traced::Computed };
     let weights = all.weights();
     let same = weights.windows(2).all(|pair| match pair {
-        [a, b] => a.edge_shape.is_some() && a.edge_shape == b.edge_shape,
+        [a, b] => a.edge_shape().is_some() && a.edge_shape() == b.edge_shape(),
         _ => true,
     });
     if same && parts.iter().all(holds) { all } else { Traced::Computed }
@@ -187,24 +194,24 @@ pub(crate) fn is_quantizer(op: &[u8]) -> bool {
 }
 
 /// The nodes on the way to a weight, and those of them that change it.
-type Way<'a> = (&'a BTreeSet<NodeId>, Vec<NodeId>);
+type Nodes<'a> = (&'a BTreeSet<NodeId>, Vec<(NodeId, u32)>);
 
-fn constant(graph: &Graph, (via, changes): Way<'_>, source: NodeId) -> Result<Traced, Error> {
+fn constant(graph: &Graph, (via, changes): Nodes<'_>, source: NodeId) -> Result<Traced, Error> {
     let Some(view) = graph.constant(source)? else { return Ok(Traced::OtherConstant) };
     let Some(dtype) = view.float_dtype() else { return Ok(Traced::OtherConstant) };
     let data = view.float_data()?;
     let splat = data.is_splat().then(|| data.stored().len());
     let shape = view.shape().to_vec();
-    let (steps, edge_shape) = steps(graph, &changes, &shape)?;
+    let way = Way::of(graph, &changes, &shape)?;
     let tensor = graph.constant_span(source)?.unwrap_or_default();
     let via = via.clone();
-    Ok(Traced::Weight(Box::new(Weight { via, changes, source, tensor, dtype, shape, edge_shape, steps, splat })))
+    Ok(Traced::Weight(Box::new(Weight { via, changes, source, tensor, dtype, shape, way, splat })))
 }
 
-fn variable(graph: &Graph, (via, changes): Way<'_>, source: NodeId) -> Result<Traced, Error> {
+fn variable(graph: &Graph, (via, changes): Nodes<'_>, source: NodeId) -> Result<Traced, Error> {
     let Some((dtype, shape)) = graph.variable(source)? else { return Ok(Traced::Variable(source, None)) };
-    let (steps, edge_shape) = steps(graph, &changes, &shape)?;
+    let way = Way::of(graph, &changes, &shape)?;
     let (via, tensor) = (via.clone(), Span::default());
-    let weight = Weight { via, changes, source, tensor, dtype, shape, edge_shape, steps, splat: None };
+    let weight = Weight { via, changes, source, tensor, dtype, shape, way, splat: None };
     Ok(Traced::Variable(source, Some(Box::new(weight))))
 }

@@ -7,6 +7,7 @@ use quant_math::DType;
 use quant_math::weights::ChannelLayout;
 
 use super::flow::{self, Place};
+use super::pieces::{self, cuts, value_input};
 use super::trace::MAX_PATH;
 use crate::Error;
 use crate::graph::Graph;
@@ -60,26 +61,48 @@ impl Axes {
 pub(crate) struct Weight {
     /// The nodes between: those that pass the value on and those that change its type or shape. Loops and functions make it a net.
     pub(crate) via: BTreeSet<NodeId>,
-    /// Those of them that change type or shape, from the op to the constant.
-    pub(crate) changes: Vec<NodeId>,
+    /// Those of them that change type or shape, from the op to the constant, and the output that is read of each.
+    pub(crate) changes: Vec<(NodeId, u32)>,
     /// The constant, or the variable.
     pub(crate) source: NodeId,
     /// The constant's TensorProto; empty for a variable.
     pub(crate) tensor: Span,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<u64>,
-    /// The shape that the op sees, where the reshapes and permutations on the way are constants.
-    pub(crate) edge_shape: Option<Vec<u64>>,
-    /// Shapes on the way, from the constant to the op.
-    pub(super) steps: Vec<Step>,
+    /// Its shape on the way.
+    pub(super) way: Way,
     /// Elements that the file stores, if it stores fewer than the shape says.
     pub(crate) splat: Option<usize>,
 }
 
+/// How the shape of a weight changes on the way to its op.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Way {
+    /// From the constant on, as far as shapes are known, each with the shape before it.
+    steps: Vec<Step>,
+    /// The first op that cuts a piece off the weight, which is whole before it, and its shape there.
+    cut: Option<(NodeId, Option<Vec<u64>>)>,
+    /// The shape that the op sees, where all changes on the way are constants.
+    end: Option<Vec<u64>>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+enum Step {
     Reshape(Vec<u64>),
     Transpose(Vec<usize>, Vec<u64>),
+    /// A part along each axis.
+    Cut(Vec<u64>),
+}
+
+/// The channel axes of a weight at the places where they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChannelAxes {
+    /// As its op sees it.
+    pub(crate) edge: Axes,
+    /// Where it is whole last.
+    pub(crate) whole: Axes,
+    /// In the constant or variable.
+    pub(crate) source: Axes,
 }
 
 fn float_type(number: u64) -> Option<DType> {
@@ -100,41 +123,102 @@ fn known_shape(shape: &[u8]) -> Option<Vec<u64>> {
     Some(dims)
 }
 
-/// The shape changes along the path, from the constant on, and the shape at its end if all of them are known.
-pub(super) fn steps(graph: &Graph, path: &[NodeId], shape: &[u64]) -> Result<(Vec<Step>, Option<Vec<u64>>), Error> {
-    let mut steps = Vec::new();
-    let mut shape = shape.to_vec();
-    for id in path.iter().rev() {
-        match graph.op(*id) {
-            b"Reshape" => {
-                let Some(wanted) = graph.constant_ints(*id, 1)? else { return Ok((steps, None)) };
-                let Some(next) = reshaped(&shape, &wanted) else { return Ok((steps, None)) };
-                steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
-            }
-            b"ExpandDims" => {
-                let axis = graph.constant_ints(*id, 1)?;
-                let Some(next) = axis.and_then(|axis| expanded(&shape, &axis)) else { return Ok((steps, None)) };
-                steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
-            }
+impl Way {
+    /// The way from a tensor of `shape` through `changes`, which are those from the op on.
+    pub(super) fn of(graph: &Graph, changes: &[(NodeId, u32)], shape: &[u64]) -> Result<Self, Error> {
+        let mut way = Self { end: Some(shape.to_vec()), ..Self::default() };
+        for (id, port) in changes.iter().rev() {
+            let before = way.end.take();
+            let Some(shape) = before else {
+                // Nothing more is known than that it is cut.
+                if cuts(graph.op(*id)) {
+                    way.cut.get_or_insert((*id, None));
+                }
+                continue;
+            };
+            way.end = way.step(graph, (*id, *port), shape)?;
+        }
+        Ok(way)
+    }
+
+    /// Note how a node changes a tensor of `shape`; the shape after it.
+    fn step(&mut self, graph: &Graph, (id, port): (NodeId, u32), shape: Vec<u64>) -> Result<Option<Vec<u64>>, Error> {
+        let ints = |input| graph.constant_ints(id, input);
+        let op = graph.op(id);
+        let next = match op {
+            b"Reshape" => ints(1)?.and_then(|wanted| reshaped(&shape, &wanted)),
+            b"ExpandDims" => ints(1)?.and_then(|axis| expanded(&shape, &axis)),
             b"Squeeze" => {
-                let node = graph.index().node(*id);
-                let axes =
-                    node.map(|node| node.attr_ints(graph.bytes(), "squeeze_dims")).transpose()?.unwrap_or_default();
-                let Some(next) = squeezed(&shape, &axes) else { return Ok((steps, None)) };
-                steps.push(Step::Reshape(std::mem::replace(&mut shape, next)));
+                let node = graph.index().node(id);
+                let axes = node.map(|node| node.attr_ints(graph.bytes(), "squeeze_dims")).transpose()?;
+                squeezed(&shape, &axes.unwrap_or_default())
             }
             b"Transpose" => {
-                let perm = graph.constant_ints(*id, 1)?;
                 let perm: Option<Vec<usize>> =
-                    perm.and_then(|p| p.iter().map(|axis| usize::try_from(*axis).ok()).collect());
-                let Some(perm) = perm.filter(|p| is_permutation(p, shape.len())) else { return Ok((steps, None)) };
+                    ints(1)?.and_then(|p| p.iter().map(|axis| usize::try_from(*axis).ok()).collect());
+                let Some(perm) = perm.filter(|p| is_permutation(p, shape.len())) else { return Ok(None) };
                 let next = perm.iter().filter_map(|axis| shape.get(*axis).copied()).collect();
-                steps.push(Step::Transpose(perm, std::mem::replace(&mut shape, next)));
+                self.steps.push(Step::Transpose(perm, shape));
+                return Ok(Some(next));
             }
-            _ => {}
-        }
+            _ if cuts(op) => return self.piece(graph, (id, port), shape),
+            _ => return Ok(Some(shape)),
+        };
+        Ok(next.inspect(|_| self.steps.push(Step::Reshape(shape))))
     }
-    Ok((steps, Some(shape)))
+
+    /// Note what a cutting node leaves of a tensor of `shape`; the shape after it.
+    fn piece(&mut self, graph: &Graph, (id, port): (NodeId, u32), shape: Vec<u64>) -> Result<Option<Vec<u64>>, Error> {
+        let piece = pieces::piece(graph, id, port, &shape)?;
+        if !piece.as_ref().is_some_and(|piece| piece.is_all) {
+            self.cut.get_or_insert_with(|| (id, Some(shape.clone())));
+        }
+        Ok(piece.map(|piece| {
+            if !piece.is_all {
+                self.steps.push(Step::Cut(shape));
+            }
+            if piece.shape != piece.cut {
+                self.steps.push(Step::Reshape(piece.cut));
+            }
+            piece.shape
+        }))
+    }
+
+    /// The same axes in every place, followed back from the op's edge.
+    fn axes(&self, edge: Axes) -> Option<ChannelAxes> {
+        let mut found = ChannelAxes { edge, whole: edge, source: edge };
+        let mut after = self.end.as_ref()?;
+        for step in self.steps.iter().rev() {
+            after = match step {
+                Step::Reshape(before) => {
+                    found.source = Axes::matching(found.source.layout(after), before)?;
+                    before
+                }
+                Step::Transpose(perm, before) => {
+                    found.source = found.source.before(perm, before)?;
+                    before
+                }
+                // The whole may have more channels than a piece of it.
+                Step::Cut(before) => before,
+            };
+            // The last cut that is met is the first on the way.
+            if matches!(step, Step::Cut(_)) {
+                found.whole = found.source;
+            }
+        }
+        Some(found)
+    }
+
+    /// Bytes that it holds in memory.
+    fn held(&self) -> usize {
+        let dims = |step: &Step| match step {
+            Step::Reshape(before) | Step::Cut(before) => before.len(),
+            Step::Transpose(perm, before) => perm.len() + before.len(),
+        };
+        let whole = self.cut.as_ref().and_then(|(_, shape)| shape.as_ref()).map_or(0, Vec::len);
+        let dims = whole + self.end.as_ref().map_or(0, Vec::len) + self.steps.iter().map(dims).sum::<usize>();
+        self.steps.len() * size_of::<Step>() + dims * size_of::<u64>()
+    }
 }
 
 /// `tf.reshape`: one −1 stands for what is left.
@@ -171,10 +255,30 @@ fn is_permutation(perm: &[usize], rank: usize) -> bool {
 }
 
 impl Weight {
-    /// The channel axes as the op sees its weight.
-    pub(crate) fn edge_axes(&self, rule: ChannelRule, transposed: bool) -> Option<Axes> {
-        let rank = self.edge_shape.as_ref()?.len();
-        let axes = match rule {
+    /// The shape that the op sees, where the reshapes, permutations and cuts on the way are constants.
+    pub(crate) fn edge_shape(&self) -> Option<&[u64]> {
+        self.way.end.as_deref()
+    }
+
+    /// The op that cuts a piece off it, where its op reads a piece: it is quantized before, as a whole.
+    pub(crate) fn cut(&self) -> Option<NodeId> {
+        self.way.cut.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The edge at which it is whole last, on the way to `input` of `op`.
+    pub(crate) fn whole_edge(&self, graph: &Graph, op: NodeId, input: usize) -> (NodeId, usize) {
+        self.cut().map_or((op, input), |cut| (cut, value_input(graph.op(cut))))
+    }
+
+    /// Its shape at that edge, where it is known.
+    pub(crate) fn whole_shape(&self) -> Option<&[u64]> {
+        self.way.cut.as_ref().map_or(self.edge_shape(), |(_, shape)| shape.as_deref())
+    }
+
+    /// The channel axes, by the rule of the op that reads it.
+    pub(crate) fn channel_axes(&self, rule: ChannelRule, transposed: bool) -> Option<ChannelAxes> {
+        let rank = self.edge_shape()?.len();
+        let edge = match rule {
             ChannelRule::FromEnd(n) => {
                 let n = if transposed { 3usize.checked_sub(n)? } else { n };
                 Axes { first: rank.checked_sub(n)?, count: 1 }
@@ -183,26 +287,22 @@ impl Weight {
             ChannelRule::First => Axes { first: 0, count: 1 },
             ChannelRule::Equation => return None,
         };
-        (axes.first + axes.count <= rank).then_some(axes)
+        self.axes_of(edge)
     }
 
-    /// The same axes in the constant, followed back through the path.
-    pub(crate) fn source_axes(&self, edge: Axes) -> Option<Axes> {
-        let mut axes = edge;
-        let mut after = self.edge_shape.clone()?;
-        for step in self.steps.iter().rev() {
-            after = match step {
-                Step::Reshape(before) => {
-                    axes = Axes::matching(axes.layout(&after), before)?;
-                    before.clone()
-                }
-                Step::Transpose(perm, before) => {
-                    axes = axes.before(perm, before)?;
-                    before.clone()
-                }
-            };
+    /// The axes that are `edge` where the op reads it.
+    pub(crate) fn axes_of(&self, edge: Axes) -> Option<ChannelAxes> {
+        let rank = self.edge_shape()?.len();
+        if edge.first + edge.count > rank {
+            return None;
         }
-        Some(axes)
+        self.way.axes(edge)
+    }
+
+    /// How many channels its op sees, and how many it has.
+    pub(crate) fn channels(&self, axes: ChannelAxes) -> (usize, usize) {
+        let seen = self.edge_shape().map_or(1, |shape| axes.edge.layout(shape).channels);
+        (seen, axes.source.layout(&self.shape).channels)
     }
 
     /// Whether its value enters a `while` frame on the way.
@@ -217,16 +317,10 @@ impl Weight {
 
     /// Bytes that it holds in memory: many ops can read one constant of many dimensions, each by a long way.
     pub(crate) fn held(&self) -> u64 {
-        let dims = |step: &Step| match step {
-            Step::Reshape(before) => before.len(),
-            Step::Transpose(perm, before) => perm.len() + before.len(),
-        };
-        let shapes = self.shape.len() + self.edge_shape.as_ref().map_or(0, Vec::len);
-        let dims = shapes + self.steps.iter().map(dims).sum::<usize>();
         // A tree's nodes are half full at the least.
-        let ids = 2 * self.via.len() + self.changes.len();
-        let own = size_of::<Self>() + self.steps.len() * size_of::<Step>();
-        (own + ids * size_of::<NodeId>() + dims * size_of::<u64>()) as u64
+        let ids = 2 * self.via.len() + 2 * self.changes.len();
+        let own = size_of::<Self>() + self.way.held();
+        (own + ids * size_of::<NodeId>() + self.shape.len() * size_of::<u64>()) as u64
     }
 
     /// The number of elements.
@@ -271,12 +365,17 @@ impl Graph {
 
     /// The integers that `input` of `op` holds, if a constant stands there, or behind what passes it on and cannot be fed.
     pub(crate) fn constant_ints(&self, op: NodeId, input: usize) -> Result<Option<Vec<i64>>, Error> {
+        self.constant_at(op, input)?.map(|view| view.int_values()).transpose()
+    }
+
+    /// The constant at `input` of `op`, or behind what passes it on and cannot be fed.
+    pub(super) fn constant_at(&self, op: NodeId, input: usize) -> Result<Option<TensorView<'_>>, Error> {
         let mut place = flow::read(self, op, input);
         for _ in 0..MAX_PATH {
             let Some(at) = place else { return Ok(None) };
             if let Place::Output(id, port) = at {
                 if let Some(view) = self.constant(id)?.filter(|_| port == 0) {
-                    return view.int_values().map(Some);
+                    return Ok(Some(view));
                 }
                 if self.op(id) == b"PlaceholderWithDefault" {
                     return Ok(None);

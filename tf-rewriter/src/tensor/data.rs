@@ -117,6 +117,11 @@ impl<'a> TensorView<'a> {
         Ok(FloatData { dtype, stored, len: self.elements() })
     }
 
+    /// Whether the elements have a type that [`TensorView::int_values`] reads.
+    pub(crate) fn holds_ints(&self) -> bool {
+        self.dtype().and_then(IntType::of).is_some()
+    }
+
     /// The elements of an integer or bool tensor, a splat spread out.
     ///
     /// # Errors

@@ -207,14 +207,20 @@ fn passes_gradients(op: &[u8]) -> bool {
             | b"CheckNumerics"
             | b"Enter"
             | b"ExpandDims"
+            | b"GatherV2"
             | b"Identity"
             | b"ReadVariableOp"
             | b"RefIdentity"
             | b"Reshape"
             | b"Select"
             | b"SelectV2"
+            | b"Slice"
+            | b"Split"
+            | b"SplitV"
             | b"Squeeze"
+            | b"StridedSlice"
             | b"Transpose"
+            | b"Unpack"
     )
 }
 

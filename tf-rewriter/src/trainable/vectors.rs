@@ -54,7 +54,12 @@ fn vectors(graph: &Graph, reader: NodeId, input: usize) -> Result<Vec<Vector>, E
         return Ok(vec![Vector::Constant(vector)]);
     }
     let Some(source) = graph.source(reader, input) else { return Ok(Vec::new()) };
-    if !is_parameter(graph, source, false)? || !matches!(trace(graph, reader, input)?, Traced::Computed) {
+    let is_computed = match trace(graph, reader, input)? {
+        Traced::Computed => true,
+        Traced::Weight(vector) => vector.cut().is_some(),
+        _ => false,
+    };
+    if !is_computed || !is_parameter(graph, source, false)? {
         return Ok(Vec::new());
     }
     let part = if graph.op(reader) == b"Mul" { scale(graph, source)? } else { offset(graph, source)? };
@@ -70,7 +75,7 @@ fn constant(graph: &Graph, reader: NodeId, input: usize) -> Result<Option<Box<We
     let Traced::Weight(vector) = trace(graph, reader, input)? else { return Ok(None) };
     let long = vector.shape.iter().filter(|dim| **dim != 1).count();
     let is_vector = long == 1 || (long == 0 && vector.shape.len() == 1);
-    Ok((is_vector && vector.elements() > 0).then_some(vector))
+    Ok((is_vector && vector.elements() > 0 && vector.cut().is_none()).then_some(vector))
 }
 
 /// What an expression of constants has of a batch normalization.

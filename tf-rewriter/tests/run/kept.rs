@@ -310,6 +310,46 @@ fn biases_behind_reshapes_and_batch_norms_in_single_ops_train() {
     }
 }
 
+/// Every piece of a weight trains its part of it, and a vector of which ops read pieces stays.
+#[test]
+fn weights_in_pieces_are_trained() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let data = data(&tensorflow, 2, 64);
+    let model = [
+        input(2),
+        constant("w", &[2, 4], &[0.5, -0.4, 0.1, 0.3, -0.5, 0.5, 0.1, 0.2]),
+        integers("axis", &[1], ""),
+        op("parts", "Split", &["axis", "w"], &format!("{T} attr {{ key: 'num_split' value {{ i: 2 }} }}")),
+        op("m1", "MatMul", &["x", "parts"], T),
+        op("r1", "Relu", &["m1"], T),
+        op("m2", "MatMul", &["r1", "parts:1"], T),
+        constant("biases", &[4], &[0.1, -0.2, 0.3, 0.4]),
+        integers("begin", &[1, 0], ""),
+        integers("size", &[1, 2], ""),
+        integers("two", &[2, 2], ""),
+        op("rows", "Reshape", &["biases", "two"], T),
+        op(
+            "row",
+            "Slice",
+            &["rows", "begin", "size"],
+            &format!("{T} attr {{ key: 'Index' value {{ type: DT_INT32 }} }}"),
+        ),
+        op("y", "AddV2", &["m2", "row"], T),
+    ];
+    let model = tensorflow.file("pieces.pbtxt", model.join("\n"));
+    let config = "[{op_types: ['MatMul'], quant_types: ['weight'], quant_bits: 4}]";
+    let options = ["--labels", "label", "--epochs", "3", "--lr", "0.1", "--emit", "baked"];
+    let (report, told) = finetune(&tensorflow, &model, &data, config, &options);
+    assert!(told.contains("not-trained") && told.contains("row"), "{told}");
+    let sites: Vec<&str> =
+        report["sites"].as_array().unwrap().iter().map(|site| site["op"].as_str().unwrap()).collect();
+    assert_eq!(sites, ["m1", "m2"]);
+    let diff = good(Command::new(PROGRAM).arg("diff").arg(&model).arg(tensorflow.path("trained.pb")));
+    for (name, trained) in [("w", true), ("biases", false)] {
+        assert_eq!(diff.lines().any(|line| line.starts_with(&format!("{name}:0 "))), trained, "{name}: {diff}");
+    }
+}
+
 /// What the config names and training leaves out stands in the report; what begins too late is told before and after.
 #[test]
 fn skipped_sites_and_late_starts_are_told() {

@@ -35,7 +35,7 @@ pub(crate) struct LiveWeight {
     pub(crate) input: usize,
     pub(crate) weight: Weight,
     pub(crate) settings: Settings,
-    /// Channel axes at the op's edge.
+    /// Channel axes where it is whole last.
     pub(crate) axes: Option<Axes>,
     /// What is added to its channels, where they have a least range then: nodes of the op's frame, and which of their inputs it is.
     pub(crate) biases: Vec<(NodeId, usize)>,

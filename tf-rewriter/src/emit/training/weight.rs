@@ -6,21 +6,26 @@ use quant_math::{MathError, QuantType, Quantizer};
 use super::fake_quant::fake_quant;
 use super::ranges::{self, Ends};
 use super::{Context, LiveWeight, dorefa, from_start_step, last};
-use crate::emit::Editor;
 use crate::emit::edge::on_weight;
 use crate::emit::fake_quant::{Turn, shaped, turn};
 use crate::emit::maker::Maker;
+use crate::emit::{Edge, Editor, Pieces};
 
 /// Put the ops between a weight and its op; returns the bytes of the numbers that were added. The float weight stays the master copy.
 ///
 /// # Errors
 /// None; the signature is that of the other forms.
-pub(crate) fn weight(editor: &mut Editor<'_>, context: &mut Context<'_>, work: &LiveWeight) -> Result<u64, MathError> {
+pub(crate) fn weight<'w>(
+    editor: &mut Editor<'_>,
+    context: &mut Context<'_>,
+    work: &'w LiveWeight,
+    pieces: &mut Pieces<'w>,
+) -> Result<u64, MathError> {
     let settings = &work.settings;
     let biases: Vec<String> = work.biases.iter().map(|(by, input)| editor.reads(*by, *input)).collect();
     let how = format!("live weight {settings:?} {:?} {biases:?}", work.axes);
-    let anchor = editor.reads(work.op, work.input);
-    on_weight(editor, (work.op, work.input), &how, &anchor, |editor, maker, from| {
+    let edge = Edge { op: work.op, input: work.input, weight: &work.weight };
+    on_weight(editor, (edge, pieces), &how, |editor, maker, from| {
         maker.trains();
         let quantized = match settings.quantizer {
             Quantizer::DoReFa => dorefa::weight(editor, maker, settings, from),
@@ -41,7 +46,7 @@ fn qat(
     (work, biases): (&LiveWeight, &[String]),
     from: &str,
 ) -> String {
-    let shape = work.weight.edge_shape.as_deref();
+    let shape = work.weight.whole_shape();
     let turn = work.axes.zip(shape).map_or(Turn::None, |(axes, shape)| turn(axes, shape));
     let channels = work.axes.zip(shape).map(|(axes, shape)| {
         let sizes = shape.iter().skip(axes.first).take(axes.count);
