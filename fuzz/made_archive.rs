@@ -117,7 +117,13 @@ impl Made {
             self.pickle.extend([b'h', position]);
             return;
         }
-        let shape: Vec<usize> = (0..rank).map(|_| if choices.once_in(50) { 0 } else { 1 + choices.below(5) }).collect();
+        let mut shape: Vec<usize> =
+            (0..rank).map(|_| if choices.once_in(50) { 0 } else { 1 + choices.below(5) }).collect();
+        // Long enough for codes to share bytes.
+        let is_long = rank > 1 && choices.once_in(6);
+        if is_long {
+            shape[0] = 1400 + choices.below(50);
+        }
         let (class, size) = choices.one_of(&[
             ("Float", 4),
             ("Float", 4),
@@ -133,7 +139,9 @@ impl Made {
             // Stored in another order of axes.
             strides = (0..rank).map(|axis| shape[..axis].iter().product()).collect();
         }
-        let mut bytes: Vec<u8> = (0..elements * size).map(|_| choices.byte() & 0x3f).collect();
+        let some = if is_long { elements.min(97) } else { elements };
+        let noise: Vec<u8> = (0..some * size).map(|_| choices.byte() & 0x3f).collect();
+        let mut bytes: Vec<u8> = noise.iter().copied().cycle().take(elements * size).collect();
         if choices.once_in(10) {
             bytes.fill(0);
         }

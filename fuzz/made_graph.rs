@@ -151,8 +151,13 @@ impl Body<'_, '_, '_> {
     /// A constant of any type, rank and storage; its reference.
     fn constant(&mut self) -> String {
         let rank = self.choices.below(5);
-        let dims: Vec<usize> =
+        let mut dims: Vec<usize> =
             (0..rank).map(|_| if self.choices.once_in(40) { 0 } else { 1 + self.choices.below(4) }).collect();
+        // Long enough for codes to share bytes.
+        let is_long = rank > 1 && self.choices.once_in(8);
+        if is_long {
+            dims[0] = 1400 + self.choices.below(50);
+        }
         let elements: usize = dims.iter().product();
         let (dtype, field, size) = self.choices.one_of(&[
             ("DT_FLOAT", "float_val", 4),
@@ -166,10 +171,12 @@ impl Body<'_, '_, '_> {
         ]);
         let integers = !matches!(field, "float_val" | "double_val");
         let mut values = String::new();
-        if self.choices.once_in(3) && elements > 0 {
+        if elements > 0 && (is_long || self.choices.once_in(3)) {
             values.push_str("tensor_content: '");
-            for _ in 0..elements * size {
-                let _never_fails = write!(values, "\\{:03o}", self.choices.byte() & 0x3f);
+            let some = if is_long { elements.min(97) } else { elements };
+            let noise: Vec<u8> = (0..some * size).map(|_| self.choices.byte() & 0x3f).collect();
+            for byte in noise.iter().cycle().take(elements * size) {
+                let _never_fails = write!(values, "\\{byte:03o}");
             }
             values.push('\'');
         } else {

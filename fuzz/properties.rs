@@ -64,7 +64,7 @@ static CONFIGS: LazyLock<[ConfigList; 4]> = LazyLock::new(|| {
     [
         ConfigList::default_for(Quantizer::Naive),
         parse(channels, Quantizer::Qat),
-        ConfigList::default_for(Quantizer::DoReFa),
+        parse("[{op_types: 'default', q_bits: 2}]", Quantizer::DoReFa),
         parse(all, Quantizer::DoReFa),
     ]
 });
@@ -86,7 +86,10 @@ pub(crate) fn plan_apply(bytes: &[u8]) {
     }
     for config in CONFIGS.iter() {
         for emit in [Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training] {
-            let Ok((result, _)) = quantize(&binary, config, emit) else { continue };
+            let Ok((result, plan)) = quantize(&binary, config, emit) else { continue };
+            if emit == Emit::Packed {
+                has_the_values_of_baked(&binary, config, &result, &plan);
+            }
             // A plan does not read values, so it may name weights that are all zero; applying it leaves them as they are.
             let (again, plan) = quantize(&result, config, emit).unwrap_or_else(|error| {
                 panic!("{} {emit}: what was written cannot be quantized: {error}", config.quantizer)
@@ -95,6 +98,19 @@ pub(crate) fn plan_apply(bytes: &[u8]) {
             assert!(again == result, "{} {emit}: a second run changed something: {found:#?}", config.quantizer);
         }
     }
+}
+
+/// To `diff`, codes have the values that `baked` has; where that quantizes the same weights.
+fn has_the_values_of_baked(binary: &[u8], config: &ConfigList, packed: &[u8], plan: &Plan) {
+    let Ok((baked, other)) = quantize(binary, config, Emit::Baked) else { return };
+    if !plan.quantized().map(|site| &site.op).eq(other.quantized().map(|site| &site.op)) {
+        return;
+    }
+    let [baked, packed] =
+        [baked, packed.to_vec()].map(|bytes| Graph::from_bytes(bytes).expect("what was written can be opened"));
+    drop(packed.inspect().expect("what was written can be inspected"));
+    let difference = baked.diff(&packed).expect("what was written can be compared");
+    assert!(difference.tensors.is_empty(), "{}: {:?}", config.quantizer, difference.tensors);
 }
 
 /// The result and its plan.

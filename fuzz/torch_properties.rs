@@ -24,7 +24,7 @@ static CONFIGS: LazyLock<[ConfigList; 4]> = LazyLock::new(|| {
         ConfigList::default_for(Quantizer::Naive),
         parse(channels, Quantizer::Qat),
         parse(all, Quantizer::Qat),
-        parse(all, Quantizer::DoReFa),
+        parse(&all.replace("quant_bits: 8", "quant_bits: {weight: 2, input: 8, output: 8}"), Quantizer::DoReFa),
     ]
 });
 
@@ -52,6 +52,9 @@ pub(crate) fn archive_apply(bytes: &[u8]) {
             let written = Model::from_bytes(result.clone());
             let written = written.unwrap_or_else(|error| panic!("{} {emit}: {error}", config.quantizer));
             written.archive().check_all().expect("every checksum of a written archive is right");
+            if emit == Emit::Packed {
+                has_the_values_of_baked(bytes, config, &written, &plan);
+            }
             if emit == Emit::Training {
                 for frozen in [Emit::Inference, Emit::Baked, Emit::Packed] {
                     freeze(&result, frozen);
@@ -64,6 +67,18 @@ pub(crate) fn archive_apply(bytes: &[u8]) {
             assert!(again == result, "{} {emit}: a second run changed something: {found:#?}", config.quantizer);
         }
     }
+}
+
+/// To `diff`, codes have the values that `baked` has; where that quantizes the same weights, which are more when codes have no place.
+fn has_the_values_of_baked(bytes: &[u8], config: &ConfigList, packed: &Model, plan: &Plan) {
+    let Ok((baked, other)) = quantize(bytes, config, Emit::Baked) else { return };
+    if !plan.quantized().map(|site| &site.op).eq(other.quantized().map(|site| &site.op)) {
+        return;
+    }
+    let baked = Model::from_bytes(baked).expect("what was written can be opened");
+    drop(packed.inspect().expect("what was written can be inspected"));
+    let difference = baked.diff(packed).expect("what was written can be compared");
+    assert!(difference.tensors.is_empty(), "{}: {:?}", config.quantizer, difference.tensors);
 }
 
 fn freeze(trained: &[u8], emit: Emit) {

@@ -42,20 +42,25 @@ fn a_packed_convolutional_net_is_about_a_quarter_of_the_float_one() {
     let folder = folder.path();
     run_python(&python, SCRIPT, &["make".as_ref(), folder], &[]);
     // A quarter are codes. Biases, scales and what the file says besides tensors come on top. A MobileNetV2 whose batch norms are not folded
-    // keeps their 68,224 floats, 1.9 % of its file, and code, names and zip headers that are another 1.7 %.
+    // keeps their 68,224 floats, 1.9 % of its file, and code, names and zip headers that are another 1.7 %. Codes of 4 and 2 bits are an eighth
+    // and a sixteenth.
     let limits = [
-        ("resnet18.script", false, 27),
-        ("resnet18.script", true, 27),
-        ("resnet18.freeze", false, 27),
-        ("mobilenet_v2.freeze", false, 27),
-        ("mobilenet_v2.freeze", true, 27),
-        ("mobilenet_v2.script", false, 28),
-        ("mobilenet_v2.script", true, 29),
+        ("resnet18.script", false, 8, 27),
+        ("resnet18.script", true, 8, 27),
+        ("resnet18.freeze", false, 8, 27),
+        ("mobilenet_v2.freeze", false, 8, 27),
+        ("mobilenet_v2.freeze", true, 8, 27),
+        ("mobilenet_v2.script", false, 8, 28),
+        ("mobilenet_v2.script", true, 8, 29),
+        ("resnet50.script", true, 4, 14),
+        ("resnet50.script", true, 2, 8),
+        ("resnet50.freeze", false, 4, 14),
+        ("resnet50.freeze", true, 2, 8),
     ];
-    for (net, per_channel, percent) in limits {
-        let text = format!("[{{op_types: 'default', per_channel: {per_channel}}}]");
+    for (net, per_channel, bits, percent) in limits {
+        let text = format!("[{{op_types: 'default', quant_bits: {bits}, per_channel: {per_channel}}}]");
         let config = ConfigList::parse(&text, Some(Quantizer::Naive)).unwrap();
-        let path = |end: &str| folder.join(format!("{net}.{per_channel}.{end}"));
+        let path = |end: &str| folder.join(format!("{net}.{per_channel}.{bits}.{end}"));
         let float = folder.join(format!("{net}.pt"));
         let (baked, packed) = (path("baked.pt"), path("packed.pt"));
         let plan = compress(&float, &config, Emit::Baked, &baked);
@@ -69,6 +74,18 @@ fn a_packed_convolutional_net_is_about_a_quarter_of_the_float_one() {
         run_python(&python, SCRIPT, &arguments, &[]);
         let len = |path: &Path| fs::metadata(path).unwrap().len();
         let (before, after) = (len(&float), len(&packed));
-        assert!(after * 100 <= before * percent, "{net}, per channel {per_channel}: {after} of {before} bytes");
+        assert!(
+            after * 100 <= before * percent,
+            "{net}, per channel {per_channel}, {bits} bits: {after} of {before} bytes"
+        );
+        let [baked, packed] = [baked, packed].map(|path| Model::open(path).unwrap());
+        assert!(baked.diff(&packed).unwrap().tensors.is_empty(), "{net}: `diff` sees other values");
+        let options = PlanOptions { emit: Some(Emit::Packed), ..PlanOptions::default() };
+        assert!(packed.plan(&config, options).unwrap().is_empty(), "{net}: a second run would quantize something");
+        let weights = |model: &Model| -> Vec<_> {
+            let found = model.inspect().unwrap();
+            found.weights.into_iter().map(|weight| (weight.op, weight.tensor, weight.shape, weight.range)).collect()
+        };
+        assert_eq!(weights(&baked), weights(&packed), "{net}");
     }
 }

@@ -22,6 +22,7 @@ TYPES = {
     "LongStorage": torch.int64,
     "IntStorage": torch.int32,
     "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
 

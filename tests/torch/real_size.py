@@ -1,11 +1,11 @@
 """Convolutional nets of the usual sizes, and what packing them must keep.
 
-    python real_size.py make FOLDER      writes mobilenet_v2 and resnet18, float32, as FOLDER/NET.script.pt and FOLDER/NET.freeze.pt
+    python real_size.py make FOLDER      writes mobilenet_v2, resnet18 and resnet50, float32, as FOLDER/NET.script.pt and FOLDER/NET.freeze.pt
     python real_size.py check FLOAT BAKED PACKED EXPECTED.npz
 
 EXPECTED: the values of every quantized weight
 
-The nets have the layers of Sandler et al. 2018 (MobileNetV2, table 2) and of He et al. 2016 (ResNet-18, table 1), with seeded weights.
+The nets have the layers of Sandler et al. 2018 (MobileNetV2, table 2) and of He et al. 2016 (ResNet-18 and 50, table 1), with seeded weights.
 """
 
 import pathlib
@@ -49,6 +49,19 @@ class Basic(nn.Module):
         return torch.relu(self.second(self.first(x)) + self.skip(x))
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        outputs = 4 * width
+        self.reduce = block(inputs, width, 1, act=nn.ReLU)
+        self.middle = block(width, width, stride=stride, act=nn.ReLU)
+        self.expand = block(width, outputs, 1, act=None)
+        self.skip = nn.Identity() if inputs == outputs else block(inputs, outputs, 1, stride, act=None)
+
+    def forward(self, x):
+        return torch.relu(self.expand(self.middle(self.reduce(x))) + self.skip(x))
+
+
 def mobilenet_v2():
     layers, inputs = [block(3, 32, stride=2)], 32
     for expansion, outputs, count, stride in [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]:
@@ -66,12 +79,31 @@ def resnet18():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
 
 
+def resnet50():
+    layers, inputs = [block(3, 64, 7, 2, act=nn.ReLU), nn.MaxPool2d(3, 2, 1)], 64
+    for width, count, stride in [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]:
+        for index in range(count):
+            layers.append(Bottleneck(inputs, width, stride if index == 0 else 1))
+            inputs = 4 * width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
+
+
 def make(folder):
-    for model in (mobilenet_v2, resnet18):
+    for model in (mobilenet_v2, resnet18, resnet50):
         torch.manual_seed(5)
         scripted = torch.jit.script(model().eval())
         scripted.save(str(folder / f"{model.__name__}.script.pt"))
         torch.jit.freeze(scripted).save(str(folder / f"{model.__name__}.freeze.pt"))
+
+
+def separated(code, weight):
+    """Codes two or four of which share a byte, the first one in its lowest bits."""
+    bits = 4 if code.numel() == -(-weight.numel() // 2) else 2
+    assert code.numel() == -(-weight.numel() * bits // 8)
+    bytes = code.numpy()
+    each = numpy.stack([bytes >> shift & (1 << bits) - 1 for shift in range(0, 8, bits)], 1).reshape(-1)
+    assert not each[weight.numel() :].any()
+    return torch.from_numpy(each[: weight.numel()]).reshape(weight.shape)
 
 
 def check(source, baked, packed, expected):
@@ -89,10 +121,15 @@ def check(source, baked, packed, expected):
         wanted = torch.from_numpy(expected[name]) if name in quantized else value
         assert state[name].dtype == wanted.dtype and torch.equal(state[name], wanted), f"{name} in baked"
         if name in quantized:
-            assert codes[name].dtype == torch.int8, name
+            zero = codes.get(f"{name}_zero_point", torch.tensor(0.0))
+            code = codes[name]
+            if code.dtype == torch.uint8:
+                code = separated(code, wanted)
+            else:
+                assert code.dtype == torch.int8, name
             # The scales of constants are further constants; the outputs below tell whether they are right.
             scale = codes.get(f"{name}_scale")
-            assert name.startswith("CONSTANTS.") or torch.equal(codes[name].to(torch.float32) * scale, wanted), f"{name} in packed"
+            assert name.startswith("CONSTANTS.") or torch.equal((code.to(torch.float32) - zero) * scale, wanted), f"{name} in packed"
         else:
             assert torch.equal(codes[name], value), name
     torch.manual_seed(6)

@@ -28,7 +28,7 @@ fn graphs() {
 /// A generator that makes nothing but errors finds nothing.
 #[test]
 fn most_graphs_are_legal_and_have_sites() {
-    let (mut legal, mut quantized) = (0, 0);
+    let (mut legal, mut quantized, mut shared) = (0, 0, 0);
     for seed in 0..200 {
         let Ok(graph) = tf_rewriter::Graph::from_bytes(made_graph::graph(&mut Choices::new(&noise(seed, 1500)))) else {
             continue;
@@ -37,7 +37,14 @@ fn most_graphs_are_legal_and_have_sites() {
         let config = quant_math::config::ConfigList::default_for(quant_math::Quantizer::Naive);
         let options = tf_rewriter::PlanOptions { emit: Some(quant_math::Emit::Packed), ..Default::default() };
         quantized += usize::from(graph.plan(&config, options).is_ok_and(|plan| !plan.is_empty()));
+        let few = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 2}]";
+        let few = quant_math::config::ConfigList::parse(few, Some(quant_math::Quantizer::Naive)).expect("a config");
+        let Ok(plan) = graph.plan(&few, options) else { continue };
+        let mut out = Vec::new();
+        let written = graph.apply(&plan).is_ok_and(|compressed| compressed.write(&mut out).is_ok());
+        shared += usize::from(written && out.windows(10).any(|name| name == b"BitwiseAnd"));
     }
+    assert!(shared >= 10, "codes of {shared} graphs of 200 share bytes");
     assert!(legal >= 80 && quantized >= 40, "{legal} legal graphs of 200, {quantized} with something to quantize");
 }
 

@@ -159,6 +159,7 @@ impl<'a> HeapReader<'a> {
             scalar: name.strip_suffix("Storage").unwrap_or(name).to_owned(),
             dtype: dtype(storage.kind),
             shape: raw.sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).collect(),
+            separated: None,
         });
         self.places.push(TensorPlace { folder, position, slot });
         Item::Tensor(id)

@@ -156,7 +156,12 @@ impl Model {
         let HeapReader { mut heap, slots, places, .. } = reader;
         heap.name_paths();
         agree::check(&heap, &program)?;
-        let sites = sites::find(&program, &heap, &library::is_quantizer);
+        let mut sites = sites::find(&program, &heap, &library::is_quantizer);
+        if !sites.separated.is_empty() {
+            // Which axes weights have shows only now.
+            heap.separate(&sites.separated);
+            sites = sites::find(&program, &heap, &library::is_quantizer);
+        }
         let (mark, warnings) = read_mark(&archive)?;
         let mut model = Self {
             path,

@@ -37,6 +37,25 @@ fn sound_archives_open_and_most_have_sites() {
     assert!(quantized >= 50, "{quantized} of 100 archives have something to quantize");
 }
 
+/// Codes that share bytes are among what the properties meet.
+#[test]
+fn codes_of_some_archives_share_bytes() {
+    let config = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 2}]";
+    let config = quant_math::config::ConfigList::parse(config, Some(quant_math::Quantizer::Naive)).expect("a config");
+    let shared = (0..100).filter(|seed| {
+        let bytes = archive(&mut Choices::new(&noise(*seed, 1500)), &BASE, Damage::None);
+        let model = torch_adapter::Model::from_bytes(bytes).expect("a sound archive");
+        let options = torch_adapter::PlanOptions { emit: Some(quant_math::Emit::Packed), ..Default::default() };
+        let Ok(plan) = model.plan(&config, options) else { return false };
+        let mut out = Vec::new();
+        let Ok(Ok(_)) = model.apply(&plan).map(|compressed| compressed.write(&mut out)) else { return false };
+        let written = torch_adapter::Model::from_bytes(out).expect("what was written can be opened");
+        written.archive().text("code/__torch__/torch_adapter.py").is_ok_and(|text| text.contains("def quarters"))
+    });
+    let shared = shared.count();
+    assert!(shared >= 10, "{shared} of 100 archives");
+}
+
 #[test]
 fn archives() {
     each_seed(96, 2048, |bytes| archive_apply(&archive(&mut Choices::new(bytes), &BASE, Damage::None)));

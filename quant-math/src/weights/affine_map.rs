@@ -87,11 +87,6 @@ impl AffineMap {
         );
     }
 
-    /// What is subtracted from a code before it is stored in 8 bits: 128 for the unsigned grid of 8 bits, else 0.
-    pub(crate) fn stored_offset(&self) -> i32 {
-        (self.grid.quant_max() - i32::from(i8::MAX)).max(0)
-    }
-
     pub(crate) fn values_into(&self, offset: usize, src: &[f32], dst: &mut [f32]) {
         self.map(offset, src, dst, Steps::value);
     }

@@ -1,7 +1,7 @@
 //! From float weights to quantized values and codes.
 
 use crate::quantizers::dorefa;
-use crate::weights::{AffineMap, ChannelLayout, Dequant};
+use crate::weights::{AffineMap, ChannelLayout, Dequant, Storage};
 use crate::{Affine, Grid, MathError, Rounding, simd};
 
 /// How the weights of one tensor become quantized values; made by [`observe`](crate::weights::observe).
@@ -85,7 +85,7 @@ impl WeightMap {
         if self.bits() > 8 {
             return Err(MathError::NoCodes { bits: self.bits(), expected: 8 });
         }
-        let shift = self.stored_offset();
+        let shift = self.stored_offset(Storage::BYTES);
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 bits, shifted into −128..=127")]
         self.each_code(
             offset,
@@ -94,6 +94,37 @@ impl WeightMap {
             #[inline(always)]
             |code| (code - shift) as i8,
         );
+        Ok(())
+    }
+
+    /// The codes as `storage` has them, as bytes: [`codes_into`](Self::codes_into) for codes of their own bytes; else code − the grid's lowest,
+    /// several of which share a byte. `offset` is a multiple of [`Storage::per_byte`], and `dst` as long as [`Storage::bytes`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`MathError::NoCodes`] for codes of more bits than `storage` has for them, and for weights that stay as they are.
+    pub fn stored_into(&self, storage: Storage, offset: usize, src: &[f32], dst: &mut [u8]) -> Result<(), MathError> {
+        if !storage.is_shared() {
+            return self.codes_into(offset, src, bytemuck::cast_slice_mut(dst));
+        }
+        if self.bits() > storage.bits() {
+            return Err(MathError::NoCodes { bits: self.bits(), expected: storage.bits() });
+        }
+        let shift = self.stored_offset(storage);
+        let mut codes = vec![0_u8; src.len()];
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most 4 bits, counted from the lowest"
+        )]
+        self.each_code(
+            offset,
+            src,
+            &mut codes,
+            #[inline(always)]
+            |code| (code - shift) as u8,
+        );
+        storage.pack(&codes, dst);
         Ok(())
     }
 
@@ -118,25 +149,37 @@ impl WeightMap {
         Ok(())
     }
 
-    /// How stored codes become values again. `None` where [`codes_into`](Self::codes_into) has none.
+    /// How the codes of [`codes_into`](Self::codes_into) become values again. `None` where it has none.
     pub fn dequant(&self) -> Option<Dequant> {
-        let offset = self.stored_offset();
+        self.dequant_of(Storage::BYTES)
+    }
+
+    /// How the codes of [`stored_into`](Self::stored_into), taken out of their bytes, become values again. `None` where it has none.
+    pub fn dequant_of(&self, storage: Storage) -> Option<Dequant> {
+        if self.bits() > storage.bits() {
+            return None;
+        }
+        let offset = self.stored_offset(storage);
         match self {
-            Self::Affine(map) if map.grid().bits() <= 8 => Some(Dequant::Affine {
+            Self::Affine(map) => Some(Dequant::Affine {
                 layout: map.layout(),
                 scale: map.scale(),
                 zero_point: map.zero_point().into_iter().map(|z| z - offset).collect(),
             }),
             Self::DoReFa { bits, .. } => Some(Dequant::DoReFa { levels: dorefa::levels(*bits), offset }),
-            Self::Sign { mean_abs } => Some(Dequant::Sign { mean_abs: *mean_abs }),
-            Self::Affine(_) | Self::Unchanged => None,
+            Self::Sign { mean_abs } => Some(Dequant::Sign { mean_abs: *mean_abs, zero_point: -offset }),
+            Self::Unchanged => None,
         }
     }
 
-    fn stored_offset(&self) -> i32 {
+    /// What is subtracted from a code before it is stored. In a byte of its own: 128 for the codes 0 to 255, else 0; where codes share bytes:
+    /// the lowest code.
+    fn stored_offset(&self, storage: Storage) -> i32 {
         match self {
-            Self::Affine(map) => map.stored_offset(),
+            Self::Affine(map) if storage.is_shared() => map.grid().quant_min(),
+            Self::Affine(map) => (map.grid().quant_max() - i32::from(i8::MAX)).max(0),
             Self::DoReFa { bits: 8, .. } => 128,
+            Self::Sign { .. } if storage.is_shared() => -1,
             Self::DoReFa { .. } | Self::Sign { .. } | Self::Unchanged => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! Weights of any quantizer: observe the float values once, then map them, chunk by chunk.
 //!
 //! ```text
-//! Settings + ChannelLayout + WeightData ──observe──▶ WeightMap ──▶ values (float32) or codes (int8)
+//! Settings + ChannelLayout + WeightData ──observe──▶ WeightMap ──▶ values (float32) or codes (one, two or four a byte)
 //! ```
 
 mod abs_sum;
@@ -12,6 +12,7 @@ mod map;
 mod measure;
 mod observe;
 mod spread;
+mod storage;
 mod view;
 
 pub use affine_map::AffineMap;
@@ -21,6 +22,7 @@ pub use map::WeightMap;
 pub use measure::measure;
 pub use observe::{observe, observe_beside, observe_ranges};
 pub use spread::channel_spread;
+pub use storage::Storage;
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
 use abs_sum::AbsSum;

@@ -150,6 +150,82 @@ fn channels_are_slices() {
     }
 }
 
+/// Every quantizer at every width that has stored codes, with zero points and without.
+fn stored_cases() -> Vec<Settings> {
+    let mut cases: Vec<Settings> = (1..=8).map(|bits| settings(Quantizer::DoReFa, bits)).collect();
+    for quantizer in [Quantizer::Naive, Quantizer::Qat] {
+        for symmetric in [true, false] {
+            cases.extend((2..=8).map(|bits| Settings { symmetric, ..settings(quantizer, bits) }));
+        }
+    }
+    cases
+}
+
+#[test]
+fn codes_that_share_bytes_give_the_same_bits_at_every_length() {
+    let data: Vec<f32> = (0..4101_i16).map(|i| f32::from(i % 37 * 100 + i % 100 - 1500) * 0.001_7).collect();
+    for settings in stored_cases() {
+        for len in [4101, 4100, 4099, 4098] {
+            let data = &data[..len];
+            let channels = if settings.quantizer != Quantizer::DoReFa && len == 4100 { 41 } else { 1 };
+            let layout = ChannelLayout { outer: 1, channels, inner: len / channels };
+            let map = observe(&settings, layout, data).unwrap();
+            let storage = Storage::of(settings.bits, len);
+            assert_eq!(storage.is_shared(), settings.bits <= 4, "{settings:?}");
+            let mut bytes = vec![0xff; storage.bytes(len)];
+            // In pieces, as it is written.
+            let piece = 256 * storage.per_byte();
+            for (number, out) in bytes.chunks_mut(256).enumerate() {
+                let start = number * piece;
+                map.stored_into(storage, start, &data[start..len.min(start + piece)], out).unwrap();
+            }
+            let mut codes: Vec<u8> = storage.unpack(&bytes).collect();
+            assert!(codes.drain(len..).all(|padding| padding == 0), "{settings:?}");
+            if storage.is_shared() {
+                assert!(codes.iter().all(|code| u32::from(*code) < 1 << settings.bits.max(2)), "{settings:?}");
+            }
+            let codes: Vec<i8> = codes.into_iter().map(u8::cast_signed).collect();
+            let mut found = vec![f32::NAN; len];
+            let dequant = map.dequant_of(storage).unwrap();
+            dequant.values_into(0, &codes, &mut found);
+            assert_eq!(bits_of(&found), bits_of(&values(&map, data)), "{settings:?}, {len} elements");
+            if settings.symmetric && settings.quantizer != Quantizer::DoReFa {
+                let highest = f32::from(i8::try_from((1 << (settings.bits - 1)) - 1).unwrap());
+                let expected = if storage.is_shared() { vec![highest] } else { vec![] };
+                assert_eq!(dequant.zero_points(), expected, "one for all channels");
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_of_more_bits_than_their_place_are_refused() {
+    let data = [1.0; 4096];
+    let storage = Storage::of(2, data.len());
+    for (quantizer, bits) in
+        [(Quantizer::Naive, 3), (Quantizer::DoReFa, 4), (Quantizer::Qat, 9), (Quantizer::DoReFa, 32)]
+    {
+        let map = map(&settings(quantizer, bits), &data);
+        assert_eq!(map.stored_into(storage, 0, &data, &mut [0; 1024]).unwrap_err().code(), "M0109");
+        assert_eq!(map.dequant_of(storage), None);
+    }
+}
+
+#[test]
+fn zero_points_are_written_once_where_they_are_the_same() {
+    let affine = |zero_point: &[i32]| Dequant::Affine {
+        layout: ChannelLayout { outer: 1, channels: zero_point.len(), inner: 1 },
+        scale: vec![1.0; zero_point.len()],
+        zero_point: zero_point.to_vec(),
+    };
+    for (zero_point, expected) in [(&[0, 0][..], &[][..]), (&[7, 7], &[7.0]), (&[7, 0], &[7.0, 0.0]), (&[-3], &[-3.0])]
+    {
+        assert_eq!(affine(zero_point).zero_points(), expected);
+    }
+    assert_eq!(Dequant::Sign { mean_abs: 1.0, zero_point: 0 }.zero_points(), [0.0; 0]);
+    assert_eq!(Dequant::Sign { mean_abs: 1.0, zero_point: 1 }.zero_points(), [1.0]);
+}
+
 #[test]
 fn the_first_number_that_is_not_finite_is_named() {
     let mut data = vec![1.0_f32; 3 * CHUNK];

@@ -102,6 +102,27 @@ impl<'g> Maker<'g> {
         self.push(node.with_inputs(self.control.clone()))
     }
 
+    /// A uint8 constant.
+    pub(super) fn bytes(&mut self, editor: &mut Editor<'_>, part: &str, shape: &[u64], values: &[u8]) -> String {
+        let node = NewNode::raw(self.part(editor, part), self.device, DataType::DT_UINT8, shape, values);
+        self.push(node.with_inputs(self.control.clone()))
+    }
+
+    /// A vector constant of sizes or positions, and its type: int32, or int64 where that is too small for one of them or for `most`.
+    pub(super) fn sizes(
+        &mut self,
+        editor: &mut Editor<'_>,
+        part: &str,
+        sizes: &[u64],
+        most: u64,
+    ) -> (String, DataType) {
+        let narrow = sizes.iter().chain([&most]).all(|size| i32::try_from(*size).is_ok());
+        let (dtype, width) = if narrow { (DataType::DT_INT32, 4) } else { (DataType::DT_INT64, 8) };
+        let content: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes().into_iter().take(width)).collect();
+        let node = NewNode::raw(self.part(editor, part), self.device, dtype, &[sizes.len() as u64], &content);
+        (self.push(node.with_inputs(self.control.clone())), dtype)
+    }
+
     /// An op of element type `dtype` that has no attribute but `T`.
     pub(super) fn op(
         &mut self,

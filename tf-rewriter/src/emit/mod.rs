@@ -14,6 +14,7 @@ mod node;
 mod packed;
 mod path;
 mod qat;
+mod shared_bytes;
 pub(crate) mod training;
 mod variable;
 mod whole;

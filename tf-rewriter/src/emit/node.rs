@@ -13,8 +13,8 @@ use crate::wire::{put_bytes, put_tag, put_varint};
 fn output_name(op: &str) -> &'static str {
     match op {
         "Abs" | "Cast" | "Neg" | "Round" | "Sign" | "Tanh" | "Transpose" => "y",
-        "AddV2" | "Greater" | "GreaterEqual" | "Less" | "LessEqual" | "LogicalAnd" | "Maximum" | "Minimum" | "Mul"
-        | "RealDiv" | "Sub" => "z",
+        "AddV2" | "BitwiseAnd" | "Greater" | "GreaterEqual" | "Less" | "LessEqual" | "LogicalAnd" | "Maximum"
+        | "Minimum" | "Mul" | "RealDiv" | "RightShift" | "Sub" => "z",
         "ReadVariableOp" => "value",
         "VarHandleOp" => "resource",
         "FakeQuantWithMinMaxVars" | "FakeQuantWithMinMaxVarsPerChannel" => "outputs",

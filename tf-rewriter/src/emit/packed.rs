@@ -1,15 +1,15 @@
-//! `--emit packed`: int8 codes in place of the floats, dequantized by stock ops under the constant's old name.
+//! `--emit packed`: codes in place of the floats, one, two or four a byte, dequantized by stock ops under the constant's old name.
 //!
 //! The ops follow [`quant_math::weights::Dequant`] step by step, or look its results up, so that the values are the reference's bit for bit.
 
 use quant_math::DType;
-use quant_math::weights::Dequant;
+use quant_math::weights::{Dequant, Storage};
 
 use super::baked::stream;
 use super::maker::{Maker, cast, plain};
 use super::node::{NewNode, attr_text};
 use super::path::{Copies, homes};
-use super::{Editor, WeightWork};
+use super::{Editor, WeightWork, shared_bytes};
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind, fields, payload};
 use crate::mark;
@@ -26,11 +26,13 @@ pub(crate) fn packed<'w>(
     copies: &mut Copies<'w>,
 ) -> u64 {
     let Some(first) = group.first() else { return 0 };
-    let Some(dequant) = first.map.dequant() else { return first.weight.stored_bytes() };
+    let storage = Storage::of(first.map.bits(), usize::try_from(first.weight.elements()).unwrap_or(usize::MAX));
+    let Some(dequant) = first.map.dequant_of(storage) else { return first.weight.stored_bytes() };
+    let codes = (storage, &dequant);
     let graph = editor.graph;
     let source = first.weight.source;
     if owned {
-        let (nodes, _, bytes) = chain(editor, first, &dequant, graph.name(source).to_owned(), (source, true));
+        let (nodes, _, bytes) = chain(editor, first, codes, graph.name(source).to_owned(), (source, true));
         editor.replace(source, nodes);
         return bytes;
     }
@@ -38,7 +40,7 @@ pub(crate) fn packed<'w>(
     for (home, works) in homes(graph, group) {
         let Some(own) = works.first() else { continue };
         let name = editor.unique(home.scope, &format!("{}/weight_quant", graph.name(own.op)));
-        let (nodes, reference, added) = chain(editor, own, &dequant, name, (home, false));
+        let (nodes, reference, added) = chain(editor, own, codes, name, (home, false));
         editor.insert(home, nodes);
         copies.add(&works, &reference);
         bytes += added;
@@ -51,7 +53,7 @@ pub(crate) fn packed<'w>(
 fn chain(
     editor: &mut Editor<'_>,
     work: &WeightWork,
-    dequant: &Dequant,
+    (storage, dequant): (Storage, &Dequant),
     name: String,
     (home, takes_over): (NodeId, bool),
 ) -> (Vec<NewNode>, String, u64) {
@@ -60,27 +62,23 @@ fn chain(
     let codes_name = editor.unique(home.scope, &format!("{name}/codes"));
     let mut maker = Maker::new(editor, home, &name, &codes_name);
 
-    let codes = stream(work, Form::Codes(weight.dtype));
+    let codes = stream(work, Form::Codes(weight.dtype, storage));
     maker.count(codes.len());
-    let codes = NewNode::constant(codes_name, maker.device, DataType::DT_INT8, &weight.shape, Segment::Weights(codes))
+    let (byte, codes_shape) = shared_bytes::constant(storage, &weight.shape, codes.len());
+    let codes = NewNode::constant(codes_name, maker.device, byte, &codes_shape, Segment::Weights(codes))
         .with_inputs(if home == weight.source { control_inputs(graph, home) } else { Vec::new() });
     let codes = maker.push(codes);
+    let codes = shared_bytes::separated(&mut maker, editor, storage, &weight.shape, &codes);
 
     let shape = broadcast_shape(work);
     let last = match dequant {
-        Dequant::Affine { scale, zero_point, .. } => {
-            let mut last = maker.cast(editor, "float", &codes, DataType::DT_INT8, DataType::DT_FLOAT);
-            if zero_point.iter().any(|z| *z != 0) {
-                #[expect(clippy::cast_precision_loss, reason = "zero points of stored codes are at most 255")]
-                let zero_point: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
-                let zero_point = maker.floats(editor, "zero_point", &shape, &zero_point);
-                last = maker.float_op(editor, "Sub", "centered", &[&last, &zero_point]);
-            }
+        Dequant::Affine { scale, .. } => {
+            let centered = centered(&mut maker, editor, byte, dequant, &shape, &codes);
             let scale = maker.floats(editor, "scale", &shape, scale);
-            maker.float_op(editor, "Mul", "scaled", &[&last, &scale])
+            maker.float_op(editor, "Mul", "scaled", &[&centered, &scale])
         }
         Dequant::DoReFa { offset, .. } => {
-            let mut index = maker.cast(editor, "index", &codes, DataType::DT_INT8, DataType::DT_INT32);
+            let mut index = maker.cast(editor, "index", &codes, byte, DataType::DT_INT32);
             if *offset != 0 {
                 let offset = maker.int(editor, "offset", *offset);
                 index = maker.op(editor, "AddV2", "shifted", DataType::DT_INT32, &[&index, &offset]);
@@ -96,10 +94,10 @@ fn chain(
                 .int("batch_dims", 0);
             maker.push(look_up)
         }
-        Dequant::Sign { mean_abs } => {
-            let last = maker.cast(editor, "float", &codes, DataType::DT_INT8, DataType::DT_FLOAT);
+        Dequant::Sign { mean_abs, .. } => {
+            let centered = centered(&mut maker, editor, byte, dequant, &[], &codes);
             let mean = maker.float(editor, "scale", *mean_abs);
-            maker.float_op(editor, "Mul", "scaled", &[&last, &mean])
+            maker.float_op(editor, "Mul", "scaled", &[&centered, &mean])
         }
     };
     // The last node has the constant's name, type and output name, so that no reader changes.
@@ -117,6 +115,25 @@ fn chain(
     }
     maker.push(end.taking_over(attr_text(mark::ATTR, &mark::text(&work.settings))));
     maker.done()
+}
+
+/// Codes of type `byte` as float32, less their zero points, which lie in `shape` where they differ.
+fn centered(
+    maker: &mut Maker<'_>,
+    editor: &mut Editor<'_>,
+    byte: DataType,
+    dequant: &Dequant,
+    shape: &[u64],
+    codes: &str,
+) -> String {
+    let float = maker.cast(editor, "float", codes, byte, DataType::DT_FLOAT);
+    let zero_points = dequant.zero_points();
+    if zero_points.is_empty() {
+        return float;
+    }
+    let shape = if zero_points.len() == 1 { &[] } else { shape };
+    let zero_points = maker.floats(editor, "zero_point", shape, &zero_points);
+    maker.float_op(editor, "Sub", "centered", &[&float, &zero_points])
 }
 
 /// The value of every code of DoReFa's grid, in order.

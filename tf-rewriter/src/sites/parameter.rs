@@ -170,6 +170,7 @@ impl Graph {
 fn is_function_of_inputs(op: &[u8]) -> bool {
     let others = [
         &b"Bitcast"[..],
+        b"BitwiseAnd",
         b"BroadcastTo",
         b"Cast",
         b"CheckNumerics",
@@ -187,6 +188,7 @@ fn is_function_of_inputs(op: &[u8]) -> bool {
         b"Print",
         b"ReadVariableOp",
         b"ReverseV2",
+        b"RightShift",
         b"Round",
         b"Select",
         b"SelectV2",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quant_math::data::write_little_endian;
 use quant_math::metrics::MetricsAccumulator;
-use quant_math::weights::{CHUNK, WeightMap};
+use quant_math::weights::{CHUNK, Storage, WeightMap};
 use quant_math::{DType, WeightData};
 use rayon::prelude::*;
 
@@ -42,8 +42,18 @@ impl WeightSource {
 pub(crate) enum Form {
     /// The quantized value, in this type.
     Values(DType),
-    /// The stored code of a value that is dequantized to this type.
-    Codes(DType),
+    /// The code of a value that is dequantized to this type, stored so.
+    Codes(DType, Storage),
+}
+
+impl Form {
+    /// Bytes of so many elements.
+    fn bytes(self, elements: usize) -> usize {
+        match self {
+            Self::Values(dtype) => elements * dtype.size(),
+            Self::Codes(_, storage) => storage.bytes(elements),
+        }
+    }
 }
 
 /// A weight on its way to the output.
@@ -61,14 +71,7 @@ pub(crate) struct WeightStream {
 impl WeightStream {
     /// Bytes in the output.
     pub(crate) fn len(&self) -> usize {
-        self.elements * self.item()
-    }
-
-    fn item(&self) -> usize {
-        match self.form {
-            Form::Values(dtype) => dtype.size(),
-            Form::Codes(_) => 1,
-        }
+        self.form.bytes(self.elements)
     }
 }
 
@@ -144,8 +147,9 @@ fn compute(
     buffer: &mut Vec<u8>,
 ) -> Result<Vec<MetricsAccumulator>, Error> {
     let elements = BATCH.min(stream.elements - start);
-    buffer.resize(elements * stream.item(), 0);
-    let chunks = buffer.par_chunks_mut(CHUNK * stream.item()).enumerate();
+    buffer.resize(stream.form.bytes(elements), 0);
+    // Whole bytes: a chunk is a multiple of the codes that share one.
+    let chunks = buffer.par_chunks_mut(stream.form.bytes(CHUNK)).enumerate();
     chunks.map(|(i, out)| one_chunk(stream, data, start + i * CHUNK, out)).collect()
 }
 
@@ -155,17 +159,17 @@ fn one_chunk(
     offset: usize,
     out: &mut [u8],
 ) -> Result<MetricsAccumulator, Error> {
-    let source = data.chunk(offset..offset + out.len() / stream.item());
+    let source = data.chunk(offset..stream.elements.min(offset + CHUNK));
     let mut values = vec![0f32; source.len()];
     stream.map.values_into(offset, &source, &mut values);
     let mut error = MetricsAccumulator::default();
     match stream.form {
         Form::Values(DType::F32) => write_little_endian(DType::F32, &values, out),
         Form::Values(dtype) => values = rounded(dtype, &values, out),
-        Form::Codes(dtype) => {
+        Form::Codes(dtype, storage) => {
             stream
                 .map
-                .codes_into(offset, &source, bytemuck::cast_slice_mut(out))
+                .stored_into(storage, offset, &source, out)
                 .map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })?;
             if dtype != DType::F32 {
                 values = rounded(dtype, &values, &mut vec![0; values.len() * dtype.size()]);

@@ -6,10 +6,12 @@ use half::{bf16, f16};
 use protobuf::Enum;
 use quant_math::WeightData;
 
+use super::separated;
 use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
 use crate::pb::DataType;
+use crate::tensor::TensorView;
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;
@@ -31,7 +33,8 @@ impl WeightData for Folded {
     }
 }
 
-/// Compute `id` from constants through Identity, Cast, Add, Sub, Mul, RealDiv and GatherV2; `None` for anything else.
+/// Compute `id` from constants through Identity, Cast, Add, Sub, Mul, RealDiv and GatherV2, and through what separates codes that share
+/// bytes: RightShift, BitwiseAnd, Reshape, Slice; `None` for anything else.
 pub(super) fn fold(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
     fold_at(graph, id, &mut 0)
 }
@@ -59,10 +62,27 @@ fn fold_at(graph: &Graph, id: NodeId, steps: &mut usize) -> Result<Option<Folded
             let (Some(levels), Some(index)) = (input(0)?, input(1)?) else { return Ok(None) };
             Ok(look_up(&levels, index))
         }
+        b"RightShift" => {
+            let (Some(bytes), Some(by)) = (input(0)?, input(1)?) else { return Ok(None) };
+            Ok(separated::shifted(&bytes, &by, graph.file_len()))
+        }
+        b"BitwiseAnd" => {
+            let (Some(codes), Some(mask)) = (input(0)?, input(1)?) else { return Ok(None) };
+            Ok(separated::masked(codes, &mask))
+        }
+        b"Reshape" => {
+            let Some(folded) = input(0)? else { return Ok(None) };
+            Ok(sizes(graph, id, 1)?.and_then(|shape| separated::reshaped(folded, shape)))
+        }
+        b"Slice" => {
+            let Some(folded) = input(0)? else { return Ok(None) };
+            let (begin, size) = (sizes(graph, id, 1)?, sizes(graph, id, 2)?);
+            Ok(begin.zip(size).and_then(|(begin, size)| separated::cut(folded, &begin, &size)))
+        }
         op @ (b"Mul" | b"Sub" | b"Add" | b"AddV2" | b"RealDiv") => {
             let Some(a) = input(0)? else { return Ok(None) };
             let Some(b) = input(1)? else { return Ok(None) };
-            Ok(broadcast(&a, &b, |x, y| match op {
+            Ok(broadcast(a, &b, |x, y| match op {
                 b"Mul" => x * y,
                 b"Sub" => x - y,
                 b"RealDiv" => x / y,
@@ -106,19 +126,40 @@ fn constant(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
     let values = if view.float_dtype().is_some() {
         let data = view.float_data()?;
         data.chunk(0..data.len()).into_owned()
-    } else if view.dtype() == Some(DataType::DT_INT8) {
-        view.int8_values().iter().map(|code| f32::from(*code)).collect()
-    } else if view.dtype() == Some(DataType::DT_INT32) && view.elements() == 1 {
-        // The offset of codes: at most 128.
-        view.int_values()?.iter().filter_map(|x| i16::try_from(*x).ok()).map(f32::from).collect()
     } else {
-        return Ok(None);
+        match view.dtype() {
+            Some(DataType::DT_INT8) => view.code_bytes().iter().map(|code| f32::from(code.cast_signed())).collect(),
+            // What codes are shifted by, and their mask.
+            Some(DataType::DT_UINT8) if view.elements() <= separated::MOST_PER_BYTE => small(&view)?,
+            Some(DataType::DT_UINT8) => view.code_bytes().iter().map(|code| f32::from(*code)).collect(),
+            // The offset of codes: at most 128.
+            Some(DataType::DT_INT32) if view.elements() == 1 => small(&view)?,
+            _ => return Ok(None),
+        }
     };
     Ok(Some(Folded { shape, values }))
 }
 
+/// A few integers, all of them small.
+fn small(view: &TensorView<'_>) -> Result<Vec<f32>, Error> {
+    Ok(view.int_values()?.iter().filter_map(|x| i16::try_from(*x).ok()).map(f32::from).collect())
+}
+
+/// The sizes or positions that node `id` reads at `input`: a constant vector.
+fn sizes(graph: &Graph, id: NodeId, input: usize) -> Result<Option<Vec<u64>>, Error> {
+    /// No tensor has more dimensions (TensorFlow, `TensorShape::MaxDimensions`).
+    const MOST: usize = 254;
+    let Some(Target::Data { node, .. }) = graph.input(id, input).map(|i| i.target) else { return Ok(None) };
+    let Some(view) = graph.constant(NodeId { scope: id.scope, node })? else { return Ok(None) };
+    let is_size = matches!(view.dtype(), Some(DataType::DT_INT32 | DataType::DT_INT64)) && view.elements() <= MOST;
+    if !is_size {
+        return Ok(None);
+    }
+    Ok(view.int_values()?.into_iter().map(|size| u64::try_from(size).ok()).collect())
+}
+
 /// NumPy's broadcasting of the second operand over the first (the ops' own rule); the result has the first one's shape.
-fn broadcast(a: &Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Folded> {
+fn broadcast(mut a: Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Folded> {
     let rank = a.shape.len();
     let missing = rank.checked_sub(b.shape.len())?;
     let b_shape: Vec<u64> = std::iter::repeat_n(1, missing).chain(b.shape.iter().copied()).collect();
@@ -133,10 +174,9 @@ fn broadcast(a: &Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Fol
         stride *= dim;
     }
     let mut index = vec![0u64; rank];
-    let mut values = Vec::with_capacity(a.values.len());
-    for x in &a.values {
+    for x in &mut a.values {
         let at: u64 = index.iter().zip(&strides).map(|(i, s)| i * s).sum();
-        values.push(op(*x, *b.values.get(usize::try_from(at).ok()?)?));
+        *x = op(*x, *b.values.get(usize::try_from(at).ok()?)?);
         for (i, dim) in index.iter_mut().zip(&a.shape).rev() {
             *i += 1;
             if *i < *dim {
@@ -145,7 +185,7 @@ fn broadcast(a: &Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Fol
             *i = 0;
         }
     }
-    Some(Folded { shape: a.shape.clone(), values })
+    Some(a)
 }
 
 #[cfg(test)]
@@ -159,7 +199,7 @@ mod tests {
     #[test]
     fn scalars_and_channels_broadcast_as_in_the_ops() {
         let a = folded(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let by = |b: &Folded| broadcast(&a, b, |x, y| x * y).map(|f| f.values);
+        let by = |b: &Folded| broadcast(a.clone(), b, |x, y| x * y).map(|f| f.values);
         assert_eq!(by(&folded(&[], &[2.0])), Some(vec![2.0, 4.0, 6.0, 8.0, 10.0, 12.0]));
         assert_eq!(by(&folded(&[3], &[1.0, 0.0, 2.0])), Some(vec![1.0, 0.0, 6.0, 4.0, 0.0, 12.0]));
         assert_eq!(by(&folded(&[2, 1], &[1.0, 3.0])), Some(vec![1.0, 2.0, 3.0, 12.0, 15.0, 18.0]));

@@ -4,4 +4,5 @@ mod diff;
 mod fold;
 mod inspect;
 mod outputs;
+mod separated;
 mod weights;

@@ -53,25 +53,35 @@ impl Graph {
         };
         let folded = fold(self, id)?;
         let elements = |shape: &[u64]| shape.iter().fold(1u64, |n, dim| n.saturating_mul(*dim));
-        // Codes have as many elements as their values; a table of levels may have more.
-        let rank = |shape: &[u64]| (folded.as_ref().is_some_and(|folded| folded.shape == shape), elements(shape));
-        let mut best: Option<Facts> = None;
+        // Codes of their own bytes have as many elements as their values, a table of levels may have more; those that share bytes have fewer.
+        let rank = |codes: bool, shape: &[u64]| {
+            (codes, folded.as_ref().is_some_and(|folded| folded.shape == shape), elements(shape))
+        };
+        let mut best: Option<((bool, bool, u64), Facts)> = None;
         for source in self.behind(id)? {
+            let mut codes = false;
             let found = if is_variable(self.op(source)) {
                 self.variable(source)?.map(|(dtype, shape)| (dtype, shape, 0, None))
             } else {
-                self.constant(source)?.map(|view| stored(&view)).transpose()?
+                let view = self.constant(source)?;
+                codes = view.as_ref().is_some_and(|view| !view.code_bytes().is_empty());
+                view.map(|view| stored(&view)).transpose()?
             };
             let Some((dtype, shape, bytes, range)) = found else { continue };
-            if best.as_ref().is_none_or(|known| rank(&known.shape) < rank(&shape)) {
-                best = Some(Facts { source, dtype, shape, bytes, range, quantized: Some(how.clone()) });
+            let rank = rank(codes, &shape);
+            if best.as_ref().is_none_or(|(known, _)| *known < rank) {
+                best = Some((rank, Facts { source, dtype, shape, bytes, range, quantized: Some(how.clone()) }));
             }
         }
+        let Some(((codes, ..), mut facts)) = best else { return Ok(None) };
         // The values of codes are what they are made into.
-        if let (Some(facts), Some(folded)) = (&mut best, &folded) {
+        if let Some(folded) = &folded {
             facts.range = range(folded);
+            if codes {
+                facts.shape.clone_from(&folded.shape);
+            }
         }
-        Ok(best)
+        Ok(Some(facts))
     }
 
     /// The constants and variables that a node is made from; no further than a chain of quantizing ops goes.

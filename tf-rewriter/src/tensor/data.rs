@@ -155,10 +155,10 @@ impl<'a> TensorView<'a> {
         Ok(values)
     }
 
-    /// The codes of an int8 tensor in `tensor_content` form, which is how packed weights are stored; of any other, nothing.
-    pub fn int8_values(&self) -> &'a [i8] {
+    /// The bytes of an int8 or uint8 tensor in `tensor_content` form, which is how packed weights are stored; of any other, nothing.
+    pub fn code_bytes(&self) -> &'a [u8] {
         match (self.dtype(), self.payload()) {
-            (Some(DataType::DT_INT8), Payload::Content(span)) => bytemuck::cast_slice(self.slice(span)),
+            (Some(DataType::DT_INT8 | DataType::DT_UINT8), Payload::Content(span)) => self.slice(span),
             _ => &[],
         }
     }

@@ -194,11 +194,11 @@ impl<'m> Applier<'m> {
                 None
             }
             (Emit::Baked | Emit::Packed, Some((observed, Place::Copy))) => {
-                let copy = self.copies.wrap(self.model, &mut self.output, observed, self.emit);
+                let copy = self.copies.wrap(self.model, &mut self.output, &mut self.editor.used, observed, self.emit);
                 if copy.is_some() {
                     self.warnings.push(copy::warning(&weight.name, &op.name));
                 }
-                copy.map(|wrap| self.using(wrap, Some(Function::Copy)))
+                copy
             }
             _ => None,
         };

@@ -8,14 +8,13 @@ use quant_math::plan::Reason;
 use quant_math::weights::WeightMap;
 
 use super::editor::Wrap;
-use super::library::Function;
+use super::library::{Function, Used};
 use super::output::{Output, Pending};
 use super::packed::Decoder;
 use super::stream::Form;
 use super::value::{Content, NewTensor};
 use super::weights::Observed;
 use crate::model::{Folder, Model, StoreKey};
-use crate::pickle::StorageType;
 
 const VALUES: &str = "quantized";
 const CODES: &str = "codes";
@@ -33,37 +32,47 @@ pub(super) fn warning(weight: &str, op: &str) -> Reason {
 pub(super) struct Copies(BTreeMap<(StoreKey, *const WeightMap), String>);
 
 impl Copies {
-    /// What is put around the expressions by which the reader gets the weight: values (`baked`) or codes (`packed`) take its place.
-    pub(super) fn wrap(&mut self, model: &Model, output: &mut Output, weight: &Observed, emit: Emit) -> Option<Wrap> {
+    /// What is put around the expressions by which the reader gets the weight: values (`baked`) or codes (`packed`) take its place. The
+    /// library's functions in it are `used` then.
+    pub(super) fn wrap(
+        &mut self,
+        model: &Model,
+        output: &mut Output,
+        used: &mut Used,
+        weight: &Observed,
+        emit: Emit,
+    ) -> Option<Wrap> {
         let (_, found, _) = model.tensor(weight.site.tensor)?;
         let decoder = if emit == Emit::Packed { Some(Decoder::new(model, weight)?) } else { None };
-        let (form, kind) = match &decoder {
-            Some(_) => (Form::Codes, StorageType::Char),
-            None => (Form::Values, found.kind),
-        };
+        let form = decoder.as_ref().map_or(Form::Values, Decoder::form);
         let key = self.0.entry((weight.key, Arc::as_ptr(&weight.map))).or_insert_with(|| {
             let key = output.records(Folder::Data).reserve();
             let pending = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
             output.made.insert(format!("{}/{key}", Folder::Data.name()), (pending, form));
             key
         });
-        let copy = NewTensor {
-            kind,
-            shape: found.sizes.clone(),
-            strides: Some(found.strides.clone()),
-            content: Content::Record(key.clone()),
-            memo: None,
-            requires_grad: found.requires_grad && decoder.is_none(),
-            device: model.device(weight.site.tensor).to_owned(),
-        };
+        let (key, device) = (key.clone(), model.device(weight.site.tensor));
         let quoted = |name: &str| format!("{{{name}}}");
         let (values, tensors) = match decoder {
-            None => (quoted(VALUES), vec![(VALUES, copy)]),
+            None => {
+                let copy = NewTensor {
+                    kind: found.kind,
+                    shape: found.sizes.clone(),
+                    strides: Some(found.strides.clone()),
+                    content: Content::Record(key),
+                    memo: None,
+                    requires_grad: found.requires_grad,
+                    device: device.to_owned(),
+                };
+                (quoted(VALUES), vec![(VALUES, copy)])
+            }
             Some(decoder) => {
+                used.functions.extend(decoder.function());
                 let values = decoder.text(&quoted(CODES), quoted);
-                (values, std::iter::once((CODES, copy)).chain(decoder.beside).collect())
+                (values, std::iter::once((CODES, decoder.codes(key, device))).chain(decoder.beside).collect())
             }
         };
+        used.functions.insert(Function::Copy);
         let before = format!("{}(", Function::Copy.qualified());
         Some(Wrap::Call { before, after: format!(", {values}, )"), tensors })
     }

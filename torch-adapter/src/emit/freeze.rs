@@ -147,11 +147,10 @@ impl Freezer<'_> {
             }
             (Place::InPlace, _) => None,
             (Place::Copy, _) => {
-                let wrap = self.copies.wrap(self.model, &mut self.output, weight, self.emit)?;
+                let wrap = self.copies.wrap(self.model, &mut self.output, &mut self.editor.used, weight, self.emit)?;
                 if let Some(fate) = self.fates.get_mut(position) {
                     fate.bytes_after += wrap.bytes();
                 }
-                self.editor.used.functions.insert(Function::Copy);
                 Some(wrap)
             }
         }

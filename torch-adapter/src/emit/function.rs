@@ -1,7 +1,7 @@
 //! The functions of the library, as TorchScript source: what needs no state.
 
 use super::library::MODULE;
-use crate::sites::COPY;
+use crate::sites::{COPY, HALVES, QUARTERS};
 
 /// A function, which has no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +12,10 @@ pub(crate) enum Function {
     PerChannel,
     /// Values from elsewhere in the place of a weight.
     Copy,
+    /// Codes that share a byte in pairs.
+    Halves,
+    /// Codes four of which share a byte.
+    Quarters,
     /// The least widths of the ranges of channels beside their biases.
     LeastWidth,
     /// DoReFa, weights, 2 to 8 bits.
@@ -24,8 +28,17 @@ pub(crate) enum Function {
 
 impl Function {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::PerTensor, Self::PerChannel, Self::Copy, Self::LeastWidth, Self::Weight, Self::Sign, Self::Activation];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::PerTensor,
+        Self::PerChannel,
+        Self::Copy,
+        Self::Halves,
+        Self::Quarters,
+        Self::LeastWidth,
+        Self::Weight,
+        Self::Sign,
+        Self::Activation,
+    ];
 
     /// The last part of the name.
     pub(crate) fn name(self) -> &'static str {
@@ -33,6 +46,8 @@ impl Function {
             Self::PerTensor => "per_tensor",
             Self::PerChannel => "per_channel",
             Self::Copy => "quantized",
+            Self::Halves => "halves",
+            Self::Quarters => "quarters",
             Self::LeastWidth => "least_width",
             Self::Weight => "dorefa_weight",
             Self::Sign => "dorefa_sign",
@@ -42,7 +57,12 @@ impl Function {
 
     /// The qualified name.
     pub(crate) fn qualified(self) -> String {
-        if self == Self::Copy { COPY.to_owned() } else { format!("{MODULE}.{}", self.name()) }
+        match self {
+            Self::Copy => COPY.to_owned(),
+            Self::Halves => HALVES.to_owned(),
+            Self::Quarters => QUARTERS.to_owned(),
+            _ => format!("{MODULE}.{}", self.name()),
+        }
     }
 
     /// The function's source.
@@ -51,6 +71,8 @@ impl Function {
             Self::PerTensor => PER_TENSOR,
             Self::PerChannel => PER_CHANNEL,
             Self::Copy => COPY_TEXT,
+            Self::Halves => HALVES_TEXT,
+            Self::Quarters => QUARTERS_TEXT,
             Self::LeastWidth => LEAST_WIDTH,
             Self::Weight => DOREFA_WEIGHT,
             Self::Sign => DOREFA_SIGN,
@@ -85,6 +107,25 @@ const PER_CHANNEL: &str = "def per_channel(x: Tensor,
 const COPY_TEXT: &str = "def quantized(x: Tensor,
     values: Tensor) -> Tensor:
   return torch.type_as(values, x)
+";
+
+/// `quant_math::weights::Storage::HALVES`, in the memory order of the weight; what the last byte has too many is in no place of it.
+const HALVES_TEXT: &str = "def halves(codes: Tensor,
+    sizes: List[int],
+    strides: List[int]) -> Tensor:
+  each = torch.stack([torch.bitwise_and(codes, 15), torch.__rshift__(codes, 4)], 1)
+  return torch.as_strided(each, sizes, strides, 0)
+";
+
+/// The same for `quant_math::weights::Storage::QUARTERS`.
+const QUARTERS_TEXT: &str = "def quarters(codes: Tensor,
+    sizes: List[int],
+    strides: List[int]) -> Tensor:
+  _0 = torch.bitwise_and(codes, 3)
+  _1 = torch.bitwise_and(torch.__rshift__(codes, 2), 3)
+  _2 = torch.bitwise_and(torch.__rshift__(codes, 4), 3)
+  each = torch.stack([_0, _1, _2, torch.__rshift__(codes, 6)], 1)
+  return torch.as_strided(each, sizes, strides, 0)
 ";
 
 /// `quant_math::weights::Biases`, for ranges of so many steps. Groups share the channels of a transposed convolution's weight.

@@ -1,16 +1,18 @@
 //! `packed`: codes in the place of values, decoded where the code reads them.
 //!
-//! Codes are a plain int8 tensor with the parameter's name, shape and memory order; scale and zero point lie beside it. Every
-//! expression that reads the parameter becomes `(real(code) − zero_point) · scale`, in stock ops and in the scale's type.
+//! Codes are a plain int8 tensor with the parameter's name, shape and memory order, or a uint8 vector where two or four share a byte; scale and
+//! zero point lie beside it. Every expression that reads the parameter becomes `(real(code) − zero_point) · scale`, in stock ops and in the
+//! scale's type; a function of the library separates codes that share bytes before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quant_math::weights::Dequant;
+use quant_math::weights::{Dequant, Storage};
 
 use super::class_edit::Listed;
 use super::compressed::Fate;
 use super::editor::{Editor, attribute};
+use super::function::Function;
 use super::output::{Output, Pending};
 use super::packed_lists::{self, Lists};
 use super::stem::identifier;
@@ -27,6 +29,9 @@ use crate::sites::{Origin, Read};
 #[derive(Clone)]
 pub(super) struct Decoder {
     dequant: Dequant,
+    storage: Storage,
+    /// How codes lie in the weight's shape: its sizes and strides.
+    place: (Vec<u64>, Vec<u64>),
     /// Tensors beside the codes, with what follows the weight's in their names. Everything is computed in the type of the first one, which is
     /// float32 until the model changes its type.
     pub(super) beside: Vec<(&'static str, NewTensor)>,
@@ -45,9 +50,10 @@ pub(super) fn pack<'o>(
     for weight in observed {
         let Some(decoder) = Decoder::new(editor.model, weight) else { continue };
         if let Some(fate) = fates.get_mut(weight.site.site) {
-            fate.bytes_after = weight.stored.dense.len() + decoder.len();
+            fate.bytes_after = decoder.codes_len() + decoder.len();
         }
         if done.insert(weight.key) {
+            editor.used.functions.extend(decoder.function());
             replace(editor, output, &mut lists, weight, &decoder);
             gone.extend(editor.model.place(weight.site.tensor).map(|place| (place.folder, place.position)));
         }
@@ -69,31 +75,73 @@ fn drop_storages(model: &Model, output: &mut Output, gone: &BTreeSet<(Folder, us
 
 impl Decoder {
     pub(super) fn new(model: &Model, weight: &Observed) -> Option<Self> {
-        let dequant = weight.map.dequant()?;
+        let (_, tensor, _) = model.tensor(weight.site.tensor)?;
+        let elements = usize::try_from(weight.stored.dense.len()).unwrap_or(usize::MAX);
+        let storage = Storage::of(weight.map.bits(), elements);
+        let dequant = weight.map.dequant_of(storage)?;
+        let shape = beside(model, weight);
         let mut tensors = match &dequant {
-            Dequant::Affine { scale, zero_point, .. } => {
-                let shape = beside(model, weight);
-                let shifted = zero_point.iter().any(|z| *z != 0);
-                #[expect(clippy::cast_precision_loss, reason = "a zero point of 8-bit codes")]
-                let zeros: Vec<f32> = zero_point.iter().map(|z| *z as f32).collect();
-                let zero_point = shifted.then(|| (ZERO_POINT, NewTensor::f32s(shape.clone(), &zeros)));
-                std::iter::once((SCALE, NewTensor::f32s(shape, scale))).chain(zero_point).collect()
-            }
+            Dequant::Affine { scale, .. } => vec![(SCALE, NewTensor::f32s(shape.clone(), scale))],
             Dequant::DoReFa { levels, .. } => vec![(LEVELS, NewTensor::scalar_f32(*levels))],
-            Dequant::Sign { mean_abs } => vec![(SCALE, NewTensor::scalar_f32(*mean_abs))],
+            Dequant::Sign { mean_abs, .. } => vec![(SCALE, NewTensor::scalar_f32(*mean_abs))],
         };
-        let storage = model.tensor(weight.site.tensor).map(|(_, tensor, _)| tensor.kind);
-        tensors.extend(storage.filter(|kind| *kind != StorageType::Float).map(|kind| (TYPE, NewTensor::empty(kind))));
-        Some(Self { dequant, beside: tensors })
+        match dequant.zero_points().as_slice() {
+            [] => {}
+            [all] => tensors.push((ZERO_POINT, NewTensor::scalar_f32(*all))),
+            each => tensors.push((ZERO_POINT, NewTensor::f32s(shape, each))),
+        }
+        if tensor.kind != StorageType::Float {
+            tensors.push((TYPE, NewTensor::empty(tensor.kind)));
+        }
+        Some(Self { dequant, storage, place: (tensor.sizes.clone(), tensor.strides.clone()), beside: tensors })
+    }
+
+    /// What is written for the codes.
+    pub(super) fn form(&self) -> Form {
+        Form::Codes(self.storage)
+    }
+
+    /// The function that separates codes that share bytes.
+    pub(super) fn function(&self) -> Option<Function> {
+        match self.storage {
+            Storage::QUARTERS => Some(Function::Quarters),
+            Storage::HALVES => Some(Function::Halves),
+            _ => None,
+        }
+    }
+
+    /// The tensor of codes, which the record `key` holds.
+    pub(super) fn codes(&self, key: String, device: &str) -> NewTensor {
+        let (sizes, strides) = self.place.clone();
+        let shared = self.storage.is_shared();
+        NewTensor {
+            kind: if shared { StorageType::Byte } else { StorageType::Char },
+            shape: if shared { vec![self.codes_len()] } else { sizes },
+            strides: (!shared).then_some(strides),
+            content: Content::Record(key),
+            memo: None,
+            requires_grad: false,
+            device: device.to_owned(),
+        }
+    }
+
+    /// Bytes of the codes.
+    fn codes_len(&self) -> u64 {
+        let elements = self.place.0.iter().fold(1_u64, |n, size| n.saturating_mul(*size));
+        elements.div_ceil(self.storage.per_byte() as u64)
     }
 
     /// The expression for the values of the codes `codes`; `name` is the text for a tensor beside them.
     pub(super) fn text(&self, codes: &str, name: impl Fn(&str) -> String) -> String {
         let has = |suffix: &str| self.beside.iter().any(|(known, _)| *known == suffix);
         let float = self.beside.first().map_or_else(String::new, |(suffix, _)| name(suffix));
-        let real = format!("torch.type_as({codes}, {float})");
+        let separated = self.function().map(|function| {
+            let (sizes, strides) = &self.place;
+            format!("{}({codes}, {sizes:?}, {strides:?})", function.qualified())
+        });
+        let real = format!("torch.type_as({}, {float})", separated.as_deref().unwrap_or(codes));
         let value = match &self.dequant {
-            Dequant::Affine { .. } if has(ZERO_POINT) => {
+            Dequant::Affine { .. } | Dequant::Sign { .. } if has(ZERO_POINT) => {
                 format!("torch.mul(torch.sub({real}, {}), {float})", name(ZERO_POINT))
             }
             Dequant::Affine { .. } | Dequant::Sign { .. } => format!("torch.mul({real}, {float})"),
@@ -128,22 +176,14 @@ fn beside(model: &Model, weight: &Observed) -> Vec<u64> {
 fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weight: &Observed, decoder: &Decoder) {
     let model = editor.model;
     let tensor = weight.site.tensor;
-    let Some((place, found, _)) = model.tensor(tensor) else { return };
+    let Some((place, ..)) = model.tensor(tensor) else { return };
     let key = output.records(place.folder).reserve();
     let codes = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
-    output.made.insert(format!("{}/{key}", place.folder.name()), (codes, Form::Codes));
+    output.made.insert(format!("{}/{key}", place.folder.name()), (codes, decoder.form()));
     let mut slots = slots(model, tensor, place.folder);
     slots.sort_by_key(|slot| slot.span().start);
     let memo = (slots.len() > 1).then(|| output.new_memo(place.folder));
-    let packed = NewTensor {
-        kind: StorageType::Char,
-        shape: found.sizes.clone(),
-        strides: Some(found.strides.clone()),
-        content: Content::Record(key),
-        memo,
-        requires_grad: false,
-        device: model.device(tensor).to_owned(),
-    };
+    let packed = NewTensor { memo, ..decoder.codes(key, model.device(tensor)) };
     let mut packed = Some(NewValue::Tensor(packed));
     for slot in slots {
         if let Some(value) = packed.take().or(memo.map(NewValue::Again)) {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use quant_math::data::{LittleEndian, write_little_endian};
 use quant_math::metrics::{Metrics, MetricsAccumulator};
-use quant_math::weights::CHUNK;
+use quant_math::weights::{CHUNK, Storage};
 use quant_math::{DType, WeightData};
 
 use super::output::Pending;
@@ -16,8 +16,8 @@ use crate::error::Error;
 pub(super) enum Form {
     /// Its quantized value, in the weight's own type.
     Values,
-    /// Its code, in one byte.
-    Codes,
+    /// Its code, stored so.
+    Codes(Storage),
 }
 
 /// One weight on its way into the archive.
@@ -33,23 +33,26 @@ impl<'p> Stream<'p> {
         Self { pending, form, errors: Mutex::new(BTreeMap::new()) }
     }
 
-    fn item(&self) -> usize {
+    /// Bytes of an element, and elements that share one.
+    fn item(&self) -> (usize, usize) {
         match self.form {
-            Form::Values => self.pending.dtype().size(),
-            Form::Codes => 1,
+            Form::Values => (self.pending.dtype().size(), 1),
+            Form::Codes(storage) => (1, storage.per_byte()),
         }
     }
 
     /// Bytes of `elements`.
     pub(super) fn len(&self, elements: u64) -> u64 {
-        elements.saturating_mul(self.item() as u64)
+        let (size, shared) = self.item();
+        elements.div_ceil(shared as u64).saturating_mul(size as u64)
     }
 
     /// Write what stands at byte `at` into `out`; `source` is the whole weight.
     pub(super) fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
         let data = LittleEndian::new(self.pending.dtype(), source);
-        let first = usize::try_from(at).unwrap_or(usize::MAX) / self.item();
-        for (number, out) in out.chunks_mut(CHUNK * self.item()).enumerate() {
+        let (size, shared) = self.item();
+        let first = usize::try_from(at).unwrap_or(usize::MAX) / size * shared;
+        for (number, out) in out.chunks_mut(CHUNK / shared * size).enumerate() {
             let offset = first + number * CHUNK;
             let error = self.chunk(&data, offset, out)?;
             self.errors.lock().unwrap_or_else(PoisonError::into_inner).insert(offset / CHUNK, error);
@@ -59,7 +62,10 @@ impl<'p> Stream<'p> {
 
     fn chunk(&self, data: &LittleEndian<'_>, offset: usize, out: &mut [u8]) -> Result<MetricsAccumulator, Error> {
         let map = &self.pending.map;
-        let source = data.chunk(offset..offset.saturating_add(out.len() / self.item()));
+        let (size, shared) = self.item();
+        // The last byte may have room for more codes than there are.
+        let end = offset.saturating_add(out.len() / size * shared).min(data.len());
+        let source = data.chunk(offset..end);
         let mut error = MetricsAccumulator::default();
         if self.form == Form::Values && data.dtype() == DType::F32 && cfg!(target_endian = "little") {
             // In place, where the buffer happens to be aligned, as large ones are.
@@ -77,9 +83,9 @@ impl<'p> Stream<'p> {
                 // The error counts what is stored, after rounding to a narrower type.
                 LittleEndian::new(data.dtype(), out).chunk(0..values.len()).into_owned()
             }
-            Form::Codes => {
+            Form::Codes(storage) => {
                 let math = |source| Error::Math { tensor: self.pending.stored.record.clone(), source };
-                map.codes_into(offset, &source, bytemuck::cast_slice_mut(out)).map_err(math)?;
+                map.stored_into(storage, offset, &source, out).map_err(math)?;
                 values
             }
         };

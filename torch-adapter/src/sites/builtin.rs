@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use quant_math::weights::Storage;
+
 use super::axes::View;
 use super::heap::ObjectId;
 use super::value::{Elements, How, Made, Value, Weight};
@@ -9,6 +11,19 @@ use crate::code::ExprId;
 
 /// The library's function that puts the values of its second argument in the place of its first.
 pub(crate) const COPY: &str = "__torch__.torch_adapter.quantized";
+
+/// The library's functions that separate codes of which two or four share a byte: of bytes, sizes and strides.
+pub(crate) const HALVES: &str = "__torch__.torch_adapter.halves";
+pub(crate) const QUARTERS: &str = "__torch__.torch_adapter.quarters";
+
+/// How the codes are stored that a function of the library separates.
+pub(super) fn separates(path: &str) -> Option<Storage> {
+    match path {
+        HALVES => Some(Storage::HALVES),
+        QUARTERS => Some(Storage::QUARTERS),
+        _ => None,
+    }
+}
 
 /// A builtin that needs the walker.
 pub(super) enum Special {
@@ -194,7 +209,7 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
 }
 
 /// The numbers of a list.
-fn numbers(list: &Value) -> Option<Vec<i64>> {
+pub(super) fn numbers(list: &Value) -> Option<Vec<i64>> {
     let Value::List(items) = list else { return None };
     let number = |item: &Value| match item {
         Value::Int(number) => Some(*number),

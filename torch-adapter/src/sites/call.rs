@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use quant_math::weights::Storage;
+
 use super::axes::View;
 use super::builtin::{self, Special};
 use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Spot, Step};
 use super::frame::Frame;
-use super::heap::{ObjectId, unmangle};
+use super::heap::{ObjectId, Separated, unmangle};
 use super::table::{self, CallRule, Keeper, WeightRule};
 use super::value::{Elements, How, Made, Origin, Quantizer, Value, Weight};
 use super::walk::Walker;
@@ -128,6 +130,9 @@ impl<'a> Walker<'a> {
         if let Some(rule) = table::find(&plain) {
             return self.event(frame, rule, arguments, expr);
         }
+        if let Some(storage) = builtin::separates(&plain) {
+            return self.separated(storage, &arguments);
+        }
         if (self.is_quantizer)(&plain) {
             let argument = arguments.first().map(|(_, value)| value);
             // The copy's values take its place.
@@ -228,20 +233,54 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The int8 tensor whose codes a step of arithmetic turns into values: a packed weight.
+    /// The tensor whose codes share bytes, behind what separates them; unknown where sizes and strides are not such as we write.
+    fn separated(&mut self, storage: Storage, arguments: &[(ExprId, Value)]) -> Value {
+        let found = match arguments {
+            [(_, Value::Weight(weight)), (_, sizes), (_, strides)] => separation(storage, sizes, strides)
+                .filter(|(shape, separated)| self.is_separation(weight, shape, separated))
+                .map(|found| (weight.clone(), found)),
+            _ => None,
+        };
+        let Some((weight, found)) = found else { return self.unknown(arguments) };
+        self.walk.separated.entry(weight.tensor).or_insert(found);
+        Value::Weight(weight)
+    }
+
+    /// Whether a whole tensor of bytes is stored so that these are its codes; one tensor is separated in one way.
+    fn is_separation(&self, weight: &Weight, shape: &[u64], separated: &Separated) -> bool {
+        let Some(facts) = self.heap.tensor(weight.tensor) else { return false };
+        let is_whole = weight.whole.is_empty() && weight.quantizer.is_none();
+        let known = self.walk.separated.get(&weight.tensor);
+        let same = known.is_none_or(|(known, how)| known == shape && how == separated);
+        let fits = facts.separated.as_ref().map_or_else(
+            || {
+                let elements = shape.iter().fold(1_u64, |n, size| n.saturating_mul(*size));
+                let shared = separated.storage.per_byte() as u64;
+                facts.scalar == "Byte" && facts.shape == [elements.div_ceil(shared)]
+            },
+            |how| how == separated && facts.shape == shape,
+        );
+        is_whole && same && fits
+    }
+
+    /// The tensor whose codes a step of arithmetic turns into values: a packed weight.
     fn decoded(&mut self, frame: &Frame<'a>, path: &str, arguments: &[(ExprId, Value)], expr: ExprId) -> Option<Value> {
         let how = match path {
             "torch.add" => Arithmetic::Add,
             "torch.sub" => Arithmetic::Sub,
             "torch.mul" => Arithmetic::Mul,
             "torch.true_divide" => Arithmetic::Div,
+            "torch.type_as" => Arithmetic::Cast,
             _ => return None,
         };
         let [(first, value), (second, other)] = arguments else { return None };
         let Value::Weight(weight) = value else { return None };
         let starts = weight.quantizer.is_none();
+        if starts && how == Arithmetic::Cast {
+            return None;
+        }
         let tensor = weight.tensor;
-        self.heap.tensor(tensor).filter(|facts| facts.scalar == "Char")?;
+        self.heap.tensor(tensor).filter(|facts| facts.scalar == "Char" || facts.separated.is_some())?;
         let number = || frame.function.expr(*second).and_then(|expr| text_of(frame.text, &expr.span).parse().ok());
         let operand = match other {
             Value::Weight(weight) => Operand::Tensor(weight.tensor),
@@ -316,6 +355,15 @@ impl<'a> Walker<'a> {
             }
         })
     }
+}
+
+/// What the arguments of a function that separates codes say.
+fn separation(storage: Storage, sizes: &Value, strides: &Value) -> Option<(Vec<u64>, Separated)> {
+    let all = |list: &Value| -> Option<Vec<u64>> {
+        builtin::numbers(list)?.into_iter().map(|number| u64::try_from(number).ok()).collect()
+    };
+    let (shape, strides) = (all(sizes)?, all(strides)?);
+    (shape.len() == strides.len()).then_some((shape, Separated { storage, strides }))
 }
 
 /// Where a method has the whole of a tensor that is turned or cut at `expr`: there, or where it goes into free functions.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::heap::{ObjectId, TensorId};
+use super::heap::{ObjectId, Separated, TensorId};
 use super::program::FunctionRef;
 use super::table::CallRule;
 use super::value::{Elements, Origin, Value};
@@ -101,6 +101,8 @@ pub enum Arithmetic {
     Sub,
     Mul,
     Div,
+    /// Rounding to the operand's type.
+    Cast,
 }
 
 /// The second operand of a step.
@@ -133,6 +135,8 @@ pub(super) struct Walk {
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,
     pub(super) quantizer_reads: BTreeSet<QuantizerRead>,
+    /// How codes that share bytes are separated, and the shape that they have then.
+    pub(super) separated: BTreeMap<TensorId, (Vec<u64>, Separated)>,
     /// How codes become values.
     pub(super) decodings: BTreeMap<TensorId, Decoding>,
     /// Inputs of the model that go where only floating-point numbers can.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::DType;
+use quant_math::weights::Storage;
 
 use crate::by_name::ByName;
 
@@ -90,8 +91,19 @@ pub struct TensorFacts {
     pub scalar: String,
     /// The type, where it can be quantized.
     pub dtype: Option<DType>,
-    /// Sizes, outermost first.
+    /// Sizes, outermost first; where codes share bytes, those of what the code makes of them.
     pub shape: Vec<u64>,
+    /// How it does that.
+    pub separated: Option<Separated>,
+}
+
+/// How codes that share bytes become a tensor with a byte for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Separated {
+    /// How they are stored.
+    pub storage: Storage,
+    /// Codes from one index to the next, for each dimension.
+    pub strides: Vec<u64>,
 }
 
 /// All objects, and the constants that code calls `CONSTANTS.c0`, `CONSTANTS.c1`, ….
@@ -129,6 +141,16 @@ impl Heap {
     /// The tensor `id`.
     pub fn tensor(&self, id: TensorId) -> Option<&TensorFacts> {
         self.tensors.get(id.0)
+    }
+
+    /// Give tensors whose codes share bytes the shape that they stand for.
+    pub(crate) fn separate(&mut self, found: &BTreeMap<TensorId, (Vec<u64>, Separated)>) {
+        for (tensor, (shape, separated)) in found {
+            if let Some(facts) = self.tensors.get_mut(tensor.0) {
+                facts.shape.clone_from(shape);
+                facts.separated = Some(separated.clone());
+            }
+        }
     }
 
     /// Give every object its path: breadth first from the root, attributes in the pickle's order, so that the shortest way names it.

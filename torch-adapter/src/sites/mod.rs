@@ -33,8 +33,8 @@ pub use program::{ClassRef, CodeFile, FunctionRef, Program};
 pub use value::Origin;
 
 use arguments::Arguments;
-pub(crate) use builtin::COPY;
-use heap::{Heap, ObjectId, TensorId};
+pub(crate) use builtin::{COPY, HALVES, QUARTERS};
+use heap::{Heap, ObjectId, Separated, TensorId};
 use value::Value;
 
 use crate::code::ExprKind;
@@ -60,6 +60,8 @@ pub struct Sites {
     pub quantizer_reads: BTreeSet<QuantizerRead>,
     /// How the code turns tensors of codes into values, step by step.
     pub decodings: BTreeMap<TensorId, Vec<Step>>,
+    /// How the code separates codes that share bytes: the weight's shape and the rest of it.
+    pub separated: BTreeMap<TensorId, (Vec<u64>, Separated)>,
     /// Dotted names that the code calls.
     pub called: BTreeSet<String>,
     /// Whether there is more code than is followed.
@@ -80,6 +82,7 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
         others,
         entries: walk.entries,
         decodings: walk.decodings.into_iter().map(|(tensor, found)| (tensor, found.steps)).collect(),
+        separated: walk.separated,
         reads: walk.reads,
         writes: walk.writes,
         quantizers: walk.quantizers,

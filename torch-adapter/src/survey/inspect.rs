@@ -9,7 +9,7 @@ use quant_math::{DType, Range, WeightData};
 
 use super::values::values;
 use crate::code::{Function, text_of};
-use crate::emit::{Observer, bytes};
+use crate::emit::{self, Observer};
 use crate::error::Error;
 use crate::mark::Mark;
 use crate::model::Model;
@@ -93,10 +93,14 @@ impl Model {
                 let coded = self.sites().decodings.contains_key(&tensor);
                 let Some(dtype) = facts.dtype.or_else(|| coded.then_some(DType::F32)) else { continue };
                 let elements = facts.shape.iter().fold(1, |n: u64, size| n.saturating_mul(*size));
-                let bytes_each = if coded { 1 } else { dtype.size() as u64 };
+                let bytes = match &facts.separated {
+                    Some(separated) => elements.div_ceil(separated.storage.per_byte() as u64),
+                    None if coded => elements,
+                    None => elements.saturating_mul(dtype.size() as u64),
+                };
                 let range = match self.stored(tensor) {
                     _ if coded => range_of(values(self, tensor)?.as_slice()),
-                    Ok(stored) => range_of(&LittleEndian::new(dtype, &bytes(self.archive(), &stored)?)),
+                    Ok(stored) => range_of(&LittleEndian::new(dtype, &emit::bytes(self.archive(), &stored)?)),
                     Err(_) => None,
                 };
                 infos.push(WeightInfo {
@@ -105,7 +109,7 @@ impl Model {
                     tensor: weight.name.clone(),
                     dtype,
                     shape: facts.shape.clone(),
-                    bytes: elements.saturating_mul(bytes_each),
+                    bytes,
                     range,
                     is_default: op.is_default,
                     quantized: None,

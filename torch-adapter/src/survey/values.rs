@@ -1,14 +1,14 @@
 //! The values of tensors by name, decoded where they are codes.
 
-use quant_math::WeightData;
-use quant_math::data::LittleEndian;
+use quant_math::data::{LittleEndian, write_little_endian};
+use quant_math::weights::{CHUNK, Storage};
+use quant_math::{DType, WeightData};
 
 use crate::error::Error;
 use crate::model::Model;
 use crate::pickle::StorageType;
-use crate::sites::heap::{Item, TensorId, join};
+use crate::sites::heap::{Item, Separated, TensorId, join};
 use crate::sites::{Arithmetic, Operand, Step};
-use crate::tensors::Tensor;
 
 /// A float tensor, or codes that the model's code decodes.
 pub(super) struct Named {
@@ -73,6 +73,12 @@ pub(super) fn values(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error>
 
 /// One step of decoding, in float32 as torch does it.
 fn decode(model: &Model, shape: &[u64], values: &mut [f32], step: &Step) -> Result<(), Error> {
+    if let (Arithmetic::Cast, Operand::Tensor(tensor)) = (step.how, step.operand) {
+        if let Some(dtype) = model.heap().tensor(tensor).and_then(|facts| facts.dtype) {
+            round(dtype, values);
+        }
+        return Ok(());
+    }
     let (operands, axis) = match step.operand {
         Operand::Number(number) => (vec![number], None),
         Operand::Tensor(tensor) => {
@@ -90,38 +96,83 @@ fn decode(model: &Model, shape: &[u64], values: &mut [f32], step: &Step) -> Resu
             Arithmetic::Sub => *value - operand,
             Arithmetic::Mul => *value * operand,
             Arithmetic::Div => *value / operand,
+            Arithmetic::Cast => *value,
         };
     }
     Ok(())
+}
+
+/// Numbers as they are in another type.
+fn round(dtype: DType, values: &mut [f32]) {
+    let mut bytes = vec![0; CHUNK.min(values.len()) * dtype.size()];
+    for values in values.chunks_mut(CHUNK) {
+        let Some(bytes) = bytes.get_mut(..values.len() * dtype.size()) else { return };
+        write_little_endian(dtype, values, bytes);
+        values.copy_from_slice(&LittleEndian::new(dtype, bytes).chunk(0..values.len()));
+    }
 }
 
 /// All elements of a tensor as float32, row-major.
 fn elements(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
     let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(Vec::new()) };
     let record = model.archive().read(&storage.record)?;
-    let all: Vec<f32> = match (found.dtype(), found.kind) {
+    let separated = model.heap().tensor(tensor).and_then(|facts| Some((&facts.shape, facts.separated.as_ref()?)));
+    if let Some((shape, Separated { storage, strides })) = separated {
+        let codes = Codes { storage: *storage, bytes: &record, offset: found.offset };
+        return Ok(gather((shape, strides, 0), codes.len(), |at| codes.code(at)));
+    }
+    let place = (found.sizes.as_slice(), found.strides.as_slice(), found.offset);
+    Ok(match (found.dtype(), found.kind) {
         (Some(dtype), _) => {
             let data = LittleEndian::new(dtype, &record);
-            data.chunk(0..data.len()).into_owned()
+            let all = data.chunk(0..data.len());
+            gather(place, all.len(), |at| all.get(at).copied())
         }
-        (None, StorageType::Char) => record.iter().map(|byte| f32::from(byte.cast_signed())).collect(),
+        (None, StorageType::Char) => {
+            gather(place, record.len(), |at| record.get(at).map(|byte| f32::from(byte.cast_signed())))
+        }
         (None, _) => Vec::new(),
-    };
-    Ok(gather(found, &all))
+    })
 }
 
-fn gather(tensor: &Tensor, all: &[f32]) -> Vec<f32> {
+/// Codes that share bytes, of which the first one has number `offset`.
+struct Codes<'b> {
+    storage: Storage,
+    bytes: &'b [u8],
+    offset: u64,
+}
+
+impl Codes<'_> {
+    fn len(&self) -> usize {
+        self.bytes.len().saturating_mul(self.storage.per_byte())
+    }
+
+    fn code(&self, at: usize) -> Option<f32> {
+        let shared = self.storage.per_byte();
+        let byte = usize::try_from(self.offset).ok()?.checked_add(at / shared)?;
+        let bytes = self.bytes.get(byte..=byte)?;
+        self.storage.unpack(bytes).nth(at % shared).map(f32::from)
+    }
+}
+
+/// The elements of a view with these sizes, strides and offset, row-major; `all` of them are stored, and `element` has the one at a position.
+fn gather(
+    (sizes, strides, offset): (&[u64], &[u64], u64),
+    all: usize,
+    element: impl Fn(usize) -> Option<f32>,
+) -> Vec<f32> {
+    let elements = sizes.iter().fold(1_u64, |n, size| n.saturating_mul(*size));
     // An expanded view can stand for more than there is; what is asked for is bounded by the storage.
-    if tensor.numel() > all.len() as u64 {
+    if elements > all as u64 {
         return Vec::new();
     }
-    let mut index = vec![0_u64; tensor.sizes.len()];
+    let mut index = vec![0_u64; sizes.len()];
     let mut values = Vec::new();
-    for _ in 0..tensor.numel() {
-        let steps = index.iter().zip(&tensor.strides).map(|(i, stride)| i.saturating_mul(*stride));
-        let at = steps.fold(tensor.offset, u64::saturating_add);
-        values.push(usize::try_from(at).ok().and_then(|at| all.get(at)).copied().unwrap_or(0.0));
-        for (i, size) in index.iter_mut().zip(&tensor.sizes).rev() {
+    for _ in 0..elements {
+        let steps = index.iter().zip(strides).map(|(i, stride)| i.saturating_mul(*stride));
+        let at = steps.fold(offset, u64::saturating_add);
+        values.push(usize::try_from(at).ok().and_then(&element).unwrap_or(0.0));
+        for (i, size) in index.iter_mut().zip(sizes).rev() {
             *i += 1;
             if *i < *size {
                 break;
