@@ -82,7 +82,7 @@ fn quant_math_does_no_io() {
 #[test]
 fn no_error_has_its_source_in_its_own_text() {
     let mut files = Vec::new();
-    for krate in ["file-map", "quant-math", "quant-cli", "tf-rewriter", "torch-adapter"] {
+    for krate in ["model-file", "quant-math", "quant-cli", "tf-rewriter", "torch-adapter"] {
         rust_files(&root().join(krate).join("src"), &mut files);
     }
     let mut errors = 0;
@@ -206,7 +206,18 @@ fn adapters_do_not_know_each_other() {
     let manifest = |name: &str| fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
     assert!(!manifest("tf-rewriter").contains("torch-adapter"));
     assert!(!manifest("torch-adapter").contains("tf-rewriter"));
-    for low in ["file-map", "quant-math", "quant-cli"] {
+    for low in ["model-file", "quant-math", "quant-cli"] {
         assert!(!manifest(low).contains("tf-rewriter") && !manifest(low).contains("torch-adapter"), "{low}");
+    }
+    // What belongs to a terminal comes with a feature, without which `.ci/run` builds both libraries.
+    for (adapter, word) in
+        ["tf-rewriter", "torch-adapter"].into_iter().flat_map(|a| ["quant-cli", "clap"].map(|w| (a, w)))
+    {
+        let manifest = manifest(adapter);
+        let line = manifest.lines().find(|line| line.starts_with(word)).unwrap();
+        assert!(line.contains("optional = true"), "{adapter}: {line}");
+    }
+    for low in ["model-file", "quant-math"] {
+        assert!(["quant-cli", "clap", "anstyle"].iter().all(|word| !manifest(low).contains(word)), "{low}");
     }
 }

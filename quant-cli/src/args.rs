@@ -259,7 +259,7 @@ impl Destination {
 }
 
 fn probe(path: &Path) -> Result<(), Failure> {
-    crate::atomic::probe(path).map_err(|error| Failure::from(error).at(&path.display().to_string()))
+    model_file::atomic::probe(path).map_err(|error| Failure::from(error).at(&path.display().to_string()))
 }
 
 /// The report.
@@ -285,7 +285,7 @@ impl ReportArgs {
     /// Write the file, if one was asked for.
     pub fn write(&self, report: &quant_math::report::Report) -> Result<(), Failure> {
         match &self.report {
-            Some(path) => Ok(crate::atomic::write(path, crate::html::report_html(report).as_bytes())?),
+            Some(path) => Ok(model_file::atomic::write(path, crate::html::report_html(report).as_bytes())?),
             None => Ok(()),
         }
     }
@@ -354,7 +354,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = |bytes: &[u8]| {
             let path = folder.path().join("c.json");
-            crate::atomic::write(&path, bytes).unwrap();
+            model_file::atomic::write(&path, bytes).unwrap();
             QuantizeArgs { quantizer: Some(Quantizer::Qat), config: Some(path), ..QuantizeArgs::default() }
         };
         let read = config(b"[{op_types: 'default', quant_types: ['weight'], q_bits: 4}]").config_list().unwrap();

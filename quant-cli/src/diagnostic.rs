@@ -10,8 +10,8 @@ use quant_math::config::{ConfigError, ConfigErrors};
 use quant_math::plan::{PlanFault, Reason};
 use serde::Serialize;
 
-use crate::atomic::AtomicError;
 use crate::printable::printable;
+use model_file::atomic::AtomicError;
 
 /// How grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -255,7 +255,7 @@ mod tests {
         let causes = |error: &dyn Error| Diagnostic::error("E1", "cannot").caused_by(error).causes;
         assert_eq!(causes(&read), ["No such file or directory (os error 2)"]);
         assert_eq!(causes(&below), ["cannot write `x`", "entity not found"]);
-        let in_file = crate::InFile { path: "x".into(), error: Box::new(below) };
+        let in_file = model_file::InFile { path: "x".into(), error: Box::new(below) };
         assert_eq!(causes(&in_file), ["cannot write `x`", "entity not found"]);
     }
 

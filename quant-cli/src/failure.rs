@@ -78,7 +78,7 @@ impl From<ConfigErrors> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         // An output file's error is a better message than the envelope it came in.
-        if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<crate::atomic::AtomicError>()) {
+        if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<model_file::atomic::AtomicError>()) {
             return Self::failed(Diagnostic::from_error(inner));
         }
         Self::failed(Diagnostic::error("O0001", "cannot read or write").caused_by(&error))
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn an_output_files_error_keeps_its_code() {
         let inner =
-            crate::atomic::AtomicError::Write { path: "out.pb".into(), source: io::ErrorKind::StorageFull.into() };
+            model_file::atomic::AtomicError::Write { path: "out.pb".into(), source: io::ErrorKind::StorageFull.into() };
         let failure = Failure::from(io::Error::new(io::ErrorKind::StorageFull, inner));
         assert_eq!(failure.exit_code(), 1);
         let [diagnostic] = failure.diagnostics() else { panic!("one diagnostic") };

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::atomic::resolve;
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
+use model_file::atomic::resolve;
 
 /// What a command reads and what it writes. Links are followed: two names of one file are one file.
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ impl Identity {
             #[cfg(not(unix))]
             Ok(_) => Some(Self::Place(path.canonicalize().ok()?)),
             Err(_) => {
-                let folder = crate::atomic::folder_of(&path).canonicalize().ok()?;
+                let folder = model_file::atomic::folder_of(&path).canonicalize().ok()?;
                 Some(Self::Place(folder.join(path.file_name()?)))
             }
         }

@@ -1,5 +1,4 @@
-//! What the command-line tools share: arguments, errors, exit codes, tables, the report, progress, and files that are complete or
-//! absent.
+//! What the command-line tools share: arguments, errors, exit codes, tables, the report and progress.
 //!
 //! ```no_run
 //! use clap::Parser;
@@ -26,14 +25,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
-pub mod atomic;
 mod commands;
 mod diagnostic;
 mod failure;
 mod files;
 mod html;
-mod in_file;
-mod lfs;
 mod model_tables;
 mod out;
 mod printable;
@@ -48,14 +44,11 @@ mod usage;
 mod verbs;
 
 pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs};
-pub use atomic::{AtomicError, AtomicFile};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;
 pub use files::Files;
 pub use html::report_html;
-pub use in_file::InFile;
-pub use lfs::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
 pub use model_tables::{difference, difference_in, inspection, inspection_in};
 pub use out::Out;
 pub use printable::{printable, printable_line};

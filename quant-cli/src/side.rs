@@ -62,11 +62,11 @@ mod tests {
     fn what_has_no_end_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text");
-        crate::atomic::write(&path, b"text").unwrap();
+        model_file::atomic::write(&path, b"text").unwrap();
         assert_eq!(read(&path, 1, false).unwrap(), "text");
-        crate::atomic::write(&path, &vec![b' '; (1 << 20) + 1]).unwrap();
+        model_file::atomic::write(&path, &vec![b' '; (1 << 20) + 1]).unwrap();
         assert!(matches!(read(&path, 1, false), Err(SideError::TooLarge(1))));
-        crate::atomic::write(&path, b"\xff").unwrap();
+        model_file::atomic::write(&path, b"\xff").unwrap();
         assert!(matches!(read(&path, 1, false), Err(SideError::NotText)));
         assert!(matches!(read(folder.path(), 1, false), Err(SideError::NoFile)));
         assert!(matches!(read(&folder.path().join("none"), 1, false), Err(SideError::Io(_))));

@@ -19,7 +19,7 @@ pub(crate) fn watch() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     let wait = move || {
         for signal in signals.forever() {
-            crate::atomic::remove_unfinished(|| drop(emulate_default_handler(signal)));
+            model_file::atomic::remove_unfinished(|| drop(emulate_default_handler(signal)));
         }
     };
     drop(std::thread::Builder::new().name("signals".to_owned()).spawn(wait));

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{AtomicFile, CompletionsArgs, Diagnostic, Failure, GlobalArgs, QuantizeArgs, SchemaArgs};
+use model_file::AtomicFile;
+use quant_cli::{CompletionsArgs, Diagnostic, Failure, GlobalArgs, QuantizeArgs, SchemaArgs};
 
 #[derive(Debug, Parser)]
 #[command(name = "tool")]
@@ -48,7 +49,7 @@ fn tool(tool: &Tool) -> Result<(), Failure> {
             for line in 0..1_000_000 {
                 writeln!(out, "line {line}")?;
             }
-            quant_cli::atomic::write(mark, b"the work went on")?;
+            model_file::atomic::write(mark, b"the work went on")?;
         }
         Verb::Config(args) => {
             let config = args.config_list()?;
@@ -244,7 +245,7 @@ fn closed_pipe() {
 fn full_disk() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.pb");
-    quant_cli::atomic::write(&out, b"old").unwrap();
+    model_file::atomic::write(&out, b"old").unwrap();
     // A limit on the size of files stands for a full disk: the write fails in the middle.
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -f 64; trap '' XFSZ; exec \"$0\" large \"$1\""]);
@@ -260,7 +261,7 @@ fn full_disk() {
 fn killed() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.pb");
-    quant_cli::atomic::write(&out, b"old").unwrap();
+    model_file::atomic::write(&out, b"old").unwrap();
     let mut child = command(&["large", "--wait", out.to_str().unwrap()]).spawn().unwrap();
     wait_for_half(&mut child);
     child.kill().unwrap();

@@ -6,7 +6,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use quant_cli::{Files, atomic};
+use model_file::atomic;
+use quant_cli::Files;
 use tempfile::TempDir;
 
 struct Case(TempDir);

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::ops::Range as Span;
 
 use half::{bf16, f16};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The float types that can be quantized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
     /// IEEE binary16.

@@ -30,8 +30,8 @@ impl Case {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join(name);
         let out = model.with_file_name("out").with_extension(model.extension().unwrap());
-        quant_cli::atomic::write(&model, bytes).unwrap();
-        quant_cli::atomic::write(&out, b"old").unwrap();
+        model_file::atomic::write(&model, bytes).unwrap();
+        model_file::atomic::write(&out, b"old").unwrap();
         Self { folder, model, out, code }
     }
 

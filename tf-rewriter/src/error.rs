@@ -48,7 +48,7 @@ impl fmt::Display for At {
 pub enum Error {
     /// Another error, with the file in which it happened.
     #[error(transparent)]
-    InFile(quant_cli::InFile<Error>),
+    InFile(model_file::InFile<Error>),
     /// The operating system refused.
     #[error("cannot {action}")]
     Io {
@@ -59,10 +59,10 @@ pub enum Error {
     },
     /// The file changed while it was read; nothing that was made from it is kept.
     #[error(transparent)]
-    Changed(#[from] file_map::Changed),
+    Changed(#[from] model_file::Changed),
     /// The output file could not be written.
     #[error(transparent)]
-    Output(#[from] quant_cli::atomic::AtomicError),
+    Output(#[from] model_file::atomic::AtomicError),
     /// A file that is something else than a GraphDef.
     #[error("this is {found}, expected a TensorFlow GraphDef (binary or text)")]
     NotAGraph {
@@ -407,7 +407,7 @@ impl Error {
 
     /// What a writer said; an output file's own error keeps its code.
     pub(crate) fn writing(source: std::io::Error) -> Self {
-        match source.downcast::<quant_cli::AtomicError>() {
+        match source.downcast::<model_file::AtomicError>() {
             Ok(error) => Self::Output(error),
             Err(source) => Self::Io { action: "write the graph", source },
         }
@@ -418,7 +418,7 @@ impl Error {
     pub fn in_file(self, path: &Path) -> Self {
         match self {
             Self::InFile(_) => self,
-            error => Self::InFile(quant_cli::InFile { path: path.to_owned(), error: Box::new(error) }),
+            error => Self::InFile(model_file::InFile { path: path.to_owned(), error: Box::new(error) }),
         }
     }
 }

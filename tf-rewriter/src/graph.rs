@@ -196,7 +196,7 @@ impl Graph {
     }
 
     /// Whether the file was the same all the time.
-    pub(crate) fn check(&self) -> Result<(), file_map::Changed> {
+    pub(crate) fn check(&self) -> Result<(), model_file::Changed> {
         match &self.source {
             Source::File(file) | Source::Text(_, file) => file.check(),
             Source::Memory(_) => Ok(()),

@@ -96,7 +96,7 @@ fn a_checkpoint_that_changes_while_it_is_read() {
         let folder = tempfile::tempdir().unwrap();
         for end in [".index", ".data-00000-of-00001"] {
             let bytes = fs::read(format!("{GOLDEN}{end}")).unwrap();
-            quant_cli::atomic::write(&folder.path().join(format!("m{end}")), &bytes).unwrap();
+            model_file::atomic::write(&folder.path().join(format!("m{end}")), &bytes).unwrap();
         }
         let bundle = Bundle::open(&folder.path().join("m")).unwrap();
         let changed = folder.path().join(format!("m{end}"));
@@ -124,7 +124,7 @@ fn a_model_that_is_replaced_is_held_on_to() {
     let case = case();
     let graph = Graph::open(&case.model).unwrap();
     let plan = graph.plan(&config(), options(Emit::Baked)).unwrap();
-    quant_cli::atomic::write(&case.model, b"another one").unwrap();
+    model_file::atomic::write(&case.model, b"another one").unwrap();
     graph.apply(&plan).unwrap().write_to(&case.out).unwrap();
     assert!(fs::read(&case.out).unwrap().len() > 4 * ELEMENTS);
 }

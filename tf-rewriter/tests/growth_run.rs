@@ -44,7 +44,7 @@ impl Case {
         for name in inputs {
             archive.add_array(name.as_str(), &arr2(&[[1_f32, -2.0], [0.5, 3.0], [-1.0, 1.0], [2.0, 0.25]])).unwrap();
         }
-        quant_cli::atomic::write(&folder.path().join("data.npz"), archive.finish().unwrap().get_ref()).unwrap();
+        model_file::atomic::write(&folder.path().join("data.npz"), archive.finish().unwrap().get_ref()).unwrap();
         Self { folder, model: text::parse(source.as_bytes()).unwrap() }
     }
 

@@ -27,7 +27,7 @@ impl Folder {
 
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        quant_cli::atomic::write(&path, content.as_ref()).unwrap();
+        model_file::atomic::write(&path, content.as_ref()).unwrap();
         path
     }
 

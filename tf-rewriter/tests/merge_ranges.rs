@@ -27,7 +27,7 @@ fn ranges(observer: Observer, data: &[f32]) -> Ranges {
 
 fn write(folder: &Path, name: &str, ranges: &Ranges) -> PathBuf {
     let path = folder.join(name);
-    quant_cli::atomic::write(&path, ranges.to_json().unwrap().as_bytes()).unwrap();
+    model_file::atomic::write(&path, ranges.to_json().unwrap().as_bytes()).unwrap();
     path
 }
 

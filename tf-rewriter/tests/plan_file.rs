@@ -51,7 +51,7 @@ fn plan(folder: &Path, request: &str) -> Value {
 
 fn written(folder: &Path, plan: &Value) -> PathBuf {
     let path = folder.join("plan.json");
-    quant_cli::atomic::write(&path, plan.to_string().as_bytes()).unwrap();
+    model_file::atomic::write(&path, plan.to_string().as_bytes()).unwrap();
     path
 }
 

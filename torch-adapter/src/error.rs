@@ -55,7 +55,7 @@ impl fmt::Display for At {
 pub enum Error {
     /// Another error, with the file in which it happened.
     #[error(transparent)]
-    InFile(quant_cli::InFile<Error>),
+    InFile(model_file::InFile<Error>),
     /// The operating system refused.
     #[error("cannot {action}")]
     Io {
@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The file changed while it was read; nothing that was made from it is kept.
     #[error(transparent)]
-    Changed(#[from] file_map::Changed),
+    Changed(#[from] model_file::Changed),
     /// The archive, or a record of it, is not as torch writes it.
     #[error("{fault}")]
     Archive {
@@ -169,7 +169,7 @@ pub enum Error {
     },
     /// The output could not be written.
     #[error(transparent)]
-    Output(#[from] quant_cli::AtomicError),
+    Output(#[from] model_file::AtomicError),
     /// Numbers without a quantized form.
     #[error("tensor `{tensor}`: {source}")]
     Math {
@@ -281,7 +281,7 @@ impl Error {
 
     /// What a writer said; an output file's own error keeps its code.
     pub(crate) fn writing(source: std::io::Error) -> Self {
-        match source.downcast::<quant_cli::AtomicError>() {
+        match source.downcast::<model_file::AtomicError>() {
             Ok(error) => Self::Output(error),
             Err(source) => Self::Io { action: "write the archive", source },
         }
@@ -293,7 +293,7 @@ impl Error {
         match self {
             // An output's error names its own file.
             Self::InFile(_) | Self::Output(_) => self,
-            error => Self::InFile(quant_cli::InFile { path: path.to_owned(), error: Box::new(error) }),
+            error => Self::InFile(model_file::InFile { path: path.to_owned(), error: Box::new(error) }),
         }
     }
 }

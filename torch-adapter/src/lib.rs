@@ -6,6 +6,8 @@
 //! ```
 //!
 //! Nothing of a model is executed: pickles are walked as data and class text is read as text.
+//!
+//! The feature `cli`, on by default, brings the binary; without it nothing of a terminal is built.
 
 mod agree;
 pub mod archive;

@@ -74,7 +74,7 @@ fn an_archive_that_is_replaced_is_held_on_to() {
     let case = case();
     let model = Model::open(&case.model).unwrap();
     let plan = model.plan(&config(), options(Emit::Baked)).unwrap();
-    quant_cli::atomic::write(&case.model, b"another one").unwrap();
+    model_file::atomic::write(&case.model, b"another one").unwrap();
     model.apply(&plan).unwrap().write_to(&case.out).unwrap();
     Model::open(&case.out).unwrap().archive().check_all().unwrap();
 }

@@ -28,7 +28,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn no_space_left() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.pt");
-    quant_cli::atomic::write(&out, b"old").unwrap();
+    model_file::atomic::write(&out, b"old").unwrap();
     // A limit on the size of files stands for a full disk: the write fails in the middle. The unit is 512 bytes.
     let mut shell = Command::new("sh");
     let script = "trap '' XFSZ; ulimit -f 32; exec \"$0\" compress \"$1\" -o \"$2\" -Q naive";
@@ -47,7 +47,7 @@ fn an_observer_that_training_cannot_follow() {
     let config = folder.path().join("config.json");
     let plan = |observer: &str| {
         let entry = format!("[{{op_types: 'default', quant_types: ['output'], quant_bits: 8{observer}}}]");
-        quant_cli::atomic::write(&config, entry.as_bytes()).unwrap();
+        model_file::atomic::write(&config, entry.as_bytes()).unwrap();
         let mut command = Command::new(PROGRAM);
         command.args(["plan", DIGITS, "-Q", "qat", "--emit", "training", "--json", "-c"]).arg(&config);
         command.output().unwrap()
@@ -68,7 +68,7 @@ fn an_observer_that_training_cannot_follow() {
 fn a_plan_is_an_input_too() {
     let folder = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| Command::new(PROGRAM).current_dir(folder.path()).args(args).output().unwrap();
-    let write = |text: &[u8]| quant_cli::atomic::write(&folder.path().join("plan.json"), text).unwrap();
+    let write = |text: &[u8]| model_file::atomic::write(&folder.path().join("plan.json"), text).unwrap();
     for request in [&["-Q", "naive", "--emit", "packed"][..], &["-Q", "qat", "--emit", "training"], &["-Q", "dorefa"]] {
         let planned = run(&[&["plan", DIGITS, "--json"], request].concat());
         write(&planned.stdout);
@@ -113,7 +113,7 @@ fn limits_are_lifted_by_the_option_that_their_messages_name() {
     write(&common::open(common::model("mlp.script.pt")), &edits, &mut blank, &|_| {}).unwrap();
     for (name, bytes, code) in [("deep.pt", deep, "T0207"), ("blank.pt", blank, "T0115")] {
         let path = folder.path().join(name);
-        quant_cli::atomic::write(&path, &bytes).unwrap();
+        model_file::atomic::write(&path, &bytes).unwrap();
         let inspect = |more: &[&str]| Command::new(PROGRAM).arg("inspect").arg(&path).args(more).output().unwrap();
         let refused = inspect(&[]);
         let said = stderr(&refused);

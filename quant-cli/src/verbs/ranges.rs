@@ -35,7 +35,7 @@ pub fn read_ranges(path: &Path) -> Result<Ranges, Failure> {
 pub fn write_ranges(ranges: &Ranges, destination: &Destination) -> Result<(), Failure> {
     let text = ranges.to_json().map_err(|error| failure(&error, String::new()))?;
     match destination {
-        Destination::File(path) => Ok(crate::atomic::write(path, text.as_bytes())?),
+        Destination::File(path) => Ok(model_file::atomic::write(path, text.as_bytes())?),
         Destination::Stdout => {
             let mut out = crate::out::Out::stdout();
             out.write_all(text.as_bytes())?;

@@ -35,6 +35,7 @@ pub mod op_types;
 mod pattern;
 mod per_channel;
 mod preset;
+#[cfg(feature = "schema")]
 mod schema;
 mod select;
 mod selector;
@@ -52,6 +53,7 @@ pub use learnable::NotLearnable;
 pub(crate) use nearest::nearest;
 pub use per_channel::{PerChannel, channels_pay};
 pub use preset::Preset;
+#[cfg(feature = "schema")]
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 pub use selector::Selector;

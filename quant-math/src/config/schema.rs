@@ -50,23 +50,6 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-/// The keys of an entry.
-pub(super) const KEYS: [&str; 13] = [
-    "op_types",
-    "op_names",
-    "exclude",
-    "quant_types",
-    "quant_bits",
-    "q_bits",
-    "quant_start_step",
-    "symmetric",
-    "per_channel",
-    "ema_decay",
-    "observer",
-    "rounding",
-    "seed",
-];
-
 /// What is quantized, and how: a list of entries, of which the last one that matches an op decides about it.
 #[derive(JsonSchema)]
 #[schemars(untagged, title = "config_list")]
@@ -224,6 +207,7 @@ struct EachSymmetric {
 
 #[cfg(test)]
 mod tests {
+    use super::super::validate::KEYS;
     use super::*;
 
     #[test]

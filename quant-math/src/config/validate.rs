@@ -1,5 +1,6 @@
 //! From values to entries: every key, its type, its range, and what must not stand together.
 
+use super::ConfigList;
 use super::checker::{Checker, OBSERVERS, Pairs, ROUNDINGS, join};
 use super::entry::{DEFAULT_BITS, Entry, PerKind};
 use super::error::{ConfigError, ConfigErrorKind as Kind, ConfigErrors};
@@ -7,8 +8,24 @@ use super::nearest::nearest;
 use super::per_channel::PerChannel;
 use super::preset::{PRESETS, Preset};
 use super::value::Value;
-use super::{ConfigList, schema};
 use crate::plan::{QuantType, Quantizer, Reason, Rounding};
+
+/// The keys of an entry.
+pub(super) const KEYS: [&str; 13] = [
+    "op_types",
+    "op_names",
+    "exclude",
+    "quant_types",
+    "quant_bits",
+    "q_bits",
+    "quant_start_step",
+    "symmetric",
+    "per_channel",
+    "ema_decay",
+    "observer",
+    "rounding",
+    "seed",
+];
 
 /// The code of the warning for a key without effect.
 const NO_EFFECT: &str = "C0109";
@@ -87,7 +104,7 @@ impl Checker {
                 },
                 ("quantizer", other) => self.wrong("quantizer", other, "`naive`, `qat` or `dorefa`"),
                 ("preset", value) => preset = self.one_word("preset", value, &PRESETS),
-                (key, _) if schema::KEYS.contains(&key) => {
+                (key, _) if KEYS.contains(&key) => {
                     let message = "a key of an entry, outside of a list";
                     self.push_help(Kind::UnknownKey, key, message, "put the entry into a list: [ { … } ]");
                 }
@@ -149,7 +166,7 @@ impl Checker {
                 "observer" => entry.observer = Some(self.word(&at, value, &OBSERVERS)),
                 "rounding" => entry.rounding = self.word(&at, value, &ROUNDINGS),
                 "seed" => entry.seed = self.count(&at, value),
-                _ => self.unknown(&at, key, &schema::KEYS),
+                _ => self.unknown(&at, key, &KEYS),
             }
         }
         self.together(path, pairs, &mut entry, given);
@@ -275,7 +292,7 @@ fn foreign_key(key: &str) -> Option<&'static str> {
 
 /// The key that an unknown one was meant to be.
 fn misspelt(key: &str) -> Option<&'static str> {
-    if schema::KEYS.contains(&key) || foreign_key(key).is_some() { None } else { nearest(key, schema::KEYS) }
+    if KEYS.contains(&key) || foreign_key(key).is_some() { None } else { nearest(key, KEYS) }
 }
 
 /// Warnings for keys that are right, but change nothing here.

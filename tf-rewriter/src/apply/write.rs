@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use quant_cli::atomic::AtomicFile;
+use model_file::atomic::AtomicFile;
 use quant_math::Plan;
 use quant_math::report::{Report, SiteReport};
 

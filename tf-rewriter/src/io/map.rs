@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use file_map::{Changed, MappedFile};
+use model_file::{Changed, MappedFile};
 
 use crate::error::Error;
 

@@ -81,7 +81,7 @@ pub enum RunError {
         /// The graph's file, where it has one.
         path: Option<PathBuf>,
         /// What happened to it.
-        r#source: file_map::Changed,
+        r#source: model_file::Changed,
     },
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use quant_cli::atomic::Unfinished;
+use model_file::atomic::Unfinished;
 use tempfile::TempDir;
 
 use super::RunError;

@@ -25,7 +25,7 @@ impl Checkpoint {
     }
 
     fn write(&self, end: &str, bytes: &[u8]) {
-        quant_cli::atomic::write(&self.0.path().join(format!("m{end}")), bytes).unwrap();
+        model_file::atomic::write(&self.0.path().join(format!("m{end}")), bytes).unwrap();
     }
 
     fn prefix(&self) -> PathBuf {

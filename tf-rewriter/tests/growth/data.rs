@@ -23,7 +23,7 @@ fn npz(path: &Path, names: &[String]) {
     for name in names {
         archive.add_array(name.as_str(), &arr1(&[1_f32, 2.0])).unwrap();
     }
-    quant_cli::atomic::write(path, archive.finish().unwrap().get_ref()).unwrap();
+    model_file::atomic::write(path, archive.finish().unwrap().get_ref()).unwrap();
 }
 
 fn one_archive(count: usize) -> Arrays {
@@ -45,7 +45,7 @@ fn files(count: usize) -> Arrays {
     for name in &made.1 {
         let mut bytes = Vec::new();
         ndarray_npy::WriteNpyExt::write_npy(&arr1(&[1_f32, 2.0]), &mut bytes).unwrap();
-        quant_cli::atomic::write(&made.0.path().join(format!("{name}.npy")), &bytes).unwrap();
+        model_file::atomic::write(&made.0.path().join(format!("{name}.npy")), &bytes).unwrap();
     }
     made
 }

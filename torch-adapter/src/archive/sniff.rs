@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use quant_cli::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
+use model_file::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
 
 use super::fault::ArchiveFault;
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use file_map::MappedFile;
+use model_file::MappedFile;
 
 use super::sniff::not_a_file;
 use crate::error::Error;

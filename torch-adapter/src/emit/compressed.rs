@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use quant_cli::atomic::AtomicFile;
+use model_file::atomic::AtomicFile;
 use quant_math::data::LittleEndian;
 use quant_math::metrics::Metrics;
 use quant_math::plan::{Decision, Plan, Reason, Site};

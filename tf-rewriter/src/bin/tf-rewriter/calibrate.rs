@@ -101,7 +101,7 @@ impl CalibrateArgs {
         let files = files.may_read("the config", self.config.as_ref());
         files.writes("the output", &self.output).writes(STATE, left.path()).check()?;
         let config = config(self.config.as_deref())?;
-        quant_cli::atomic::probe(&self.output)?;
+        model_file::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
         library.load(global)?;
         let mut calibrator =

@@ -54,7 +54,7 @@ impl EvaluateArgs {
             Files::default().reads("the model", self.model.path()).may_read("the reference", self.against.as_ref());
         files.reads("the data", &self.data.data).may_write("the file of outputs", self.save.as_ref()).check()?;
         if let Some(path) = &self.save {
-            quant_cli::atomic::probe(path)?;
+            model_file::atomic::probe(path)?;
         }
         let graph = self.model.open()?;
         let reference = self.against.as_deref().map(|path| self.model.open_beside(path)).transpose()?;
@@ -80,7 +80,7 @@ impl EvaluateArgs {
         drop(progress);
         let evaluation = evaluator.finish().map_err(run_failure)?;
         if let Some(path) = &self.save {
-            quant_cli::atomic::write(path, &saved.npz()?)?;
+            model_file::atomic::write(path, &saved.npz()?)?;
         }
         let mut out = global.out();
         if global.json {

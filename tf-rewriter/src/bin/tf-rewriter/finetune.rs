@@ -193,7 +193,7 @@ impl FinetuneArgs {
             let Some(epoch) = trained.map_err(run_failure)? else { break };
             self.tell(global, &epoch)?;
             if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
-                quant_cli::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
+                model_file::atomic::write(state, &finetuner.state().map_err(run_failure)?)?;
                 saved = Some(Instant::now());
             }
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use quant_cli::{AtomicError, AtomicFile, atomic};
+use model_file::{AtomicError, AtomicFile, atomic};
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =

@@ -1,7 +1,7 @@
 //! A file's bytes in memory, read-only, while other programs may shorten or change the file.
 //!
 //! A map costs no memory of its own, and every reader sees plain bytes. Its price is that the file can change under it: a page that is
-//! not there any more ends the process with SIGBUS. Here it reads as zeros instead (see [`guard`](self)'s handler), and
+//! not there any more ends the process with SIGBUS. Here it reads as zeros instead (see the handler in `map/guard.rs`), and
 //! [`MappedFile::check`] tells afterwards. So the rule for everybody who reads a map is: **what was made from its bytes counts only
 //! after `check`**, whatever the work in between seemed to find.
 //!
@@ -9,7 +9,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("model.pb");
 //! # std::fs::File::create(&path)?.set_len(10)?;
-//! let map = file_map::MappedFile::new(std::fs::File::open(path)?)?;
+//! let map = model_file::MappedFile::new(std::fs::File::open(path)?)?;
 //! let sum: u64 = map.iter().copied().map(u64::from).sum();
 //! map.check()?; // and now `sum` is that of the file
 //! # assert_eq!(sum, 0);
@@ -222,7 +222,7 @@ mod tests {
     fn a_signal_about_something_else_still_ends_the_process() {
         use std::os::unix::process::ExitStatusExt;
         use std::process::{Command, id};
-        const CHILD: &str = "FILE_MAP_TEST_CHILD";
+        const CHILD: &str = "MODEL_FILE_TEST_CHILD";
         if std::env::var_os(CHILD).is_some() {
             let file = file_of(b"graph");
             let _map = mapped(file.path());
@@ -232,7 +232,7 @@ mod tests {
             }
             return;
         }
-        let name = "tests::a_signal_about_something_else_still_ends_the_process";
+        let name = "map::tests::a_signal_about_something_else_still_ends_the_process";
         let mut child = Command::new(std::env::current_exe().unwrap());
         let output = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
         assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");

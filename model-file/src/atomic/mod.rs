@@ -22,7 +22,7 @@ use writeback::Writeback;
 
 pub use unfinished::Unfinished;
 
-pub(crate) use unfinished::remove_all as remove_unfinished;
+pub use unfinished::remove_all as remove_unfinished;
 
 /// Why an output file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,8 @@ fn temp(folder: &Path, name: &std::ffi::OsStr) -> io::Result<(NamedTempFile, Unf
     Unfinished::make(|| abandoned::locked(make), NamedTempFile::path)
 }
 
-pub(crate) fn folder_of(target: &Path) -> &Path {
+/// The folder in which a target lies; `.` for a bare name.
+pub fn folder_of(target: &Path) -> &Path {
     match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -249,8 +250,11 @@ fn raw_below(error: &io::Error) -> Option<i32> {
     None
 }
 
-/// Follow symbolic links by hand, since what the last one points to need not exist.
-pub(crate) fn resolve(target: &Path) -> Result<PathBuf, AtomicError> {
+/// The target behind symbolic links, which are followed by hand, since what the last one points to need not exist.
+///
+/// # Errors
+/// A chain of links without end.
+pub fn resolve(target: &Path) -> Result<PathBuf, AtomicError> {
     /// As many as Linux follows.
     const LONGEST_CHAIN: usize = 40;
     let mut path = target.to_owned();

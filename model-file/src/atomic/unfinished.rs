@@ -37,7 +37,7 @@ impl Drop for Unfinished {
 }
 
 /// Remove everything that is listed, before the process ends. Nothing new can be made until `then` is done.
-pub(crate) fn remove_all(then: impl FnOnce()) {
+pub fn remove_all(then: impl FnOnce()) {
     let all = all();
     for path in all.iter() {
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
