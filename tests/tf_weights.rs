@@ -24,7 +24,7 @@ const WAYS: [(Quantizer, bool); 5] = [
     (Quantizer::DoReFa, false),
 ];
 /// The ops of the graph that have a weight, but for the one that is excluded.
-const CHOSEN: usize = 22;
+const CHOSEN: usize = 24;
 
 fn config((quantizer, per_channel): (Quantizer, bool)) -> ConfigList {
     let how = match quantizer {
@@ -32,7 +32,8 @@ fn config((quantizer, per_channel): (Quantizer, bool)) -> ConfigList {
         _ => format!("quant_bits: 8, per_channel: {per_channel}"),
     };
     let text = format!(
-        "[{{op_types: ['default'], quant_types: ['weight'], {how}}}, {{op_names: ['excluded_op'], exclude: true}}]"
+        "[{{op_types: ['default'], quant_types: ['weight'], {how}}}, {{op_names: ['looked_op'], quant_types: ['weight'], {how}}}, \
+         {{op_names: ['excluded_op'], exclude: true}}]"
     );
     ConfigList::parse(&text, Some(quantizer)).unwrap()
 }

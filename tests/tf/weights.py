@@ -38,6 +38,7 @@ WEIGHTS = {
     "penalized": ((6, 8), 1),
     "table": ((9, 6), 0),
     "inner": ((6, 8), 1),
+    "looked": ((6, 7), 1),
 }
 
 
@@ -58,7 +59,7 @@ def inputs():
 
 
 def forward(x, ids, weight, quant, look_up=None):
-    """The outputs. `quant(name, w)` is the weight as the chosen ops read it, `look_up` what looks rows up in a variable itself."""
+    """The outputs. `quant(name, w, axis)` is the weight as the chosen ops read it, `look_up` what looks rows up in a variable itself."""
     q = lambda name: quant(name, weight(name))
     out = {}
 
@@ -97,6 +98,12 @@ def forward(x, ids, weight, quant, look_up=None):
     )
     add("table", tf.matmul(embedded + x, q("table"), transpose_b=True, name="table_op"))
     out["embedded"] = tf.identity(embedded, name="out_embedded")
+    # What picks the columns is chosen too: rows are its channels.
+    whole = weight("looked")
+    picked = tf.gather(quant("looked", whole, 0), [5, 0, 3], axis=1, name="looked_op")
+    behind = tf.gather(quantized, [5, 0, 3], axis=1) if (quantized := q("looked")) is not whole else picked
+    out["looked"] = tf.identity(picked, name="out_looked")
+    add("behind", tf.matmul(x, behind, name="behind_op"))
     # The split stands in a function.
     out["inner"] = tf.identity(inner(x, q("inner")), name="out_inner")
     return out
@@ -108,7 +115,7 @@ def inner(x, w):
     return tf.matmul(x, a, name="inner_a") + tf.matmul(tf.tanh(x), b, name="inner_b")
 
 
-def no_quant(_, w):
+def no_quant(_, w, along=None):
     return w
 
 
@@ -130,8 +137,9 @@ def make(folder):
 def range_quant(bits, per_channel):
     """The symmetric narrow grid from the largest absolute value (Jacob et al. 2018, section 3.1), by TensorFlow's own ops."""
 
-    def quant(name, w):
+    def quant(name, w, along=None):
         shape, axis = WEIGHTS[name]
+        axis = axis if along is None else along
         if not per_channel:
             m = tf.reduce_max(tf.abs(w))
             return tf.quantization.fake_quant_with_min_max_vars(w, -m, m, bits, narrow_range=True)
@@ -147,7 +155,7 @@ def range_quant(bits, per_channel):
 def dorefa_quant(bits):
     """Zhou et al. 2016, equation 9."""
 
-    def quant(_, w):
+    def quant(_, w, along=None):
         t = tf.tanh(w)
         n = np.float32(2**bits - 1)
         return 2 * (tf.round((t / (2 * tf.reduce_max(tf.abs(t))) + 0.5) * n) / n) - 1

@@ -97,9 +97,11 @@ impl Graph {
                 groups.push(vec![work]);
             }
         }
+        let edges =
+            works.iter().filter(|work| *work.map != WeightMap::Unchanged).map(|work| (work.op, work.input)).collect();
         let (mut copies, mut pieces) = (Copies::default(), Pieces::default());
         for group in &mut groups {
-            let owned = plan.emit != Emit::Inference && emit::owns(self, group)?;
+            let owned = plan.emit != Emit::Inference && emit::owns(self, group, &edges)?;
             if !owned && plan.emit != Emit::Inference {
                 leave_out_of_reach(self, group, &mut fates)?;
             }

@@ -22,8 +22,7 @@ pub(super) fn on_weight<'g, 'w>(
     make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
 ) -> Result<u64, MathError> {
     let (op, scope) = (edge.op, edge.op.scope);
-    let (reader, at) = edge.whole(editor.graph);
-    let from = editor.reads(reader, at);
+    let from = edge.float(editor);
     if let Some(made) = editor.already_made(scope, &from, how) {
         pieces.read(editor, edge, made);
         return Ok(0);

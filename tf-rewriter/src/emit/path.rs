@@ -19,15 +19,21 @@ const MAX_PLACES: usize = 1024;
 /// group's ops.
 ///
 /// Then the constant itself may change; else the chosen ops get a quantized copy. A node on the way that is an output of the graph
-/// is another reader.
-pub(crate) fn owns(graph: &Graph, group: &[&WeightWork]) -> Result<bool, Error> {
-    let chosen: BTreeSet<(NodeId, usize)> = group.iter().map(|work| (work.op, work.input)).collect();
+/// is another reader, and so is one of `chosen`, the edges of all groups: an op that passes pieces of its own weight on.
+pub(crate) fn owns(graph: &Graph, group: &[&WeightWork], chosen: &BTreeSet<(NodeId, usize)>) -> Result<bool, Error> {
+    let own: BTreeSet<(NodeId, usize)> = group.iter().map(|work| (work.op, work.input)).collect();
     let source = group.first().map(|work| Place::Output(work.weight.source, 0));
-    ends_at(graph, source.into_iter().collect(), &chosen)
+    ends_at(graph, source.into_iter().collect(), &own, chosen)
 }
 
-/// Whether every edge out of some places, through all that passes their values on or gives them another type or shape, is one of these.
-pub(super) fn ends_at(graph: &Graph, mut open: Vec<Place>, edges: &BTreeSet<(NodeId, usize)>) -> Result<bool, Error> {
+/// Whether every edge out of some places, through all that passes their values on or gives them another type or shape, is one of these
+/// `edges`, and none of the `others`.
+pub(super) fn ends_at(
+    graph: &Graph,
+    mut open: Vec<Place>,
+    edges: &BTreeSet<(NodeId, usize)>,
+    others: &BTreeSet<(NodeId, usize)>,
+) -> Result<bool, Error> {
     let mut seen = BTreeSet::new();
     while let Some(place) = open.pop() {
         if !seen.insert(place) {
@@ -48,6 +54,9 @@ pub(super) fn ends_at(graph: &Graph, mut open: Vec<Place>, edges: &BTreeSet<(Nod
         for (reader, input) in readers {
             if edges.contains(&(reader, input)) {
                 continue;
+            }
+            if others.contains(&(reader, input)) {
+                return Ok(false);
             }
             match passed_on(graph, reader, input)? {
                 Some(places) => open.extend(places),
