@@ -200,3 +200,29 @@ fn numbers_are_converted_as_tensorflows_own_feed_does() {
     let texts = ["`x` holds 16777217", "in sample 1, which would be another number in Float"];
     fails(command.args(flags), "E0804", &texts);
 }
+
+/// One flag beside five samples is no sixth sample, and three samples are no batch of four.
+#[test]
+fn samples_that_do_not_fill_what_the_model_takes() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let npz = |name: &str, samples: usize, flag: bool| {
+        let path = tensorflow.path(name);
+        let mut archive = NpzWriter::new(fs::File::create(&path).unwrap());
+        archive.add_array("x", &Array2::<f32>::ones((samples, 2))).unwrap();
+        if flag {
+            archive.add_array("is_training", &arr1(&[false])).unwrap();
+        }
+        archive.finish().unwrap();
+        path
+    };
+    let flags = ["--feed", "keep_prob=1", "--feed", "thresholds=[0,0,0]"];
+    let out = tensorflow.path("never.json");
+    let model = tensorflow.file("scalars.pbtxt", SCALARS);
+    let mut command = tensorflow.calibrate_model(&model, &npz("flag.npz", 5, true), &out);
+    fails(command.args(flags), "E0804", &["samples, but", "`--feed NAME=VALUE`"]);
+    let four = SCALARS.replacen("dim { size: -1 }", "dim { size: 4 }", 1);
+    let model = tensorflow.file("four.pbtxt", four);
+    let mut command = tensorflow.calibrate_model(&model, &npz("three.npz", 3, false), &out);
+    command.args(flags).args(["--feed", "is_training=false"]);
+    fails(&mut command, "E0804", &["there are 3 samples, and the model takes 4 at once"]);
+}

@@ -93,7 +93,12 @@ impl Data {
                         array.left(),
                         arrays.first().map(|a| a.name.as_str()).unwrap_or_default()
                     );
-                    return Err(data(shard.path(), message, "every array's outermost dimension is the sample"));
+                    return Err(data(
+                        shard.path(),
+                        message,
+                        "the outermost dimension counts the samples; what is the same in every run has the dimensions of its input, or is given \
+                         as `--feed NAME=VALUE`",
+                    ));
                 }
                 match positions.get(&found.name).and_then(|position| wanted.get(*position)) {
                     None => {

@@ -108,6 +108,14 @@ impl Feeds {
                 "give the inputs a further dimension in front: one element per sample",
             ));
         }
+        if let Some(exact) = exact.filter(|exact| samples < *exact) {
+            let message = format!("there are {samples} samples, and the model takes {exact} at once");
+            return Err(data::data(
+                path,
+                message,
+                "give as many samples as fill a batch, or freeze the model with one of any size",
+            ));
+        }
         let labels = labels.map(str::to_owned);
         Ok(Self { path: path.to_owned(), inputs, cut, labels, samples, position: 0, exact })
     }
