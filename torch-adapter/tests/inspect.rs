@@ -41,6 +41,23 @@ fn inference_and_training_say_what_is_quantized_and_how() {
     assert_eq!(inference.weights.len(), training.weights.len());
 }
 
+#[test]
+fn each_weight_says_how_it_is_quantized() {
+    let said =
+        |bytes| -> Vec<Option<String>> { inspect(bytes).weights.into_iter().map(|weight| weight.quantized).collect() };
+    let float = said(model("mlp.script.pt"));
+    assert!(!float.is_empty() && float.iter().all(Option::is_none));
+    for (quantizer, emits) in [
+        (Quantizer::Naive, &[Emit::Baked, Emit::Packed, Emit::Inference][..]),
+        (Quantizer::Qat, &[Emit::Baked, Emit::Packed, Emit::Inference, Emit::Training]),
+    ] {
+        for emit in emits {
+            let how = Some(format!("{quantizer} 4 bits per channel"));
+            assert_eq!(said(compressed(quantizer, "'weight'", *emit)), vec![how; float.len()], "{quantizer}, {emit}");
+        }
+    }
+}
+
 /// `torch.jit.save` does not keep the record of what was done.
 #[test]
 fn quantizers_say_how_they_quantize_without_a_record_of_it() {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use quant_math::data::LittleEndian;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
 use quant_math::weights::{ChannelLayout, observe_ranges};
-use quant_math::{DType, Range, WeightData};
+use quant_math::{DType, QuantType, Range, WeightData};
 
 use super::values::values;
 use crate::code::{Function, text_of};
 use crate::emit::{self, Observer};
 use crate::error::Error;
-use crate::mark::Mark;
+use crate::mark::{self, Mark};
 use crate::model::Model;
 
 impl Model {
@@ -112,7 +112,7 @@ impl Model {
                     bytes,
                     range,
                     is_default: op.is_default,
-                    quantized: None,
+                    quantized: self.marked(&op.name, QuantType::Weight, &weight.name).map(mark::text),
                 });
             }
         }
