@@ -6,7 +6,7 @@ use crate::Error;
 use crate::emit::Editor;
 use crate::graph::Graph;
 use crate::index::{NodeId, Target};
-use crate::ops::{is_variable, writes_variables};
+use crate::ops::{is_variable, makes_nothing, writes_variables};
 
 impl Graph {
     /// The tensors that the graph gives: what a user would fetch of that which nothing reads, and what was named with
@@ -25,6 +25,7 @@ impl Graph {
             || scope.consumers(id.node).is_empty()
                 && !has_effect(self.op(id))
                 && !self.reads_variable(id)
+                && !self.waits_for_saver(id)
                 && !is_gradient(self.name(id))
     }
 
@@ -39,6 +40,17 @@ impl Graph {
             }
         }
         false
+    }
+
+    /// Whether a node passes a file's name on after a Saver has written that: who saves asks for it, and nobody else.
+    fn waits_for_saver(&self, id: NodeId) -> bool {
+        let savers: [&[u8]; 4] = [b"MergeV2Checkpoints", b"Save", b"SaveSlices", b"SaveV2"];
+        let Some((scope, node)) = self.index().scope(id.scope).zip(self.index().node(id)) else { return false };
+        self.op(id) == b"Identity"
+            && scope.inputs(node).iter().any(|input| match input.target {
+                Target::Control { node } => savers.contains(&self.op(NodeId { scope: id.scope, node })),
+                Target::Data { .. } | Target::Argument => false,
+            })
     }
 
     /// The graph without the nodes of its main graph that no output named with [`Graph::with_outputs`] needs, by data or control. It is
@@ -78,18 +90,14 @@ impl Graph {
 
 /// Whether an op is run for what it does, or holds something that is not made by the graph.
 fn has_effect(op: &[u8]) -> bool {
-    let others: [&[u8]; 15] = [
-        b"Abort",
-        b"Assert",
+    let others: [&[u8]; 11] = [
         b"Const",
         b"Exit",
         b"LoopCond",
         b"NextIteration",
-        b"NoOp",
         b"Placeholder",
         b"PlaceholderWithDefault",
         b"Print",
-        b"PrintV2",
         b"RefExit",
         b"ShardedFilename",
         b"_Retval",
@@ -98,7 +106,7 @@ fn has_effect(op: &[u8]) -> bool {
     // Histograms and images for a viewer, input pipelines, lookup tables.
     let is_summary = op.ends_with(b"Summary") || op.ends_with(b"SummaryV2") || op.ends_with(b"SummaryWriter");
     let feeds = op.starts_with(b"Queue") || op.starts_with(b"InitializeTable") || op.starts_with(b"LookupTable");
-    others.contains(&op) || writes_variables(op) || is_variable(op) || is_summary || feeds
+    others.contains(&op) || makes_nothing(op) || writes_variables(op) || is_variable(op) || is_summary || feeds
 }
 
 /// Whether a node stands where TensorFlow puts gradients: in a scope that `tf.gradients` or a gradient tape opened.
@@ -141,8 +149,11 @@ mod tests {
             node { name: "step" op: "ResourceApplyGradientDescent" input: "v" input: "start" input: "loss" }
             node { name: "path" op: "ShardedFilename" input: "start" }
             node { name: "save" op: "SaveV2" input: "start" input: "v/read" }
+            node { name: "save/control_dependency" op: "Identity" input: "path" input: "^save" }
+            node { name: "v/copied" op: "DisableCopyOnRead" input: "v" }
+            node { name: "waiting" op: "Identity" input: "loss" input: "^init" }
             node { name: "logits" op: "Neg" input: "v/read" }
         "#;
-        assert_eq!(outputs(text), ["gradients_of_taste", "my/gradients", "logits"]);
+        assert_eq!(outputs(text), ["gradients_of_taste", "my/gradients", "waiting", "logits"]);
     }
 }
