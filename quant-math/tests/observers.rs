@@ -5,8 +5,8 @@ mod support;
 
 use proptest::prelude::*;
 use quant_math::observers::{BINS, Histogram, LEFT_OUT, MIN_EXPONENT, Statistics, percentile};
-use quant_math::plan::{Observer, Settings};
-use quant_math::{MathError, Quantizer, Range};
+use quant_math::plan::Observer;
+use quant_math::{MathError, Range};
 use support::{noise, number};
 
 const OBSERVERS: [Observer; 5] =
@@ -15,10 +15,6 @@ const OBSERVERS: [Observer; 5] =
 /// Batches as a run sees them, none of them empty.
 fn batches() -> impl Strategy<Value = Vec<Vec<f32>>> {
     prop::collection::vec(prop::collection::vec(number(), 1..40), 1..8)
-}
-
-fn settings(observer: Observer, bits: u32, symmetric: bool) -> Settings {
-    Settings { observer, symmetric, ..Settings::new(Quantizer::Qat, bits) }
 }
 
 fn seen(observer: Observer, batches: &[Vec<f32>]) -> Statistics {
@@ -109,7 +105,7 @@ proptest! {
     fn every_range_is_part_of_what_was_seen(batches in batches(), bits in 2_u32..=16, symmetric: bool) {
         let whole = Range::observe(&batches.concat()[..]).unwrap();
         for observer in OBSERVERS {
-            let range = seen(observer, &batches).range(&settings(observer, bits, symmetric)).unwrap();
+            let range = seen(observer, &batches).range(observer, bits, symmetric).unwrap();
             let zero = range.with_zero();
             prop_assert!(zero.min <= 0.0 && 0.0 <= zero.max);
             prop_assert!(range.min <= range.max);
@@ -160,8 +156,7 @@ proptest! {
                 max: r.max + rate * (now.max - r.max),
             }));
         }
-        let settings = settings(Observer::Ema, 8, false);
-        let (expected, whole) = (expected.unwrap(), whole.range(&settings).unwrap());
+        let (expected, whole) = (expected.unwrap(), whole.range(Observer::Ema, 8, false).unwrap());
         prop_assert_eq!(whole, Range { min: expected.min.min(expected.max), max: expected.max.max(expected.min) });
         // A step rounds the difference, its product and the sum: with both operands at most M, an error of at most
         // (2 + 2 + 1)·M half units. Errors do not grow afterwards, as a step forgets. Three averages, and one last rounding.
@@ -169,7 +164,7 @@ proptest! {
         let bound = f64::from(f32::EPSILON) * f64::from(largest) * 0.5 * (15.0 * steps + 1.0) * 1.001;
         let bound = bound + (15.0 * steps + 1.0) * f64::from(f32::from_bits(1));
         let [a, b] = parts;
-        let merged = a.merge(b).unwrap().range(&settings).unwrap();
+        let merged = a.merge(b).unwrap().range(Observer::Ema, 8, false).unwrap();
         for (merged, whole) in [(merged.min, whole.min), (merged.max, whole.max)] {
             prop_assert!((f64::from(merged) - f64::from(whole)).abs() <= bound, "{merged} {whole}");
         }
@@ -197,7 +192,7 @@ fn numbers_that_are_not_finite_are_refused() {
 fn nothing_seen_has_no_range() {
     for observer in OBSERVERS {
         let nothing = Statistics::new(observer, None).unwrap();
-        assert_eq!(nothing.range(&settings(observer, 8, false)), Err(MathError::Empty));
+        assert_eq!(nothing.range(observer, 8, false), Err(MathError::Empty));
         let something = seen(observer, &[vec![1.0]]);
         let merged = Statistics::new(observer, Some(0.9)).unwrap().merge(something.clone()).unwrap();
         assert_eq!(merged, something);
@@ -209,13 +204,13 @@ fn what_does_not_belong_together_is_refused() {
     let [minmax, ema, histogram] = [Observer::MinMax, Observer::Ema, Observer::Mse].map(|o| seen(o, &[vec![1.0]]));
     let found = ema.clone().merge(minmax.clone()).unwrap_err();
     assert_eq!(found, MathError::Statistics { found: "minmax", expected: "ema" });
-    assert_eq!(minmax.range(&settings(Observer::Mse, 8, true)).unwrap_err().code(), "M0114");
-    assert_eq!(histogram.range(&settings(Observer::Ema, 8, true)).unwrap_err().code(), "M0114");
+    assert_eq!(minmax.range(Observer::Mse, 8, true).unwrap_err().code(), "M0114");
+    assert_eq!(histogram.range(Observer::Ema, 8, true).unwrap_err().code(), "M0114");
     assert_eq!(histogram.clone().add_range(Range { min: 0.0, max: 1.0 }).unwrap_err().code(), "M0114");
     let other = Statistics::new(Observer::Ema, Some(0.5)).unwrap();
     assert_eq!(ema.merge(other), Err(MathError::OtherDecay { found: 0.5, expected: 0.9 }));
     assert_eq!(Statistics::new(Observer::Ema, Some(1.0)).unwrap_err().code(), "M0112");
-    let all = histogram.range(&settings(Observer::MinMax, 8, true)).unwrap();
+    let all = histogram.range(Observer::MinMax, 8, true).unwrap();
     assert_eq!(all, Range { min: 1.0, max: 1.0 });
 }
 
@@ -286,7 +281,7 @@ fn the_largest_floats_have_a_grid() {
     assert_eq!(percentile(&histogram, false).unwrap(), Range { min: f32::MIN, max: f32::MAX });
     for observer in [Observer::Entropy, Observer::Mse] {
         let statistics = Statistics::Histogram(histogram.clone());
-        assert_eq!(statistics.range(&settings(observer, 8, false)).unwrap_err().code(), "M0103");
+        assert_eq!(statistics.range(observer, 8, false).unwrap_err().code(), "M0103");
     }
     assert_eq!(Histogram::exponent_for(0.0), MIN_EXPONENT);
     assert_eq!(Histogram::exponent_for(f32::from_bits(1)), MIN_EXPONENT);

@@ -4,12 +4,10 @@ use super::pattern::{NamePattern, TypePattern};
 use super::per_channel::PerChannel;
 use super::preset::Preset;
 use crate::plan::{Emit, Observer, QuantType, Quantizer, Reason, Rounding, Settings};
+use crate::quantizers::qat;
 
 /// The bits of an absent config, and of Naive where none are given.
 pub(super) const DEFAULT_BITS: u32 = 8;
-/// The moving average's decay where none is given (NNI 2.x: `ema_decay`, fixed).
-pub(super) const DEFAULT_EMA_DECAY: f64 = 0.99;
-
 /// One value per kind of tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PerKind<T>([Option<T>; 4]);
@@ -77,7 +75,7 @@ impl Entry {
             bits: PerKind::none(),
             symmetric: PerKind::none(),
             quant_start_step: 0,
-            ema_decay: DEFAULT_EMA_DECAY,
+            ema_decay: qat::DEFAULT_EMA_DECAY,
             observer: None,
             rounding: Rounding::default(),
             seed: 0,

@@ -11,15 +11,14 @@
 //!
 //! ```
 //! use quant_math::observers::Statistics;
-//! use quant_math::plan::{Observer, Settings};
-//! use quant_math::{Quantizer, Range};
+//! use quant_math::Range;
+//! use quant_math::plan::Observer;
 //!
-//! let settings = Settings { observer: Observer::MinMax, ..Settings::new(Quantizer::Qat, 8) };
-//! let mut first = Statistics::new(settings.observer, settings.ema_decay)?;
+//! let mut first = Statistics::new(Observer::MinMax, None)?;
 //! let mut second = first.clone();
 //! first.observe(&[0.5, 6.0])?;
 //! second.observe(&[-1.0])?;
-//! assert_eq!(first.merge(second)?.range(&settings)?, Range::new(-1.0, 6.0)?);
+//! assert_eq!(first.merge(second)?.range(Observer::MinMax, 8, false)?, Range::new(-1.0, 6.0)?);
 //! # Ok::<(), quant_math::MathError>(())
 //! ```
 
@@ -40,7 +39,7 @@ pub use percentile::{LEFT_OUT, percentile};
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Observer, Settings};
+use crate::plan::Observer;
 use crate::quantizers::qat;
 use crate::{MathError, Range};
 
@@ -126,15 +125,15 @@ impl Statistics {
     /// # Errors
     /// [`MathError::Empty`] before anything was seen, [`MathError::Statistics`] where the observer needs another kind,
     /// [`MathError::Bits`], [`MathError::RangeOverflow`].
-    pub fn range(&self, settings: &Settings) -> Result<Range, MathError> {
-        let grid = || qat::weight_grid(settings.bits, settings.symmetric);
-        let expected = match (self, settings.observer) {
+    pub fn range(&self, observer: Observer, bits: u32, symmetric: bool) -> Result<Range, MathError> {
+        let grid = || qat::weight_grid(bits, symmetric);
+        let expected = match (self, observer) {
             (Self::MinMax(seen), Observer::MinMax) => return seen.range(),
             (Self::Ema(average), Observer::Ema) => return average.range(),
             (Self::Histogram(seen), Observer::MinMax) => return seen.range().ok_or(MathError::Empty),
-            (Self::Histogram(seen), Observer::Percentile) => return percentile(seen, settings.symmetric),
-            (Self::Histogram(seen), Observer::Entropy) => return entropy(seen, grid()?, settings.symmetric),
-            (Self::Histogram(seen), Observer::Mse) => return mse(seen, grid()?, settings.symmetric),
+            (Self::Histogram(seen), Observer::Percentile) => return percentile(seen, symmetric),
+            (Self::Histogram(seen), Observer::Entropy) => return entropy(seen, grid()?, symmetric),
+            (Self::Histogram(seen), Observer::Mse) => return mse(seen, grid()?, symmetric),
             (_, Observer::MinMax) => "minmax",
             (_, Observer::Ema) => "ema",
             (_, Observer::Percentile | Observer::Entropy | Observer::Mse) => "histogram",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::MathError;
 use crate::observers::Statistics;
-use crate::plan::{Observer, QuantType, Quantizer, Settings};
+use crate::plan::{Observer, QuantType, Settings};
 use crate::range::Range;
 
 pub use error::RangesError;
@@ -109,7 +109,7 @@ impl Calibration {
     /// Those of [`Statistics::range`].
     pub fn range(&self) -> Result<Range, MathError> {
         let Self { observer, bits, symmetric, .. } = *self;
-        self.statistics.range(&Settings { symmetric, observer, ..Settings::new(Quantizer::Qat, bits) })
+        self.statistics.range(observer, bits, symmetric)
     }
 
     /// What both have seen, `other` after `self`. The observer, the bits and the symmetry are those of `self`.
@@ -165,21 +165,29 @@ impl Ranges {
     }
 
     /// The JSON text, one activation a line.
+    ///
+    /// # Errors
+    /// [`RangesError::Json`] for what has no form in JSON.
     pub fn to_json(&self) -> Result<String, RangesError> {
         let json = |error: serde_json::Error| RangesError::Json(error.to_string());
-        let mut text = serde_json::to_string_pretty(&self.clone_head()).map_err(json)?;
-        let lines: Result<Vec<String>, RangesError> =
-            self.ranges.iter().map(|entry| serde_json::to_string(entry).map_err(json)).collect();
-        let lines = lines?.join(",\n    ");
-        let empty = "[]\n}";
-        if !lines.is_empty() && text.ends_with(empty) {
-            text.truncate(text.len() - empty.len());
-            text.push_str("[\n    ");
-            text.push_str(&lines);
-            text.push_str("\n  ]\n}");
+        let serde_json::Value::Object(mut head) = serde_json::to_value(self.clone_head()).map_err(json)? else {
+            return Err(RangesError::Json("the head is no object".to_owned()));
+        };
+        head.remove("ranges");
+        let mut fields = Vec::new();
+        for (key, value) in &head {
+            // A line break in JSON text is never a part of a string.
+            let value = serde_json::to_string_pretty(value).map_err(json)?.replace('\n', "\n  ");
+            fields.push(format!("\"{key}\": {value}"));
         }
-        text.push('\n');
-        Ok(text)
+        let entries: Vec<String> =
+            self.ranges.iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(json)?;
+        fields.push(if entries.is_empty() {
+            "\"ranges\": []".to_owned()
+        } else {
+            format!("\"ranges\": [\n    {}\n  ]", entries.join(",\n    "))
+        });
+        Ok(format!("{{\n  {}\n}}\n", fields.join(",\n  ")))
     }
 
     /// Everything but the entries.

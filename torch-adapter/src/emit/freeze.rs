@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quant_math::kernels::torch::{CodeType, QParams, Scheme};
 use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::weight_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
@@ -25,9 +26,6 @@ use crate::model::{Folder, Model};
 use crate::readers::Place;
 use crate::sites::Spot;
 use crate::sites::heap::{ObjectId, unmangle};
-
-/// The least scale that torch's observers give (1.13: `torch.finfo(torch.float32).eps`).
-const LEAST_SCALE: f32 = f32::EPSILON;
 
 impl Model {
     /// Turn what a `training` archive has learnt into another form of output.
@@ -324,20 +322,15 @@ fn keeps_quantizer(code: &str) -> bool {
     matches!(code, "settings-unknown" | "computed-weight")
 }
 
-/// Scale and zero point as torch's observers compute them (1.13, `UniformQuantizationObserverBase._calculate_qparams`).
+/// Scale and zero point as torch's observers compute them.
 fn parameters(settings: &Settings, range: Range) -> Result<Affine, quant_math::MathError> {
-    let Range { min, max } = range.with_zero();
-    let grid = if settings.symmetric { Grid::signed_narrow(settings.bits)? } else { Grid::unsigned(settings.bits)? };
-    #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535")]
-    let top = grid.quant_max() as f32;
-    let wide = if settings.symmetric { (-min).max(max) } else { max - min };
-    let scale = (wide / top).max(LEAST_SCALE);
-    let zero_point = if settings.symmetric {
-        0
+    let (grid, scheme, codes) = if settings.symmetric {
+        (Grid::signed_narrow(settings.bits)?, Scheme::Symmetric, CodeType::QInt8)
     } else {
-        #[expect(clippy::cast_possible_truncation, reason = "at most the number of steps, and `as` saturates")]
-        let steps = -(min / scale).round_ties_even() as i32;
-        steps.clamp(grid.quant_min(), grid.quant_max())
+        (Grid::unsigned(settings.bits)?, Scheme::Affine, CodeType::QUInt8)
     };
+    let computed = QParams::new(scheme, codes, Some((grid.quant_min(), grid.quant_max())))?;
+    let (scale, zero_point) = computed.calculate(Some(range))?;
+    let Range { min, max } = range;
     Affine::from_parts(scale, zero_point, grid).ok_or(quant_math::MathError::RangeOverflow { min, max })
 }
