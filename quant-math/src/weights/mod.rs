@@ -25,7 +25,7 @@ pub use spread::channel_spread;
 pub use storage::Storage;
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
-use abs_sum::AbsSum;
+use abs_sum::mean_abs;
 
 pub use crate::layout::ChannelLayout;
 pub use crate::simd::CHUNK;

@@ -8,7 +8,7 @@ use crate::quantizers::{dorefa, naive, qat};
 use crate::range::first_non_finite;
 use crate::simd::{self, CHUNK, chunks};
 use crate::tanh::tanh;
-use crate::weights::{AbsSum, AffineMap, Biases, ChannelLayout, WeightMap, weight_ranges};
+use crate::weights::{AffineMap, Biases, ChannelLayout, WeightMap, mean_abs, weight_ranges};
 use crate::{Affine, MathError, Range, Rounding, WeightData};
 
 /// Look at a whole weight tensor and make its map. Parallel; the same map at any number of threads.
@@ -62,7 +62,7 @@ pub fn observe_beside<D: WeightData + ?Sized>(
     Ok(match settings.bits {
         _ if max_abs <= 0.0 => WeightMap::Unchanged,
         32 => WeightMap::Unchanged,
-        1 => WeightMap::Sign { mean_abs: AbsSum::of(data).mean(data.len()) },
+        1 => WeightMap::Sign { mean_abs: mean_abs(data) },
         // `tanh` is odd and monotone, so the largest value has the largest tangent.
         bits => WeightMap::DoReFa { bits, max_abs_tanh: tanh(max_abs) },
     })
