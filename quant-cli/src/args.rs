@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use quant_math::config::{ConfigList, NO_ENTRY_MATCHES, Preset};
+use quant_math::codes;
+use quant_math::config::{ConfigList, Preset};
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 
 use crate::diagnostic::Diagnostic;
@@ -162,7 +163,7 @@ impl QuantizeArgs {
     pub fn check(&self, global: &GlobalArgs, reasons: &[Reason]) -> Result<(), Failure> {
         if reasons.is_empty() || !self.strict {
             let fatal =
-                |reason: &Reason| reason.code == NO_ENTRY_MATCHES && self.config.is_some() && !self.allow_unmatched;
+                |reason: &Reason| reason.is(codes::NO_ENTRY_MATCHES) && self.config.is_some() && !self.allow_unmatched;
             let (errors, warnings): (Vec<Reason>, Vec<Reason>) = reasons.iter().cloned().partition(fatal);
             global.warn(&warnings);
             let Some(error) = errors.first() else { return Ok(()) };
@@ -386,11 +387,11 @@ pub(crate) mod tests {
 
     #[test]
     fn strict_turns_warnings_into_a_usage_error() {
-        let reasons = [Reason::new("C0107", "config_list[0].op_types: `x` matches no op in this model")];
+        let reasons = [Reason::new(codes::UNMATCHED, "config_list[0].op_types: `x` matches no op in this model")];
         let args = QuantizeArgs { config: Some("c.json".into()), ..QuantizeArgs::default() };
         args.check(&GlobalArgs::default(), &reasons).unwrap();
         // No entry at all: an error for a config that was given, unless it is allowed.
-        let nothing = [Reason::new(NO_ENTRY_MATCHES, "config_list: no entry matches an op of this model")];
+        let nothing = [Reason::new(codes::NO_ENTRY_MATCHES, "config_list: no entry matches an op of this model")];
         let failure = args.check(&GlobalArgs::default(), &nothing).unwrap_err();
         assert_eq!((failure.exit_code(), failure.diagnostics()[0].code.as_str()), (2, "C0110"));
         assert!(failure.diagnostics()[0].help.as_deref().unwrap().contains("--allow-unmatched"));

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+pub mod codes;
 mod commands;
 mod diagnostic;
 mod failure;

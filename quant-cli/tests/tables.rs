@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quant_cli::{plan_table_in, report_html, summary_in};
+use quant_math::codes;
 use quant_math::config::{ConfigList, Entry};
 use quant_math::metrics::Metrics;
 use quant_math::plan::{Decision, Emit, Gradient, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
@@ -31,7 +32,7 @@ fn quantize(channel_axis: Option<usize>) -> Decision {
 }
 
 fn skip(code: &str, text: &str) -> Decision {
-    Decision::Skip(Reason::new(code, text))
+    Decision::Skip(Reason { code: code.to_owned(), text: text.to_owned() })
 }
 
 fn quantized(op: &str, sqnr_db: Option<f64>, channel_axis: Option<usize>) -> SiteReport {
@@ -65,7 +66,7 @@ fn report(sites: Vec<SiteReport>) -> Report {
         bytes_before: 40_000,
         bytes_after: 11_000,
         nodes_left_out: 0,
-        warnings: vec![Reason::new("C0107", "config_list[1].op_types: `x` matches no op in this model")],
+        warnings: vec![Reason::new(codes::UNMATCHED, "config_list[1].op_types: `x` matches no op in this model")],
     }
 }
 

@@ -1,9 +1,7 @@
 //! Sites whose quantization begins at a later step of a training (`quant_start_step`), and trainings that end before.
 
+use crate::codes;
 use crate::plan::{Decision, Emit, Reason, Site};
-
-/// The code of sites that a trained model has in float because their quantizer had not begun.
-const NOT_BEGUN: &str = "not-begun";
 
 /// What a user should know of sites that a training leaves in float at first.
 pub(crate) fn starts(emit: Emit, sites: &[Site]) -> Option<Reason> {
@@ -13,7 +11,7 @@ pub(crate) fn starts(emit: Emit, sites: &[Site]) -> Option<Reason> {
         let text = format!(
             "quantization begins at step {last} (`quant_start_step`) at {count} of the sites: a training of no more steps leaves them in float"
         );
-        Reason::new("late-start", text)
+        Reason::new(codes::LATE_START, text)
     })
 }
 
@@ -39,12 +37,12 @@ pub fn not_begun(before: Option<Before>) -> Reason {
         Some(Before { step, start }) => format!("step {step} of {start}: quantization had not begun"),
         None => "it has no range: no training pass ran through it".to_owned(),
     };
-    Reason::new(NOT_BEGUN, text)
+    Reason::new(codes::NOT_BEGUN, text)
 }
 
 /// What a user should know where sites of what was trained are float for that reason. `before` are those of its sites.
 pub fn warning(sites: &[Site], before: impl IntoIterator<Item = Before>) -> Option<Reason> {
-    let late = |site: &&Site| matches!(&site.decision, Decision::Skip(reason) if reason.code == NOT_BEGUN);
+    let late = |site: &&Site| matches!(&site.decision, Decision::Skip(reason) if reason.is(codes::NOT_BEGUN));
     let count = sites.iter().filter(late).count();
     if count == 0 {
         return None;
@@ -59,7 +57,7 @@ pub fn warning(sites: &[Site], before: impl IntoIterator<Item = Before>) -> Opti
             format!("no training pass ran through {count} of {of} sites, which {are} float now: train before freezing")
         }
     };
-    Some(Reason::new(NOT_BEGUN, text))
+    Some(Reason::new(codes::NOT_BEGUN, text))
 }
 
 #[cfg(test)]
@@ -88,6 +86,6 @@ mod tests {
         let told = warning(&sites, [Before { step: 700, start: 800 }, Before { step: 700, start: 7000 }]).unwrap();
         assert!(told.text.starts_with("step 700 of 7000: quantization had not begun at 2 of 2 sites"), "{told:?}");
         assert!(warning(&sites, []).unwrap().text.contains("no training pass"));
-        assert_eq!(warning(&[site(Decision::Skip(Reason::new("weights-only", "")))], []), None);
+        assert_eq!(warning(&[site(Decision::Skip(Reason::new(codes::WEIGHTS_ONLY, "")))], []), None);
     }
 }

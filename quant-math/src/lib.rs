@@ -7,6 +7,7 @@
 
 pub mod affine;
 pub mod budget;
+pub mod codes;
 mod columns;
 pub mod config;
 pub mod data;

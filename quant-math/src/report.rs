@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes;
 use crate::metrics::Metrics;
 use crate::plan::{Emit, QuantType, Quantizer, Reason, Site};
 
@@ -72,7 +73,7 @@ impl Report {
         let wide: Vec<_> = wide.collect();
         if let Some((worst, spread)) = wide.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)) {
             advice.push(Reason::new(
-                "channels-differ",
+                codes::CHANNELS_DIFFER,
                 format!(
                     "one scale serves channels with very different ranges in {}, for example `{}` (largest over median {spread:.1}, more than \
                      {WIDE_SPREAD}): give each channel its own, with `per_channel: \"auto\"`, which is the default",
@@ -89,7 +90,7 @@ impl Report {
         let low: Vec<_> = low.collect();
         if let Some((worst, db)) = low.iter().min_by(|(_, a), (_, b)| a.total_cmp(b)) {
             advice.push(Reason::new(
-                "low-sqnr",
+                codes::LOW_SQNR,
                 format!(
                     "quantization noise has more than a hundredth of the signal's power in {}, for example `{}` ({db:.1} dB, less than \
                      {LOW_SQNR_DB}): give it more bits, a scale per channel or `exclude: true`, or train with `qat`",

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use quant_math::config::{ConfigList, Entry, NO_ENTRY_MATCHES, OpFacts, PerChannel, Selection, TAKEN_AWAY};
+use quant_math::codes;
+use quant_math::config::{ConfigList, Entry, OpFacts, PerChannel, Selection};
 use quant_math::{QuantType, Quantizer};
 
 fn naive(text: &str) -> ConfigList {
@@ -68,12 +69,12 @@ fn what_an_entry_takes_from_an_earlier_one_is_told() {
     ];
     let told = config.taken_away(&ops);
     let [one] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!(one.code, TAKEN_AWAY);
+    assert!(one.is(codes::TAKEN_AWAY), "{one:?}");
     assert!(one.text.contains("config_list[1] takes `weight` away from 2 ops, for example `head/a`"), "{}", one.text);
     assert!(one.text.contains("config_list[0] gives it"), "{}", one.text);
     let selector = config.selector();
     let of = |op: &OpFacts<'_>, kind| selector.taken_away(op, selector.select(op), kind).map(|reason| reason.code);
-    assert_eq!(of(&ops[1], QuantType::Weight).as_deref(), Some(TAKEN_AWAY));
+    assert_eq!(of(&ops[1], QuantType::Weight).as_deref(), Some(codes::TAKEN_AWAY.name));
     assert_eq!(of(&ops[1], QuantType::Output), None);
     assert_eq!(of(&ops[0], QuantType::Weight), None, "nothing comes after");
     assert_eq!(of(&ops[4], QuantType::Weight), None, "excluding is no taking away");
@@ -228,7 +229,7 @@ proptest! {
         let list = naive(&format!("[{}]", entries.join(",")));
         let ops: Vec<_> = ops.iter().map(|(name, op_type)| op(name, op_type)).collect();
         let told = list.unmatched(&ops);
-        let none = told.iter().any(|reason| reason.code == NO_ENTRY_MATCHES);
+        let none = told.iter().any(|reason| reason.is(codes::NO_ENTRY_MATCHES));
         prop_assert_eq!(none, !list.entries.iter().any(|entry| ops.iter().any(|op| entry.matches(op))), "{:?}", told);
         for (index, entry) in list.entries.iter().enumerate() {
             let about = told.iter().any(|reason| reason.text.starts_with(&format!("config_list[{index}]")));

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use quant_math::MathError;
 
+use crate::codes;
+
 /// A place in a graph: node, position and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct At {
@@ -334,7 +336,7 @@ impl Error {
             Self::Quantizer(_) => "E0506",
             Self::NotTraining { .. } => "E0507",
             Self::MissingVariables { .. } => "E0703",
-            Self::Unmatched { .. } => "C0107",
+            Self::Unmatched { .. } => codes::UNMATCHED.name,
             Self::Verify { .. } => "E0601",
             Self::Checkpoint { .. } => "E0701",
             Self::NoSuchTensor { .. } => "E0702",

@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod bundle;
+pub mod codes;
 mod emit;
 mod error;
 mod freeze;

@@ -9,6 +9,7 @@ use std::path::Path;
 use quant_math::MathError;
 
 use crate::archive::ArchiveFault;
+use crate::codes;
 use crate::pickle::PickleFault;
 use crate::tensors::TensorFault;
 
@@ -224,7 +225,7 @@ impl Error {
             Self::Gradient => "T0505",
             Self::NotTraining => "T0507",
             Self::Quantizer(_) => "T0506",
-            Self::Unmatched { .. } => "C0107",
+            Self::Unmatched { .. } => codes::UNMATCHED.name,
             Self::Verify { .. } => "T0601",
             Self::Math { source, .. } => source.code(),
         }

@@ -13,6 +13,7 @@ mod agree;
 pub mod archive;
 mod by_name;
 pub mod code;
+pub mod codes;
 mod emit;
 pub mod error;
 mod expand;

@@ -8,6 +8,7 @@ use quant_math::{DType, ranges};
 
 use crate::agree;
 use crate::archive::Archive;
+use crate::codes;
 use crate::emit::{CPU, library};
 use crate::error::{At, Error};
 use crate::expand;
@@ -332,7 +333,7 @@ impl Model {
     fn look_at_code(&mut self) {
         if self.sites.cut {
             let text = "the code calls deeper than is followed; what lies beyond is left in float";
-            self.warnings.push(Reason::new("code-cut", text));
+            self.warnings.push(Reason::new(codes::CODE_CUT, text));
         }
         for name in &self.sites.called {
             let outside = matches!(name.as_str(), "torch.save" | "torch.from_file" | "torch.load");
@@ -340,7 +341,7 @@ impl Model {
             let custom = name.strip_prefix("ops.").is_some_and(|rest| !own.iter().any(|own| rest.starts_with(own)));
             if outside || custom || name.starts_with("__torch__.torch.classes.") {
                 let text = format!("the model's code calls `{name}`, which reaches outside of the model");
-                self.warnings.push(Reason::new("reaches-outside", text));
+                self.warnings.push(Reason::new(codes::REACHES_OUTSIDE, text));
             }
         }
     }
@@ -352,7 +353,7 @@ fn read_mark(archive: &Archive) -> Result<(Option<Mark>, Vec<Reason>), Error> {
     }
     let mark = Mark::parse(&archive.text(mark::RECORD)?);
     let text = format!("record `{}` is not one of this version and is not looked at", mark::RECORD);
-    let warnings = if mark.is_none() { vec![Reason::new("mark-unknown", text)] } else { Vec::new() };
+    let warnings = if mark.is_none() { vec![Reason::new(codes::MARK_UNKNOWN, text)] } else { Vec::new() };
     Ok((mark, warnings))
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::{Emit, Reason, Settings};
 
+use crate::codes;
 use crate::model::{Model, StoreKey};
 use crate::sites::Spot;
 use crate::sites::heap::{ObjectId, TensorId};
@@ -51,7 +52,7 @@ impl Around {
         let mut places = wanted.spots.iter().map(|spot| (wanted.tensor, *spot));
         if places.clone().any(|place| self.0.get(&place).is_some_and(|known| *known != settings)) {
             let text = "one expression hands the weight to this call and to another one, which wants it quantized in another way";
-            return Err(Reason::new("shared-text", text));
+            return Err(Reason::new(codes::SHARED_TEXT, text));
         }
         self.0.extend(places.by_ref().map(|place| (place, settings)));
         Ok(())
@@ -152,6 +153,6 @@ impl Model {
             return Ok(Place::Copy);
         }
         let text = "something else reads its bytes too, and where this op reads them there is no module to hold a copy";
-        Err(Reason::new("shared-in-place", text))
+        Err(Reason::new(codes::SHARED_IN_PLACE, text))
     }
 }

@@ -2,6 +2,7 @@
 
 use quant_math::plan::{Emit, Reason};
 
+use crate::codes;
 use crate::emit::packed_lists;
 use crate::model::{Model, StoreKey, Stored};
 use crate::sites::heap::{ObjectId, TensorId, join};
@@ -10,7 +11,7 @@ use crate::tensors::Irregular;
 impl Model {
     /// Where a tensor's bytes are, or why they are no list of its elements.
     pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
-        let gone = || Reason::new("dtype", "it is no float tensor");
+        let gone = || Reason::new(codes::NOT_FLOAT, "it is no float tensor");
         let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
         let dtype = found.dtype().ok_or_else(gone)?;
         let dense = found.dense().map_err(Irregular::reason)?;
@@ -39,11 +40,11 @@ impl Model {
         if called.contains(class) || called.contains(&format!("{class}.__new__")) {
             let text =
                 format!("the code makes objects of class `{class}`, which would lack what the quantized tensor needs");
-            return Some(Reason::new("class-instantiated", text));
+            return Some(Reason::new(codes::CLASS_INSTANTIATED, text));
         }
         let text =
             || format!("objects of class `{class}` stand in a list or dictionary, and all of them run the same text");
-        self.uses().is_bound(self, object).then(|| Reason::new("objects-in-list", text()))
+        self.uses().is_bound(self, object).then(|| Reason::new(codes::OBJECTS_IN_LIST, text()))
     }
 
     /// Why the code cannot be told to decode a tensor wherever it reads it.
@@ -55,7 +56,7 @@ impl Model {
         {
             let text =
                 format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
-            return Some(Reason::new("tensor-in-list", text));
+            return Some(Reason::new(codes::TENSOR_IN_LIST, text));
         }
         let owners = self.uses().owners(self, tensor).into_iter().map(|(owner, _)| owner);
         let owners = owners.chain(lists.iter().map(|(owner, ..)| *owner));
@@ -63,9 +64,12 @@ impl Model {
             return Some(reason);
         }
         if self.uses().is_free(tensor) {
-            return Some(Reason::new("free-function", "a free function reads it, whose text serves all its callers"));
+            return Some(Reason::new(
+                codes::FREE_FUNCTION,
+                "a free function reads it, whose text serves all its callers",
+            ));
         }
         let assigned = self.uses().assigned(tensor);
-        assigned.map(|name| Reason::new("tensor-assigned", format!("the code assigns `{name}`")))
+        assigned.map(|name| Reason::new(codes::TENSOR_ASSIGNED, format!("the code assigns `{name}`")))
     }
 }

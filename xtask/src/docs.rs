@@ -24,6 +24,9 @@ pub(crate) struct DocsArgs {
     /// Write the generated parts into their files; without either flag they are printed
     #[arg(long)]
     write: bool,
+    /// Only the page of codes, which needs no framework; without `--write` it is checked
+    #[arg(long)]
+    codes: bool,
 }
 
 const MODEL: &str = "examples/models/digits.pb";
@@ -58,6 +61,12 @@ fn read_table<T: DeserializeOwned>(path: &str) -> Result<T> {
 
 /// Makes every generated part.
 pub(crate) fn make(args: &DocsArgs) -> Result<()> {
+    if args.codes || args.check || args.write {
+        codes(args.write)?;
+    }
+    if args.codes {
+        return Ok(());
+    }
     fs::create_dir_all(root().join(WORK)).with_context(|| format!("cannot make {WORK}"))?;
     let parts = PARTS.map(|(name, make)| make().map(|part| (name, part)));
     let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
@@ -75,6 +84,16 @@ pub(crate) fn make(args: &DocsArgs) -> Result<()> {
     }
     note(&format!("{PAGE} is up to date"));
     Ok(())
+}
+
+/// The page of codes is made, and held against the tables and the sources, by a test.
+fn codes(write: bool) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "quantization-toolkit", "--test", "codes"]);
+    if write {
+        command.env("QUANT_WRITE_DOCS", "1");
+    }
+    run(&mut command)
 }
 
 /// Quantizes the digits model in every way of the table and lets `evaluate` count what each gets right.

@@ -77,7 +77,7 @@ impl<M: Adapter> PlanArgs<M> {
         let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
         let plan = M::plan(&model, &config, M::options(&self.options, options))?;
         let (about_config, others): (Vec<Reason>, Vec<Reason>) =
-            plan.warnings.iter().cloned().partition(|reason| reason.code.starts_with('C'));
+            plan.warnings.iter().cloned().partition(Reason::is_about_config);
         self.quantize.check(global, &about_config)?;
         global.warn(&others);
         Ok(Planned { model, plan })

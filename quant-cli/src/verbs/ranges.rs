@@ -1,5 +1,6 @@
 //! Reading and writing ranges files, and `merge-ranges`.
 
+use crate::codes;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +80,7 @@ impl MergeRangesArgs {
         let observer = |entry: &SiteRange| entry.calibration.as_ref().map_or(merged.observer, |c| c.observer);
         if files > 1 && merged.ranges.iter().any(|entry| observer(entry) == Observer::Ema) {
             let text = "a moving average depends on the order of the samples: this is the run over the files as they were listed";
-            global.tell([&Diagnostic::warning("R0201", text)]);
+            global.tell([&Diagnostic::warning(codes::ORDER_MATTERS.name, text)]);
         }
         write_ranges(&merged, &destination)?;
         let mut out = global.out_beside(&destination);

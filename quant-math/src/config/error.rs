@@ -32,7 +32,7 @@ impl ConfigErrorKind {
             Self::OutOfRange => "C0104",
             Self::Missing => "C0105",
             Self::Conflict => "C0106",
-            // C0107 is the warning for a part that matches nothing, C0109 the one for a key without effect, C0110 is said where no entry matches.
+            // C0107, C0109 and C0110 are warnings: `codes`.
             Self::Glob => "C0108",
         }
     }

@@ -57,8 +57,6 @@ pub use preset::Preset;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 pub use selector::Selector;
-pub use taken_away::TAKEN_AWAY;
-pub use unmatched::NO_ENTRY_MATCHES;
 
 /// A validated `config_list` and the quantizer that it is for.
 #[derive(Debug, Clone, PartialEq)]

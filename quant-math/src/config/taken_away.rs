@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use super::select::{OpFacts, Selection};
 use super::{ConfigList, Selector};
+use crate::codes;
 use crate::plan::{QuantType, Reason};
-
-/// The code of what is said about a tensor that an earlier entry quantizes and the entry that decides does not.
-pub const TAKEN_AWAY: &str = "kind-taken-away";
 
 /// An entry that decides, the one that would decide without it, and the tensors that only that one names.
 type Taken = (usize, usize, Vec<QuantType>);
@@ -26,7 +24,7 @@ impl Selector<'_> {
         let (entry, earlier, kinds) = self.taken(op, selection)?;
         kinds.contains(&kind).then(|| {
             Reason::new(
-                TAKEN_AWAY,
+                codes::TAKEN_AWAY,
                 format!(
                     "config_list[{entry}] decides about this op and does not name `{kind}`, which config_list[{earlier}] does: the last \
                      entry that matches decides whole"
@@ -56,7 +54,7 @@ impl ConfigList {
                 "config_list[{entry}] takes `{kind}` away from {ops}, which config_list[{earlier}] gives it: the last entry that matches \
                  decides whole; name `{kind}` in its `quant_types` too, if that is to stay"
             );
-            Reason::new(TAKEN_AWAY, text)
+            Reason::new(codes::TAKEN_AWAY, text)
         };
         found.into_iter().map(reason).collect()
     }

@@ -8,23 +8,19 @@ use super::pattern::TypePattern;
 use super::select::OpFacts;
 use super::selector::{Selector, TypeId};
 use super::{ConfigList, Entry};
+use crate::codes;
 use crate::plan::Reason;
-
-/// The code for a part of a config that matches nothing.
-const UNMATCHED: &str = "C0107";
-/// The code of [`ConfigList::unmatched`] for a config of which no entry matches an op.
-pub const NO_ENTRY_MATCHES: &str = "C0110";
 
 impl ConfigList {
     /// What of the config matches none of a model's ops: whole entries, single names, and types that neither the model nor the
     /// table of types knows.
     ///
     /// A known type beside others that do match is no mistake: one config serves many models. Where no entry at all matches, the last
-    /// reason says so, with the code [`NO_ENTRY_MATCHES`].
+    /// reason says so, with the code [`codes::NO_ENTRY_MATCHES`].
     pub fn unmatched(&self, ops: &[OpFacts<'_>]) -> Vec<Reason> {
-        let nothing = Reason::new(NO_ENTRY_MATCHES, "config_list: no entry matches an op of this model");
+        let nothing = Reason::new(codes::NO_ENTRY_MATCHES, "config_list: no entry matches an op of this model");
         if self.entries.is_empty() {
-            return vec![Reason::new(UNMATCHED, "config_list: is empty and selects nothing"), nothing];
+            return vec![Reason::new(codes::UNMATCHED, "config_list: is empty and selects nothing"), nothing];
         }
         let selector = self.selector();
         let seen = Seen::new(&selector, ops);
@@ -106,7 +102,7 @@ impl Told<'_> {
             let text = format!(
                 "config_list[{index}]: no op in this model has one of its `op_types` and one of its `op_names`"
             );
-            reasons.push(Reason::new(UNMATCHED, text));
+            reasons.push(Reason::new(codes::UNMATCHED, text));
         }
         reasons
     }
@@ -169,7 +165,7 @@ impl<'a> Hints<'a> {
 }
 
 fn reason(path: &str, text: &str, hint: &str) -> Reason {
-    Reason::new(UNMATCHED, format!("{path}: `{text}` matches no op in this model{hint}"))
+    Reason::new(codes::UNMATCHED, format!("{path}: `{text}` matches no op in this model{hint}"))
 }
 
 #[cfg(test)]

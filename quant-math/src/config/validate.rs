@@ -8,6 +8,7 @@ use super::nearest::nearest;
 use super::per_channel::PerChannel;
 use super::preset::{PRESETS, Preset};
 use super::value::Value;
+use crate::codes;
 use crate::plan::{QuantType, Quantizer, Reason, Rounding};
 
 /// The keys of an entry.
@@ -26,9 +27,6 @@ pub(super) const KEYS: [&str; 13] = [
     "rounding",
     "seed",
 ];
-
-/// The code of the warning for a key without effect.
-const NO_EFFECT: &str = "C0109";
 
 /// The whole config: a list, or `{ quantizer, preset, config_list }`.
 pub(super) fn config(
@@ -301,7 +299,7 @@ fn no_effect(path: &str, pairs: &Pairs, quantizer: Quantizer, entry: &Entry) -> 
     let activation = names(QuantType::Input) || names(QuantType::Output);
     let mut warnings = Vec::new();
     let mut warn = |key: &str, why: String| {
-        warnings.push(Reason::new(NO_EFFECT, format!("{}: has no effect, {why}", join(path, key))));
+        warnings.push(Reason::new(codes::NO_EFFECT, format!("{}: has no effect, {why}", join(path, key))));
     };
     for (key, value) in pairs {
         match (key.as_str(), value) {

@@ -2,6 +2,7 @@
 
 use super::written::Written;
 use super::{Decision, Emit, Plan, PlanFaults, PlanOptions, QuantType, Quantizer, Reason, Settings, Site, not_default};
+use crate::codes;
 use crate::config::{ConfigList, OpFacts, PerChannel, Selection, Selector};
 use crate::range::Range;
 use crate::ranges::{RangeLookup, Ranges};
@@ -142,11 +143,12 @@ impl Choice<'_> {
         match self.by {
             ChosenBy::Config { by, selection } => by.of_config(&self.op, selection, kind, tensor),
             ChosenBy::Nothing => {
-                Err(Reason::new("not-selected", "it is a part of what quantization put into the model"))
+                Err(Reason::new(codes::NOT_SELECTED, "it is a part of what quantization put into the model"))
             }
             ChosenBy::Plan(written) => {
                 let site = written.site(self.op.name, kind, tensor);
-                let site = site.ok_or_else(|| Reason::new("not-selected", "the plan does not name this tensor"))?;
+                let site =
+                    site.ok_or_else(|| Reason::new(codes::NOT_SELECTED, "the plan does not name this tensor"))?;
                 let settings = match &site.decision {
                     Decision::Quantize(settings) => *settings,
                     Decision::Skip(reason) => return Err(reason.clone()),
@@ -167,7 +169,7 @@ impl By<'_> {
         tensor: &str,
     ) -> Result<Chosen, Reason> {
         let Self::Config { config: list, emit, selector, ranges } = self else {
-            return Err(Reason::new("not-selected", "no entry of the config matches this op"));
+            return Err(Reason::new(codes::NOT_SELECTED, "no entry of the config matches this op"));
         };
         if let Selection::Selected { entry, config } = selection
             && let Some(settings) = config.settings_in(*emit, list.quantizer, kind, entry)
@@ -185,11 +187,11 @@ impl By<'_> {
 /// The reason for a tensor that the config does not choose.
 fn not_chosen(op: &OpFacts<'_>, selection: Selection<'_>, kind: QuantType) -> Reason {
     match selection {
-        Selection::NotSelected if !op.is_default => Reason::new("not-selected", not_default(op.op_type)),
-        Selection::NotSelected => Reason::new("not-selected", "no entry of the config matches this op"),
-        Selection::Excluded { entry } => Reason::new("excluded", format!("config_list[{entry}] excludes this op")),
+        Selection::NotSelected if !op.is_default => Reason::new(codes::NOT_SELECTED, not_default(op.op_type)),
+        Selection::NotSelected => Reason::new(codes::NOT_SELECTED, "no entry of the config matches this op"),
+        Selection::Excluded { entry } => Reason::new(codes::EXCLUDED, format!("config_list[{entry}] excludes this op")),
         Selection::Selected { entry, .. } => Reason::new(
-            "not-selected",
+            codes::NOT_SELECTED,
             format!("config_list[{entry}] decides about this op and does not name `{kind}`"),
         ),
     }

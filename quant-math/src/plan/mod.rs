@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::{self, Code};
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
 use crate::late;
@@ -30,16 +31,26 @@ pub const PLAN_VERSION: u32 = 1;
 /// A reason with a stable code: why a site was left alone, or what a user should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// A code in kebab case, for example `not-selected`; it never changes its meaning.
+    /// A code in kebab case, for example `not-selected`; it never changes its meaning. In a plan that was written by hand it is any word.
     pub code: String,
     /// The same for a person, with names.
     pub text: String,
 }
 
 impl Reason {
-    /// A reason from its code and text.
-    pub fn new(code: &str, text: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), text: text.into() }
+    /// A reason with a code of a table, and its text.
+    pub fn new(code: &Code, text: impl Into<String>) -> Self {
+        Self { code: code.name.to_owned(), text: text.into() }
+    }
+
+    /// Whether it has this code.
+    pub fn is(&self, code: &Code) -> bool {
+        self.code == code.name
+    }
+
+    /// Whether it says that something in the config matches nothing or has no effect: a warning, which `--strict` makes an error.
+    pub fn is_about_config(&self) -> bool {
+        codes::is_about_config(&self.code)
     }
 }
 
@@ -174,7 +185,7 @@ impl Plan {
         let rescales = config.quantizer == Quantizer::DoReFa && emit != Emit::Training;
         if rescales && sites.iter().any(|site| site.settings().is_some()) {
             warnings.push(Reason::new(
-                "dorefa-rescales",
+                codes::DOREFA_RESCALES,
                 "DoReFa rescales weights to [−1, 1]: a model that was not trained with it is expected to lose accuracy",
             ));
         }

@@ -216,6 +216,7 @@ impl<'a> Written<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes;
     use crate::config::OpFacts;
     use crate::plan::{Choice, Chooser, Reason};
 
@@ -327,8 +328,9 @@ mod tests {
         };
         let gone = changed(&|sites| drop(sites.pop()));
         assert_eq!(gone, [("P0104", "the model has no such site (`AddV2`, tensor `add:0`)".to_owned())]);
-        let skipped = changed(&|sites| sites[0].decision = Decision::Skip(Reason::new("weight-in-loop", "a loop")));
-        assert_eq!(skipped, [("P0105", "it cannot be quantized (weight-in-loop): a loop".to_owned())]);
+        let skipped =
+            changed(&|sites| sites[0].decision = Decision::Skip(Reason::new(codes::COMPUTED_WEIGHT, "a sum")));
+        assert_eq!(skipped, [("P0105", "it cannot be quantized (computed-weight): a sum".to_owned())]);
         let axis = changed(&|sites| {
             if let Decision::Quantize(settings) = &mut sites[0].decision {
                 settings.channel_axis = Some(2);

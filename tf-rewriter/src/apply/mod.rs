@@ -18,6 +18,7 @@ use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::codes;
 use crate::emit::{self, Copies, Editor, Pieces, WeightWork};
 use crate::graph::Graph;
 use crate::index::NodeId;
@@ -158,7 +159,7 @@ fn leave_out_of_reach(graph: &Graph, group: &mut Vec<&WeightWork>, fates: &mut [
                  one of them alone",
                 work.name
             );
-            fate.unchanged = Some(Reason::new("shared-across-functions", text));
+            fate.unchanged = Some(Reason::new(codes::SHARED_ACROSS_FUNCTIONS, text));
             fate.scale = None;
         }
     }
@@ -172,7 +173,7 @@ fn describe(fate: &mut Fate, work: &WeightWork) {
     fate.bytes_before = work.weight.stored_bytes();
     fate.bytes_after = fate.bytes_before;
     if *work.map == WeightMap::Unchanged {
-        fate.unchanged = Some(Reason::new("all-zero", "all weights are 0 and stay so"));
+        fate.unchanged = Some(Reason::new(codes::ALL_ZERO, "all weights are 0 and stay so"));
     }
 }
 

@@ -10,11 +10,13 @@ use quant_math::{Emit, QuantType, Quantizer, Range};
 use super::sites::{Found, Sites};
 use super::values::{self, Values};
 use crate::Error;
+use crate::codes;
 use crate::emit::training::least_width;
 use crate::graph::Graph;
 use crate::index::NodeId;
 use crate::ops;
 use crate::sites::{self, Place, Role, Roles, Traced, weight_of};
+use quant_math::codes::Code;
 
 /// What the variables of a site say.
 #[derive(Debug, Default)]
@@ -130,15 +132,15 @@ pub(super) fn plan(
 }
 
 fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {
-    let skip = |code: &str, text: String| Decision::Skip(Reason::new(code, text));
+    let skip = |code: &Code, text: String| Decision::Skip(Reason::new(code, text));
     if let Some(reason) = &learnt.not_begun {
         return Decision::Skip(reason.clone());
     }
     if site.kind != QuantType::Weight && matches!(emit, Emit::Baked | Emit::Packed) {
-        return skip("weights-only", format!("`--emit {emit}` quantizes weights only"));
+        return skip(codes::WEIGHTS_ONLY, format!("`--emit {emit}` quantizes weights only"));
     }
     if site.kind == QuantType::Weight && emit.too_wide(&site.settings).is_some() {
-        return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now".to_owned());
+        return skip(codes::BITS_PACKED, "codes of more than 8 bits do not fit; the weight is float now".to_owned());
     }
     Decision::Quantize(site.settings)
 }

@@ -5,6 +5,7 @@ use quant_math::{DType, Emit, QuantType, Quantizer};
 
 use super::{Op, Planner, SITES, site, skip, with_axis};
 use crate::Error;
+use crate::codes;
 use crate::index::NodeId;
 use crate::index::{ScopeKind, Target};
 use crate::mark;
@@ -15,7 +16,7 @@ impl Planner<'_> {
     pub(super) fn inputs(&mut self, op: &Op<'_>) -> Result<(), Error> {
         let Some(info) = op.info else {
             let decision =
-                skip("op-type-unknown", format!("which inputs of `{}` are activations is not known", op.kind));
+                skip(codes::OP_TYPE_UNKNOWN, format!("which inputs of `{}` are activations is not known", op.kind));
             self.push(site(op, QuantType::Input, String::new(), decision))?;
             return Ok(());
         };
@@ -31,7 +32,7 @@ impl Planner<'_> {
         }
         let positions = sites::activation_inputs(self.graph, op.id, rule, weight);
         if positions.is_empty() {
-            let decision = skip("no-activation", format!("ops of type `{}` read no activation", op.kind));
+            let decision = skip(codes::NO_ACTIVATION, format!("ops of type `{}` read no activation", op.kind));
             self.push(site(op, QuantType::Input, String::new(), decision))?;
         }
         for position in positions {
@@ -43,10 +44,10 @@ impl Planner<'_> {
                     self.activation(op, QuantType::Input, &tensor)?
                 }
                 Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant | Traced::Several(_) => {
-                    skip("constant-input", "a bias or another constant is never quantized as an activation")
+                    skip(codes::CONSTANT_INPUT, "a bias or another constant is never quantized as an activation")
                 }
                 Traced::Computed if sites::reads_parameter(self.graph, op.id, position)? => {
-                    skip("constant-input", "it is computed from constants alone: a parameter, no activation")
+                    skip(codes::CONSTANT_INPUT, "it is computed from constants alone: a parameter, no activation")
                 }
                 Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor)?,
             };
@@ -70,21 +71,21 @@ impl Planner<'_> {
         let in_function =
             matches!(self.graph.index().scope(op.id.scope).map(|s| s.kind), Some(ScopeKind::Function { .. }));
         let decision = if op.info.is_none() {
-            skip("op-type-unknown", format!("whether `{}` makes one float tensor is not known", op.kind))
+            skip(codes::OP_TYPE_UNKNOWN, format!("whether `{}` makes one float tensor is not known", op.kind))
         } else if let Some(reader) = quantized {
             self.already(reader)?
         } else if marked || sites::is_quantizer(self.graph.op(op.id)) {
             self.already(op.id)?
         } else if in_function && op.kind.starts_with("FusedBatchNorm") {
-            skip("many-outputs", "which of its outputs an edge reads is not known in a function body")
+            skip(codes::MANY_OUTPUTS, "which of its outputs an edge reads is not known in a function body")
         } else if let Some(decision) = self.beside(op) {
             decision
         } else if sites::is_parameter(self.graph, op.id, false)? {
-            skip("constant-output", "it is computed from constants alone: a parameter, no activation")
+            skip(codes::CONSTANT_OUTPUT, "it is computed from constants alone: a parameter, no activation")
         } else if other_outputs && leaves {
-            skip("many-outputs", "it is an output of the graph and has more than one output itself")
+            skip(codes::MANY_OUTPUTS, "it is an output of the graph and has more than one output itself")
         } else if edges.is_empty() && !leaves && edge_text(self.graph, op.id).is_none() {
-            skip("unused", "nothing reads it")
+            skip(codes::UNUSED, "nothing reads it")
         } else {
             self.activation(op, QuantType::Output, &tensor)?
         };
@@ -100,11 +101,11 @@ impl Planner<'_> {
         match self.role(op.id) {
             Role::Forward => None,
             Role::Bookkeeping => Some(skip(
-                "bookkeeping",
+                codes::BOOKKEEPING,
                 "its value goes to assignments, savers and summaries alone; name it with `--outputs` if it is a result of the model",
             )),
             Role::Backward => Some(skip(
-                "backward",
+                codes::BACKWARD,
                 "it computes gradients, which are quantized as `gradient` of the layer that they belong to",
             )),
         }
@@ -139,20 +140,20 @@ impl Planner<'_> {
         };
         if matches!(self.emit, Emit::Baked | Emit::Packed) {
             let text = format!("`--emit {}` quantizes weights only", self.emit);
-            return Ok(skip("weights-only", text));
+            return Ok(skip(codes::WEIGHTS_ONLY, text));
         }
         if sites::element_type(self.graph, op.id)? != Some(1) {
-            return Ok(skip("not-float32", "fake-quant ops take float32 only"));
+            return Ok(skip(codes::NOT_FLOAT32, "fake-quant ops take float32 only"));
         }
         if self.emit == Emit::Training && self.is_stateless(op.id) {
             return Ok(skip(
-                "no-state",
+                codes::NO_STATE,
                 "functions and loops cannot hold the variables of a range: inline the functions first, or use `--emit inference`",
             ));
         }
         if settings.quantizer == Quantizer::DoReFa {
             return Ok(if settings.bits == 32 {
-                skip("bits-32", "32 bits leave the activation as it is")
+                skip(codes::BITS_32, "32 bits leave the activation as it is")
             } else {
                 with_axis(settings, None)
             });
@@ -163,7 +164,7 @@ impl Planner<'_> {
         if !self.measuring && range.is_none() {
             if self.is_unfetchable(tensor) {
                 return Ok(skip(
-                    "not-measured",
+                    codes::NOT_MEASURED,
                     "it has no range, and what is in a function or a loop cannot be fetched to measure one",
                 ));
             }

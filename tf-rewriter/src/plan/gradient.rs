@@ -5,6 +5,7 @@ use quant_math::{DType, Emit, QuantType};
 
 use super::{Op, Planner, site, skip, with_axis};
 use crate::Error;
+use crate::codes;
 use crate::mark;
 use crate::sites::{self, Backward, BackwardOps, tensor_name};
 
@@ -22,23 +23,23 @@ impl Planner<'_> {
     fn gradient_decision(&mut self, op: &Op<'_>, tensor: &mut String) -> Result<Decision, Error> {
         if self.emit != Emit::Training {
             let text = format!("gradients exist only while training, and `--emit {}` does not train", self.emit);
-            return Ok(skip("gradient-needs-training", text));
+            return Ok(skip(codes::GRADIENT_NEEDS_TRAINING, text));
         }
         if !matches!(op.kind, "Conv2D" | "DepthwiseConv2dNative" | "MatMul") {
             let text =
                 format!("gradients are quantized for Conv2D, DepthwiseConv2dNative and MatMul, not `{}`", op.kind);
-            return Ok(skip("gradient-op-type", text));
+            return Ok(skip(codes::GRADIENT_OP_TYPE, text));
         }
         if self.is_stateless(op.id) {
             return Ok(skip(
-                "no-state",
+                codes::NO_STATE,
                 "the gradients of ops in functions and loops are not found: inline the functions before the gradients are built",
             ));
         }
         let weight = match (&op.weight, op.kind) {
             (Some((input, _)), _) => *input,
             (None, "MatMul") => {
-                return Ok(skip("gradient-not-there", "it has no weight, whose gradient would lead to it"));
+                return Ok(skip(codes::GRADIENT_NOT_THERE, "it has no weight, whose gradient would lead to it"));
             }
             (None, _) => 1,
         };
@@ -50,14 +51,14 @@ impl Planner<'_> {
             Backward::Found(edges) => edges,
             Backward::Missing => {
                 return Ok(skip(
-                    "gradient-not-there",
+                    codes::GRADIENT_NOT_THERE,
                     "the graph has no op that makes the gradient of its weight: build the gradients (`tf.gradients`) into the graph \
                      before it is quantized, else the op trains with gradients in float",
                 ));
             }
             Backward::Ambiguous => {
                 return Ok(skip(
-                    "gradient-ambiguous",
+                    codes::GRADIENT_AMBIGUOUS,
                     "its backward ops read different tensors as the gradient of its output: give it an input or a weight of its own",
                 ));
             }
@@ -74,14 +75,14 @@ impl Planner<'_> {
             }
         }
         if sites::element_type(self.graph, op.id)? != Some(1) {
-            return Ok(skip("not-float32", "gradients are quantized in float32 only"));
+            return Ok(skip(codes::NOT_FLOAT32, "gradients are quantized in float32 only"));
         }
         let settings = match op.choice.of(QuantType::Gradient, tensor) {
             Ok(chosen) => chosen.settings,
             Err(reason) => return Ok(Decision::Skip(reason)),
         };
         if settings.bits == 32 {
-            return Ok(skip("bits-32", "32 bits leave the gradient as it is"));
+            return Ok(skip(codes::BITS_32, "32 bits leave the gradient as it is"));
         }
         Ok(with_axis(settings, None))
     }

@@ -10,6 +10,7 @@ pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
 use std::cell::OnceCell;
 
 use quant_math::budget::Share;
+use quant_math::codes::Code;
 use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
@@ -238,7 +239,7 @@ fn site(op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) -> Sit
     }
 }
 
-fn skip(code: &str, text: impl Into<String>) -> Decision {
+fn skip(code: &Code, text: impl Into<String>) -> Decision {
     Decision::Skip(Reason::new(code, text))
 }
 

@@ -6,6 +6,7 @@ use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
 use crate::Error;
+use crate::codes;
 use crate::index::NodeId;
 use crate::mark;
 use crate::ops::ChannelRule;
@@ -20,9 +21,9 @@ impl Planner<'_> {
         let Some((input, traced)) = &op.weight else {
             let decision = match op.info {
                 Some(info) if !info.weights.is_empty() => {
-                    skip("no-weight", "none of its inputs leads to a float constant or variable")
+                    skip(codes::NO_WEIGHT, "none of its inputs leads to a float constant or variable")
                 }
-                _ => skip("no-weight", format!("ops of type `{}` have no weight", op.kind)),
+                _ => skip(codes::NO_WEIGHT, format!("ops of type `{}` have no weight", op.kind)),
             };
             self.push(site(op, QuantType::Weight, String::new(), decision))?;
             return Ok(());
@@ -54,7 +55,7 @@ impl Planner<'_> {
             (Traced::Quantized(id), _) => self.already(*id)?,
             (_, Err(reason)) => Decision::Skip(reason),
             (Traced::Weight(_) | Traced::Variable(..), Ok(_)) if self.role(op.id) == Role::Backward => {
-                skip("backward", "it computes a gradient, and reads the weight as its layer does")
+                skip(codes::BACKWARD, "it computes a gradient, and reads the weight as its layer does")
             }
             (Traced::Weight(_) | Traced::Variable(..), Ok(_))
                 if is_one_of_several && matches!(self.emit, Emit::Inference | Emit::Training) =>
@@ -63,7 +64,7 @@ impl Planner<'_> {
                     "`{}` reads one or another of several weights, as the graph runs; `--emit baked` and `--emit packed` can quantize each",
                     op.name
                 );
-                skip("several-weights", text)
+                skip(codes::SEVERAL_WEIGHTS, text)
             }
             (Traced::Variable(id, _), Ok(_))
                 if self.emit == Emit::Training && op.kind.starts_with("ResourceGather") =>
@@ -73,35 +74,35 @@ impl Planner<'_> {
                     op.name,
                     self.graph.name(*id)
                 );
-                skip("weight-is-looked-up", text)
+                skip(codes::WEIGHT_IS_LOOKED_UP, text)
             }
             (Traced::Variable(_, Some(weight)), Ok(chosen)) if self.emit == Emit::Training => {
                 self.chosen(op, input, weight, chosen)?
             }
             (Traced::Variable(id, None), Ok(_)) if self.emit == Emit::Training => skip(
-                "variable-unknown",
+                codes::VARIABLE_UNKNOWN,
                 format!("`{}` does not say a float type and a whole shape", self.graph.name(*id)),
             ),
             (Traced::Variable(id, _), Ok(_)) => skip(
-                "weight-is-variable",
+                codes::WEIGHT_IS_VARIABLE,
                 format!(
                     "the values of `{}` are in a checkpoint, not in the graph: freeze the model first",
                     self.graph.name(*id)
                 ),
             ),
             (Traced::Argument, Ok(_)) => skip(
-                "weight-is-argument",
+                codes::WEIGHT_IS_ARGUMENT,
                 "the weight is an argument of the function, and who calls it, or with what, is not known",
             ),
             (Traced::Weight(weight), Ok(chosen)) => self.chosen(op, input, weight, chosen)?,
-            (Traced::OtherConstant, Ok(_)) => skip("not-float", format!("`{tensor}` is no float tensor")),
+            (Traced::OtherConstant, Ok(_)) => skip(codes::NOT_FLOAT, format!("`{tensor}` is no float tensor")),
             (Traced::Computed | Traced::Several(_), Ok(_)) => {
                 if crate::sites::reads_parameter(self.graph, op.id, input)? {
                     let text = "is computed from constants: fold them when the model is frozen, then it is one";
-                    skip("computed-weight", format!("`{tensor}` {text}"))
+                    skip(codes::COMPUTED_WEIGHT, format!("`{tensor}` {text}"))
                 } else {
                     let text = "does not come from a constant or variable alone: it depends on what is fed, or changes in a loop";
-                    skip("weight-is-activation", format!("`{tensor}` {text}"))
+                    skip(codes::WEIGHT_IS_ACTIVATION, format!("`{tensor}` {text}"))
                 }
             }
         };
@@ -116,10 +117,10 @@ impl Planner<'_> {
     fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, chosen: Chosen) -> Result<Decision, Error> {
         let settings = chosen.settings;
         if weight.elements() == 0 {
-            return Ok(skip("empty", "the weight has no elements"));
+            return Ok(skip(codes::TENSOR_EMPTY, "the weight has no elements"));
         }
         if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
-            return Ok(skip("bits-32", "32 bits leave the weight as it is"));
+            return Ok(skip(codes::BITS_32, "32 bits leave the weight as it is"));
         }
         // A constant in short form with one value has the same scale in every channel, and needs it once.
         let per_channel = match chosen.per_channel {
@@ -128,12 +129,12 @@ impl Planner<'_> {
         };
         if too_large_to_spread(weight, per_channel != PerChannel::Never, self.emit) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
-            return Ok(skip("splat-too-large", text));
+            return Ok(skip(codes::SPLAT_TOO_LARGE, text));
         }
         if matches!(self.emit, Emit::Inference | Emit::Training) {
             if settings.quantizer == Quantizer::Naive && settings.rounding == Rounding::Truncate {
                 return Ok(skip(
-                    "truncates",
+                    codes::ROUNDING_NEEDS_VALUES,
                     "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
                 ));
             }
@@ -142,23 +143,23 @@ impl Planner<'_> {
                     "`{}` reads a piece of the weight, which is cut off where its ops cannot be copied for it; `--emit baked` and `--emit packed` can quantize the whole",
                     op.name
                 );
-                return Ok(skip("weight-in-pieces", text));
+                return Ok(skip(codes::WEIGHT_IN_PIECES, text));
             }
             if weight.enters_loop(self.graph) {
                 return Ok(skip(
-                    "weight-in-loop",
+                    codes::WEIGHT_IN_LOOP,
                     "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",
                 ));
             }
             if self.emit == Emit::Training && settings.quant_start_step > 0 && self.is_stateless(op.id) {
                 return Ok(skip(
-                    "no-step",
+                    codes::NO_STEP,
                     "the step counter cannot be read in a function or a loop, and `quant_start_step` needs it",
                 ));
             }
             if crate::sites::element_type(self.graph, op.id)? != Some(1) {
                 return Ok(skip(
-                    "not-float32",
+                    codes::NOT_FLOAT32,
                     "fake-quant ops take float32 only; `--emit baked` can quantize this weight",
                 ));
             }
@@ -178,10 +179,10 @@ impl Planner<'_> {
                 && let Err(why) = channel_label(self.graph, op.id, input, rank)? =>
             {
                 let text = format!("which axis of its weight is channels is not clear: {why}; per-tensor is possible");
-                Ok(skip("channel-axis-unknown", text))
+                Ok(skip(codes::CHANNEL_AXIS_UNKNOWN, text))
             }
             None => Ok(skip(
-                "channel-axis-unknown",
+                codes::CHANNEL_AXIS_UNKNOWN,
                 "the channel axis is lost in a reshape or permutation between constant and op; per-tensor is possible",
             )),
         }
@@ -192,7 +193,7 @@ impl Planner<'_> {
         let mark = self.graph.index().node(id).map(|n| n.attr_bytes(bytes, mark::ATTR)).transpose()?.flatten();
         let how = mark.map(|span| format!(" ({})", span.text(bytes))).unwrap_or_default();
         Ok(Decision::Skip(Reason::new(
-            "already-quantized",
+            codes::ALREADY_QUANTIZED,
             format!("`{}` is quantized already{how}", self.graph.name(id)),
         )))
     }

@@ -8,6 +8,7 @@ use quant_math::DType;
 use quant_math::plan::Reason;
 
 use crate::Error;
+use crate::codes;
 use crate::emit::{Editor, new_variable};
 use crate::graph::Graph;
 use crate::index::{Frames, NodeId, Target};
@@ -16,9 +17,6 @@ use crate::sites::weight_of;
 
 /// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.
 pub const VARIABLES_INIT: &str = "variables/init";
-
-/// The reason of a weight that is no float constant any more.
-pub(crate) const QUANTIZED: &str = "already-quantized";
 
 /// A constant that became a resource variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +135,7 @@ impl<'g> Search<'g> {
             let op_type = String::from_utf8_lossy(self.graph.op(id));
             let text =
                 format!("it is quantized already ({op_type}): train the float model that this one was made from");
-            self.keep(op, id, Reason::new(QUANTIZED, text))?;
+            self.keep(op, id, Reason::new(codes::ALREADY_QUANTIZED, text))?;
         }
         for weight in traced.constants() {
             if weight.elements() == 0 {
@@ -146,7 +144,7 @@ impl<'g> Search<'g> {
             match weight.via.iter().find(|id| !passes_gradients(self.graph.op(**id))) {
                 Some(id) => {
                     let text = format!("`{}` passes no gradient in TensorFlow's C API", self.graph.full_name(*id));
-                    self.keep(op, weight.source, Reason::new("no-gradient", text))?;
+                    self.keep(op, weight.source, Reason::new(codes::NO_GRADIENT, text))?;
                 }
                 None => self.found(op, weight.source, (weight.dtype, weight.shape.clone()))?,
             }
@@ -163,7 +161,7 @@ impl<'g> Search<'g> {
                 }
                 vectors::Vector::Computed(node) => {
                     let text = "it is computed from constants in a way that is no batch normalization's";
-                    self.keep(by, node, Reason::new("computed", text))?;
+                    self.keep(by, node, Reason::new(codes::COMPUTED, text))?;
                 }
             }
         }
@@ -178,9 +176,9 @@ impl<'g> Search<'g> {
             } else {
                 format!("its gradient passes through `{}`, which {why}", self.graph.name(*bad))
             };
-            Reason::new(if own { "no-gradient" } else { "behind-no-gradient" }, text)
+            Reason::new(if own { codes::NO_GRADIENT } else { codes::BEHIND_NO_GRADIENT }, text)
         } else if self.frames.hold(source) {
-            Reason::new("in-loop", "a loop cannot hold a variable")
+            Reason::new(codes::IN_LOOP, "a loop cannot hold a variable")
         } else {
             self.constants.insert(source, facts);
             return Ok(());

@@ -16,6 +16,7 @@ use super::output::Output;
 use super::value::{CPU, NewValue};
 use super::weights::{Observed, WeightSite, observe_all};
 use super::{dorefa, naive, packed, qat, stem, thaw};
+use crate::codes;
 use crate::error::Error;
 use crate::model::{Folder, Model};
 use crate::readers::{Place, Reader, Wanted};
@@ -213,7 +214,7 @@ impl<'m> Applier<'m> {
         if !missed.is_empty() {
             let text =
                 format!("`{}` is also read in modules that cannot reach its quantizer, and float there", weight.name);
-            self.warnings.push(Reason::new("weight-bypassed", text));
+            self.warnings.push(Reason::new(codes::WEIGHT_BYPASSED, text));
         }
         self.added(position, &wrap);
         Ok(())

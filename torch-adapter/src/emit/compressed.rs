@@ -17,6 +17,7 @@ use super::output::Output;
 use super::stream::{Form, Stream};
 use super::weights::{Observed, bytes};
 use crate::archive::{Body, Edits, Patch, write};
+use crate::codes;
 use crate::error::Error;
 use crate::model::{Model, Stored};
 
@@ -45,7 +46,7 @@ impl Fate {
         self.scale = observed.map.scale_span();
         self.spread = observed.spread;
         if *observed.map == WeightMap::Unchanged {
-            self.unchanged = Some(Reason::new("all-zero", "all weights are 0 and stay so"));
+            self.unchanged = Some(Reason::new(codes::ALL_ZERO, "all weights are 0 and stay so"));
         } else {
             self.weight = Some((observed.stored.clone(), Arc::clone(&observed.map)));
         }

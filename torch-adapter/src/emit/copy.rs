@@ -14,6 +14,7 @@ use super::packed::Decoder;
 use super::stream::Form;
 use super::value::{Content, NewTensor};
 use super::weights::Observed;
+use crate::codes;
 use crate::model::{Folder, Model, StoreKey};
 
 const VALUES: &str = "quantized";
@@ -24,7 +25,7 @@ pub(super) fn warning(weight: &str, op: &str) -> Reason {
     let text = format!(
         "`{weight}` is read in float elsewhere: `{op}` gets a quantized copy of its own, and the float weight stays"
     );
-    Reason::new("weight-copied", text)
+    Reason::new(codes::WEIGHT_COPIED, text)
 }
 
 /// Copies that are made already: readers with the same settings share the record.

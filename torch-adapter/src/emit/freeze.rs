@@ -21,6 +21,7 @@ use super::output::Output;
 use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use super::{dorefa, fake_quant, packed};
 use crate::code::ExprKind;
+use crate::codes;
 use crate::error::{At, Error};
 use crate::model::{Folder, Model};
 use crate::readers::Place;
@@ -100,7 +101,7 @@ impl Freezer<'_> {
     fn run(&mut self, observers: &[Observer], plan: &Plan) -> Result<(), Error> {
         let observed = self.observe(observers, plan)?;
         for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
-            let keeps = matches!(&site.decision, Decision::Skip(reason) if keeps_quantizer(&reason.code));
+            let keeps = matches!(&site.decision, Decision::Skip(reason) if keeps_quantizer(reason));
             if keeps {
                 continue;
             }
@@ -318,8 +319,8 @@ impl Freezer<'_> {
 }
 
 /// Reasons for which a quantizer stays as it is.
-fn keeps_quantizer(code: &str) -> bool {
-    matches!(code, "settings-unknown" | "computed-weight")
+fn keeps_quantizer(reason: &Reason) -> bool {
+    reason.is(codes::SETTINGS_UNKNOWN) || reason.is(codes::COMPUTED_WEIGHT)
 }
 
 /// Scale and zero point as torch's observers compute them.

@@ -8,9 +8,11 @@ use quant_math::{Emit, QuantType, Quantizer};
 
 use super::calls::Calls;
 use super::observer::Observer;
+use crate::codes;
 use crate::model::Model;
 use crate::readers::{Place, Reader, Wanted};
 use crate::sites::heap::{TensorId, join};
+use quant_math::codes::Code;
 
 /// What is done with every quantizer.
 pub(super) struct FreezePlan {
@@ -98,27 +100,29 @@ impl Model {
     }
 
     fn freeze_decision(&self, observer: &Observer, tensor: Option<TensorId>, emit: Emit) -> Decision {
-        let skip = |code: &str, text: &str| Decision::Skip(Reason::new(code, text));
+        let skip = |code: &Code, text: &str| Decision::Skip(Reason::new(code, text));
         if !observer.has_begun() {
             return Decision::Skip(late::not_begun(observer.before()));
         }
         let Some(settings) = observer.settings() else {
-            return skip("settings-unknown", "the quantizer's settings are none that torch-adapter writes");
+            return skip(codes::SETTINGS_UNKNOWN, "the quantizer's settings are none that torch-adapter writes");
         };
         if !observer.is_weight() {
             return match emit {
-                Emit::Baked | Emit::Packed => skip("weights-only", &format!("`--emit {emit}` quantizes weights only")),
+                Emit::Baked | Emit::Packed => {
+                    skip(codes::WEIGHTS_ONLY, &format!("`--emit {emit}` quantizes weights only"))
+                }
                 Emit::Inference | Emit::Training => Decision::Quantize(settings),
             };
         }
         let Some(tensor) = tensor else {
             return skip(
-                "computed-weight",
+                codes::COMPUTED_WEIGHT,
                 "what it quantizes is no parameter; if `torch.jit.freeze` made it a constant, give the archive from before that",
             );
         };
         if emit.too_wide(&settings).is_some() {
-            return skip("bits-packed", "codes of more than 8 bits do not fit; the weight is float now");
+            return skip(codes::BITS_PACKED, "codes of more than 8 bits do not fit; the weight is float now");
         }
         let reason = match emit {
             Emit::Inference => self.stored(tensor).err(),

@@ -14,6 +14,7 @@ use super::rewrite::{Rewritten, rewrite};
 use super::stream::Form;
 use super::value::{NewValue, Records};
 use super::weights::Observed;
+use crate::codes;
 use crate::error::{At, Error};
 use crate::mark::{self, Mark};
 use crate::model::{BYTECODE, Folder, Model, StoreKey, Stored};
@@ -126,7 +127,7 @@ impl Output {
         };
         self.removed.extend(model.archive().records().filter(ours).map(str::to_owned));
         Some(Reason::new(
-            "bytecode-dropped",
+            codes::BYTECODE_DROPPED,
             "the mobile interpreter's bytecode is float and was left out: load the result with `torch.jit.load`, and make it mobile \
              again with `_save_for_lite_interpreter`",
         ))

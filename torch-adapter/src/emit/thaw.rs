@@ -13,6 +13,7 @@ use super::output::Output;
 use super::value::{Content, NewTensor, NewValue};
 use super::weights::bytes;
 use crate::code::{ExprId, ExprKind, text_of};
+use crate::codes;
 use crate::error::{At, Error};
 use crate::model::{Folder, Model, Stored};
 use crate::sites::heap::{ObjectId, TensorId};
@@ -45,7 +46,7 @@ pub(super) fn thaw(editor: &mut Editor<'_>, output: &mut Output) -> Result<Vec<R
                 let numbers: Vec<String> =
                     model.uses().constants(*tensor).iter().map(|n| format!("`CONSTANTS.c{n}`")).collect();
                 let text = format!("{} is not trained: {why}", numbers.join(", "));
-                kept.push(Reason::new("constant-kept", text));
+                kept.push(Reason::new(codes::NOT_TRAINED, text));
             }
         }
     }

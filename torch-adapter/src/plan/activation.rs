@@ -4,6 +4,7 @@ use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
 use super::{Planner, site, skip};
+use crate::codes;
 use crate::mark;
 use crate::sites::{Edge, Op};
 
@@ -29,18 +30,18 @@ impl Planner<'_> {
         chosen: Result<Chosen, Reason>,
     ) -> Decision {
         if let Some(done) = self.model.marked(&op.name, kind, tensor) {
-            return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
+            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", mark::text(done)));
         }
         match edge {
-            Edge::Blocked(reason) if reason.code == "already-quantized" => return Decision::Skip(reason.clone()),
+            Edge::Blocked(reason) if reason.is(codes::ALREADY_QUANTIZED) => return Decision::Skip(reason.clone()),
             _ if matches!(self.emit, Emit::Baked | Emit::Packed) => {
-                return skip("weights-only", format!("`--emit {}` quantizes weights only", self.emit));
+                return skip(codes::WEIGHTS_ONLY, format!("`--emit {}` quantizes weights only", self.emit));
             }
             Edge::Absent if kind == QuantType::Input => {
-                return skip("no-activation", format!("ops of type `{}` read no activation", op.op_type));
+                return skip(codes::NO_ACTIVATION, format!("ops of type `{}` read no activation", op.op_type));
             }
             Edge::Absent => {
-                return skip("many-outputs", format!("ops of type `{}` do not make a single tensor", op.op_type));
+                return skip(codes::MANY_OUTPUTS, format!("ops of type `{}` do not make a single tensor", op.op_type));
             }
             Edge::Blocked(reason) => return Decision::Skip(reason.clone()),
             Edge::Spots(spots) => {
@@ -56,7 +57,7 @@ impl Planner<'_> {
         };
         if settings.quantizer == Quantizer::DoReFa {
             return if settings.bits == 32 {
-                skip("bits-32", "32 bits leave the activation as it is")
+                skip(codes::BITS_32, "32 bits leave the activation as it is")
             } else {
                 Decision::Quantize(settings)
             };

@@ -7,10 +7,12 @@ use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site};
 use quant_math::{Emit, Plan, QuantType};
 
+use crate::codes;
 use crate::error::Error;
 use crate::model::Model;
 use crate::readers::{Reader, Wanted};
 use crate::sites::Op;
+use quant_math::codes::Code;
 
 impl Model {
     /// Find all sites and decide about each of them.
@@ -104,7 +106,7 @@ impl Planner<'_> {
                 self.sites.push(site);
             }
             if op.weights.is_empty() {
-                let reason = Reason::new("no-weight", format!("ops of type `{}` have no weight", op.op_type));
+                let reason = Reason::new(codes::NO_WEIGHT, format!("ops of type `{}` have no weight", op.op_type));
                 self.sites.push(site(op, QuantType::Weight, String::new(), Decision::Skip(reason)));
             }
         }
@@ -147,6 +149,6 @@ fn site(op: &Op, kind: QuantType, tensor: String, decision: Decision) -> Site {
     }
 }
 
-fn skip(code: &str, text: impl Into<String>) -> Decision {
+fn skip(code: &Code, text: impl Into<String>) -> Decision {
     Decision::Skip(Reason::new(code, text))
 }

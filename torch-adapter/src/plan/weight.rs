@@ -5,6 +5,7 @@ use quant_math::plan::{Choice, Chosen, Decision, Site};
 use quant_math::{Emit, QuantType, Quantizer, Rounding};
 
 use super::{Planner, site, skip};
+use crate::codes;
 use crate::mark;
 use crate::sites::heap::TensorId;
 use crate::sites::{Op, OpWeight};
@@ -22,9 +23,9 @@ impl Planner<'_> {
 
     fn decide_weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Decision {
         if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
-            return skip("already-quantized", format!("quantized already ({})", mark::text(done)));
+            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", mark::text(done)));
         }
-        if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.code == "already-quantized") {
+        if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.is(codes::ALREADY_QUANTIZED)) {
             return Decision::Skip(reason.clone());
         }
         let Chosen { mut settings, per_channel, .. } = match choice.of(QuantType::Weight, &weight.name) {
@@ -35,14 +36,16 @@ impl Planner<'_> {
             return Decision::Skip(reason.clone());
         }
         if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
-            return skip("bits-32", "32 bits leave the weight as it is");
+            return skip(codes::BITS_32, "32 bits leave the weight as it is");
         }
-        let Some(tensor) = weight.tensor else { return skip("computed-weight", "the weight is computed in the code") };
+        let Some(tensor) = weight.tensor else {
+            return skip(codes::COMPUTED_WEIGHT, "the weight is computed in the code");
+        };
         match weight.axis {
             Some(axis) => settings.channel_axis = self.chooses(per_channel, tensor, axis).then_some(axis),
             None if per_channel == PerChannel::Always => {
                 return skip(
-                    "channel-axis-unknown",
+                    codes::CHANNEL_AXIS_UNKNOWN,
                     "the channel axis is lost in a reshape between parameter and call; per-tensor is possible",
                 );
             }
@@ -53,7 +56,7 @@ impl Planner<'_> {
         }
         if self.emit == Emit::Inference && settings.rounding == Rounding::Truncate {
             return skip(
-                "rounding-needs-values",
+                codes::ROUNDING_NEEDS_VALUES,
                 "no op of torch truncates; `--emit baked` and `--emit packed` hold truncated values",
             );
         }

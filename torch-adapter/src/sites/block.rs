@@ -9,6 +9,7 @@ use super::heap::{Heap, Item, ObjectId, TensorId, join, last_atom};
 use super::op::{Edge, Op, OpWeight, WeightSpot};
 use super::table;
 use super::value::Origin;
+use crate::codes;
 
 /// A place in the text that stands for different tensors of one module cannot be given one quantizer.
 pub(super) fn shared_text(ops: &mut [Op]) {
@@ -27,7 +28,7 @@ pub(super) fn shared_text(ops: &mut [Op]) {
             }
         }
     }
-    let shared = || Reason::new("shared-text", "one line of code runs it with several weights");
+    let shared = || Reason::new(codes::SHARED_TEXT, "one line of code runs it with several weights");
     for op in ops {
         for weight in &mut op.weights {
             let clash = |spot: &WeightSpot| owners.get(spot).is_some_and(|(_, clash)| *clash);
@@ -63,12 +64,12 @@ pub(super) fn dead_modules(heap: &Heap, walk: &Walk, ops: &[Op], parts: &BTreeSe
         }
         let id = ObjectId(index);
         let reason = if walk.visited.contains(&id) {
-            Reason::new("unknown-call", format!("`{}` uses its weight in no call that is known", object.path))
+            Reason::new(codes::UNKNOWN_CALL, format!("`{}` uses its weight in no call that is known", object.path))
         } else if walk.unresolved {
             let text = format!("`{}` may run in a call of something that shows only when the model runs", object.path);
-            Reason::new("unknown-call", text)
+            Reason::new(codes::UNKNOWN_CALL, text)
         } else {
-            Reason::new("never-runs", format!("no method of the root runs `{}`", object.path))
+            Reason::new(codes::NEVER_RUNS, format!("no method of the root runs `{}`", object.path))
         };
         let origin = Origin::Attribute(id, "weight".into());
         dead.push(Op {

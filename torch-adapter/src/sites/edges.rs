@@ -10,6 +10,7 @@ use super::op::Edge;
 use super::table::{CallRule, WeightRule};
 use super::value::{Elements, Made, Value, Weight};
 use crate::code::{ExprId, ExprKind, Function};
+use crate::codes;
 
 /// What edges need to know besides the call.
 pub(super) struct Edges<'a> {
@@ -44,7 +45,7 @@ impl<'a> Edges<'a> {
         }
         let Some(operands) = self.operands(&positions) else {
             let text = format!("`{}` reads a list that is made elsewhere", event.rule.call);
-            return vec![Edge::Blocked(Reason::new("list-input", text))];
+            return vec![Edge::Blocked(Reason::new(codes::LIST_INPUT, text))];
         };
         let weights: Vec<(usize, Option<(usize, usize)>)> =
             found.iter().map(|found| (found.argument, found.element)).collect();
@@ -57,7 +58,7 @@ impl<'a> Edges<'a> {
             Value::Quantized(_)
             | Value::Weight(Weight { quantizer: Some(_), .. })
             | Value::Made(Made { quantized: true, .. }) => {
-                Edge::Blocked(Reason::new("already-quantized", "the input comes out of a quantizer"))
+                Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "the input comes out of a quantizer"))
             }
             _ => Edge::Spots(vec![Spot { expr, ..event.spot }]),
         };
@@ -70,7 +71,7 @@ impl<'a> Edges<'a> {
         } else if let Some(reason) = self.blocked() {
             Edge::Blocked(reason)
         } else if self.event.output_quantized {
-            Edge::Blocked(Reason::new("already-quantized", "a quantizer takes the output"))
+            Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "a quantizer takes the output"))
         } else {
             Edge::Spots(vec![self.event.spot])
         }
@@ -97,7 +98,7 @@ impl<'a> Edges<'a> {
                 "`{}` may work on whole numbers: nothing in the code says that they are floats",
                 event.rule.call
             );
-            return Some(Reason::new("elements-unknown", text));
+            return Some(Reason::new(codes::ELEMENTS_UNKNOWN, text));
         }
         self.bound.clone()
     }
@@ -128,7 +129,7 @@ impl<'a> Edges<'a> {
 
 fn in_free_function(rule: &CallRule) -> Reason {
     let text = format!("`{}` stands in a free function, which has no module to keep a range in", rule.call);
-    Reason::new("free-function", text)
+    Reason::new(codes::FREE_FUNCTION, text)
 }
 
 /// Add the places of another call of the same op.

@@ -17,6 +17,7 @@ use super::reason;
 use super::table::{self, WeightRule};
 use super::value::{Origin, Quantizer, Value};
 use crate::code::{ExprId, ExprKind, text_of};
+use crate::codes;
 
 /// The ops of a model, in the order in which its code reaches them; then modules that nothing runs.
 pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
@@ -119,7 +120,7 @@ impl Finder<'_> {
         for ((weight, found), spots) in op.weights.iter_mut().zip(&found).zip(spots) {
             if found.is_quantized() && weight.blocked.is_none() {
                 let text = "the weight goes through a quantizer in another of its places";
-                weight.blocked = Some(Reason::new("already-quantized", text));
+                weight.blocked = Some(Reason::new(codes::ALREADY_QUANTIZED, text));
             }
             if let Some((tensor, expr)) = bias {
                 let beside = |spot: &&WeightSpot| spot.call == event.spot.expr && spot.element.is_none();
@@ -236,7 +237,7 @@ impl Finder<'_> {
         let Some(weight) = found.plain() else {
             let text = event.arguments.get(found.argument).map_or("?", |(_, _, text)| text);
             let blocked = if found.is_quantized() {
-                Reason::new("already-quantized", "the weight goes through a quantizer")
+                Reason::new(codes::ALREADY_QUANTIZED, "the weight goes through a quantizer")
             } else {
                 self.no_tensor(event, found, text)
             };
@@ -295,7 +296,7 @@ impl Finder<'_> {
                 let first = made.of.first().map(|weight| self.tensor_name(&weight.origin));
                 reason::made(text, &made.how, first.as_deref().unwrap_or(text), &names)
             }
-            _ => Reason::new("computed-weight", format!("`{text}` is not a parameter but computed in the code")),
+            _ => Reason::new(codes::COMPUTED_WEIGHT, format!("`{text}` is not a parameter but computed in the code")),
         }
     }
 
@@ -322,9 +323,9 @@ impl Finder<'_> {
     fn unfit(&self, tensor: TensorId, name: &str) -> Option<Reason> {
         let facts = self.heap.tensor(tensor)?;
         if facts.dtype.is_none() {
-            return Some(Reason::new("dtype", format!("`{name}` has elements of type {}", facts.scalar)));
+            return Some(Reason::new(codes::NOT_FLOAT, format!("`{name}` has elements of type {}", facts.scalar)));
         }
-        facts.shape.contains(&0).then(|| Reason::new("empty", format!("`{name}` has no elements")))
+        facts.shape.contains(&0).then(|| Reason::new(codes::TENSOR_EMPTY, format!("`{name}` has no elements")))
     }
 
     /// Where the weight stands in a method: the argument itself, or the argument of the call into free functions; of a part or a view with
@@ -375,7 +376,7 @@ impl Finder<'_> {
                 weight.spots.extend(spots);
                 continue;
             }
-            let inside = Reason::new("fused", format!("it happens inside `{}`", event.rule.call));
+            let inside = Reason::new(codes::FUSED, format!("it happens inside `{}`", event.rule.call));
             let op = Op {
                 name: self.name(event, false, std::slice::from_ref(&found)),
                 op_type: event.rule.op_type.to_owned(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use quant_math::plan::Reason;
 
 use crate::code::{ExprId, ExprKind, Function, StatementKind, Target, text_of};
+use crate::codes;
 
 /// Functions whose value can share memory with their first argument; those that write into it give it back.
 const VIEWS: &[&str] = &[
@@ -91,7 +92,7 @@ impl<'a> Names<'a> {
                     let name = text_of(self.text, &expr.span);
                     if self.last_read.get(name).is_some_and(|last| *last > call.index()) {
                         let text = format!("`{callee}` writes into `{name}`, which is read again");
-                        return Some(Reason::new("in-place", text));
+                        return Some(Reason::new(codes::IN_PLACE, text));
                     }
                     at = *self.bound.get(name)?;
                 }

@@ -6,29 +6,35 @@ use quant_math::plan::Reason;
 
 use super::table::Keeper;
 use super::value::How;
+use crate::codes;
 
 /// It stands in an object whose state only its own code understands.
 pub(super) fn in_opaque(path: &str) -> Reason {
     let name = if path.is_empty() { "the model" } else { path };
     let text = format!("`{name}` packs its state in its own `__getstate__`, and what is in there is left as it is");
-    Reason::new("opaque-state", text)
+    Reason::new(codes::OPAQUE_STATE, text)
 }
 
 /// Which tensor it is shows when the model runs.
 pub(super) fn chosen() -> Reason {
-    Reason::new("shared-text", "one line of code runs it with several weights: which one shows when the model runs")
+    Reason::new(
+        codes::SHARED_TEXT,
+        "one line of code runs it with several weights: which one shows when the model runs",
+    )
 }
 
 /// It is in a form that torch keeps to itself.
 pub(super) fn packed(call: &str, keeper: Keeper) -> Reason {
     match keeper {
         Keeper::Prepacked => Reason::new(
-            "prepacked",
+            codes::PREPACKED,
             format!(
                 "`{call}` keeps its weight in a form of XNNPACK's own: quantize the archive from before `optimize_for_mobile`"
             ),
         ),
-        Keeper::Quantized => Reason::new("already-quantized", format!("`{call}` is one of torch's integer kernels")),
+        Keeper::Quantized => {
+            Reason::new(codes::ALREADY_QUANTIZED, format!("`{call}` is one of torch's integer kernels"))
+        }
     }
 }
 
@@ -38,7 +44,7 @@ pub(super) fn made(text: &str, how: &How, first: &str, names: &BTreeSet<String>)
     let others = others.join(" and ");
     match how {
         How::LowRankSum => Reason::new(
-            "low-rank-sum",
+            codes::LOW_RANK_SUM,
             format!(
                 "`{first}` plus a product of {others}, as LoRA adds it, is computed anew in every pass: add it into the weight and \
                  save the model again, or freeze it with `torch.jit.freeze`"
@@ -53,7 +59,7 @@ pub(super) fn made(text: &str, how: &How, first: &str, names: &BTreeSet<String>)
             let text = format!(
                 "`{text}` is no parameter but computed in the code, {by}, of `{first}`{with}; `torch.jit.freeze` would compute it once"
             );
-            Reason::new("computed-weight", text)
+            Reason::new(codes::COMPUTED_WEIGHT, text)
         }
     }
 }

@@ -6,6 +6,7 @@ use quant_math::plan::Reason;
 use quant_math::weights::ChannelLayout;
 
 use super::Tensor;
+use crate::codes;
 
 /// A tensor that fills a stretch of its storage without gaps, in some order of its dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +35,14 @@ impl Irregular {
     /// The reason to skip a tensor like this.
     pub fn reason(self) -> Reason {
         match self {
-            Self::Empty => Reason::new("tensor-empty", "the tensor has no elements"),
+            Self::Empty => Reason::new(codes::TENSOR_EMPTY, "the tensor has no elements"),
             Self::Overlapping => Reason::new(
-                "tensor-expanded",
+                codes::TENSOR_EXPANDED,
                 "the tensor is an expanded view: several of its elements are one in memory",
             ),
-            Self::Gaps => Reason::new("tensor-gaps", "the tensor is a view with gaps: its memory holds other data too"),
+            Self::Gaps => {
+                Reason::new(codes::TENSOR_GAPS, "the tensor is a view with gaps: its memory holds other data too")
+            }
         }
     }
 }

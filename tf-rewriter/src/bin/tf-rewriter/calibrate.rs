@@ -13,6 +13,7 @@ use quant_math::config::ConfigList;
 use quant_math::plan::{Quantizer, Reason};
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
+use tf_rewriter::codes;
 use tf_rewriter::run::{self, Calibrator, Feeds, RunError, RunOptions};
 
 use crate::coded::failure;
@@ -83,7 +84,7 @@ impl DataArgs {
         if left > 0 {
             let text =
                 format!("the model takes {fixed} samples at once: the last {left} of {} are left out", data.samples());
-            global.warn(&[Reason::new("left-out", text)]);
+            global.warn(&[Reason::new(codes::LEFT_OUT, text)]);
         }
         fixed
     }

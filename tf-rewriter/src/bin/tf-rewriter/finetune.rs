@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
 use quant_math::plan::Quantizer;
+use tf_rewriter::codes;
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
 
 use crate::calibrate::run_failure;
@@ -174,7 +175,7 @@ impl FinetuneArgs {
         let compressed = finetuner.freeze(self.frozen.form()).map_err(failure)?;
         // Which epoch it is, is no warning.
         let (news, warnings): (Vec<_>, Vec<_>) =
-            compressed.plan().warnings.iter().cloned().partition(|warning| warning.code == "best-epoch");
+            compressed.plan().warnings.iter().cloned().partition(|warning| warning.is(codes::BEST_EPOCH));
         global.warn(&warnings);
         if !global.quiet && !global.json {
             news.iter().try_for_each(|news| writeln!(anstream::stderr(), "{}", news.text))?;

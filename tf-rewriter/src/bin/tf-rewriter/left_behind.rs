@@ -1,6 +1,7 @@
 //! What an interrupted run leaves beside its output, for `--resume`.
 
 use std::path::{Path, PathBuf};
+use tf_rewriter::codes;
 
 use quant_cli::{Failure, GlobalArgs};
 use quant_math::plan::Reason;
@@ -30,7 +31,7 @@ impl LeftBehind {
         if !there {
             let text =
                 format!("nothing was left behind by an interrupted {run} (`{}`): beginning anew", self.0.display());
-            global.warn(&[Reason::new("nothing-to-resume", text)]);
+            global.warn(&[Reason::new(codes::NOTHING_TO_RESUME, text)]);
         }
         there
     }

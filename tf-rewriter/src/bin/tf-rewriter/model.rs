@@ -11,6 +11,7 @@ use quant_math::inspection::Inspection;
 use quant_math::plan::Reason;
 use quant_math::report::Report;
 use quant_math::{Emit, Plan, QuantType};
+use tf_rewriter::codes;
 use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
 
 use crate::coded::failure;
@@ -67,7 +68,7 @@ impl Adapter for ModelArgs {
         if plan.emit == Emit::Training && quantizes_weights && !model.has_variables() {
             let text = "every weight is a constant, which an optimizer does not change: in a loop of your own, ranges alone are \
                         learned; `finetune` makes variables of the weights and trains them";
-            plan.warnings.push(Reason::new("constant-weights", text));
+            plan.warnings.push(Reason::new(codes::CONSTANT_WEIGHTS, text));
         }
         Ok(plan)
     }

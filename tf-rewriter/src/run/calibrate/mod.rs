@@ -19,6 +19,7 @@ use super::RunError;
 use super::data::Batch;
 use super::session::{Model, RunOptions};
 use crate::Error;
+use crate::codes;
 use crate::graph::Graph;
 use crate::index::Frames;
 
@@ -75,7 +76,7 @@ impl Calibrator {
             match frames.unfetchable(graph, &site.tensor) {
                 Some(why) => {
                     let text = format!("`{}` ({}) {why}: it gets no range", site.op, site.kind);
-                    warnings.push(Reason::new("not-measured", text));
+                    warnings.push(Reason::new(codes::NOT_MEASURED, text));
                 }
                 None => wanted.push((site, settings)),
             }

@@ -41,6 +41,7 @@ use super::value::Value;
 use super::{RunError, nan};
 use crate::Error;
 use crate::apply::Compressed;
+use crate::codes;
 use crate::graph::Graph;
 use crate::training::STEP;
 
@@ -149,7 +150,7 @@ impl Finetuner {
                 "`quant_start_step` {all_begun} is beyond the {steps} steps of this training: what begins there stays in float; set a smaller \
                  one, or train for more `--epochs`"
             );
-            warnings.push(Reason::new("late-start", text));
+            warnings.push(Reason::new(codes::LATE_START, text));
         }
         let identity = Identity { model: fingerprint, plan, options: options.clone(), samples: samples.count() as u64 };
         Ok(Self {
@@ -346,7 +347,7 @@ impl Finetuner {
                 found.told(),
                 untrained.told()
             );
-            return self.candidate(trained, emit, Some(Reason::new("best-epoch", text)));
+            return self.candidate(trained, emit, Some(Reason::new(codes::BEST_EPOCH, text)));
         }
         let text = format!(
             "training made the model no better, and the untrained one is written, with measured ranges: {}; after epoch {number}: {} ({on}); try \
@@ -354,7 +355,7 @@ impl Finetuner {
             untrained.told(),
             found.told()
         );
-        self.candidate(&self.begin, emit, Some(Reason::new("untrained", text)))
+        self.candidate(&self.begin, emit, Some(Reason::new(codes::UNTRAINED, text)))
     }
 
     /// A model with these weights, quantized with ranges that are measured for them.

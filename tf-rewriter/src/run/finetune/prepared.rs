@@ -8,8 +8,9 @@ use quant_math::ranges::fingerprint;
 use super::super::RunError;
 use super::super::session::{Model, RunOptions};
 use crate::Error;
+use crate::codes;
 use crate::graph::Graph;
-use crate::trainable::{QUANTIZED, Trainable, TrainableGraph};
+use crate::trainable::{Trainable, TrainableGraph};
 use crate::training::INIT;
 
 /// A training graph in TensorFlow, with its first values.
@@ -33,13 +34,13 @@ impl Prepared {
         let outputs = graph.output_names();
         let float = graph.fingerprint();
         let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
-        let quantized = kept.iter().find(|kept| kept.reason.code == QUANTIZED);
+        let quantized = kept.iter().find(|kept| kept.reason.is(codes::ALREADY_QUANTIZED));
         let quantized = quantized.map(|kept| format!("`{}`, the weight of `{}`,", kept.constant, kept.op));
         let mut warnings: Vec<Reason> = kept
             .into_iter()
             .map(|kept| {
                 Reason::new(
-                    "not-trained",
+                    codes::NOT_TRAINED,
                     format!("`{}` (read by `{}`) stays as it is: {}", kept.constant, kept.op, kept.reason.text),
                 )
             })
@@ -48,7 +49,7 @@ impl Prepared {
             trainables.into_iter().partition(|trainable| trainable.dtype == DType::F32);
         warnings.extend(others.iter().map(|other| {
             let text = format!("`{}` stays as it is: training is in float32, and its elements are not", other.read);
-            Reason::new("not-trained", text)
+            Reason::new(codes::NOT_TRAINED, text)
         }));
         if trainables.is_empty() {
             return Err(nothing_to_train(quantized.as_deref(), others.first()).into());
@@ -57,7 +58,7 @@ impl Prepared {
             PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
         let plan = graph.plan(config, plan_options)?;
         // Whether it is late is known here: the caller counts the steps.
-        warnings.extend(plan.warnings.iter().filter(|warning| warning.code != "late-start").cloned());
+        warnings.extend(plan.warnings.iter().filter(|warning| !warning.is(codes::LATE_START)).cloned());
         if plan.is_empty() {
             let reason = plan
                 .skipped()

@@ -12,6 +12,7 @@ use super::loss;
 use super::options::{FinetuneOptions, Optimizer};
 use super::reach::{self, Choice};
 use super::variables::Variable;
+use crate::codes;
 use crate::trainable::Trainable;
 
 const BETA_1: f32 = 0.9;
@@ -159,7 +160,7 @@ impl Trainer {
             .map(|(output, by)| {
                 let text =
                     format!("`{output}` is not trained on: {by} stands before it, through which no gradient passes");
-                Reason::new("not-trained", text)
+                Reason::new(codes::NOT_TRAINED, text)
             })
             .collect();
         for (at, by) in &choice.others {
@@ -170,7 +171,7 @@ impl Trainer {
                 ),
                 None => format!("the loss does not depend on `{name}`"),
             };
-            untouched.push(Reason::new("not-trained", text));
+            untouched.push(Reason::new(codes::NOT_TRAINED, text));
         }
         let learning_rate = nodes.placeholder(DataType::Float, &[])?.operation;
         let method = Method::new(&mut nodes, options.optimizer)?;
@@ -182,7 +183,7 @@ impl Trainer {
                 apply.push(step(&mut nodes, (&learning_rate, &method), what, &mut slots)?);
             } else {
                 let text = format!("the loss does not depend on `{}`", variable.read);
-                untouched.push(Reason::new("not-trained", text));
+                untouched.push(Reason::new(codes::NOT_TRAINED, text));
             }
         }
         if apply.is_empty() {
