@@ -216,7 +216,7 @@ pub struct OutputArgs {
 pub enum Destination {
     /// Standard output.
     Stdout,
-    /// A file, to be written with [`AtomicFile`](crate::AtomicFile).
+    /// A file, to be written with [`AtomicFile`](model_file::AtomicFile).
     File(PathBuf),
 }
 
