@@ -47,11 +47,7 @@ impl Storage {
 
     /// Codes of a byte: 4, 2 or 1.
     pub fn per_byte(self) -> usize {
-        match self.bits {
-            2 => 4,
-            4 => 2,
-            _ => 1,
-        }
+        8 / self.bits as usize
     }
 
     /// Whether codes share bytes.

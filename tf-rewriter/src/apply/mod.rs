@@ -271,7 +271,6 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
     let one = [data.stored().chunk(0..1).first().copied().unwrap_or(0.0)];
     let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
-    let channels = site.axes.map_or(1, |axes| axes.source.layout(&site.weight.shape).channels);
     let biases = values(graph, biases, channels)?;
     let map = observe_beside(&site.settings, layout, &biases, data).map_err(math)?;
     let mut ranges = Vec::new();

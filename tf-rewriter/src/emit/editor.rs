@@ -147,8 +147,17 @@ impl<'g> Editor<'g> {
 
     /// What `input` of `op` reads now.
     pub(crate) fn reads(&self, op: NodeId, input: usize) -> String {
-        let original = || self.graph.input(op, input).map(|i| i.text.text(self.graph.bytes()).to_owned());
-        self.rerouted.get(&(op, input)).cloned().or_else(original).unwrap_or_default()
+        self.rerouted(op, input).or_else(|| self.original(op, input)).unwrap_or_default().to_owned()
+    }
+
+    /// What `input` of `op` reads in the graph that is edited.
+    pub(crate) fn original(&self, op: NodeId, input: usize) -> Option<&'g str> {
+        self.graph.input(op, input).map(|input| input.text.text(self.graph.bytes()))
+    }
+
+    /// What `input` of `op` reads instead, where it was rerouted.
+    pub(crate) fn rerouted(&self, op: NodeId, input: usize) -> Option<&str> {
+        self.rerouted.get(&(op, input)).map(String::as_str)
     }
 
     pub(crate) fn reroute(&mut self, op: NodeId, input: usize, reference: String) {

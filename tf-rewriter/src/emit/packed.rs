@@ -64,11 +64,11 @@ fn chain(
 
     let codes = stream(work, Form::Codes(weight.dtype, storage));
     maker.count(codes.len());
-    let (byte, codes_shape) = shared_bytes::constant(storage, &weight.shape, codes.len());
+    let (byte, codes_shape) = shared_bytes::constant(storage, weight, codes.len());
     let codes = NewNode::constant(codes_name, maker.device, byte, &codes_shape, Segment::Weights(codes))
         .with_inputs(if home == weight.source { control_inputs(graph, home) } else { Vec::new() });
     let codes = maker.push(codes);
-    let codes = shared_bytes::separated(&mut maker, editor, storage, &weight.shape, &codes);
+    let codes = shared_bytes::separated(&mut maker, editor, storage, weight, &codes);
 
     let shape = broadcast_shape(work);
     let last = match dequant {

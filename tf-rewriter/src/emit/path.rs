@@ -9,7 +9,7 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::index::{NodeId, ScopeKind};
 use crate::pb::NodeDef;
-use crate::sites::{Place, between, passed_on, read, readers};
+use crate::sites::{Place, between, passed_on, read, read_by, readers};
 use crate::splice::{Segment, node_field};
 
 /// A constant whose value goes to more places than these is shared, without looking further: a copy is never wrong.
@@ -104,8 +104,7 @@ fn is_handed_in(graph: &Graph, work: &WeightWork) -> bool {
         if id == work.weight.source || !work.weight.via.contains(&id) || !seen.insert(id) {
             continue;
         }
-        let inputs = graph.index().scope(id.scope).zip(graph.index().node(id)).map_or(0, |(s, n)| s.inputs(n).len());
-        open.extend((0..inputs).filter_map(|input| read(graph, id, input)));
+        open.extend(read_by(graph, id));
     }
     false
 }

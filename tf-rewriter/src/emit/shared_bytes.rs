@@ -10,12 +10,13 @@ use super::Editor;
 use super::maker::{Maker, plain};
 use super::node::NewNode;
 use crate::pb::DataType;
+use crate::sites::Weight;
 
 const BYTE: DataType = DataType::DT_UINT8;
 
-/// Type and shape of the constant that holds the codes of a weight of `shape`.
-pub(super) fn constant(storage: Storage, shape: &[u64], bytes: usize) -> (DataType, Vec<u64>) {
-    if storage.is_shared() { (BYTE, vec![bytes as u64, 1]) } else { (DataType::DT_INT8, shape.to_vec()) }
+/// Type and shape of the constant that holds the codes of a weight.
+pub(super) fn constant(storage: Storage, weight: &Weight, bytes: usize) -> (DataType, Vec<u64>) {
+    if storage.is_shared() { (BYTE, vec![bytes as u64, 1]) } else { (DataType::DT_INT8, weight.shape.clone()) }
 }
 
 /// From the constant of [`constant`], which `codes` names, to codes of the weight's shape; the last op's reference.
@@ -23,14 +24,14 @@ pub(super) fn separated(
     maker: &mut Maker<'_>,
     editor: &mut Editor<'_>,
     storage: Storage,
-    shape: &[u64],
+    weight: &Weight,
     codes: &str,
 ) -> String {
     if !storage.is_shared() {
         return codes.to_owned();
     }
     let shifts: Vec<u8> = (0_u8..8).step_by(storage.bits() as usize).collect();
-    let elements = shape.iter().fold(1_u64, |n, dim| n.saturating_mul(*dim));
+    let elements = weight.elements();
     let all = elements.next_multiple_of(shifts.len() as u64);
     let shifts = maker.bytes(editor, "shifts", &[shifts.len() as u64], &shifts);
     let shifted = maker.op(editor, "RightShift", "shifted", BYTE, &[codes, &shifts]);
@@ -43,7 +44,7 @@ pub(super) fn separated(
         let name = maker.part(editor, "cut");
         last = maker.push(plain("Slice", name, BYTE, &[&last, &begin, &size], maker.device).typed("Index", index));
     }
-    reshaped(maker, editor, "separated", &last, shape)
+    reshaped(maker, editor, "separated", &last, &weight.shape)
 }
 
 fn reshaped(maker: &mut Maker<'_>, editor: &mut Editor<'_>, part: &str, from: &str, shape: &[u64]) -> String {

@@ -26,8 +26,10 @@ impl Edge<'_> {
     /// What is read there. An op that cuts a piece off it, and is chosen itself, reads its own quantized whole by now.
     pub(super) fn float(&self, editor: &Editor<'_>) -> String {
         let (reader, at) = self.whole(editor.graph);
-        let original = || editor.graph.input(reader, at).map(|input| input.text.text(editor.graph.bytes()).to_owned());
-        self.weight.cut().and_then(|_| original()).unwrap_or_else(|| editor.reads(reader, at))
+        match self.weight.cut() {
+            Some(_) => editor.original(reader, at).unwrap_or_default().to_owned(),
+            None => editor.reads(reader, at),
+        }
     }
 }
 
@@ -35,15 +37,12 @@ impl Edge<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Pieces<'w> {
     by_cut: BTreeMap<(NodeId, usize), Vec<(Edge<'w>, String)>>,
-    /// What ops read of their own weights as a whole: one that cuts pieces off for others, as a gather does, can be chosen itself.
-    own: BTreeMap<(NodeId, usize), String>,
 }
 
 impl<'w> Pieces<'w> {
     /// Let an op read `quantized` in place of its weight: at once, or when all ops are known that read pieces of it.
     pub(crate) fn read(&mut self, editor: &mut Editor<'_>, edge: Edge<'w>, quantized: String) {
         if edge.weight.cut().is_none() {
-            self.own.insert((edge.op, edge.input), quantized.clone());
             editor.reroute(edge.op, edge.input, quantized);
         } else {
             self.by_cut.entry(edge.whole(editor.graph)).or_default().push((edge, quantized));
@@ -62,9 +61,10 @@ impl<'w> Pieces<'w> {
     ) -> Result<(), Error> {
         let graph = editor.graph;
         for ((cut, at), pieces) in self.by_cut {
-            let own = self.own.get(&(cut, at));
-            let is_one = pieces.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b))
-                && own.is_none_or(|own| pieces.iter().all(|(_, quantized)| quantized == own));
+            // An op that cuts pieces off for others, as a gather does, can be chosen itself: it reads its own quantized whole by now.
+            let own = editor.rerouted(cut, at);
+            let wholes: BTreeSet<&str> = pieces.iter().map(|(_, whole)| whole.as_str()).chain(own).collect();
+            let (is_one, is_own) = (wholes.len() == 1, own.is_some());
             let mut edges: BTreeSet<(NodeId, usize)> = BTreeSet::new();
             for (edge, _) in &pieces {
                 edges.insert((edge.op, edge.input));
@@ -72,8 +72,7 @@ impl<'w> Pieces<'w> {
             }
             let places = passed_on(graph, cut, at)?.unwrap_or_default();
             match pieces.first() {
-                // The cutting op reads this one itself.
-                Some(_) if is_one && own.is_some() => {}
+                Some(_) if is_one && is_own => {}
                 Some((_, quantized)) if is_one && ends_at(graph, places, &edges, &BTreeSet::new())? => {
                     editor.reroute(cut, at, quantized.clone());
                 }

@@ -202,6 +202,11 @@ pub(super) fn data_inputs(graph: &Graph, id: NodeId) -> usize {
     })
 }
 
+/// The tensors that a node reads.
+pub(crate) fn read_by(graph: &Graph, id: NodeId) -> impl Iterator<Item = Place> + '_ {
+    (0..data_inputs(graph, id)).filter_map(move |input| read(graph, id, input))
+}
+
 /// Whether values can come to `place` from more than `limit` places.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ mod weight;
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
 pub(crate) use bias::{Bias, applied_behind, biases, changes_shape};
 pub(crate) use einsum::channel_label;
-pub(crate) use flow::{Calls, Place, read, readers, sources};
+pub(crate) use flow::{Calls, Place, read, read_by, readers, sources};
 pub(crate) use gradient::{Backward, BackwardOps};
 pub(crate) use parameter::{Parameters, is_parameter, reads_parameter};
 pub(crate) use roles::{Role, Roles, backward_readers};

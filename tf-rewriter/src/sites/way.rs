@@ -45,8 +45,7 @@ pub(crate) fn between(
             return Ok(None);
         }
         found.insert(id);
-        let inputs = graph.index().scope(id.scope).zip(graph.index().node(id)).map_or(0, |(s, n)| s.inputs(n).len());
-        open.extend((0..inputs).filter_map(|input| flow::read(graph, id, input)));
+        open.extend(flow::read_by(graph, id));
     }
     Ok(Some(found))
 }

@@ -13,7 +13,7 @@ use crate::index::NodeId;
 use crate::mark;
 use crate::ops::is_variable;
 use crate::pb::DataType;
-use crate::sites::{Place, Traced, Weight, is_quantizer, read, sources};
+use crate::sites::{Place, Traced, Weight, is_quantizer, read_by, sources};
 use crate::tensor::{TensorView, dtype_size};
 
 /// What `inspect` says of a weight.
@@ -100,8 +100,7 @@ impl Graph {
                 found.push(next);
                 continue;
             }
-            let Some((scope, node)) = self.index().scope(next.scope).zip(self.index().node(next)) else { continue };
-            open.extend((0..scope.inputs(node).len()).filter_map(|input| read(self, next, input)));
+            open.extend(read_by(self, next));
         }
         Ok(found)
     }
