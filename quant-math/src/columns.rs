@@ -48,12 +48,24 @@ impl Columns {
             let offset = offset + position;
             simd::run(
                 #[inline(always)]
-                || match self.layout.tile() {
-                    Some(tile) => self.update_tiled(tile, offset, src, dst, update),
-                    None => self.update_runs(offset, src, dst, update),
-                },
+                || self.update_here(offset, src, dst, update),
             );
         });
+    }
+
+    /// [`update`](Self::update) in this thread, with the instructions of the function it is inlined into. `dst` is at least as long as `src`.
+    #[inline(always)]
+    pub(crate) fn update_here<A: Copy, B>(
+        &self,
+        offset: usize,
+        src: &[A],
+        dst: &mut [B],
+        update: impl Fn(Parameters, A, &mut B),
+    ) {
+        match self.layout.tile() {
+            Some(tile) => self.update_tiled(tile, offset, src, dst, update),
+            None => self.update_runs(offset, src, dst, update),
+        }
     }
 
     #[inline(always)]
@@ -80,11 +92,17 @@ impl Columns {
 
     #[inline(always)]
     fn update_runs<A: Copy, B>(&self, offset: usize, src: &[A], dst: &mut [B], update: impl Fn(Parameters, A, &mut B)) {
+        let parameters =
+            |channel: usize| self.columns.each_ref().map(|column| column.get(channel).copied().unwrap_or_default());
+        if self.layout.channels == 1 {
+            let parameters = parameters(0);
+            src.iter().zip(dst).for_each(|(x, y)| update(parameters, *x, y));
+            return;
+        }
         let inner = self.layout.inner.max(1);
         let (mut src, mut dst, mut offset) = (src, dst, offset);
         while !src.is_empty() {
-            let channel = self.layout.channel(offset);
-            let parameters = self.columns.each_ref().map(|column| column.get(channel).copied().unwrap_or_default());
+            let parameters = parameters(self.layout.channel(offset));
             let (run, rest) = src.split_at((inner - offset % inner).min(src.len()));
             let (out, tail) = dst.split_at_mut(run.len());
             run.iter().zip(out).for_each(|(x, y)| update(parameters, *x, y));

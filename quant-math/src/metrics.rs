@@ -48,11 +48,9 @@ pub struct MetricsAccumulator {
 impl MetricsAccumulator {
     /// Add the elements of a chunk, as far as both slices reach.
     pub fn update(&mut self, reference: &[f32], values: &[f32]) {
-        let chunk = simd::run(
-            #[inline(always)]
-            || Self::of(reference, values),
-        );
-        self.merge(&chunk);
+        let mut lanes = Lanes::default();
+        lanes.add(reference, values);
+        self.merge(&lanes.sums());
     }
 
     /// Add everything that `other` has seen, as if it came after what `self` has seen.
@@ -83,46 +81,143 @@ impl MetricsAccumulator {
             mse: self.noise / count,
         }
     }
+}
+
+/// The sums of a chunk that is still being added to.
+///
+/// The lanes are in two halves: the sums of one fit into 16 vector registers of 4 float64.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    count: u64,
+    halves: [Sums; 2],
+}
+
+impl Lanes {
+    /// Elements that are added at a time, a multiple of [`LANES`]: few enough that they stay in the nearest cache, and that a CPU works
+    /// on the values of a piece and on the sums of the one before side by side.
+    const PIECE: usize = 256;
+
+    /// Add a part of the chunk, as far as both slices reach. Every part but the last is a multiple of [`LANES`].
+    pub(crate) fn add(&mut self, reference: &[f32], values: &[f32]) {
+        let len = reference.len().min(values.len());
+        let (x, x_rest) = reference.get(..len).unwrap_or_default().as_chunks::<{ Self::PIECE }>();
+        let (y, y_rest) = values.get(..len).unwrap_or_default().as_chunks();
+        simd::run_fused(
+            #[inline(always)]
+            |fused| {
+                for (x, y) in x.iter().zip(y) {
+                    self.add_piece(fused, x, y);
+                }
+                self.add_rest(fused, x_rest, y_rest);
+            },
+        );
+        self.count += len as u64;
+    }
+
+    /// [`add`](Self::add) with the values that `make(position, x, y)` puts into `y` for the elements `x`, which start at `position` of
+    /// `reference`; `y` may have room for more.
+    #[inline(always)]
+    pub(crate) fn add_made(&mut self, reference: &[f32], make: impl Fn(usize, &[f32], &mut [f32])) {
+        let (pieces, rest) = reference.as_chunks::<{ Self::PIECE }>();
+        simd::run_fused(
+            #[inline(always)]
+            |fused| {
+                let mut values = [0.0; Self::PIECE];
+                for (number, x) in pieces.iter().enumerate() {
+                    make(number * Self::PIECE, x, &mut values);
+                    self.add_piece(fused, x, &values);
+                }
+                make(reference.len() - rest.len(), rest, &mut values);
+                self.add_rest(fused, rest, &values);
+            },
+        );
+        self.count += reference.len() as u64;
+    }
 
     #[inline(always)]
-    fn of(reference: &[f32], values: &[f32]) -> Self {
-        let len = reference.len().min(values.len());
-        let (blocks, rest) = reference.get(..len).unwrap_or_default().as_chunks::<LANES>();
-        let (value_blocks, value_rest) = values.get(..len).unwrap_or_default().as_chunks::<LANES>();
-        let mut lanes = [[0.0; LANES]; 5];
-        for (x, y) in blocks.iter().zip(value_blocks) {
-            add(&mut lanes, x, y);
+    fn add_piece(&mut self, fused: bool, reference: &[f32; Self::PIECE], values: &[f32; Self::PIECE]) {
+        self.add_blocks(fused, blocks(reference), blocks(values));
+    }
+
+    /// Zeros fill the last block: they change no sum.
+    #[inline(always)]
+    fn add_rest(&mut self, fused: bool, reference: &[f32], values: &[f32]) {
+        for (x, y) in reference.chunks(LANES).zip(values.chunks(LANES)) {
+            self.add_blocks(fused, &[padded(x)], &[padded(y.get(..x.len()).unwrap_or_default())]);
         }
-        // Zeros change no sum.
-        let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
-        x.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        y.iter_mut().zip(value_rest).for_each(|(to, from)| *to = *from);
-        add(&mut lanes, &x, &y);
-        let [signal, noise, values, product, max_error] = lanes;
-        Self {
-            count: len as u64,
-            signal: signal.iter().sum(),
-            noise: noise.iter().sum(),
-            values: values.iter().sum(),
-            product: product.iter().sum(),
-            max_error: max_error.iter().fold(0.0, |a, b| larger(a, *b)),
+    }
+
+    #[inline(always)]
+    fn add_blocks(&mut self, fused: bool, reference: &[Block], values: &[Block]) {
+        let [low, high] = &mut self.halves;
+        low.add(fused, reference, values, |[low, _]| low);
+        high.add(fused, reference, values, |[_, high]| high);
+    }
+
+    /// The sums of all lanes, in their order.
+    pub(crate) fn sums(&self) -> MetricsAccumulator {
+        let sum = |of: fn(&Sums) -> &Half| self.halves.iter().flat_map(of).sum();
+        let max_squares = self.halves.iter().flat_map(|sums| &sums.max_square);
+        MetricsAccumulator {
+            count: self.count,
+            signal: sum(|sums| &sums.signal),
+            noise: sum(|sums| &sums.noise),
+            values: sum(|sums| &sums.values),
+            product: sum(|sums| &sums.product),
+            max_error: max_squares.fold(0.0, |a, b| larger(a, *b)).sqrt(),
         }
     }
 }
 
-#[inline(always)]
-fn add(lanes: &mut [[f64; LANES]; 5], x: &[f32; LANES], y: &[f32; LANES]) {
-    let [signal, noise, values, product, max_error] = lanes;
-    let sums = signal.iter_mut().zip(noise).zip(values).zip(product).zip(max_error);
-    for ((((((signal, noise), values), product), max_error), x), y) in sums.zip(x).zip(y) {
-        let (x, y) = (f64::from(*x), f64::from(*y));
-        let error = x - y;
-        *signal += x * x;
-        *noise += error * error;
-        *values += y * y;
-        *product += x * y;
-        *max_error = larger(*max_error, error.abs());
+/// One element for each lane, in halves.
+type Block = [[f32; LANES / 2]; 2];
+type Half = [f64; LANES / 2];
+
+/// The sums of half of the lanes.
+#[derive(Default, Clone, Copy)]
+struct Sums {
+    signal: Half,
+    noise: Half,
+    values: Half,
+    product: Half,
+    /// Of the squares of the errors. The root of the square of a float64 is that number to the bit, where the square neither overflows
+    /// nor underflows (Boldo 2015, "Stupid is as stupid does"): differences of float32 are far from both.
+    max_square: Half,
+}
+
+impl Sums {
+    /// Add one half of each block. Where `fused`, exact products are added in one operation, which rounds once, as the addition alone
+    /// does: those of float32 are exact, the square of a difference is not.
+    #[inline(always)]
+    fn add(&mut self, fused: bool, x: &[Block], y: &[Block], half: impl Fn(&Block) -> &[f32; LANES / 2]) {
+        let add_product = |sum: &mut f64, a: f64, b: f64| *sum = if fused { a.mul_add(b, *sum) } else { *sum + a * b };
+        // A copy, which the compiler keeps in registers.
+        let Self { mut signal, mut noise, mut values, mut product, mut max_square } = *self;
+        for (x, y) in x.iter().zip(y) {
+            let sums = signal.iter_mut().zip(&mut noise).zip(&mut values).zip(&mut product).zip(&mut max_square);
+            for ((((((signal, noise), values), product), max_square), x), y) in sums.zip(half(x)).zip(half(y)) {
+                let (x, y) = (f64::from(*x), f64::from(*y));
+                add_product(signal, x, x);
+                add_product(values, y, y);
+                add_product(product, x, y);
+                let square = (x - y) * (x - y);
+                *noise += square;
+                *max_square = larger(*max_square, square);
+            }
+        }
+        *self = Self { signal, noise, values, product, max_square };
     }
+}
+
+#[inline(always)]
+fn blocks(elements: &[f32]) -> &[Block] {
+    elements.as_chunks().0.as_chunks().0
+}
+
+fn padded(rest: &[f32]) -> Block {
+    let mut block = Block::default();
+    block.as_flattened_mut().iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    block
 }
 
 #[inline(always)]
@@ -166,6 +261,59 @@ mod tests {
         let metrics = Metrics::of(&[f32::MAX; 40], &[f32::MIN; 40]);
         assert!(metrics.sqnr_db.unwrap().is_finite() && metrics.mse.is_finite());
         approx::assert_relative_eq!(metrics.cosine, -1.0, max_relative = 4e-16);
+    }
+
+    /// One operation after another, in the order that the sums are defined in.
+    fn plain(x: &[f32], y: &[f32]) -> MetricsAccumulator {
+        let mut lanes = [[0.0_f64; 5]; LANES];
+        for (i, (x, y)) in x.iter().zip(y).enumerate() {
+            let (x, y) = (f64::from(*x), f64::from(*y));
+            let [signal, noise, values, product, max_error] = &mut lanes[i % LANES];
+            *signal += x * x;
+            *noise += (x - y) * (x - y);
+            *values += y * y;
+            *product += x * y;
+            *max_error = larger(*max_error, (x - y).abs());
+        }
+        let sum = |of: usize| lanes.iter().map(|lane| lane[of]).sum();
+        MetricsAccumulator {
+            count: x.len() as u64,
+            signal: sum(0),
+            noise: sum(1),
+            values: sum(2),
+            product: sum(3),
+            max_error: lanes.iter().fold(0.0, |max, lane| larger(max, lane[4])),
+        }
+    }
+
+    #[test]
+    fn sums_have_the_bits_of_their_definition() {
+        let number = |i: u32| match i % 11 {
+            0 => f32::MAX,
+            1 => -f32::from_bits(i),
+            2 => -0.0,
+            3 => f32::MIN_POSITIVE,
+            // Every exponent, of either sign.
+            _ => f32::from_bits(i.wrapping_mul(0x9e37_79b9)),
+        };
+        let finite: Vec<f32> = (0..900).map(number).filter(|x| x.is_finite()).collect();
+        let moderate: Vec<f32> =
+            finite.iter().map(|x| f32::from_bits(x.to_bits() & 0x83ff_ffff | 0x3c00_0000)).collect();
+        let values: Vec<f32> = moderate.iter().map(|x| (x * 64.0).round_ties_even() / 64.0).collect();
+        let reversed: Vec<f32> = finite.iter().rev().copied().collect();
+        for (x, y) in [(&finite, &reversed), (&finite, &moderate), (&moderate, &values)] {
+            for len in (0..2 * LANES).chain((2 * LANES..x.len()).step_by(37)).chain([512, 528]) {
+                let expected = plain(&x[..len], &y[..len]);
+                for width in Width::all() {
+                    let mut found = MetricsAccumulator::default();
+                    with(width, || found.update(&x[..len], &y[..len]));
+                    assert_eq!(found, expected, "{width:?}, {len} elements");
+                }
+            }
+        }
+        let mut odd = MetricsAccumulator::default();
+        odd.update(&[1.0, f32::NAN, f32::INFINITY], &[1.5, 0.0, 0.0]);
+        assert!(odd.noise.is_nan() && odd.max_error.is_infinite(), "NaN is no largest error: {odd:?}");
     }
 
     #[test]

@@ -23,6 +23,37 @@ pub(crate) fn run<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+/// [`run`] for work that wants to know whether `f64::mul_add` is an instruction; elsewhere it is a slow function.
+///
+/// Only where the product is exact does that leave the bits alone.
+#[inline]
+pub(crate) fn run_fused<R>(work: impl FnOnce(bool) -> R) -> R {
+    #[cfg(test)]
+    if let Some(width) = width::forced() {
+        return width.run(
+            #[inline(always)]
+            || work(width.is_fused()),
+        );
+    }
+    pulp::Arch::new().dispatch(Fused(work))
+}
+
+struct Fused<F>(F);
+
+impl<R, F: FnOnce(bool) -> R> pulp::WithSimd for Fused<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> R {
+        // All that `pulp` has of these two beyond scalars; WebAssembly has none.
+        let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+        simd.vectorize(
+            #[inline(always)]
+            || (self.0)(known && !S::IS_SCALAR),
+        )
+    }
+}
+
 /// `dst[i] = map(src[i])`, as far as both reach.
 #[inline]
 pub(crate) fn map<A: Copy + Sync, B: Send>(src: &[A], dst: &mut [B], map: impl Fn(A) -> B + Copy + Sync) {
@@ -74,6 +105,10 @@ pub(crate) mod width {
     }
 
     impl Width {
+        pub(super) fn is_fused(self) -> bool {
+            !matches!(self, Self::Scalar)
+        }
+
         /// Every width that this machine has.
         pub(crate) fn all() -> Vec<Self> {
             let mut all = vec![Self::Scalar];

@@ -3,6 +3,7 @@
 use crate::affine::Steps;
 use crate::columns::{Columns, Parameters};
 use crate::layout::ChannelLayout;
+use crate::metrics::Lanes;
 use crate::{Affine, Grid, MathError, Rounding};
 
 /// One affine map per channel, all on one grid.
@@ -91,6 +92,22 @@ impl AffineMap {
         self.map(offset, src, dst, Steps::value);
     }
 
+    /// Add `reference`, which starts at element `offset`, and its values to `lanes`.
+    pub(crate) fn measure(&self, offset: usize, reference: &[f32], lanes: &mut Lanes) {
+        match self.rounding {
+            Rounding::Nearest => lanes.add_made(
+                reference,
+                #[inline(always)]
+                |at, x, y| self.columns.update_here(offset + at, x, y, Self::nearest(Steps::value)),
+            ),
+            Rounding::Truncate => lanes.add_made(
+                reference,
+                #[inline(always)]
+                |at, x, y| self.columns.update_here(offset + at, x, y, Self::truncate(Steps::value)),
+            ),
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn codes_into<C: Send>(
         &self,
@@ -113,26 +130,26 @@ impl AffineMap {
     fn map<B: Send>(&self, offset: usize, src: &[f32], dst: &mut [B], finish: impl Fn(Steps, f32) -> B + Copy + Sync) {
         // One loop for each rounding, so that neither has a branch in it.
         match self.rounding {
-            Rounding::Nearest => self.columns.update(
-                offset,
-                src,
-                dst,
-                #[inline(always)]
-                |columns, x, y| {
-                    let steps = Steps::from(columns);
-                    *y = finish(steps, steps.nearest(x));
-                },
-            ),
-            Rounding::Truncate => self.columns.update(
-                offset,
-                src,
-                dst,
-                #[inline(always)]
-                |columns, x, y| {
-                    let steps = Steps::from(columns);
-                    *y = finish(steps, steps.truncate(x));
-                },
-            ),
+            Rounding::Nearest => self.columns.update(offset, src, dst, Self::nearest(finish)),
+            Rounding::Truncate => self.columns.update(offset, src, dst, Self::truncate(finish)),
+        }
+    }
+
+    #[inline(always)]
+    fn nearest<B>(finish: impl Fn(Steps, f32) -> B + Copy + Sync) -> impl Fn(Parameters, f32, &mut B) + Copy + Sync {
+        #[inline(always)]
+        move |columns, x, y| {
+            let steps = Steps::from(columns);
+            *y = finish(steps, steps.nearest(x));
+        }
+    }
+
+    #[inline(always)]
+    fn truncate<B>(finish: impl Fn(Steps, f32) -> B + Copy + Sync) -> impl Fn(Parameters, f32, &mut B) + Copy + Sync {
+        #[inline(always)]
+        move |columns, x, y| {
+            let steps = Steps::from(columns);
+            *y = finish(steps, steps.truncate(x));
         }
     }
 }

@@ -85,6 +85,9 @@ fn every_length_and_alignment_at_every_width() {
                     assert_eq!(map, scalar, "{settings:?} {layout:?} {width:?}");
                     let found = with(width, || mapped(&map, 0, src));
                     assert_eq!(found, expected, "{settings:?} {layout:?} {width:?}");
+                    let values: Vec<f32> = found.0.iter().map(|bits| f32::from_bits(*bits)).collect();
+                    let measured = with(width, || measure(&map, src));
+                    assert_eq!(measured, Metrics::of(src, &values), "{settings:?} {layout:?} {width:?}");
                     let middle = len / 3;
                     let tail = with(width, || mapped(&map, middle, &src[middle..]));
                     assert_eq!(tail.0, expected.0[middle..], "{settings:?} {layout:?} {width:?}, from {middle}");
@@ -157,6 +160,7 @@ fn same_bits_at_every_number_of_threads() {
                     let digest =
                         values.iter().fold(0_u64, |h, v| (h ^ u64::from(v.to_bits())).wrapping_mul(0x100_0000_01b3));
                     let metrics: Metrics = measure(&map, &src[..]);
+                    assert_eq!(metrics, Metrics::of(&src, &values), "{settings:?} {layout:?}");
                     results.push(format!("{settings:?} {map:?} {digest:x} {metrics:?}"));
                 }
             }
