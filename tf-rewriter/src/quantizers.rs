@@ -4,9 +4,9 @@ use quant_math::config::ConfigList;
 use quant_math::nni::{self, Compress};
 use quant_math::plan::PlanOptions;
 
-use crate::Error;
-use crate::apply::Compressed;
-use crate::graph::Graph;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::rewrite::apply::Compressed;
 
 /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
 ///

@@ -4,13 +4,13 @@ use quant_math::plan::{Chosen, Decision};
 use quant_math::{DType, Emit, QuantType, Quantizer};
 
 use super::{Op, Planner, SITES, site, skip, with_axis};
-use crate::Error;
 use crate::codes;
-use crate::index::NodeId;
-use crate::index::{ScopeKind, Target};
-use crate::mark;
-use crate::ops::Activations;
-use crate::sites::{self, Role, Roles, Traced};
+use crate::error::Error;
+use crate::find::mark;
+use crate::find::ops::Activations;
+use crate::find::sites::{self, Role, Roles, Traced};
+use crate::graphdef::index::NodeId;
+use crate::graphdef::index::{ScopeKind, Target};
 
 impl Planner<'_> {
     pub(super) fn inputs(&mut self, op: &Op<'_>) -> Result<(), Error> {
@@ -177,7 +177,7 @@ impl Planner<'_> {
 }
 
 /// The text of the input through which an edge reads output 0 of `id`, for function bodies, where it names the output.
-pub(crate) fn edge_text(graph: &crate::Graph, id: NodeId) -> Option<String> {
+pub(crate) fn edge_text(graph: &crate::graphdef::graph::Graph, id: NodeId) -> Option<String> {
     let scope = graph.index().scope(id.scope)?;
     let bytes = graph.bytes();
     let read = scope.data_edges(id.node).into_iter().find_map(|(reader, input)| {

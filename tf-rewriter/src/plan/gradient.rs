@@ -4,10 +4,10 @@ use quant_math::plan::Decision;
 use quant_math::{DType, Emit, QuantType};
 
 use super::{Op, Planner, site, skip, with_axis};
-use crate::Error;
 use crate::codes;
-use crate::mark;
-use crate::sites::{self, Backward, BackwardOps, tensor_name};
+use crate::error::Error;
+use crate::find::mark;
+use crate::find::sites::{self, Backward, BackwardOps, tensor_name};
 
 impl Planner<'_> {
     pub(super) fn gradient(&mut self, op: &Op<'_>) -> Result<(), Error> {

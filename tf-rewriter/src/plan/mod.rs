@@ -15,12 +15,12 @@ use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 
-use crate::Error;
-use crate::graph::Graph;
-use crate::index::{Frames, NodeId};
-use crate::mark;
-use crate::ops;
-use crate::sites::{BackwardOps, Roles, Traced, is_parameter, weight_of};
+use crate::error::Error;
+use crate::find::mark;
+use crate::find::ops;
+use crate::find::sites::{BackwardOps, Roles, Traced, is_parameter, weight_of};
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{Frames, NodeId};
 
 impl Graph {
     /// Find all sites and decide about each of them.

@@ -5,12 +5,12 @@ use quant_math::plan::{Chosen, Decision, Reason, Site};
 use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
-use crate::Error;
 use crate::codes;
-use crate::index::NodeId;
-use crate::mark;
-use crate::ops::ChannelRule;
-use crate::sites::{Axes, ChannelAxes, Role, Traced, Weight, channel_label, is_transposed};
+use crate::error::Error;
+use crate::find::mark;
+use crate::find::ops::ChannelRule;
+use crate::find::sites::{Axes, ChannelAxes, Role, Traced, Weight, channel_label, is_transposed};
+use crate::graphdef::index::NodeId;
 
 /// Short-form constants are spread out for per-channel work only up to this many elements.
 const MAX_SPREAD: u64 = 1 << 20;
@@ -48,7 +48,7 @@ impl Planner<'_> {
             Traced::Weight(weight) => self.tensor(weight.source),
             Traced::Variable(id, _) | Traced::Quantized(id) => self.tensor(*id),
             Traced::Argument | Traced::Computed | Traced::OtherConstant | Traced::Several(_) => {
-                crate::sites::tensor_name(self.graph, op.id, input)
+                crate::find::sites::tensor_name(self.graph, op.id, input)
             }
         };
         let decision = match (traced, op.choice.of(QuantType::Weight, &tensor)) {
@@ -97,7 +97,7 @@ impl Planner<'_> {
             (Traced::Weight(weight), Ok(chosen)) => self.chosen(op, input, weight, chosen)?,
             (Traced::OtherConstant, Ok(_)) => skip(codes::NOT_FLOAT, format!("`{tensor}` is no float tensor")),
             (Traced::Computed | Traced::Several(_), Ok(_)) => {
-                if crate::sites::reads_parameter(self.graph, op.id, input)? {
+                if crate::find::sites::reads_parameter(self.graph, op.id, input)? {
                     let text = "is computed from constants: fold them when the model is frozen, then it is one";
                     skip(codes::COMPUTED_WEIGHT, format!("`{tensor}` {text}"))
                 } else {
@@ -138,7 +138,7 @@ impl Planner<'_> {
                     "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
                 ));
             }
-            if !crate::sites::can_be_whole(self.graph, (op.id, input), weight)? {
+            if !crate::find::sites::can_be_whole(self.graph, (op.id, input), weight)? {
                 let text = format!(
                     "`{}` reads a piece of the weight, which is cut off where its ops cannot be copied for it; `--emit baked` and `--emit packed` can quantize the whole",
                     op.name
@@ -157,7 +157,7 @@ impl Planner<'_> {
                     "the step counter cannot be read in a function or a loop, and `quant_start_step` needs it",
                 ));
             }
-            if crate::sites::element_type(self.graph, op.id)? != Some(1) {
+            if crate::find::sites::element_type(self.graph, op.id)? != Some(1) {
                 return Ok(skip(
                     codes::NOT_FLOAT32,
                     "fake-quant ops take float32 only; `--emit baked` can quantize this weight",
@@ -212,12 +212,12 @@ pub(crate) fn too_large_to_spread(weight: &Weight, per_channel: bool, emit: Emit
 
 /// The channel axes of the weight that `op` reads at `input`.
 pub(crate) fn channel_axes(
-    graph: &crate::Graph,
+    graph: &crate::graphdef::graph::Graph,
     op: NodeId,
     input: usize,
     weight: &Weight,
 ) -> Result<Option<ChannelAxes>, Error> {
-    let Some(info) = crate::ops::info(graph.op(op)) else { return Ok(None) };
+    let Some(info) = crate::find::ops::info(graph.op(op)) else { return Ok(None) };
     Ok(match (info.channels, weight.edge_shape().map(<[u64]>::len)) {
         (ChannelRule::Equation, Some(rank)) => {
             let axis = channel_label(graph, op, input, rank)?.ok();
@@ -228,11 +228,11 @@ pub(crate) fn channel_axes(
 }
 
 /// Types that can hold a quantized value.
-pub(crate) fn pb_type(dtype: DType) -> crate::pb::DataType {
+pub(crate) fn pb_type(dtype: DType) -> crate::graphdef::pb::DataType {
     match dtype {
-        DType::F32 => crate::pb::DataType::DT_FLOAT,
-        DType::F64 => crate::pb::DataType::DT_DOUBLE,
-        DType::F16 => crate::pb::DataType::DT_HALF,
-        DType::BF16 => crate::pb::DataType::DT_BFLOAT16,
+        DType::F32 => crate::graphdef::pb::DataType::DT_FLOAT,
+        DType::F64 => crate::graphdef::pb::DataType::DT_DOUBLE,
+        DType::F16 => crate::graphdef::pb::DataType::DT_HALF,
+        DType::BF16 => crate::graphdef::pb::DataType::DT_BFLOAT16,
     }
 }

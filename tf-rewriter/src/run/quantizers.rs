@@ -22,8 +22,8 @@ use quant_math::plan::{Gradient, PlanOptions};
 use tensorflow::ImportGraphDefOptions;
 
 use super::RunError;
-use crate::Error;
-use crate::graph::Graph;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
 
 /// NNI's `NaiveQuantizer` for a graph of the `tensorflow` crate.
 pub type NaiveQuantizer<'g> = nni::NaiveQuantizer<GraphRef<'g>>;

@@ -14,9 +14,9 @@ use super::feeds::Fixed;
 use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};
-use crate::graph::Graph;
-use crate::training::IS_TRAINING;
-use crate::wire::{put_tag, put_varint};
+use crate::graphdef::graph::Graph;
+use crate::graphdef::wire::{put_tag, put_varint};
+use crate::rewrite::training::IS_TRAINING;
 
 /// Where and how graphs run.
 #[derive(Debug, Clone, Default)]

@@ -19,9 +19,9 @@ macro_rules! values {
             }
 
             /// The tensor as a checkpoint has it.
-            pub(crate) fn to_stored(&self) -> crate::bundle::Tensor {
-                let dtype = match self { $(Self::$variant(_) => crate::pb::DataType::$pb,)* };
-                crate::bundle::Tensor { dtype, shape: self.shape().to_vec(), bytes: self.bytes().into_owned() }
+            pub(crate) fn to_stored(&self) -> crate::graphdef::bundle::Tensor {
+                let dtype = match self { $(Self::$variant(_) => crate::graphdef::pb::DataType::$pb,)* };
+                crate::graphdef::bundle::Tensor { dtype, shape: self.shape().to_vec(), bytes: self.bytes().into_owned() }
             }
 
             /// The dimensions, outermost first.

@@ -4,11 +4,11 @@ use quant_math::WeightData;
 use quant_math::difference::{Difference, TensorDifference, compare};
 
 use super::fold::fold;
-use crate::Error;
-use crate::graph::Graph;
-use crate::index::{NodeId, ScopeKind};
-use crate::mark;
-use crate::tensor::FloatData;
+use crate::error::Error;
+use crate::find::mark;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{NodeId, ScopeKind};
+use crate::graphdef::tensor::FloatData;
 
 /// The values that a node stands for, if it is a constant or stands in a constant's place.
 enum Values<'a> {

@@ -7,11 +7,11 @@ use protobuf::Enum;
 use quant_math::WeightData;
 
 use super::separated;
-use crate::Error;
-use crate::graph::Graph;
-use crate::index::{NodeId, Target};
-use crate::pb::DataType;
-use crate::tensor::TensorView;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{NodeId, Target};
+use crate::graphdef::pb::DataType;
+use crate::graphdef::tensor::TensorView;
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;

@@ -7,13 +7,13 @@ use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
 
 use super::fold::fold;
 use super::weights::Facts;
-use crate::Error;
-use crate::graph::Graph;
-use crate::index::{NodeId, Target, fields, payload};
-use crate::ops;
-use crate::sites::{Traced, is_parameter, is_quantizer, weight_of};
-use crate::tensor::dtype_name;
-use crate::wire::Value;
+use crate::error::Error;
+use crate::find::ops;
+use crate::find::sites::{Traced, is_parameter, is_quantizer, weight_of};
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{NodeId, Target, fields, payload};
+use crate::graphdef::tensor::dtype_name;
+use crate::graphdef::wire::Value;
 
 impl Graph {
     /// Inputs, outputs, weights with their ranges, and quantization that is there already. Reads all weights once.
@@ -87,7 +87,7 @@ impl Graph {
     }
 
     fn port(&self, id: NodeId) -> Result<Port, Error> {
-        let dtype = crate::sites::element_type(self, id)?;
+        let dtype = crate::find::sites::element_type(self, id)?;
         let dtype = dtype.and_then(|n| i32::try_from(n).ok()).map(|n| dtype_name(n).into_owned());
         Ok(Port { name: self.full_name(id), dtype, shape: self.placeholder_shape(id)? })
     }

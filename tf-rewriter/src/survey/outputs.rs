@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::Error;
-use crate::emit::Editor;
-use crate::graph::Graph;
-use crate::index::{NodeId, Target};
-use crate::ops::{is_variable, makes_nothing, writes_variables};
+use crate::error::Error;
+use crate::find::ops::{is_variable, makes_nothing, writes_variables};
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{NodeId, Target};
+use crate::rewrite::emit::Editor;
 
 impl Graph {
     /// The tensors that the graph gives: what a user would fetch of that which nothing reads, and what was named with
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn outputs(text: &str) -> Vec<String> {
-        let graph = Graph::from_bytes(crate::text::parse(text.as_bytes()).unwrap()).unwrap();
+        let graph = Graph::from_bytes(crate::graphdef::text::parse(text.as_bytes()).unwrap()).unwrap();
         graph.all_nodes().filter(|id| graph.is_sink(*id)).map(|id| graph.name(id).to_owned()).collect()
     }
 

@@ -7,14 +7,14 @@ use quant_math::weights::{ChannelLayout, observe_ranges};
 use quant_math::{DType, Range, WeightData};
 
 use super::fold::fold;
-use crate::Error;
-use crate::graph::Graph;
-use crate::index::NodeId;
-use crate::mark;
-use crate::ops::is_variable;
-use crate::pb::DataType;
-use crate::sites::{Place, Traced, Weight, is_quantizer, read_by, sources};
-use crate::tensor::{TensorView, dtype_size};
+use crate::error::Error;
+use crate::find::mark;
+use crate::find::ops::is_variable;
+use crate::find::sites::{Place, Traced, Weight, is_quantizer, read_by, sources};
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::NodeId;
+use crate::graphdef::pb::DataType;
+use crate::graphdef::tensor::{TensorView, dtype_size};
 
 /// What `inspect` says of a weight.
 #[derive(Debug)]

@@ -18,10 +18,10 @@ use self::probe::Probes;
 use super::RunError;
 use super::data::Batch;
 use super::session::{Model, RunOptions};
-use crate::Error;
 use crate::codes;
-use crate::graph::Graph;
-use crate::index::Frames;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::Frames;
 
 /// A model on its way to ranges.
 #[derive(Debug)]

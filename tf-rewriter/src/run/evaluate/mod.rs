@@ -16,7 +16,7 @@ use super::data::Batch;
 use super::nan;
 use super::session::Model;
 use super::value::Value;
-use crate::graph::Graph;
+use crate::graphdef::graph::Graph;
 
 pub use self::classes::{Accuracy, Agreement};
 pub use self::layers::{Entrance, Layer};

@@ -12,8 +12,8 @@ use super::super::session::Model;
 use super::super::value::Value;
 use super::samples::Samples;
 use super::trainer::TrainedOutput;
-use crate::graph::Graph;
-use crate::sites::is_quantizer;
+use crate::find::sites::is_quantizer;
+use crate::graphdef::graph::Graph;
 
 /// The outputs that can be trained, from a look at what they give. `softmaxes` are the names of those that are probabilities.
 pub(super) fn outputs_of(

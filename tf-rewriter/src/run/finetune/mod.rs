@@ -39,11 +39,11 @@ use super::feeds::Feeds;
 use super::session::{Model, RunOptions};
 use super::value::Value;
 use super::{RunError, nan};
-use crate::Error;
-use crate::apply::Compressed;
 use crate::codes;
-use crate::graph::Graph;
-use crate::training::STEP;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::rewrite::apply::Compressed;
+use crate::rewrite::training::STEP;
 
 pub use options::{FinetuneOptions, Loss, Objective, Optimizer};
 

@@ -7,11 +7,11 @@ use quant_math::ranges::fingerprint;
 
 use super::super::RunError;
 use super::super::session::{Model, RunOptions};
-use crate::Error;
 use crate::codes;
-use crate::graph::Graph;
-use crate::trainable::{Trainable, TrainableGraph};
-use crate::training::INIT;
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::rewrite::trainable::{Trainable, TrainableGraph};
+use crate::rewrite::training::INIT;
 
 /// A training graph in TensorFlow, with its first values.
 pub(super) struct Prepared {

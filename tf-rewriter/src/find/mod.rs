@@ -1,0 +1,5 @@
+//! What in a graph could be quantized, and what is already.
+
+pub(crate) mod mark;
+pub(crate) mod ops;
+pub(crate) mod sites;

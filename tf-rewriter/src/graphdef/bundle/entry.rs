@@ -1,0 +1,177 @@
+//! The messages of an index: `BundleHeaderProto` and `BundleEntryProto`.
+
+use std::ops::Range;
+
+use protobuf::Enum;
+
+use super::damaged;
+use crate::error::Error;
+use crate::graphdef::pb::DataType;
+use crate::graphdef::wire::{Fields, Value};
+
+/// The newest version of the format that there is: TensorFlow 2.21 writes 1.
+const VERSION: u64 = 1;
+
+/// The header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The number of data files.
+    pub(super) shards: u32,
+}
+
+/// A tensor, or a part of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) dtype: DataType,
+    pub(super) shape: Vec<u64>,
+    /// Which data file.
+    pub(super) shard: u64,
+    /// Where its bytes begin there.
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    /// Masked.
+    pub(super) crc: u32,
+    /// The parts, where it is stored in parts. The entry itself has no bytes then.
+    pub(super) slices: Vec<Vec<Extent>>,
+    /// Where the entry begins in the index file.
+    pub(super) offset_in_index: u64,
+}
+
+/// What a part has of one dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) start: u64,
+    /// `None`: all of it.
+    pub(super) length: Option<u64>,
+}
+
+/// The value of a field in the index file.
+type Bytes<'a> = (&'a [u8], usize);
+
+impl Header {
+    pub(super) fn read(file: &[u8], span: Range<usize>) -> Result<Self, Error> {
+        let what = "the checkpoint's header";
+        let at = span.start as u64;
+        let (mut shards, mut big_endian, mut needs) = (0, false, 0);
+        let mut fields = fields(file, span, what);
+        while let Some(field) = fields.next()? {
+            match (field.number, field.value) {
+                (1, Value::Varint(count)) => shards = count,
+                (2, Value::Varint(order)) => big_endian = order != 0,
+                (3, Value::Bytes(bytes, base)) => {
+                    let mut version = Fields::new(bytes, base, what);
+                    while let Some(field) = version.next()? {
+                        if let (2, Value::Varint(least)) = (field.number, field.value) {
+                            needs = least;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let unread = |message: String| {
+            Err(Error::Checkpoint { message, help: "save the checkpoint again with TensorFlow on this machine".into() })
+        };
+        if big_endian {
+            return unread("the checkpoint was written on a big-endian machine".to_owned());
+        }
+        if needs > VERSION {
+            return unread(format!("the checkpoint is for readers of version {needs}, this one has version {VERSION}"));
+        }
+        match u32::try_from(shards) {
+            Ok(shards) if shards > 0 => Ok(Self { shards }),
+            _ => Err(damaged(what, format!("{shards} data files"), "one or more", at)),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn read(file: &[u8], span: Range<usize>, name: &str) -> Result<Self, Error> {
+        let what = || format!("the entry of `{name}`");
+        let offset_in_index = span.start as u64;
+        let mut entry = Self {
+            dtype: DataType::DT_INVALID,
+            shape: Vec::new(),
+            shard: 0,
+            offset: 0,
+            size: 0,
+            crc: 0,
+            slices: Vec::new(),
+            offset_in_index,
+        };
+        let mut fields = fields(file, span, "an entry of the index");
+        while let Some(field) = fields.next()? {
+            match (field.number, field.value) {
+                (1, Value::Varint(number)) => {
+                    let dtype = i32::try_from(number).ok().and_then(DataType::from_i32);
+                    entry.dtype = dtype.ok_or_else(|| {
+                        damaged(what(), format!("element type {number}"), "a known one", offset_in_index)
+                    })?;
+                }
+                (2, Value::Bytes(bytes, base)) => entry.shape = shape((bytes, base), &what)?,
+                (3, Value::Varint(shard)) => entry.shard = shard,
+                (4, Value::Varint(offset)) => entry.offset = offset,
+                (5, Value::Varint(size)) => entry.size = size,
+                (6, Value::Fixed32(crc)) => entry.crc = u32::from_le_bytes(crc),
+                (7, Value::Bytes(bytes, base)) => entry.slices.push(slice((bytes, base), &what)?),
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+}
+
+fn fields<'a>(file: &'a [u8], span: Range<usize>, what: &'static str) -> Fields<'a> {
+    let base = span.start;
+    Fields::new(file.get(span).unwrap_or_default(), base, what)
+}
+
+/// A `TensorShapeProto`.
+fn shape((bytes, base): Bytes<'_>, what: &dyn Fn() -> String) -> Result<Vec<u64>, Error> {
+    let mut dims = Vec::new();
+    let mut fields = Fields::new(bytes, base, "a shape");
+    while let Some(field) = fields.next()? {
+        match (field.number, field.value) {
+            (2, Value::Bytes(bytes, base)) => {
+                let size = signed(1, (bytes, base))?.unwrap_or(0);
+                let size = u64::try_from(size)
+                    .map_err(|_| damaged(what(), format!("a dimension of {size}"), "0 or more", base as u64))?;
+                dims.push(size);
+            }
+            (3, Value::Varint(1..)) => {
+                return Err(damaged(what(), "a shape of unknown rank", "a known shape", base as u64));
+            }
+            _ => {}
+        }
+    }
+    Ok(dims)
+}
+
+/// A `TensorSliceProto`.
+fn slice((bytes, base): Bytes<'_>, what: &dyn Fn() -> String) -> Result<Vec<Extent>, Error> {
+    let mut extents = Vec::new();
+    let mut fields = Fields::new(bytes, base, "a slice");
+    while let Some(field) = fields.next()? {
+        if let (1, Value::Bytes(bytes, base)) = (field.number, field.value) {
+            let number = |number| {
+                let found = signed(number, (bytes, base))?;
+                let checked = found.map(u64::try_from).transpose();
+                checked.map_err(|_| damaged(what(), "a slice below 0", "0 or more", base as u64))
+            };
+            extents.push(Extent { start: number(1)?.unwrap_or(0), length: number(2)? });
+        }
+    }
+    Ok(extents)
+}
+
+/// The last varint field `number` of a message, as an `int64`.
+fn signed(number: u32, (bytes, base): Bytes<'_>) -> Result<Option<i64>, Error> {
+    let mut found = None;
+    let mut fields = Fields::new(bytes, base, "a dimension");
+    while let Some(field) = fields.next()? {
+        if let (true, Value::Varint(value)) = (field.number == number, field.value) {
+            found = Some(value.cast_signed());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,327 @@
+//! A graph, opened and indexed.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use protobuf::Message;
+
+use quant_math::Budget;
+
+use crate::error::Error;
+use crate::find::sites::{Calls, Parameters};
+use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Target};
+use crate::graphdef::io::{self, Form, Mapped};
+use crate::graphdef::pb::OpDef;
+
+/// The bytes of a graph: the mapped file, or what a text was parsed to.
+#[derive(Debug)]
+enum Source {
+    File(Mapped),
+    Memory(Vec<u8>),
+    /// The binary form, and the text that it came from.
+    Text(Vec<u8>, Mapped),
+}
+
+/// A TensorFlow graph, memory-mapped where it comes from a file, with the index of its nodes.
+#[derive(Debug)]
+pub struct Graph {
+    source: Source,
+    index: GraphIndex,
+    path: Option<PathBuf>,
+    /// What is made of the graph is counted against its length.
+    budget: Budget,
+    outputs: Vec<NodeId>,
+    /// Where nodes were left out: the file's length and fingerprint.
+    cut_from: Option<(u64, String)>,
+    nodes_left_out: usize,
+    /// Who calls which function; filled when first asked for.
+    calls: OnceLock<Calls>,
+    /// What is made from constants alone, with and without functions' arguments; filled when first asked for.
+    parameters: [OnceLock<Parameters>; 2],
+}
+
+impl Graph {
+    /// Open a GraphDef, binary (`.pb`) or text (`.pbtxt`), told apart by content.
+    ///
+    /// # Errors
+    /// A file that is no GraphDef, is damaged, or is no legal graph (see [`Error::code`]).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (file, form) = io::open(path)?;
+        let source = match form {
+            Form::Binary => Ok(Source::File(file.clone())),
+            Form::Text => crate::graphdef::text::parse(&file).map(|binary| Source::Text(binary, file.clone())),
+        };
+        let graph = source.and_then(|source| Self::build(source, Some(path.to_owned())));
+        file.settled(graph.and_then(Self::with_nodes)).map_err(|error| error.in_file(path))
+    }
+
+    /// A graph from bytes in memory, binary or text.
+    ///
+    /// # Errors
+    /// As for [`Graph::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
+        let bytes = match io::detect(&bytes)? {
+            Form::Binary => bytes,
+            Form::Text => crate::graphdef::text::parse(&bytes)?,
+        };
+        Self::build(Source::Memory(bytes), None)?.with_nodes()
+    }
+
+    /// A message without nodes is taken for a GraphDef by its wire alone: there is nothing in it that could be quantized.
+    fn with_nodes(self) -> Result<Self, Error> {
+        let Some(scopes) = self.index.scopes.split_first().filter(|(main, _)| main.nodes.is_empty()) else {
+            return Ok(self);
+        };
+        let found = match scopes.1.len() {
+            0 => "a GraphDef without nodes".to_owned(),
+            count => format!("a GraphDef without nodes, with a library of {count} function(s) alone"),
+        };
+        let help = "give the frozen GraphDef of the whole model, binary (.pb) or text (.pbtxt)";
+        Err(Error::NotAGraph { found: found.into(), help: help.into() })
+    }
+
+    /// The written file, read back to be checked.
+    pub(crate) fn reopen(path: &Path) -> Result<Self, Error> {
+        let file = Mapped::open(path, io::MAX_GRAPH_BYTES)?;
+        file.settled(Self::build(Source::File(file.clone()), None))
+    }
+
+    fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
+        let budget = Budget::for_file(source.file().len().max(source.binary().len()) as u64);
+        let index = GraphIndex::build(source.binary(), &budget)?;
+        Ok(Self {
+            source,
+            index,
+            path,
+            budget,
+            outputs: Vec::new(),
+            cut_from: None,
+            nodes_left_out: 0,
+            calls: OnceLock::new(),
+            parameters: [OnceLock::new(), OnceLock::new()],
+        })
+    }
+
+    /// The graph with patches carried out, in memory, with the same named outputs.
+    pub(crate) fn patched(&self, patches: crate::rewrite::splice::Patches) -> Result<Self, Error> {
+        let segments = patches.assemble(self.bytes())?;
+        let mut bytes = Vec::with_capacity(crate::rewrite::splice::total(&segments));
+        crate::rewrite::splice::write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
+        io::check_length(bytes.len() as u64)?;
+        let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
+        let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
+        Ok(Self { nodes_left_out: self.nodes_left_out, ..made })
+    }
+
+    /// Name nodes that are fetched at run time although other nodes read them. Nodes that nothing reads are outputs anyway.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`] for a name that the graph does not have.
+    pub fn with_outputs<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self, Error> {
+        for name in names {
+            // `logits:0` means the node `logits`.
+            let text = name.as_ref();
+            let node = text.strip_suffix(":0").unwrap_or(text);
+            let found = self.index.scope(0).and_then(|s| s.find(self.source.binary(), node.as_bytes()));
+            let Some(node) = found else { return Err(Error::NoSuchNode { name: text.to_owned() }) };
+            self.outputs.push(NodeId { scope: 0, node });
+        }
+        Ok(self)
+    }
+
+    /// The file it was opened from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The binary GraphDef.
+    pub fn bytes(&self) -> &[u8] {
+        self.source.binary()
+    }
+
+    /// Whether the graph was read from text.
+    pub fn is_text(&self) -> bool {
+        matches!(self.source, Source::Text(..))
+    }
+
+    /// Bytes of the file as it was read.
+    pub fn file_len(&self) -> u64 {
+        self.cut_from.as_ref().map_or(self.source.file().len() as u64, |(length, _)| *length)
+    }
+
+    /// The graph with the path, length and fingerprint of the one that it was cut from, without `left_out` nodes.
+    pub(crate) fn known_as(mut self, whole: &Self, left_out: usize) -> Self {
+        self.path.clone_from(&whole.path);
+        self.cut_from = Some((whole.file_len(), whole.fingerprint()));
+        self.nodes_left_out = left_out;
+        self
+    }
+
+    /// Nodes that [`Graph::only_outputs`] left out.
+    pub(crate) fn nodes_left_out(&self) -> usize {
+        self.nodes_left_out
+    }
+
+    /// `crc32c:<hex>:<bytes>` of the file, which binds a ranges file to it.
+    pub fn fingerprint(&self) -> String {
+        if let Some((_, fingerprint)) = &self.cut_from {
+            return fingerprint.clone();
+        }
+        let file = self.source.file();
+        quant_math::ranges::fingerprint(crc32c::crc32c(file), file.len() as u64)
+    }
+
+    /// The number of nodes, function bodies included.
+    pub fn node_count(&self) -> usize {
+        self.index.scopes.iter().map(|s| s.nodes.len()).sum()
+    }
+
+    /// The error, known to have happened in this graph's file.
+    pub(crate) fn in_own_file(&self, error: Error) -> Error {
+        match &self.path {
+            Some(path) => error.in_file(path),
+            None => error,
+        }
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// `result`, which was made from this graph's bytes: an error where the file has changed meanwhile, whatever else was found.
+    pub(crate) fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        self.check().map_err(|changed| self.in_own_file(changed.into())).and(result)
+    }
+
+    /// Whether the file was the same all the time.
+    pub(crate) fn check(&self) -> Result<(), model_file::Changed> {
+        match &self.source {
+            Source::File(file) | Source::Text(_, file) => file.check(),
+            Source::Memory(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn index(&self) -> &GraphIndex {
+        &self.index
+    }
+
+    /// Who calls which function.
+    pub(crate) fn calls(&self) -> Result<&Calls, Error> {
+        if let Some(calls) = self.calls.get() {
+            return Ok(calls);
+        }
+        let calls = Calls::of(self)?;
+        Ok(self.calls.get_or_init(|| calls))
+    }
+
+    /// Which nodes make parameters; `arguments` whose values are not known are taken for some or not.
+    pub(crate) fn parameters(&self, arguments: bool) -> Result<&Parameters, Error> {
+        let [without, with] = &self.parameters;
+        let known = if arguments { with } else { without };
+        if let Some(found) = known.get() {
+            return Ok(found);
+        }
+        let found = Parameters::of(self, arguments)?;
+        Ok(known.get_or_init(|| found))
+    }
+
+    /// Nodes named with [`Graph::with_outputs`].
+    pub(crate) fn named_outputs(&self) -> &[NodeId] {
+        &self.outputs
+    }
+
+    pub(crate) fn name(&self, id: NodeId) -> &str {
+        self.index.node(id).map(|n| n.name.text(self.bytes())).unwrap_or_default()
+    }
+
+    pub(crate) fn op(&self, id: NodeId) -> &[u8] {
+        self.index.node(id).map(|n| n.op.of(self.bytes())).unwrap_or_default()
+    }
+
+    /// NodeDef.device = 4.
+    pub(crate) fn device(&self, id: NodeId) -> &str {
+        let Some(node) = self.index.node(id) else { return "" };
+        let mut device = crate::graphdef::index::Span::default();
+        let mut walk = crate::graphdef::index::fields(self.bytes(), node.body, "NodeDef");
+        while let Ok(Some(field)) = walk.next() {
+            if field.number == 4 {
+                device = crate::graphdef::index::payload(&field, "NodeDef.device").unwrap_or_default();
+            }
+        }
+        device.text(self.bytes())
+    }
+
+    pub(crate) fn input(&self, id: NodeId, position: usize) -> Option<&Input> {
+        let scope = self.index.scope(id.scope)?;
+        scope.inputs(self.index.node(id)?).get(position)
+    }
+
+    /// The node that [`Graph::full_name`] calls so.
+    pub(crate) fn named(&self, full_name: &str) -> Option<NodeId> {
+        self.index.named(self.bytes(), full_name)
+    }
+
+    /// The node that makes what an input of `id` reads, where it is data of a node.
+    pub(crate) fn source(&self, id: NodeId, position: usize) -> Option<NodeId> {
+        match self.input(id, position)?.target {
+            Target::Data { node, .. } => Some(NodeId { scope: id.scope, node }),
+            Target::Control { .. } | Target::Argument => None,
+        }
+    }
+
+    /// The signature of the function that is `scope`: its field, and the message. FunctionDef.signature = 1.
+    pub(crate) fn signature(&self, scope: u32) -> Result<Option<(crate::graphdef::index::Span, OpDef)>, Error> {
+        let Some(ScopeKind::Function { function, .. }) = self.index.scope(scope).map(|scope| scope.kind) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        let mut walk = crate::graphdef::index::fields(self.bytes(), function.1, "FunctionDef");
+        while let Some(field) = walk.next()? {
+            if field.number == 1 {
+                let span = crate::graphdef::index::payload(&field, "FunctionDef.signature")?;
+                let signature = OpDef::parse_from_bytes(span.of(self.bytes())).map_err(|error| Error::Wire {
+                    what: "FunctionDef.signature".into(),
+                    found: error.to_string().into(),
+                    expected: "an OpDef".into(),
+                    at: crate::error::At::offset(span.start()),
+                })?;
+                found = Some((field.span.into(), signature));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The name with its function in front, as plans and messages show it.
+    pub(crate) fn full_name(&self, id: NodeId) -> String {
+        self.name_in(id.scope, self.name(id))
+    }
+
+    /// `name`, which means something in `scope`, with the function in front where the scope is one.
+    pub(crate) fn name_in(&self, scope: u32, name: &str) -> String {
+        match self.index.scope(scope).map(|s| s.kind) {
+            Some(ScopeKind::Function { name: function, .. }) => {
+                format!("{}::{name}", function.text(self.bytes()))
+            }
+            _ => name.to_owned(),
+        }
+    }
+}
+
+impl Source {
+    fn binary(&self) -> &[u8] {
+        match self {
+            Self::File(file) => file,
+            Self::Memory(bytes) | Self::Text(bytes, _) => bytes,
+        }
+    }
+
+    /// The file as it was read.
+    fn file(&self) -> &[u8] {
+        match self {
+            Self::File(file) | Self::Text(_, file) => file,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}

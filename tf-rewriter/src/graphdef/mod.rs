@@ -1,0 +1,11 @@
+//! What a GraphDef is: files and their forms, the messages on the wire, the index over them, and the values they carry.
+
+pub mod bundle;
+pub(crate) mod graph;
+pub(crate) mod index;
+pub mod io;
+pub mod pb;
+pub mod tensor;
+pub mod text;
+pub(crate) mod types;
+pub mod wire;

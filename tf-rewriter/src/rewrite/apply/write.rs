@@ -1,0 +1,144 @@
+//! Writing the result, and the report that comes with it.
+
+use std::io::Write;
+use std::path::Path;
+
+use model_file::atomic::AtomicFile;
+use quant_math::Plan;
+use quant_math::report::{Report, SiteReport};
+
+use super::{Fate, read_back, reported};
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::rewrite::splice::{self, Segment};
+
+/// A quantized graph that is ready to be written. Untouched parts are still bytes of the input.
+#[derive(Debug)]
+pub struct Compressed {
+    graph: Graph,
+    plan: Plan,
+    segments: Vec<Segment>,
+    fates: Vec<Fate>,
+    slots: usize,
+}
+
+impl Compressed {
+    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>, slots: usize) -> Self {
+        Self { graph, plan, segments, fates, slots }
+    }
+
+    /// The plan that was carried out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes of the binary result.
+    pub fn len(&self) -> u64 {
+        splice::total(&self.segments) as u64
+    }
+
+    /// Whether the result is the empty graph.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Write the binary GraphDef.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, out: &mut (dyn Write + Send)) -> Result<Report, Error> {
+        crate::graphdef::io::check_length(self.len())?;
+        self.graph.settled(self.write_with(out, &|_| {}))
+    }
+
+    /// Write a file, binary or (with a name that ends in `.pbtxt`) text. It appears under its name complete and checked, or not at
+    /// all; an existing file stays as it was until then, and may be the input itself.
+    ///
+    /// # Errors
+    /// What the file system says, with the path; a result that does not read back.
+    pub fn write_to(&self, path: impl AsRef<Path>) -> Result<Report, Error> {
+        self.write_to_with(path.as_ref(), &|_| {})
+    }
+
+    /// As [`Compressed::write_to`], calling `progress` with the number of bytes that were just written.
+    ///
+    /// # Errors
+    /// As for [`Compressed::write_to`].
+    pub fn write_to_with(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        self.write_file(path, progress).map_err(|error| error.in_file(path))
+    }
+
+    fn write_file(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        crate::graphdef::io::check_length(self.len())?;
+        let mut file = AtomicFile::create(path)?;
+        let report = self.graph.settled(self.write_checked(&mut file, path, progress))?;
+        file.persist()?;
+        Ok(report)
+    }
+
+    /// Write, and read back what was written.
+    fn write_checked(
+        &self,
+        file: &mut AtomicFile,
+        path: &Path,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report, Error> {
+        let text = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pbtxt"));
+        if text {
+            let mut binary = Vec::new();
+            let mut report = self.write_with(&mut binary, progress)?;
+            let mut text = Counted { out: std::io::BufWriter::new(&mut *file), bytes: 0 };
+            crate::graphdef::text::write(&binary, &mut text)?;
+            text.flush().map_err(Error::writing)?;
+            report.bytes_after = text.bytes;
+            drop(text);
+            read_back::read_back_text(file.path(), report.bytes_after, &self.graph)?;
+            Ok(report)
+        } else {
+            let report = self.write_with(file, progress)?;
+            read_back::read_back(file.path(), self.len(), &self.graph)?;
+            Ok(report)
+        }
+    }
+
+    fn write_with(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        let errors = splice::write(&self.segments, self.graph.bytes(), self.slots, out, progress)?;
+        let sites = self.plan.sites.iter().zip(&self.fates).map(|(site, fate)| SiteReport {
+            site: reported(site, fate),
+            scale: fate.scale,
+            metrics: fate
+                .metrics
+                .or_else(|| fate.slot.and_then(|slot| errors.get(slot).copied().flatten()).map(|error| error.finish())),
+            channel_spread: fate.spread,
+            bytes_before: fate.bytes_before,
+            bytes_after: fate.bytes_after,
+        });
+        Ok(Report {
+            quantizer: self.plan.quantizer,
+            emit: self.plan.emit,
+            sites: sites.collect(),
+            bytes_before: self.graph.file_len(),
+            bytes_after: self.len(),
+            nodes_left_out: self.graph.nodes_left_out(),
+            warnings: self.plan.warnings.clone(),
+        })
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

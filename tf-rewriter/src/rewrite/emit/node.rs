@@ -1,0 +1,191 @@
+//! New nodes as bytes.
+
+use protobuf::{EnumOrUnknown, Message};
+
+use crate::graphdef::index::ScopeKind;
+use crate::graphdef::pb::tensor_shape_proto::Dim;
+use crate::graphdef::pb::{AttrValue, DataType, NodeDef, TensorShapeProto, attr_value, node_def};
+use crate::graphdef::tensor::{encode_tensor, header};
+use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
+use crate::rewrite::splice::{Segment, total};
+
+/// The name of an op's first output, which references in function bodies need (from the ops' registrations in TensorFlow).
+fn output_name(op: &str) -> &'static str {
+    match op {
+        "Abs" | "Cast" | "Neg" | "Round" | "Sign" | "Tanh" | "Transpose" => "y",
+        "AddV2" | "BitwiseAnd" | "Greater" | "GreaterEqual" | "Less" | "LessEqual" | "LogicalAnd" | "Maximum"
+        | "Minimum" | "Mul" | "RealDiv" | "RightShift" | "Sub" => "z",
+        "ReadVariableOp" => "value",
+        "VarHandleOp" => "resource",
+        "FakeQuantWithMinMaxVars" | "FakeQuantWithMinMaxVarsPerChannel" => "outputs",
+        _ => "output",
+    }
+}
+
+/// A node to be made.
+#[derive(Debug)]
+pub(crate) struct NewNode {
+    node: NodeDef,
+    /// A tensor attribute, kept apart since its payload may be a stream: key, then the TensorProto's segments.
+    tensor: Option<(&'static str, Vec<Segment>)>,
+    /// Encoded fields that are taken over from another node.
+    taken_over: Vec<u8>,
+}
+
+impl NewNode {
+    pub(crate) fn new(op: &str, name: String, inputs: Vec<String>, device: &str) -> Self {
+        let node = NodeDef { name, op: op.to_owned(), input: inputs, device: device.to_owned(), ..NodeDef::default() };
+        Self { node, tensor: None, taken_over: Vec::new() }
+    }
+
+    /// How other nodes of the scope read its first output.
+    pub(crate) fn output(&self, scope: ScopeKind) -> String {
+        match scope {
+            ScopeKind::Main => self.node.name.clone(),
+            ScopeKind::Function { .. } => format!("{}:{}:0", self.node.name, output_name(&self.node.op)),
+        }
+    }
+
+    fn attr(mut self, key: &str, value: attr_value::Value) -> Self {
+        let value = AttrValue { value: Some(value), ..AttrValue::default() };
+        let entry = node_def::AttrEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
+        self.node.attr.push(entry);
+        self
+    }
+
+    pub(crate) fn typed(self, key: &str, dtype: DataType) -> Self {
+        self.attr(key, attr_value::Value::Type(EnumOrUnknown::new(dtype)))
+    }
+
+    pub(crate) fn int(self, key: &str, value: i64) -> Self {
+        self.attr(key, attr_value::Value::I(value))
+    }
+
+    pub(crate) fn bool(self, key: &str, value: bool) -> Self {
+        self.attr(key, attr_value::Value::B(value))
+    }
+
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
+        self.attr(key, attr_value::Value::S(value.as_bytes().to_vec()))
+    }
+
+    /// A Const of a dtype and shape, whose elements are `content`.
+    pub(crate) fn constant(name: String, device: &str, dtype: DataType, shape: &[u64], content: Segment) -> Self {
+        let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", dtype);
+        node.tensor = Some(("value", vec![Segment::Bytes(header(dtype, shape, content.len())), content]));
+        node
+    }
+
+    /// A float32 Const.
+    pub(crate) fn floats(name: String, device: &str, shape: &[u64], values: &[f32]) -> Self {
+        let content: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", DataType::DT_FLOAT);
+        node.tensor = Some(("value", vec![Segment::Bytes(encode_tensor(DataType::DT_FLOAT, shape, &content))]));
+        node
+    }
+
+    /// Give it a `value` attribute from the segments of a TensorProto.
+    pub(crate) fn set_tensor(&mut self, tensor: Vec<Segment>) {
+        self.tensor = Some(("value", tensor));
+    }
+
+    /// An int32 Const.
+    pub(crate) fn ints(name: String, device: &str, shape: &[u64], values: &[i32]) -> Self {
+        let content: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", DataType::DT_INT32);
+        node.set_tensor(vec![Segment::Bytes(encode_tensor(DataType::DT_INT32, shape, &content))]);
+        node
+    }
+
+    /// A Const of any type, whose elements are `content`, little endian.
+    pub(crate) fn raw(name: String, device: &str, dtype: DataType, shape: &[u64], content: &[u8]) -> Self {
+        let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", dtype);
+        node.set_tensor(vec![Segment::Bytes(encode_tensor(dtype, shape, content))]);
+        node
+    }
+
+    /// A resource variable, shared under its own name.
+    pub(crate) fn variable(name: String, device: &str, dtype: DataType, shape: &[u64]) -> Self {
+        let shared = name.clone();
+        let node = Self::new("VarHandleOp", name, Vec::new(), device).typed("dtype", dtype).shape("shape", shape);
+        node.text("shared_name", &shared).text("container", "")
+    }
+
+    /// What puts `value` into the variable `handle`.
+    pub(crate) fn assign(op: &str, name: String, device: &str, dtype: DataType, [handle, value]: [&str; 2]) -> Self {
+        Self::new(op, name, vec![handle.to_owned(), value.to_owned()], device).typed("dtype", dtype)
+    }
+
+    pub(crate) fn shape(self, key: &str, shape: &[u64]) -> Self {
+        let dim = |size: &u64| Dim { size: i64::try_from(*size).unwrap_or(i64::MAX), ..Dim::default() };
+        let shape = TensorShapeProto { dim: shape.iter().map(dim).collect(), ..TensorShapeProto::default() };
+        self.attr(key, attr_value::Value::Shape(shape))
+    }
+
+    /// Add control inputs (`^name`), or any input, at the end.
+    pub(crate) fn with_inputs(mut self, inputs: impl IntoIterator<Item = String>) -> Self {
+        self.node.input.extend(inputs);
+        self
+    }
+
+    /// Add encoded NodeDef fields as they are.
+    pub(crate) fn taking_over(mut self, fields: Vec<u8>) -> Self {
+        self.taken_over.extend(fields);
+        self
+    }
+
+    /// The NodeDef.
+    pub(crate) fn body(self) -> Vec<Segment> {
+        // A NodeDef in memory always encodes: it has no required fields and is far below 2 GiB.
+        let mut bytes = self.node.write_to_bytes().unwrap_or_default();
+        bytes.extend(self.taken_over);
+        match self.tensor {
+            None => vec![Segment::Bytes(bytes)],
+            Some((key, tensor)) => {
+                let mut segments = attr_tensor(key, tensor);
+                if let Some(Segment::Bytes(first)) = segments.first_mut() {
+                    bytes.append(first);
+                    *first = bytes;
+                }
+                segments
+            }
+        }
+    }
+}
+
+/// NodeDef.attr = 5 { key = 1, value = 2 { tensor = 8 } }, as segments that begin with bytes.
+pub(crate) fn attr_tensor(key: &str, tensor: Vec<Segment>) -> Vec<Segment> {
+    let mut inner = Vec::new();
+    put_tag(&mut inner, 8, 2);
+    put_varint(&mut inner, total(&tensor) as u64);
+    let value_len = inner.len() + total(&tensor);
+    let mut entry = Vec::new();
+    put_bytes(&mut entry, 1, key.as_bytes());
+    put_tag(&mut entry, 2, 2);
+    put_varint(&mut entry, value_len as u64);
+    entry.extend(inner);
+    let mut bytes = Vec::new();
+    put_tag(&mut bytes, 5, 2);
+    put_varint(&mut bytes, (entry.len() + total(&tensor)) as u64);
+    bytes.extend(entry);
+    std::iter::once(Segment::Bytes(bytes)).chain(tensor).collect()
+}
+
+/// NodeDef.attr = 5 with any value.
+pub(crate) fn attr_entry(key: &str, value: AttrValue) -> Vec<u8> {
+    let entry = node_def::AttrEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
+    // A message in memory without required fields always encodes.
+    NodeDef { attr: vec![entry], ..NodeDef::default() }.write_to_bytes().unwrap_or_default()
+}
+
+/// NodeDef.attr = 5 with a bytes value (AttrValue.s = 2).
+pub(crate) fn attr_text(key: &str, value: &str) -> Vec<u8> {
+    let mut inner = Vec::new();
+    put_bytes(&mut inner, 2, value.as_bytes());
+    let mut entry = Vec::new();
+    put_bytes(&mut entry, 1, key.as_bytes());
+    put_bytes(&mut entry, 2, &inner);
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, 5, &entry);
+    bytes
+}

@@ -1,0 +1,102 @@
+//! `freeze`: a trained `training` graph becomes `inference`, `baked` or `packed`.
+//!
+//! ```text
+//! training graph + values ──sites──▶ what was quantized how ──strip──▶ float graph with constants ──plan, apply──▶ result
+//! ```
+//!
+//! What `--emit training` added goes, what the forward pass reads of variables becomes constants, and what is left is quantized like any
+//! other frozen graph, with the settings that the training graph carries and the ranges that it learnt.
+
+mod gather;
+mod handles;
+mod kept;
+mod parts;
+mod plan;
+mod sites;
+mod strip;
+mod values;
+
+use std::collections::BTreeMap;
+
+use quant_math::ranges::Ranges;
+use quant_math::{Emit, Plan};
+
+use crate::error::Error;
+use crate::graphdef::bundle::Tensor;
+use crate::graphdef::graph::Graph;
+use crate::rewrite::apply::{Compressed, types_fit};
+
+use values::Values;
+
+/// Gives the ranges of a float graph's activations, where its plan needs some.
+pub(crate) type Measure<'a> = dyn Fn(&Graph, &Plan) -> Result<Option<Ranges>, Error> + 'a;
+
+/// The nodes of the main graph that end a site of a training graph, and the float tensors (node, port) that they stand for.
+pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
+    let sites = sites::find(graph)?;
+    let found = sites.iter().filter(|(last, _)| last.scope == 0).filter_map(|(last, site)| {
+        let (producer, port) = site.producer?;
+        Some((last.node, (producer.node, port)))
+    });
+    Ok(found.collect())
+}
+
+impl Graph {
+    /// Turn what a `training` graph has learnt into another form of output. `values` gives a variable's value by its name, as a
+    /// checkpoint has it.
+    ///
+    /// The outputs of the result are the nodes that nothing reads and that do not write variables, and those of
+    /// [`Graph::with_outputs`]; what none of them needs (optimizer, initializers, savers) is left out. A site whose start step was not
+    /// reached stays float, with the reason `not-begun`.
+    ///
+    /// # Errors
+    /// `training` as the form; a graph without quantizers; variables without a value, or with one of another type or shape; NaN or
+    /// infinite weights; what `values` says.
+    pub fn freeze(
+        self,
+        values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
+        emit: Emit,
+    ) -> Result<Compressed, Error> {
+        let (float, plan) = self.thaw(&values, emit, None)?;
+        float.apply(&plan).map_err(|error| self.in_own_file(error))
+    }
+
+    /// The float graph, and what is to be done with it. `measure` gives ranges of its activations in place of those that the training
+    /// learnt.
+    pub(crate) fn thaw(
+        &self,
+        values: &dyn Fn(&str) -> Result<Option<Tensor>, Error>,
+        emit: Emit,
+        measure: Option<&Measure<'_>>,
+    ) -> Result<(Self, Plan), Error> {
+        if emit == Emit::Training {
+            return Err(Error::Emit {
+                emit,
+                why: "is what is frozen, not what comes out".to_owned(),
+                help: "use `inference`, `baked` or `packed`".to_owned(),
+            });
+        }
+        let made = (|| {
+            let sites = sites::find(self)?;
+            if sites.is_empty() {
+                return Err(Error::NotTraining { found: "the graph has no quantizers to freeze".to_owned() });
+            }
+            let mut values = Values::new(values);
+            let learnt = plan::learnt(self, &sites, &mut values, measure.is_some())?;
+            let stripped = strip::strip(self, &sites, &mut values);
+            // What is missing is told before what follows from it.
+            values.check()?;
+            let (float, renamed) = stripped?;
+            types_fit(&float, self)?;
+            let plan = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
+            Ok((float, plan))
+        })();
+        let (float, mut plan) = self.settled(made.map_err(|error| self.in_own_file(error)))?;
+        if let Some(measure) = measure
+            && let Some(ranges) = measure(&float, &plan)?
+        {
+            plan.take_ranges(&ranges);
+        }
+        Ok((float, plan))
+    }
+}

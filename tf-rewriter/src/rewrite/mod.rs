@@ -1,0 +1,8 @@
+//! From a plan to bytes: nodes are emitted, spliced in and read back; trained graphs are taken back, constants made trainable.
+
+pub(crate) mod apply;
+pub(crate) mod emit;
+pub(crate) mod freeze;
+pub(crate) mod splice;
+pub(crate) mod trainable;
+pub mod training;
