@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use quant_math::codes;
 use quant_math::config::{ConfigList, Preset};
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
+use quant_math::quantizers::table::DefaultForm;
 
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
@@ -85,8 +86,8 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "PRESET", value_parser = preset_parser())]
     pub preset: Option<Preset>,
 
-    /// The form of the output [default: naive baked; qat inference where all ranges are known, else training; dorefa training]
-    #[arg(long, value_name = "FORM", value_parser = emit_parser())]
+    /// The form of the output
+    #[arg(long, value_name = "FORM", value_parser = emit_parser(), help = emit_help())]
     pub emit: Option<Emit>,
 
     /// Fail where a part of the config matches nothing, or has no effect
@@ -99,11 +100,24 @@ pub struct QuantizeArgs {
 }
 
 fn quantizer_parser() -> impl TypedValueParser<Value = Quantizer> {
-    words([("naive", Quantizer::Naive), ("qat", Quantizer::Qat), ("dorefa", Quantizer::DoReFa)])
+    quantizers(Quantizer::all())
+}
+
+/// A parser of the names of `these`.
+pub fn quantizers(these: impl Iterator<Item = Quantizer>) -> impl TypedValueParser<Value = Quantizer> {
+    words(these.map(|quantizer| (quantizer.row().name, quantizer)).collect::<Vec<_>>())
 }
 
 fn preset_parser() -> impl TypedValueParser<Value = Preset> {
     words([("nni", Preset::Nni)])
+}
+
+fn emit_help() -> String {
+    let default = |quantizer: Quantizer| match quantizer.row().default_form {
+        DefaultForm::Always(form) => format!("{quantizer} {form}"),
+        DefaultForm::ByRanges => format!("{quantizer} inference where all ranges are known, else training"),
+    };
+    format!("The form of the output [default: {}]", Quantizer::all().map(default).collect::<Vec<_>>().join("; "))
 }
 
 fn emit_parser() -> impl TypedValueParser<Value = Emit> {
@@ -116,11 +130,12 @@ fn emit_parser() -> impl TypedValueParser<Value = Emit> {
 }
 
 /// A parser that knows its words, for the help and for completions.
-pub(crate) fn words<T, const N: usize>(all: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+pub(crate) fn words<T>(all: impl Into<Vec<(&'static str, T)>>) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(all.map(|(word, _)| word)).try_map(move |given| {
+    let all = all.into();
+    PossibleValuesParser::new(all.iter().map(|(word, _)| *word)).try_map(move |given| {
         let found = all.iter().find(|(word, _)| *word == given);
         found.map(|(_, value)| *value).ok_or("not one of the possible values")
     })

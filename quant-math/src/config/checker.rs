@@ -221,9 +221,10 @@ impl Checker {
             self.wrong(path, value, "an integer");
             return None;
         };
-        let bits = u32::try_from(*number).ok().filter(|bits| self.quantizer.has_bits(*bits));
+        let known = self.quantizer.row().bits;
+        let bits = u32::try_from(*number).ok().filter(|bits| known.contains(*bits));
         if bits.is_none() {
-            let expected = self.quantizer.bits_in_words();
+            let expected = known.words;
             self.push(Kind::OutOfRange, path, format!("{number} is out of range, expected {expected}"));
         }
         bits

@@ -6,7 +6,7 @@ use super::preset::Preset;
 use crate::plan::{Emit, Observer, QuantType, Quantizer, Reason, Rounding, Settings};
 use crate::quantizers::qat;
 
-/// The bits of an absent config, and of Naive where none are given.
+/// The bits of an absent config.
 pub(super) const DEFAULT_BITS: u32 = 8;
 /// One value per kind of tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Entry {
         if let Some(preset) = preset {
             preset.set(&mut entry, quantizer);
         }
-        if quantizer == Quantizer::DoReFa {
+        if !quantizer.row().reads("per_channel") {
             entry.per_channel = PerChannel::Never;
         }
         entry
@@ -113,7 +113,7 @@ impl Entry {
         if self.exclude || !self.quant_types.contains(&kind) {
             return None;
         }
-        let qat = quantizer == Quantizer::Qat;
+        let row = quantizer.row();
         let is_weight = kind == QuantType::Weight;
         let activation = matches!(kind, QuantType::Input | QuantType::Output);
         Some(Settings {
@@ -122,9 +122,9 @@ impl Entry {
             symmetric: self.symmetric.get(kind).unwrap_or(is_weight),
             channel_axis: None,
             rounding: self.rounding,
-            quant_start_step: if qat { self.quant_start_step } else { 0 },
-            ema_decay: (qat && activation).then_some(self.ema_decay),
-            observer: self.observer.filter(|_| qat && activation).unwrap_or_default(),
+            quant_start_step: if row.reads("quant_start_step") { self.quant_start_step } else { 0 },
+            ema_decay: (row.reads("ema_decay") && activation).then_some(self.ema_decay),
+            observer: self.observer.filter(|_| row.measures() && activation).unwrap_or_default(),
             seed: if kind == QuantType::Gradient { self.seed } else { 0 },
             entry,
         })

@@ -35,7 +35,7 @@ impl Preset {
         match self {
             Self::Nni => {
                 entry.per_channel = PerChannel::Never;
-                if quantizer == Quantizer::Naive {
+                if quantizer.row().reads("rounding") {
                     entry.rounding = Rounding::Truncate;
                 }
             }

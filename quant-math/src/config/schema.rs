@@ -87,11 +87,12 @@ struct EntryKeys {
     /// Leave in float what this entry matches.
     #[schemars(extend("default" = false))]
     exclude: Option<bool>,
-    /// The tensors to quantize. QAT must name them; Naive and DoReFa take `["weight"]`.
+    /// The tensors to quantize.
+    #[schemars(description = quant_types())]
     #[schemars(length(min = 1))]
     quant_types: Option<Vec<QuantType>>,
-    /// Bits of a code, for all kinds of tensors or for each: QAT and Naive 2 to 16, DoReFa 1 to 8 or 32. Naive takes 8 where none are
-    /// given.
+    /// Bits of a code, for all kinds of tensors or for each.
+    #[schemars(description = quant_bits())]
     quant_bits: Option<Bits>,
     /// The same as a single number in `quant_bits`, which must not be given too.
     #[schemars(range(min = 1, max = 32))]
@@ -119,6 +120,28 @@ struct EntryKeys {
     /// DoReFa: the seed of the gradient noise.
     #[schemars(extend("default" = 0))]
     seed: Option<u64>,
+}
+
+fn quant_types() -> String {
+    let without = Quantizer::all().filter(|quantizer| quantizer.row().default_kinds.is_empty());
+    let with = Quantizer::all().filter(|quantizer| !quantizer.row().default_kinds.is_empty());
+    format!(
+        "The tensors to quantize. `weight` where not given; {} must name them ({} need not).",
+        words(without),
+        words(with)
+    )
+}
+
+fn quant_bits() -> String {
+    let bits = Quantizer::all().map(|quantizer| format!("`{quantizer}` {}", quantizer.row().bits.words));
+    let default =
+        Quantizer::all().filter_map(|quantizer| Some(format!("`{quantizer}` takes {}", quantizer.row().default_bits?)));
+    let [bits, default] = [bits.collect::<Vec<_>>(), default.collect()].map(|texts| texts.join("; "));
+    format!("Bits of a code, for all kinds of tensors or for each: {bits}. Where none are given: {default}.")
+}
+
+fn words(quantizers: impl Iterator<Item = Quantizer>) -> String {
+    quantizers.map(|quantizer| format!("`{quantizer}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a weight has one scale per channel.

@@ -4,7 +4,7 @@ use super::ConfigList;
 use super::checker::{Checker, OBSERVERS, Pairs, ROUNDINGS, join};
 use super::entry::{DEFAULT_BITS, Entry, PerKind};
 use super::error::{ConfigError, ConfigErrorKind as Kind, ConfigErrors};
-use super::nearest::nearest;
+use super::nearest::{nearest, one_of};
 use super::per_channel::PerChannel;
 use super::preset::{PRESETS, Preset};
 use super::value::Value;
@@ -59,9 +59,9 @@ pub(super) fn config(
         (None, Some(named)) => check.quantizer = named,
         (None, None) if check.errors.is_empty() => {
             let error = ConfigError::new(Kind::Missing, "quantizer", "no quantizer is named");
-            check.errors.push(
-                error.with_help("give `--quantizer naive|qat|dorefa`, or write { quantizer: …, config_list: […] }"),
-            );
+            let words = names().join("|");
+            let help = format!("give `--quantizer {words}`, or write {{ quantizer: …, config_list: […] }}");
+            check.errors.push(error.with_help(help));
             // Without it no entry can be judged.
             ConfigErrors::check(check.errors)?;
             return Ok(ConfigList::default_for(Quantizer::Naive));
@@ -96,11 +96,12 @@ impl Checker {
             match (key.as_str(), value) {
                 ("config_list" | "configure_list", Value::List(_)) => list = Some(value),
                 ("config_list" | "configure_list", other) => self.wrong("config_list", other, "a list of entries"),
-                ("quantizer", Value::Text(text)) => match quantizer_by_name(text) {
-                    Some(found) => quantizer = Some(found),
-                    None => self.wrong("quantizer", value, "`naive`, `qat` or `dorefa`"),
-                },
-                ("quantizer", other) => self.wrong("quantizer", other, "`naive`, `qat` or `dorefa`"),
+                ("quantizer", value) => {
+                    quantizer = if let Value::Text(text) = value { Quantizer::named(text) } else { None };
+                    if quantizer.is_none() {
+                        self.wrong("quantizer", value, &one_of(&names()));
+                    }
+                }
                 ("preset", value) => preset = self.one_word("preset", value, &PRESETS),
                 (key, _) if KEYS.contains(&key) => {
                     let message = "a key of an entry, outside of a list";
@@ -184,6 +185,7 @@ impl Checker {
             self.push(Kind::Conflict, &join(path, "q_bits"), message);
         }
         let quantizer = self.quantizer;
+        let row = quantizer.row();
         if entry.exclude {
             if let Some(Ok(kinds)) = given.kinds {
                 entry.quant_types = kinds;
@@ -195,9 +197,10 @@ impl Checker {
             // Reported already; nothing more can be said about the kinds.
             Some(Err(())) => return,
             None if has("quant_types") => return,
-            None if quantizer == Quantizer::Qat => {
+            None if row.default_kinds.is_empty() => {
                 let help = "for example quant_types: [\"weight\", \"output\"]";
-                self.push_help(Kind::Missing, path, "`quant_types` is missing, and qat has no default for it", help);
+                let message = format!("`quant_types` is missing, and {quantizer} has no default for it");
+                self.push_help(Kind::Missing, path, message, help);
                 return;
             }
             None => {}
@@ -212,7 +215,9 @@ impl Checker {
                     self.push(Kind::Missing, &join(path, "quant_bits"), format!("no bits for quant_type `{kind}`"));
                 }
             }
-        } else if quantizer == Quantizer::Naive || has("quant_bits") || has("q_bits") {
+        } else if let Some(bits) = row.default_bits {
+            entry.bits = PerKind::all(bits);
+        } else if has("quant_bits") || has("q_bits") {
             entry.bits = PerKind::all(DEFAULT_BITS);
         } else {
             let help = "for example quant_bits: 8, or quant_bits: { weight: 4, output: 8 }";
@@ -223,14 +228,14 @@ impl Checker {
                 help,
             );
         }
-        if quantizer == Quantizer::DoReFa {
+        if !row.reads("per_channel") {
             if entry.per_channel == PerChannel::Always {
-                let message = "dorefa scales a tensor as a whole, expected false";
+                let message = format!("{quantizer} scales a tensor as a whole, expected false");
                 self.push(Kind::Conflict, &join(path, "per_channel"), message);
             }
             entry.per_channel = PerChannel::Never;
         }
-        if quantizer != Quantizer::Naive && entry.rounding != Rounding::Nearest {
+        if !row.reads("rounding") && entry.rounding != Rounding::Nearest {
             let message = format!("only naive truncates, {quantizer} rounds to nearest");
             self.push(Kind::Conflict, &join(path, "rounding"), message);
         }
@@ -238,16 +243,18 @@ impl Checker {
     }
 
     fn kind_of_quantizer(&mut self, path: &str, kind: QuantType) {
-        let message = match (self.quantizer, kind) {
-            (Quantizer::Naive, QuantType::Input | QuantType::Output | QuantType::Gradient) => {
-                format!("naive quantizes weights alone, found `{kind}`")
-            }
-            (Quantizer::Qat, QuantType::Gradient) => "qat does not quantize gradients, found `gradient`".to_owned(),
-            _ => return,
+        let row = self.quantizer.row();
+        if row.quantizes(kind) {
+            return;
+        }
+        let message = match row.kinds {
+            [QuantType::Weight] => format!("{} quantizes weights alone, found `{kind}`", row.name),
+            _ => format!("{} does not quantize {kind}s, found `{kind}`", row.name),
         };
+        let names = Quantizer::of(kind).map(|other| other.to_string()).collect::<Vec<_>>().join(" and ");
         let help = match kind {
-            QuantType::Gradient => "dorefa quantizes gradients",
-            _ => "qat and dorefa quantize activations",
+            QuantType::Gradient => format!("{names} quantizes gradients"),
+            _ => format!("{names} quantize activations"),
         };
         self.push_help(Kind::Conflict, &join(path, "quant_types"), message, help);
     }
@@ -263,15 +270,9 @@ struct Given {
     q_bits: bool,
 }
 
-/// A quantizer by our name or by the name of NNI's class.
-fn quantizer_by_name(text: &str) -> Option<Quantizer> {
-    let folded = text.to_ascii_lowercase().replace('_', "");
-    match folded.strip_suffix("quantizer").unwrap_or(&folded) {
-        "naive" => Some(Quantizer::Naive),
-        "qat" => Some(Quantizer::Qat),
-        "dorefa" => Some(Quantizer::DoReFa),
-        _ => None,
-    }
+/// The names of the quantizers.
+fn names() -> Vec<&'static str> {
+    Quantizer::all().map(|quantizer| quantizer.row().name).collect()
 }
 
 /// Keys of NNI's other versions, and what says the same here.
@@ -303,11 +304,10 @@ fn no_effect(path: &str, pairs: &Pairs, quantizer: Quantizer, entry: &Entry) -> 
     };
     for (key, value) in pairs {
         match (key.as_str(), value) {
-            ("quant_start_step" | "ema_decay" | "observer", _) if quantizer != Quantizer::Qat => {
+            ("quant_start_step" | "ema_decay" | "observer" | "symmetric", _) if !quantizer.row().reads(key) => {
                 warn(key, format!("{quantizer} has no use for it"));
             }
             ("ema_decay" | "observer", _) if !activation => warn(key, "no input or output is quantized".to_owned()),
-            ("symmetric", _) if quantizer == Quantizer::DoReFa => warn(key, "dorefa has no use for it".to_owned()),
             ("seed", _) if !names(QuantType::Gradient) => warn(key, "no gradient is quantized".to_owned()),
             ("per_channel", Value::Bool(true)) if !names(QuantType::Weight) => {
                 warn(key, "no weight is quantized".to_owned());

@@ -1,7 +1,7 @@
 //! Who decides about the tensors of a model: a `config_list`, or a plan that was written down before.
 
 use super::written::Written;
-use super::{Decision, Emit, Plan, PlanFaults, PlanOptions, QuantType, Quantizer, Reason, Settings, Site, not_default};
+use super::{Decision, Emit, Plan, PlanFaults, PlanOptions, QuantType, Reason, Settings, Site, not_default};
 use crate::codes;
 use crate::config::{ConfigList, OpFacts, PerChannel, Selection, Selector};
 use crate::range::Range;
@@ -174,8 +174,7 @@ impl By<'_> {
         if let Selection::Selected { entry, config } = selection
             && let Some(settings) = config.settings_in(*emit, list.quantizer, kind, entry)
         {
-            let measured =
-                matches!(kind, QuantType::Input | QuantType::Output) && settings.quantizer != Quantizer::DoReFa;
+            let measured = matches!(kind, QuantType::Input | QuantType::Output) && settings.quantizer.row().measures();
             let ranges = ranges.as_ref().filter(|_| measured);
             let range = ranges.and_then(|ranges| ranges.find(op.name, kind, tensor));
             return Ok(Chosen { settings, per_channel: config.per_channel, range });

@@ -50,19 +50,17 @@ impl Emit {
 
     /// Whether a quantizer has this form.
     pub(super) fn check_quantizer(self, quantizer: Quantizer) -> Result<(), NoSuchForm> {
-        if self == Self::Training && quantizer == Quantizer::Naive {
-            return Err(NoSuchForm {
-                emit: self,
-                why: "does not exist for the naive quantizer, which quantizes after training".to_owned(),
-                help: "train with `--quantizer qat`, or use `baked`, `packed` or `inference`".to_owned(),
-            });
+        let row = quantizer.row();
+        if row.has(self) {
+            return Ok(());
         }
-        Ok(())
+        let (why, help) = row.lacks;
+        Err(NoSuchForm { emit: self, why: why.to_owned(), help: help.to_owned() })
     }
 
     /// The bits of a weight that are more than this form stores.
     pub fn too_wide(self, settings: &Settings) -> Option<u32> {
-        let wide = self == Self::Packed && settings.bits > PACKED_BITS && settings.bits != 32;
+        let wide = self == Self::Packed && settings.bits > PACKED_BITS && !settings.changes_nothing();
         wide.then_some(settings.bits)
     }
 }
@@ -71,32 +69,5 @@ impl Observer {
     /// Whether a training can follow it batch by batch: it keeps nothing of them but two ends.
     pub fn is_learnable(self) -> bool {
         matches!(self, Self::MinMax | Self::Ema)
-    }
-}
-
-impl Quantizer {
-    /// Whether it quantizes tensors of this kind.
-    pub fn quantizes(self, kind: QuantType) -> bool {
-        match self {
-            Self::Naive => kind == QuantType::Weight,
-            Self::Qat => kind != QuantType::Gradient,
-            Self::DoReFa => true,
-        }
-    }
-
-    /// Whether it has codes of so many bits.
-    pub fn has_bits(self, bits: u32) -> bool {
-        match self {
-            Self::Naive | Self::Qat => (2..=16).contains(&bits),
-            Self::DoReFa => (1..=8).contains(&bits) || bits == 32,
-        }
-    }
-
-    /// The bits that it has, in words.
-    pub fn bits_in_words(self) -> &'static str {
-        match self {
-            Self::Naive | Self::Qat => "2 to 16",
-            Self::DoReFa => "1 to 8, or 32",
-        }
     }
 }

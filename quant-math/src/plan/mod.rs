@@ -17,6 +17,7 @@ use crate::codes::{self, Code};
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
 use crate::late;
+use crate::quantizers::table::{DefaultForm, Steps};
 use crate::range::Range;
 use crate::ranges::{Ranges, SiteRange};
 
@@ -73,14 +74,13 @@ pub struct PlanOptions<'a> {
 }
 
 impl PlanOptions<'_> {
-    /// The form that was asked for, or the default: Naive `baked`; QAT `inference` when the ranges of all activations it needs are
-    /// known, else `training`; DoReFa `training`.
+    /// The form that was asked for, or the quantizer's [`DefaultForm`].
     pub fn emit_for(&self, config: &ConfigList) -> Emit {
         let activations = config.uses(QuantType::Input) || config.uses(QuantType::Output);
-        self.emit.unwrap_or(match config.quantizer {
-            Quantizer::Naive => Emit::Baked,
-            Quantizer::Qat if self.ranges.is_some() || !activations => Emit::Inference,
-            Quantizer::Qat | Quantizer::DoReFa => Emit::Training,
+        self.emit.unwrap_or(match config.quantizer.row().default_form {
+            DefaultForm::Always(form) => form,
+            DefaultForm::ByRanges if self.ranges.is_some() || !activations => Emit::Inference,
+            DefaultForm::ByRanges => Emit::Training,
         })
     }
 }
@@ -182,7 +182,7 @@ impl Plan {
         warnings.extend(unmatched);
         warnings.extend(config.taken_away(ops));
         warnings.extend(about_model);
-        let rescales = config.quantizer == Quantizer::DoReFa && emit != Emit::Training;
+        let rescales = config.quantizer.row().steps == Steps::Levels && emit != Emit::Training;
         if rescales && sites.iter().any(|site| site.settings().is_some()) {
             warnings.push(Reason::new(
                 codes::DOREFA_RESCALES,

@@ -20,11 +20,7 @@ pub enum Quantizer {
 
 impl fmt::Display for Quantizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Naive => "naive",
-            Self::Qat => "qat",
-            Self::DoReFa => "dorefa",
-        })
+        f.write_str(self.row().name)
     }
 }
 
@@ -189,6 +185,11 @@ impl Settings {
             seed: 0,
             entry: 0,
         }
+    }
+
+    /// Whether the tensor stays as it is: DoReFa's 32 bits.
+    pub fn changes_nothing(&self) -> bool {
+        self.quantizer.row().bits.beside == Some(self.bits)
     }
 
     /// The highest code of its grid, at most 65,535: `2^(bits−1) − 1` on the signed narrow grid, `2^bits − 1` on the unsigned one. More than 16

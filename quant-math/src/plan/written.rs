@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fault::{PlanFault, PlanFaultKind as Kind, PlanFaults};
 use super::keys;
-use super::{Decision, Emit, PLAN_VERSION, Plan, QuantType, Quantizer, Rounding, Settings, Site};
+use super::{Decision, Emit, PLAN_VERSION, Plan, QuantType, Rounding, Settings, Site};
 use crate::range::Range;
 
 /// A tensor of a model: its op, which of the op's tensors, and its name.
@@ -69,10 +69,7 @@ impl Plan {
             if let Some(settings) = site.settings() {
                 let place = place(index, site);
                 let activation = matches!(site.kind, QuantType::Input | QuantType::Output);
-                if activation
-                    && self.emit == Emit::Inference
-                    && self.quantizer == Quantizer::Qat
-                    && site.range.is_none()
+                if activation && self.emit == Emit::Inference && self.quantizer.row().measures() && site.range.is_none()
                 {
                     let message =
                         "is missing, and `inference` needs one: {\"min\": …, \"max\": …}, as `calibrate` measures it";
@@ -99,27 +96,31 @@ impl Plan {
             observer,
             ..
         } = *settings;
+        let row = self.quantizer.row();
         let mut wrong = Vec::new();
         if quantizer != self.quantizer {
             wrong.push(("quantizer", format!("found `{quantizer}`, expected the plan's, `{}`", self.quantizer)));
         }
-        if !self.quantizer.quantizes(kind) {
+        if !row.quantizes(kind) {
             wrong.push(("quantizer", format!("{} does not quantize a tensor of kind `{kind}`", self.quantizer)));
         }
-        if !self.quantizer.has_bits(bits) {
-            wrong.push(("bits", format!("found {bits}, expected {}", self.quantizer.bits_in_words())));
+        if !row.bits.contains(bits) {
+            wrong.push(("bits", format!("found {bits}, expected {}", row.bits.words)));
         } else if kind == QuantType::Weight && self.emit.too_wide(settings).is_some() {
             wrong.push(("bits", format!("found {bits}, but `{}` stores codes of at most 8 bits", self.emit)));
         }
-        if channel_axis.is_some() && (kind != QuantType::Weight || self.quantizer == Quantizer::DoReFa) {
-            let what =
-                if kind == QuantType::Weight { "dorefa scales a tensor as a whole" } else { "weights alone have one" };
+        if channel_axis.is_some() && (kind != QuantType::Weight || !row.reads("per_channel")) {
+            let what = if kind == QuantType::Weight {
+                format!("{} scales a tensor as a whole", row.name)
+            } else {
+                "weights alone have one".to_owned()
+            };
             wrong.push(("channel_axis", format!("{what}, expected none")));
         }
-        if rounding == Rounding::Truncate && self.quantizer != Quantizer::Naive {
+        if rounding == Rounding::Truncate && !row.reads("rounding") {
             wrong.push(("rounding", format!("only naive truncates, {} rounds to nearest", self.quantizer)));
         }
-        if quant_start_step > 0 && self.quantizer != Quantizer::Qat {
+        if quant_start_step > 0 && !row.reads("quant_start_step") {
             wrong.push(("quant_start_step", format!("{} has no use for it, expected 0", self.quantizer)));
         }
         if let Some(decay) = ema_decay.filter(|decay| !(*decay > 0.0 && *decay < 1.0)) {

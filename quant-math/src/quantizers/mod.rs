@@ -3,12 +3,20 @@
 pub mod dorefa;
 pub mod naive;
 pub mod qat;
+pub mod table;
 
-use crate::{Grid, MathError};
+use crate::{Grid, MathError, Quantizer};
 
-fn weight_grid(bits: u32, symmetric: bool, what: &'static str) -> Result<Grid, MathError> {
-    if !(2..=16).contains(&bits) {
-        return Err(MathError::Bits { bits, what, expected: "2 to 16" });
+/// An error where a quantizer has no codes of so many bits.
+fn check_bits(quantizer: Quantizer, bits: u32) -> Result<(), MathError> {
+    let row = quantizer.row();
+    if row.bits.contains(bits) {
+        return Ok(());
     }
+    Err(MathError::Bits { bits, what: row.title, expected: row.bits.words })
+}
+
+fn weight_grid(quantizer: Quantizer, bits: u32, symmetric: bool) -> Result<Grid, MathError> {
+    check_bits(quantizer, bits)?;
     if symmetric { Grid::signed_narrow(bits) } else { Grid::unsigned(bits) }
 }

@@ -1,10 +1,10 @@
 //! Quantization-aware training (Jacob et al. 2018): weights from their current values, activations from a moving average.
 
-use crate::{Affine, Grid, MathError, Range};
+use crate::{Affine, Grid, MathError, Quantizer, Range};
 
 /// The grid of a QAT weight: signed narrow if symmetric, else unsigned; 2 to 16 bits.
 pub fn weight_grid(bits: u32, symmetric: bool) -> Result<Grid, MathError> {
-    super::weight_grid(bits, symmetric, "the QAT quantizer")
+    super::weight_grid(Quantizer::Qat, bits, symmetric)
 }
 
 /// The decay of an activation's range where the settings name none.

@@ -1,7 +1,8 @@
 //! How far apart the ranges of a weight's channels are.
 
 use crate::config::channels_pay;
-use crate::plan::{Quantizer, Settings};
+use crate::plan::Settings;
+use crate::quantizers::table::Steps;
 use crate::weights::{ChannelLayout, observe_ranges};
 use crate::{MathError, Range, WeightData};
 
@@ -19,7 +20,7 @@ pub fn channel_spread<D: WeightData + ?Sized>(
     channels: Option<ChannelLayout>,
     data: &D,
 ) -> Result<Option<f32>, MathError> {
-    let asked = settings.channel_axis.is_none() && settings.quantizer != Quantizer::DoReFa;
+    let asked = settings.channel_axis.is_none() && settings.quantizer.row().steps == Steps::Range;
     let pays = |layout: &ChannelLayout| channels_pay(layout.len() as u64, layout.channels as u64);
     match channels.filter(|layout| asked && pays(layout)) {
         Some(layout) => Ok(spread(&observe_ranges(layout, data)?)),
@@ -37,6 +38,7 @@ fn spread(ranges: &[Range]) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Quantizer;
 
     #[test]
     fn the_largest_channel_is_held_against_the_one_in_the_middle() {

@@ -1,7 +1,7 @@
 //! Decisions about activations: inputs and outputs of ops.
 
 use quant_math::plan::{Chosen, Decision};
-use quant_math::{DType, Emit, QuantType, Quantizer};
+use quant_math::{DType, Emit, QuantType};
 
 use super::{Op, Planner, SITES, site, skip, with_axis};
 use crate::codes;
@@ -151,14 +151,10 @@ impl Planner<'_> {
                 "functions and loops cannot hold the variables of a range: inline the functions first, or use `--emit inference`",
             ));
         }
-        if settings.quantizer == Quantizer::DoReFa {
-            return Ok(if settings.bits == 32 {
-                skip(codes::BITS_32, "32 bits leave the activation as it is")
-            } else {
-                with_axis(settings, None)
-            });
+        if settings.changes_nothing() {
+            return Ok(skip(codes::BITS_32, "32 bits leave the activation as it is"));
         }
-        if self.emit == Emit::Training {
+        if self.emit == Emit::Training || !settings.quantizer.row().measures() {
             return Ok(with_axis(settings, None));
         }
         if !self.measuring && range.is_none() {

@@ -13,7 +13,7 @@ use quant_math::budget::Share;
 use quant_math::codes::Code;
 use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings, Site};
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType};
 
 use crate::error::Error;
 use crate::find::mark;
@@ -88,7 +88,7 @@ impl Graph {
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
         let unmatched = config.unmatched(&facts);
         let needed = |site: &Site| {
-            let quantized = site.settings().is_some_and(|settings| settings.quantizer != Quantizer::DoReFa);
+            let quantized = site.settings().is_some_and(|settings| settings.quantizer.row().measures());
             quantized && matches!(site.kind, QuantType::Input | QuantType::Output)
         };
         Ok((planner.sites.into_iter().filter(needed).collect(), unmatched))

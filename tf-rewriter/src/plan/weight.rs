@@ -2,7 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Chosen, Decision, Reason, Site};
-use quant_math::{DType, Emit, QuantType, Quantizer, Rounding};
+use quant_math::{DType, Emit, QuantType, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
 use crate::codes;
@@ -119,7 +119,7 @@ impl Planner<'_> {
         if weight.elements() == 0 {
             return Ok(skip(codes::TENSOR_EMPTY, "the weight has no elements"));
         }
-        if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
+        if settings.changes_nothing() {
             return Ok(skip(codes::BITS_32, "32 bits leave the weight as it is"));
         }
         // A constant in short form with one value has the same scale in every channel, and needs it once.
@@ -132,7 +132,7 @@ impl Planner<'_> {
             return Ok(skip(codes::SPLAT_TOO_LARGE, text));
         }
         if matches!(self.emit, Emit::Inference | Emit::Training) {
-            if settings.quantizer == Quantizer::Naive && settings.rounding == Rounding::Truncate {
+            if settings.rounding == Rounding::Truncate {
                 return Ok(skip(
                     codes::ROUNDING_NEEDS_VALUES,
                     "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",

@@ -1,7 +1,7 @@
 //! Decisions about activations: inputs and outputs of ops.
 
 use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
-use quant_math::{Emit, QuantType, Quantizer};
+use quant_math::{Emit, QuantType};
 
 use super::{Planner, site, skip};
 use crate::codes;
@@ -55,14 +55,10 @@ impl Planner<'_> {
             Ok(chosen) => chosen,
             Err(reason) => return Decision::Skip(reason),
         };
-        if settings.quantizer == Quantizer::DoReFa {
-            return if settings.bits == 32 {
-                skip(codes::BITS_32, "32 bits leave the activation as it is")
-            } else {
-                Decision::Quantize(settings)
-            };
+        if settings.changes_nothing() {
+            return skip(codes::BITS_32, "32 bits leave the activation as it is");
         }
-        if self.emit == Emit::Inference && range.is_none() {
+        if self.emit == Emit::Inference && settings.quantizer.row().measures() && range.is_none() {
             self.missing.push(format!("`{}` ({kind})", op.name));
         }
         Decision::Quantize(settings)

@@ -2,7 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Choice, Chosen, Decision, Site};
-use quant_math::{Emit, QuantType, Quantizer, Rounding};
+use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Planner, site, skip};
 use crate::codes;
@@ -35,7 +35,7 @@ impl Planner<'_> {
         if let Some(reason) = &weight.blocked {
             return Decision::Skip(reason.clone());
         }
-        if settings.quantizer == Quantizer::DoReFa && settings.bits == 32 {
+        if settings.changes_nothing() {
             return skip(codes::BITS_32, "32 bits leave the weight as it is");
         }
         let Some(tensor) = weight.tensor else {

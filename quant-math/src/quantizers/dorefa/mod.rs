@@ -10,7 +10,7 @@ pub use gradient::{gradient_into, weight_gradient_into};
 pub use noise::noise;
 
 use crate::tanh::tanh;
-use crate::{MathError, simd};
+use crate::{MathError, Quantizer, simd};
 
 /// DoReFa has 1 to 8 bits, and 32 for "leave it in float".
 ///
@@ -18,11 +18,7 @@ use crate::{MathError, simd};
 ///
 /// [`MathError::Bits`] for any other width.
 pub fn check_bits(bits: u32) -> Result<(), MathError> {
-    if matches!(bits, 1..=8 | 32) {
-        Ok(())
-    } else {
-        Err(MathError::Bits { bits, what: "the DoReFa quantizer", expected: "1 to 8, or 32" })
-    }
+    super::check_bits(Quantizer::DoReFa, bits)
 }
 
 /// `n = 2^k − 1`, for k up to 8.

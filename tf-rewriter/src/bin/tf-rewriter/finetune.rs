@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
-use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs};
-use quant_math::plan::Quantizer;
+use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs, quantizers};
+use quant_math::plan::{Emit, Quantizer};
 use tf_rewriter::codes;
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
 
@@ -32,8 +32,8 @@ pub(crate) struct FinetuneArgs {
     data: PathBuf,
 
     /// The quantizer; may stand in the config instead
-    #[arg(long, short = 'Q', value_name = "QUANTIZER", value_parser = PossibleValuesParser::new(["qat", "dorefa"]))]
-    quantizer: Option<String>,
+    #[arg(long, short = 'Q', value_name = "QUANTIZER", value_parser = quantizers(Quantizer::with(Emit::Training)))]
+    quantizer: Option<Quantizer>,
 
     /// NNI's config_list, as JSON5 or as it stands in Python
     #[arg(long, short, value_name = "FILE")]
@@ -151,14 +151,14 @@ impl FinetuneArgs {
         let left = LeftBehind::beside(self.frozen.path(), ".training");
         let files = Files::of_model(self.model.path()).reads("the data", &self.data).reads("the config", &self.config);
         let destination = self.frozen.destination(files.writes(STATE, left.path()))?;
-        let quantizer =
-            self.quantizer.as_deref().map(|name| if name == "qat" { Quantizer::Qat } else { Quantizer::DoReFa });
-        let quantize = QuantizeArgs { quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() };
+        let quantize =
+            QuantizeArgs { quantizer: self.quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() };
         let config = quantize.config_list()?;
-        if config.quantizer == Quantizer::Naive {
-            let diagnostic =
-                Diagnostic::error("U0105", "the naive quantizer quantizes after training, and is not trained");
-            return Err(Failure::usage(diagnostic.help("train with `qat` or `dorefa`")));
+        if !config.quantizer.row().has(Emit::Training) {
+            let found = format!("the {} quantizer quantizes after training, and is not trained", config.quantizer);
+            let names = Quantizer::with(Emit::Training).map(|quantizer| format!("`{quantizer}`")).collect::<Vec<_>>();
+            let help = format!("train with {}", names.join(" or "));
+            return Err(Failure::usage(Diagnostic::error("U0105", found).help(help)));
         }
         let graph = self.model.open()?;
         library.load(global)?;

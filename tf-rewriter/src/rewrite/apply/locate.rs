@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quant_math::plan::Site;
 use quant_math::weights::has_floor;
-use quant_math::{Emit, Plan, QuantType, Quantizer};
+use quant_math::{Emit, Plan, QuantType};
 
 use super::Located;
 use crate::error::Error;
@@ -72,7 +72,7 @@ pub(super) fn activations(graph: &Graph, plan: &Plan) -> Result<Vec<(usize, Acti
             if kind == QuantType::Input && inputs.is_empty() {
                 return Err(mismatch(site, "does not read this tensor"));
             }
-            let needs = plan.emit != Emit::Training && settings.quantizer != Quantizer::DoReFa;
+            let needs = plan.emit != Emit::Training && settings.quantizer.row().measures();
             if site.range.is_none() && needs {
                 return Err(mismatch(site, "has no range"));
             }

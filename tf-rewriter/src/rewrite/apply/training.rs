@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quant_math::{Plan, Quantizer};
+use quant_math::Plan;
 
 use super::{Fate, Located, describe, locate, observe_all};
 use crate::error::Error;
@@ -60,7 +60,7 @@ impl Graph {
             let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
             training::activation(&mut editor, &mut context, work);
             if let Some(fate) = fates.get_mut(*site) {
-                fate.bytes_after = if work.settings.quantizer == Quantizer::DoReFa { 0 } else { 8 };
+                fate.bytes_after = if work.settings.quantizer.row().measures() { 8 } else { 0 };
             }
         }
         for work in &gradients {

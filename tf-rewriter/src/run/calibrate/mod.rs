@@ -8,10 +8,10 @@ mod probe;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use quant_math::Quantizer;
 use quant_math::config::ConfigList;
 use quant_math::observers::{BINS, Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site};
+use quant_math::quantizers::table::Steps;
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 
 use self::probe::Probes;
@@ -82,8 +82,8 @@ impl Calibrator {
             }
         }
         if wanted.is_empty() {
-            let dorefa = config.quantizer == Quantizer::DoReFa;
-            let message = if dorefa {
+            let levels = config.quantizer.row().steps == Steps::Levels;
+            let message = if levels {
                 "DoReFa's activations need no ranges: they are clipped to [0, 1]".to_owned()
             } else {
                 // A misspelt name is the likeliest cause, and what is nearest to it the way out.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use quant_math::config::ConfigList;
 use quant_math::plan::{Emit, Reason, Site};
 use quant_math::ranges::Ranges;
-use quant_math::{Plan, QuantType, Quantizer};
+use quant_math::{Plan, QuantType};
 use serde::{Deserialize, Serialize};
 
 use self::goals::{check_labels, hits, outputs_of, softmaxes};
@@ -389,7 +389,7 @@ impl Finetuner {
     /// The ranges of a float model's activations on all samples, as `calibrate` measures them; `None` where none is needed.
     fn ranges(&self, float: &Graph, plan: &Plan) -> Result<Option<Ranges>, Error> {
         let needs = |site: &Site| {
-            let settings = site.settings().filter(|settings| settings.quantizer == Quantizer::Qat);
+            let settings = site.settings().filter(|settings| settings.quantizer.row().measures());
             settings.is_some() && matches!(site.kind, QuantType::Input | QuantType::Output)
         };
         if !plan.sites.iter().any(needs) {
