@@ -8,10 +8,10 @@ use std::path::Path;
 
 use quant_math::MathError;
 
-use crate::archive::ArchiveFault;
 use crate::codes;
-use crate::pickle::PickleFault;
-use crate::tensors::TensorFault;
+use crate::torchscript::archive::ArchiveFault;
+use crate::torchscript::pickle::PickleFault;
+use crate::torchscript::tensors::TensorFault;
 
 /// A place in an archive: record and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,31 +9,21 @@
 //!
 //! The feature `cli`, on by default, brings the binary; without it nothing of a terminal is built.
 
-mod agree;
-pub mod archive;
-mod by_name;
-pub mod code;
 pub mod codes;
-mod emit;
 pub mod error;
-mod expand;
-mod heap_reader;
+mod find;
 pub mod limits;
-mod mark;
-mod model;
-pub mod pickle;
 mod plan;
 mod quantizers;
-mod readers;
-pub mod sites;
-mod storable;
+mod rewrite;
 mod survey;
-pub mod tensors;
-mod uses;
+mod torchscript;
 
-pub use emit::Compressed;
 pub use error::{At, Error};
+pub use find::model::Model;
+pub use find::sites;
 pub use limits::Limits;
-pub use model::Model;
 pub use quant_math::plan::PlanOptions;
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
+pub use rewrite::apply::compressed::Compressed;
+pub use torchscript::{archive, code, pickle, tensors};

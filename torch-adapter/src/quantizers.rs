@@ -4,9 +4,9 @@ use quant_math::config::ConfigList;
 use quant_math::nni::{self, Compress};
 use quant_math::plan::PlanOptions;
 
-use crate::emit::Compressed;
 use crate::error::Error;
-use crate::model::Model;
+use crate::find::model::Model;
+use crate::rewrite::apply::compressed::Compressed;
 
 /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
 ///

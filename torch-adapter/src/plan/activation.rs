@@ -5,8 +5,8 @@ use quant_math::{Emit, QuantType};
 
 use super::{Planner, site, skip};
 use crate::codes;
-use crate::mark;
-use crate::sites::{Edge, Op};
+use crate::find::mark;
+use crate::find::sites::{Edge, Op};
 
 impl Planner<'_> {
     pub(super) fn activations(&mut self, op: &Op, kind: QuantType, choice: &Choice<'_>) -> Vec<Site> {

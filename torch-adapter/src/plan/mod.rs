@@ -9,9 +9,9 @@ use quant_math::{Emit, Plan, QuantType};
 
 use crate::codes;
 use crate::error::Error;
-use crate::model::Model;
-use crate::readers::{Reader, Wanted};
-use crate::sites::Op;
+use crate::find::model::Model;
+use crate::find::readers::{Reader, Wanted};
+use crate::find::sites::Op;
 use quant_math::codes::Code;
 
 impl Model {

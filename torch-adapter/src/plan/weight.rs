@@ -6,9 +6,9 @@ use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Planner, site, skip};
 use crate::codes;
-use crate::mark;
-use crate::sites::heap::TensorId;
-use crate::sites::{Op, OpWeight};
+use crate::find::mark;
+use crate::find::sites::{Op, OpWeight};
+use crate::torchscript::heap::TensorId;
 
 impl Planner<'_> {
     pub(super) fn weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Site {

@@ -6,7 +6,7 @@ use quant_math::difference::{Difference, compare};
 
 use super::values::{Named, named};
 use crate::error::Error;
-use crate::model::Model;
+use crate::find::model::Model;
 
 impl Model {
     /// What changes from this model to `other`: values of tensors (packed ones are decoded), tensors that only one has, source

@@ -8,11 +8,12 @@ use quant_math::weights::{ChannelLayout, observe_ranges};
 use quant_math::{DType, QuantType, Range, WeightData};
 
 use super::values::values;
-use crate::code::{Function, text_of};
-use crate::emit::{self, Observer};
 use crate::error::Error;
-use crate::mark::{self, Mark};
-use crate::model::Model;
+use crate::find::mark::{self, Mark};
+use crate::find::model::Model;
+use crate::rewrite::apply::weights;
+use crate::rewrite::freeze::observer::Observer;
+use crate::torchscript::code::{Function, text_of};
 
 impl Model {
     /// Inputs, outputs, ops and weights with their ranges, and quantizers that are there already.
@@ -63,7 +64,7 @@ impl Model {
         let Some(forward) = class.methods.iter().find(|method| method.name.starts_with("forward")) else {
             return (Vec::new(), Vec::new());
         };
-        let port = |name: &str, ty: Option<&crate::code::Span>| Port {
+        let port = |name: &str, ty: Option<&crate::torchscript::code::Span>| Port {
             name: name.to_owned(),
             dtype: ty.map(|ty| text_of(text, ty).to_owned()),
             shape: None,
@@ -100,7 +101,7 @@ impl Model {
                 };
                 let range = match self.stored(tensor) {
                     _ if coded => range_of(values(self, tensor)?.as_slice()),
-                    Ok(stored) => range_of(&LittleEndian::new(dtype, &emit::bytes(self.archive(), &stored)?)),
+                    Ok(stored) => range_of(&LittleEndian::new(dtype, &weights::bytes(self.archive(), &stored)?)),
                     Err(_) => None,
                 };
                 infos.push(WeightInfo {

@@ -5,10 +5,10 @@ use quant_math::weights::{CHUNK, Storage};
 use quant_math::{DType, WeightData};
 
 use crate::error::Error;
-use crate::model::Model;
-use crate::pickle::StorageType;
-use crate::sites::heap::{Item, Separated, TensorId, join};
-use crate::sites::{Arithmetic, Operand, Step};
+use crate::find::model::Model;
+use crate::find::sites::{Arithmetic, Operand, Step};
+use crate::torchscript::heap::{Item, Separated, TensorId, join};
+use crate::torchscript::pickle::StorageType;
 
 /// A float tensor, or codes that the model's code decodes.
 pub(super) struct Named {

@@ -1,0 +1,8 @@
+//! Where a model could be quantized: its ops with their weights, who else reads these, and what an earlier run has done.
+
+pub(crate) mod mark;
+pub(crate) mod model;
+pub(crate) mod readers;
+pub mod sites;
+pub(crate) mod storable;
+pub(crate) mod uses;

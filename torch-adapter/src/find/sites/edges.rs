@@ -1,0 +1,142 @@
+//! The activations of a call: where its inputs and its output stand, or why they cannot be quantized.
+
+use std::collections::BTreeSet;
+
+use quant_math::plan::Reason;
+
+use super::arguments::Found;
+use super::events::{CallEvent, Spot};
+use super::op::Edge;
+use super::table::{CallRule, WeightRule};
+use super::value::{Elements, Made, Value, Weight};
+use crate::codes;
+use crate::torchscript::code::{ExprId, ExprKind, Function};
+
+/// What edges need to know besides the call.
+pub(super) struct Edges<'a> {
+    pub(super) event: &'a CallEvent,
+    /// The function that the call stands in.
+    pub(super) function: Option<&'a Function>,
+    /// Inputs of the model that hold floats.
+    pub(super) float_inputs: &'a BTreeSet<u8>,
+    /// Why the call's tensors cannot be exchanged for others.
+    pub(super) bound: Option<Reason>,
+}
+
+/// An argument, or an element of a list that is one.
+type Operand<'a> = (ExprId, &'a Value);
+
+impl<'a> Edges<'a> {
+    /// One edge for each operand that is an activation.
+    pub(super) fn inputs(&self, found: &[Found]) -> Vec<Edge> {
+        let event = self.event;
+        let positions: Vec<usize> = match event.rule.weight {
+            WeightRule::Product { left, right } => match found.first() {
+                Some(found) => vec![if found.argument == right { left } else { right }],
+                None => vec![left, right],
+            },
+            _ => event.rule.inputs.to_vec(),
+        };
+        if positions.is_empty() {
+            return Vec::new();
+        }
+        if let Some(reason) = self.blocked() {
+            return vec![Edge::Blocked(reason)];
+        }
+        let Some(operands) = self.operands(&positions) else {
+            let text = format!("`{}` reads a list that is made elsewhere", event.rule.call);
+            return vec![Edge::Blocked(Reason::new(codes::LIST_INPUT, text))];
+        };
+        let weights: Vec<(usize, Option<(usize, usize)>)> =
+            found.iter().map(|found| (found.argument, found.element)).collect();
+        let operands = operands
+            .into_iter()
+            .filter(|(place, _)| !weights.contains(place))
+            .map(|(_, operand)| operand)
+            .filter(|(_, value)| !self.is_mixed() || value.activation().is_some());
+        let edge = |(expr, value): Operand<'a>| match value {
+            Value::Quantized(_)
+            | Value::Weight(Weight { quantizer: Some(_), .. })
+            | Value::Made(Made { quantized: true, .. }) => {
+                Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "the input comes out of a quantizer"))
+            }
+            _ => Edge::Spots(vec![Spot { expr, ..event.spot }]),
+        };
+        operands.map(edge).collect()
+    }
+
+    pub(super) fn output(&self) -> Edge {
+        if !self.event.rule.output {
+            Edge::Absent
+        } else if let Some(reason) = self.blocked() {
+            Edge::Blocked(reason)
+        } else if self.event.output_quantized {
+            Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "a quantizer takes the output"))
+        } else {
+            Edge::Spots(vec![self.event.spot])
+        }
+    }
+
+    /// Whether numbers and the model's own tensors stand among the operands.
+    fn is_mixed(&self) -> bool {
+        matches!(self.event.rule.weight, WeightRule::Operands(_) | WeightRule::Einsum)
+    }
+
+    /// What stands against both edges.
+    fn blocked(&self) -> Option<Reason> {
+        let event = self.event;
+        if event.anchor.is_some() {
+            return Some(in_free_function(event.rule));
+        }
+        let float = match event.elements {
+            Elements::Float => true,
+            Elements::Input(input) => self.float_inputs.contains(&input),
+            Elements::Unknown => false,
+        };
+        if !float {
+            let text = format!(
+                "`{}` may work on whole numbers: nothing in the code says that they are floats",
+                event.rule.call
+            );
+            return Some(Reason::new(codes::ELEMENTS_UNKNOWN, text));
+        }
+        self.bound.clone()
+    }
+
+    /// The arguments at `positions`, those of lists one by one, with their places; `None` where a list is not written out.
+    #[expect(clippy::type_complexity, reason = "a place is an argument and perhaps an element of it, as in `Found`")]
+    fn operands(&self, positions: &[usize]) -> Option<Vec<((usize, Option<(usize, usize)>), Operand<'a>)>> {
+        let mut operands = Vec::new();
+        for position in positions {
+            let Some((expr, value, _)) = self.event.arguments.get(*position) else { continue };
+            let Value::List(values) = value else {
+                if matches!(value, Value::Tensors(_)) {
+                    return None;
+                }
+                operands.push(((*position, None), (*expr, value)));
+                continue;
+            };
+            let written = self.function?.expr(*expr).map(|expr| &expr.kind);
+            let Some(ExprKind::List(items) | ExprKind::Tuple(items)) = written else { return None };
+            let elements = items.iter().zip(values.iter()).enumerate();
+            operands.extend(
+                elements.map(|(index, (expr, value))| ((*position, Some((index, items.len()))), (*expr, value))),
+            );
+        }
+        Some(operands)
+    }
+}
+
+fn in_free_function(rule: &CallRule) -> Reason {
+    let text = format!("`{}` stands in a free function, which has no module to keep a range in", rule.call);
+    Reason::new(codes::FREE_FUNCTION, text)
+}
+
+/// Add the places of another call of the same op.
+pub(super) fn merge(edge: &mut Edge, other: Edge) {
+    match (&mut *edge, other) {
+        (Edge::Blocked(_), _) | (_, Edge::Absent) => {}
+        (Edge::Spots(spots), Edge::Spots(more)) => spots.extend(more),
+        (_, other) => *edge = other,
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether a weight can be stored in another form.
+
+use quant_math::plan::{Emit, Reason};
+
+use crate::codes;
+use crate::find::model::{Model, StoreKey, Stored};
+use crate::rewrite::emit::packed_lists;
+use crate::torchscript::heap::{ObjectId, TensorId, join};
+use crate::torchscript::tensors::Irregular;
+
+impl Model {
+    /// Where a tensor's bytes are, or why they are no list of its elements.
+    pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
+        let gone = || Reason::new(codes::NOT_FLOAT, "it is no float tensor");
+        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
+        let dtype = found.dtype().ok_or_else(gone)?;
+        let dense = found.dense().map_err(Irregular::reason)?;
+        let size = dtype.size() as u64;
+        let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
+        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
+    }
+
+    pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {
+        let (place, found, _) = self.tensor(tensor)?;
+        let span = found.dense().ok()?.span;
+        Some((place.folder, found.storage, span.start, span.end))
+    }
+
+    /// Why a tensor cannot be stored in another form.
+    pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
+        let stored = self.stored(tensor);
+        stored.err().or_else(|| if emit == Emit::Packed { self.unpackable(tensor) } else { None })
+    }
+
+    /// Why an object cannot get attributes and text of its own: the code makes more of its class, which would not have them, or it stands
+    /// in a list, whose objects have one class.
+    pub(crate) fn unextendable(&self, object: ObjectId) -> Option<Reason> {
+        let class = &self.heap().object(object)?.class;
+        let called = &self.sites().called;
+        if called.contains(class) || called.contains(&format!("{class}.__new__")) {
+            let text =
+                format!("the code makes objects of class `{class}`, which would lack what the quantized tensor needs");
+            return Some(Reason::new(codes::CLASS_INSTANTIATED, text));
+        }
+        let text =
+            || format!("objects of class `{class}` stand in a list or dictionary, and all of them run the same text");
+        self.uses().is_bound(self, object).then(|| Reason::new(codes::OBJECTS_IN_LIST, text()))
+    }
+
+    /// Why the code cannot be told to decode a tensor wherever it reads it.
+    fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
+        let lists = self.uses().lists(self, tensor);
+        let path = |owner: &ObjectId| self.heap().object(*owner).map_or("", |object| &object.path);
+        if let Some((owner, name, _)) =
+            lists.iter().find(|(owner, name, _)| !packed_lists::can_decode(self, *owner, name))
+        {
+            let text =
+                format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
+            return Some(Reason::new(codes::TENSOR_IN_LIST, text));
+        }
+        let owners = self.uses().owners(self, tensor).into_iter().map(|(owner, _)| owner);
+        let owners = owners.chain(lists.iter().map(|(owner, ..)| *owner));
+        if let Some(reason) = owners.into_iter().find_map(|owner| self.unextendable(owner)) {
+            return Some(reason);
+        }
+        if self.uses().is_free(tensor) {
+            return Some(Reason::new(
+                codes::FREE_FUNCTION,
+                "a free function reads it, whose text serves all its callers",
+            ));
+        }
+        let assigned = self.uses().assigned(tensor);
+        assigned.map(|name| Reason::new(codes::TENSOR_ASSIGNED, format!("the code assigns `{name}`")))
+    }
+}

@@ -1,0 +1,283 @@
+//! From the sites of a plan to changes.
+
+pub(crate) mod compressed;
+mod index;
+mod names;
+pub(crate) mod output;
+mod read_back;
+pub(crate) mod stream;
+pub(crate) mod weights;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quant_math::plan::{Plan, Reason, Settings, Site};
+use quant_math::weights::WeightMap;
+use quant_math::{Emit, QuantType, Quantizer};
+
+use super::edit::class_edit::Listed;
+use super::edit::editor::{Editor, Wrap};
+use super::edit::library::Function;
+use super::edit::stem;
+use super::edit::value::{CPU, NewValue};
+use super::emit::copy::{self, Copies};
+use super::emit::{dorefa, naive, packed, qat};
+use super::thaw;
+use crate::codes;
+use crate::error::Error;
+use crate::find::model::{Folder, Model};
+use crate::find::readers::{Place, Reader, Wanted};
+use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
+use crate::torchscript::heap::ObjectId;
+use compressed::{Compressed, Fate};
+use index::{Index, WeightOp};
+use output::Output;
+use weights::{Observed, WeightSite, observe_all};
+
+impl Model {
+    /// Carry out a plan that was made for this model. Weights are looked at here; they are quantized while the result is written.
+    ///
+    /// # Errors
+    ///
+    /// A plan of another model; NaN or infinite weights.
+    pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
+        let applied = self.changes(plan);
+        let (output, fates, warnings) = self.in_file(applied)?;
+        Ok(Compressed::new(self, plan.clone(), output, fates, warnings))
+    }
+
+    fn changes(&self, plan: &Plan) -> Result<(Output, Vec<Fate>, Vec<Reason>), Error> {
+        let mut output = Output::new(self);
+        let mut applier = Applier {
+            model: self,
+            index: Index::of(self),
+            emit: plan.emit,
+            editor: Editor::new(self, output.new_memo(Folder::Data)),
+            output,
+            copies: Copies::default(),
+            wrapped: BTreeSet::new(),
+            fates: plan.sites.iter().map(Fate::before).collect(),
+            warnings: Vec::new(),
+        };
+        applier.run(plan)?;
+        if !plan.is_empty() {
+            applier.output.mark(self.mark(), plan)?;
+        }
+        let Applier { editor, mut output, fates, mut warnings, .. } = applier;
+        output.finish(editor)?;
+        warnings.extend(output.drop_bytecode(self));
+        Ok((output, fates, warnings))
+    }
+}
+
+struct Applier<'m> {
+    model: &'m Model,
+    index: Index<'m>,
+    emit: Emit,
+    editor: Editor<'m>,
+    output: Output,
+    copies: Copies,
+    /// Places of weights that have something around them.
+    wrapped: BTreeSet<(Spot, Option<(usize, usize)>)>,
+    fates: Vec<Fate>,
+    warnings: Vec<Reason>,
+}
+
+/// The op and weight of every weight site of a plan.
+type WeightOps<'m> = BTreeMap<usize, WeightOp<'m>>;
+
+impl<'m> Applier<'m> {
+    fn run(&mut self, plan: &Plan) -> Result<(), Error> {
+        let model = self.model;
+        let mut ops: WeightOps<'m> = BTreeMap::new();
+        let mut sites = Vec::new();
+        for (position, site) in plan.sites.iter().enumerate() {
+            let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
+            let found = self.index.weight(site).ok_or_else(|| no_site(site))?;
+            let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
+            ops.insert(position, found);
+            sites.push(WeightSite {
+                site: position,
+                name: site.tensor.clone(),
+                tensor,
+                settings: *settings,
+                axis: found.weight.axis,
+                biases: found.weight.biases.iter().copied().collect(),
+            });
+        }
+        let needs_values = self.emit != Emit::Training;
+        let observed = if needs_values { observe_all(model, sites)? } else { Vec::new() };
+        let observed: BTreeMap<usize, Observed> = observed.into_iter().map(|found| (found.site.site, found)).collect();
+        let places = self.places(&ops, plan)?;
+        if self.emit == Emit::Training && !plan.is_empty() {
+            self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
+        }
+        // Sites in the plan's order: of two wraps around one expression the later one is the outer one, and an op comes after what it reads.
+        for (position, site) in plan.sites.iter().enumerate() {
+            let Some(settings) = site.settings() else { continue };
+            match site.kind {
+                QuantType::Weight => {
+                    let Some(WeightOp { op, weight, .. }) = ops.get(&position).copied() else { continue };
+                    let place = places.get(&position).copied().unwrap_or(Place::InPlace);
+                    self.weight(position, op, weight, settings, observed.get(&position).map(|found| (found, place)))?;
+                }
+                QuantType::Input | QuantType::Output => self.activation(position, site, settings)?,
+                QuantType::Gradient => return Err(Error::Gradient),
+            }
+        }
+        if self.emit == Emit::Packed {
+            let in_place = |(position, _): &(&usize, &Observed)| places.get(position) == Some(&Place::InPlace);
+            let observed = observed.iter().filter(in_place).map(|(_, found)| found);
+            packed::pack(&mut self.editor, &mut self.output, observed, &mut self.fates);
+        }
+        if self.emit == Emit::Training && !plan.is_empty() {
+            self.editor.number_passes();
+            self.give_mode();
+        }
+        self.editor.close_lists()
+    }
+
+    /// Where the weights go that are stored in another form, by the positions of their sites.
+    fn places(&self, ops: &WeightOps<'m>, plan: &Plan) -> Result<BTreeMap<usize, Place>, Error> {
+        if !matches!(self.emit, Emit::Baked | Emit::Packed) {
+            return Ok(BTreeMap::new());
+        }
+        let found = ops.iter().filter_map(|(position, found)| {
+            let (site, number, index) = (plan.sites.get(*position)?, found.number, found.index);
+            let wanted = Wanted {
+                reader: Reader::Op(number, index),
+                tensor: found.weight.tensor?,
+                settings: *site.settings()?,
+                spots: found.weight.places(),
+            };
+            Some((*position, wanted))
+        });
+        let (positions, wanted): (Vec<usize>, Vec<Wanted>) = found.unzip();
+        let places = self.model.places(&wanted, self.emit).into_iter();
+        let named = positions.into_iter().zip(places).map(|(position, place)| match place {
+            Ok(place) => Ok((position, place)),
+            Err(reason) => Err(Error::Plan { message: reason.text }),
+        });
+        named.collect()
+    }
+
+    /// A frozen model has no mode; what trains needs one.
+    fn give_mode(&mut self) {
+        let Some(root) = self.model.heap().root else { return };
+        if self.model.is_frozen() {
+            let name = "training";
+            if self.editor.unique(root, name) == name {
+                self.editor.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));
+            }
+        }
+    }
+
+    fn weight(
+        &mut self,
+        position: usize,
+        op: &Op,
+        weight: &OpWeight,
+        settings: &Settings,
+        observed: Option<(&Observed, Place)>,
+    ) -> Result<(), Error> {
+        let math = |source| Error::Math { tensor: weight.name.clone(), source };
+        if let (Some((observed, _)), Some(fate)) = (observed, self.fates.get_mut(position)) {
+            fate.observed(observed);
+            if *observed.map == WeightMap::Unchanged {
+                return Ok(());
+            }
+        }
+        let wrap = match (self.emit, observed) {
+            (Emit::Training, _) => Some(match settings.quantizer {
+                Quantizer::DoReFa => dorefa::training_weight(settings),
+                Quantizer::Naive | Quantizer::Qat => qat::training_weight(settings, &weight.beside).map_err(math)?,
+            }),
+            (Emit::Inference, Some((observed, _))) => {
+                let dtype = observed.stored.dtype;
+                let found = match settings.quantizer {
+                    Quantizer::Naive => naive::inference_weight(&observed.map, dtype, settings.channel_axis),
+                    Quantizer::Qat => qat::inference_weight(&observed.map, dtype, settings.channel_axis),
+                    Quantizer::DoReFa => Some(dorefa::inference_weight(settings)),
+                };
+                found.map(|(wrap, function)| self.using(wrap, function))
+            }
+            (Emit::Baked, Some((observed, Place::InPlace))) => {
+                self.output.bake(observed);
+                None
+            }
+            (Emit::Baked | Emit::Packed, Some((observed, Place::Copy))) => {
+                let copy = self.copies.wrap(self.model, &mut self.output, &mut self.editor.used, observed, self.emit);
+                if copy.is_some() {
+                    self.warnings.push(copy::warning(&weight.name, &op.name));
+                }
+                copy
+            }
+            _ => None,
+        };
+        let Some(wrap) = wrap else { return Ok(()) };
+        // What one expression hands to several calls is quantized once.
+        let mut spots = weight.spots.clone();
+        spots.retain(|spot| self.wrapped.insert((spot.spot, spot.element)));
+        let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(()) };
+        let stem = stem::weight(op, weight, self.path(home));
+        let device = weight.tensor.map_or(CPU, |tensor| self.model.device(tensor));
+        let missed = self.editor.wrap(&spots, &stem, &wrap, device)?;
+        if !missed.is_empty() {
+            let text =
+                format!("`{}` is also read in modules that cannot reach its quantizer, and float there", weight.name);
+            self.warnings.push(Reason::new(codes::WEIGHT_BYPASSED, text));
+        }
+        self.added(position, &wrap);
+        Ok(())
+    }
+
+    fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
+        let math = |source| Error::Math { tensor: site.tensor.clone(), source };
+        let Some((op, Edge::Spots(spots))) = self.index.activation(site) else { return Err(no_site(site)) };
+        let wrap = match (self.emit, settings.quantizer) {
+            (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(settings),
+            (Emit::Training, _) => qat::training_activation(settings).map_err(math)?,
+            (_, Quantizer::DoReFa) => {
+                let (wrap, function) = dorefa::inference_activation(settings);
+                self.using(wrap, function)
+            }
+            _ => {
+                let range = site.range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
+                let ((wrap, function), scale) =
+                    qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;
+                if let Some(fate) = self.fates.get_mut(position) {
+                    fate.scale = Some((scale, scale));
+                }
+                self.using(wrap, function)
+            }
+        };
+        let Some(home) = spots.first().map(|spot| spot.object) else { return Ok(()) };
+        let stem = stem::activation(op, &site.tensor, self.path(home));
+        let spots: Vec<WeightSpot> =
+            spots.iter().map(|spot| WeightSpot { spot: *spot, call: spot.expr, element: None }).collect();
+        let near = op.weights.iter().find_map(|weight| weight.tensor);
+        let device = near.map_or_else(|| self.model.device_of(home), |tensor| self.model.device(tensor));
+        self.editor.wrap(&spots, &stem, &wrap, device)?;
+        self.added(position, &wrap);
+        Ok(())
+    }
+
+    /// `wrap`, whose function is then a part of the output.
+    fn using(&mut self, wrap: Wrap, function: Option<Function>) -> Wrap {
+        self.editor.used.functions.extend(function);
+        wrap
+    }
+
+    fn path(&self, object: ObjectId) -> &'m str {
+        self.model.heap().object(object).map_or("", |object| &object.path)
+    }
+
+    fn added(&mut self, position: usize, wrap: &Wrap) {
+        if let Some(fate) = self.fates.get_mut(position) {
+            fate.bytes_after += wrap.bytes();
+        }
+    }
+}
+
+fn no_site(site: &Site) -> Error {
+    Error::Plan { message: format!("op `{}` has no {} `{}` that can be quantized", site.op, site.kind, site.tensor) }
+}

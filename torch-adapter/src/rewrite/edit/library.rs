@@ -1,0 +1,399 @@
+//! The classes that `training` puts into an archive, as TorchScript source.
+//!
+//! They call nothing but `aten` ops that PyTorch 1.13 and 2.x both have, and none that raises the archive's version. Ranges
+//! and scales are those of torch's observers (1.13, `MovingAverageMinMaxObserver`), their floor of 2^−23 included. Everything that the text does not
+//! say stands in attributes, so that one class serves every number of bits.
+//!
+//! A step counter counts the training passes of its site. The site is quantized in the pass with number `n`, from 0, if
+//! `n ≥ start`; in evaluation, if the next training pass would be. There is no branch on a tensor, so nothing waits for a device.
+//!
+//! A pass is a call of the model, however often it calls a site: the model numbers its passes in an object that it shares with all
+//! quantizers. Where a part of the model is called alone, nothing is numbered, and each call of a site is a pass.
+
+use std::collections::BTreeSet;
+
+pub(crate) use super::function::Function;
+use crate::torchscript::code::SourceFile;
+
+/// What the qualified names of the classes begin with.
+pub(crate) const MODULE: &str = "__torch__.torch_adapter";
+/// The record that holds them.
+pub(crate) const RECORD: &str = "code/__torch__/torch_adapter.py";
+
+/// A class of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Class {
+    /// QAT, weights, zero point 0, one scale.
+    WeightSymmetric,
+    /// QAT, weights, zero point 0, one scale per channel.
+    WeightSymmetricPerChannel,
+    /// QAT, weights, one scale and zero point.
+    WeightAffine,
+    /// QAT, weights, scale and zero point per channel.
+    WeightAffinePerChannel,
+    /// QAT, activations, scale and zero point.
+    RangeAffine,
+    /// QAT, activations, zero point 0.
+    RangeSymmetric,
+    /// DoReFa, weights, 2 to 8 bits.
+    DoReFaWeight,
+    /// DoReFa, weights, 1 bit.
+    DoReFaSign,
+    /// DoReFa, activations.
+    DoReFaActivation,
+}
+
+impl Class {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::WeightSymmetric,
+        Self::WeightSymmetricPerChannel,
+        Self::WeightAffine,
+        Self::WeightAffinePerChannel,
+        Self::RangeAffine,
+        Self::RangeSymmetric,
+        Self::DoReFaWeight,
+        Self::DoReFaSign,
+        Self::DoReFaActivation,
+    ];
+
+    /// The last part of the name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::WeightSymmetric => "WeightSymmetric",
+            Self::WeightSymmetricPerChannel => "WeightSymmetricPerChannel",
+            Self::WeightAffine => "WeightAffine",
+            Self::WeightAffinePerChannel => "WeightAffinePerChannel",
+            Self::RangeAffine => "RangeAffine",
+            Self::RangeSymmetric => "RangeSymmetric",
+            Self::DoReFaWeight => "DoReFaWeight",
+            Self::DoReFaSign => "DoReFaSign",
+            Self::DoReFaActivation => "DoReFaActivation",
+        }
+    }
+
+    /// The qualified name.
+    pub(crate) fn qualified(self) -> String {
+        format!("{MODULE}.{}", self.name())
+    }
+
+    /// The class of a qualified name from which `___torch_mangle_N` was taken out.
+    pub(crate) fn of(qualified: &str) -> Option<Self> {
+        let name = qualified.strip_prefix(MODULE)?.strip_prefix('.')?;
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// The function that its `forward` calls.
+    fn calls(self) -> Option<Function> {
+        match self {
+            Self::DoReFaWeight => Some(Function::Weight),
+            Self::DoReFaSign => Some(Function::Sign),
+            Self::DoReFaActivation => Some(Function::Activation),
+            Self::WeightSymmetricPerChannel | Self::WeightAffinePerChannel => Some(Function::LeastWidth),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts passes.
+    pub(crate) fn counts(self) -> bool {
+        self.buffers().contains(&"step")
+    }
+
+    /// Whether its `forward` gets what is added to the channels of what it quantizes.
+    pub(crate) fn takes_bias(self) -> bool {
+        self.calls() == Some(Function::LeastWidth)
+    }
+
+    /// The names of its buffers.
+    pub(crate) fn buffers(self) -> &'static [&'static str] {
+        match self {
+            Self::WeightSymmetric
+            | Self::WeightSymmetricPerChannel
+            | Self::WeightAffine
+            | Self::WeightAffinePerChannel => &["step"],
+            Self::RangeAffine | Self::RangeSymmetric => &["min", "max", "step"],
+            Self::DoReFaWeight | Self::DoReFaSign | Self::DoReFaActivation => &[],
+        }
+    }
+
+    /// Names and types of its settings.
+    pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::WeightSymmetric => &[("start", "int"), ("quant_min", "int"), ("quant_max", "int")],
+            Self::WeightSymmetricPerChannel => {
+                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("axis", "int")]
+            }
+            Self::WeightAffine => &[("start", "int"), ("quant_max", "int")],
+            Self::WeightAffinePerChannel => &[("start", "int"), ("quant_max", "int"), ("axis", "int")],
+            Self::RangeAffine => &[("start", "int"), ("quant_max", "int"), ("rate", "float"), ("widest", "bool")],
+            Self::RangeSymmetric => {
+                &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float"), ("widest", "bool")]
+            }
+            Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
+            Self::DoReFaSign => &[],
+        }
+    }
+
+    fn body(self) -> String {
+        match self {
+            Self::WeightSymmetric => format!("{COUNT}{TENSOR_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_TENSOR}"),
+            Self::WeightSymmetricPerChannel => {
+                format!("{COUNT}{CHANNEL_MAX_ABS}{LEAST_MAX_ABS}{SYMMETRIC}{WEIGHT_PER_CHANNEL}")
+            }
+            Self::WeightAffine => format!("{COUNT}{TENSOR_RANGE}{AFFINE}{AFFINE_PER_TENSOR}"),
+            Self::WeightAffinePerChannel => {
+                format!("{COUNT}{CHANNEL_RANGE}{LEAST_RANGE}{AFFINE}{AFFINE_PER_CHANNEL}")
+            }
+            Self::RangeAffine => format!("{OBSERVE}{OBSERVED_RANGE}{AFFINE}{RANGE_AFFINE}"),
+            Self::RangeSymmetric => format!("{OBSERVE}{OBSERVED_RANGE}{OBSERVED_MAX_ABS}{SYMMETRIC}{RANGE_SYMMETRIC}"),
+            Self::DoReFaWeight | Self::DoReFaActivation | Self::DoReFaSign => {
+                let name = self.calls().map_or_else(String::new, Function::qualified);
+                let levels = if self == Self::DoReFaSign { "" } else { "self.levels, " };
+                format!("    return {name}(x, {levels})\n")
+            }
+        }
+    }
+
+    /// The class's source.
+    pub(crate) fn text(self) -> String {
+        let lists: String = self.buffers().iter().flat_map(|name| ["\"", name, "\", "]).collect();
+        let buffers: String = self.buffers().iter().flat_map(|name| ["  ", name, " : Tensor\n"]).collect();
+        let settings: String = self.settings().iter().flat_map(|(name, ty)| ["  ", name, " : ", ty, "\n"]).collect();
+        let passes = if self.counts() { format!("  passes : {PASSES}\n  last : int\n") } else { String::new() };
+        format!(
+            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}{passes}  \
+             def forward(self: {},\n    x: Tensor{}) -> Tensor:\n{}",
+            self.name(),
+            self.qualified(),
+            if self.takes_bias() { ",\n    bias: Optional[Tensor]" } else { "" },
+            self.body()
+        )
+    }
+}
+
+/// The class that numbers the passes of a model.
+pub(crate) const PASSES: &str = "__torch__.torch_adapter.Passes";
+
+const PASSES_TEXT: &str = "class Passes(Module):
+  __parameters__ = []
+  __buffers__ = []
+  training : bool
+  number : int
+  def forward(self: __torch__.torch_adapter.Passes) -> NoneType:
+    if self.training:
+      self.number = torch.add(self.number, 1)
+    else:
+      pass
+    return None
+";
+
+/// Weights: whether the site has begun, and one step further.
+const COUNT: &str = "    number = self.passes.number
+    if self.training:
+      if torch.__or__(torch.eq(number, 0), torch.ne(number, self.last)):
+        _0 = torch.add_(self.step, 1)
+        self.last = number
+      else:
+        pass
+      begun = torch.gt(self.step, self.start)
+    else:
+      begun = torch.ge(self.step, self.start)
+    real = torch.to(x, 6)
+";
+
+const TENSOR_MAX_ABS: &str = "    most = torch.max(torch.abs(torch.detach(real)))
+";
+
+const CHANNEL_MAX_ABS: &str = "    rows = torch.flatten(torch.transpose(torch.detach(real), 0, self.axis), 1)
+    most, _1 = torch.max(torch.abs(rows), 1)
+";
+
+const LEAST_MAX_ABS: &str =
+    "    most = torch.maximum(most, __torch__.torch_adapter.least_width(most, bias, self.quant_max))
+";
+
+/// Detached: the executor without profiles takes what it computes for something that wants a gradient, and there is none for a scale.
+const SYMMETRIC: &str = "    _3 = torch.clamp_min(torch.true_divide(most, self.quant_max), 1.1920928955078125e-07)
+    scale = torch.detach(_3)
+    zero_point = torch.to(torch.zeros_like(scale), 3)
+";
+
+const TENSOR_RANGE: &str = "    low = torch.clamp_max(torch.min(torch.detach(real)), 0)
+    high = torch.clamp_min(torch.max(torch.detach(real)), 0)
+";
+
+const CHANNEL_RANGE: &str = "    rows = torch.flatten(torch.transpose(torch.detach(real), 0, self.axis), 1)
+    least, _1 = torch.min(rows, 1)
+    most, _2 = torch.max(rows, 1)
+    low = torch.clamp_max(least, 0)
+    high = torch.clamp_min(most, 0)
+";
+
+const LEAST_RANGE: &str =
+    "    least_width = __torch__.torch_adapter.least_width(torch.sub(high, low), bias, self.quant_max)
+    high = torch.maximum(high, torch.add(low, least_width))
+";
+
+/// Detached as in [`SYMMETRIC`].
+const AFFINE: &str =
+    "    _3 = torch.clamp_min(torch.true_divide(torch.sub(high, low), self.quant_max), 1.1920928955078125e-07)
+    scale = torch.detach(_3)
+    steps = torch.neg(torch.round(torch.true_divide(low, scale)))
+    zero_point = torch.to(torch.clamp(steps, 0, self.quant_max), 3)
+";
+
+const WEIGHT_PER_TENSOR: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, self.quant_min, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const WEIGHT_PER_CHANNEL: &str =
+    "    quantized = torch.fake_quantize_per_channel_affine(real, scale, zero_point, self.axis, self.quant_min, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const AFFINE_PER_TENSOR: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, 0, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+const AFFINE_PER_CHANNEL: &str =
+    "    quantized = torch.fake_quantize_per_channel_affine(real, scale, zero_point, self.axis, 0, self.quant_max)
+    return torch.where(begun, torch.type_as(quantized, x), x)
+";
+
+/// Activations: the first call sets the range, later ones move it. A tensor without elements has no smallest one.
+const OBSERVE: &str = "    number = self.passes.number
+    real = torch.to(x, 6)
+    seen = torch.detach(real)
+    if self.training:
+      if torch.gt(torch.numel(seen), 0):
+        least = torch.min(seen)
+        most = torch.max(seen)
+        first = torch.eq(self.step, 0)
+        if self.widest:
+          lower = torch.minimum(self.min, least)
+          upper = torch.maximum(self.max, most)
+        else:
+          lower = torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate))
+          upper = torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate))
+        _0 = torch.copy_(self.min, torch.where(first, least, lower))
+        _1 = torch.copy_(self.max, torch.where(first, most, upper))
+        if torch.__or__(torch.eq(number, 0), torch.ne(number, self.last)):
+          _2 = torch.add_(self.step, 1)
+          self.last = number
+        else:
+          pass
+      else:
+        pass
+      begun = torch.gt(self.step, self.start)
+    else:
+      begun = torch.ge(self.step, self.start)
+    on = torch.logical_and(begun, torch.gt(self.step, 0))
+";
+
+const OBSERVED_RANGE: &str = "    low = torch.clamp_max(torch.to(self.min, 6), 0)
+    high = torch.clamp_min(torch.to(self.max, 6), 0)
+";
+
+const OBSERVED_MAX_ABS: &str = "    most = torch.maximum(torch.neg(low), high)
+";
+
+const RANGE_AFFINE: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, 0, self.quant_max)
+    return torch.where(on, torch.type_as(quantized, x), x)
+";
+
+const RANGE_SYMMETRIC: &str =
+    "    quantized = torch.fake_quantize_per_tensor_affine(real, scale, zero_point, self.quant_min, self.quant_max)
+    return torch.where(on, torch.type_as(quantized, x), x)
+";
+
+/// Whether a class or function, named without `___torch_mangle_N`, is one of the library.
+pub(crate) fn is_quantizer(qualified: &str) -> bool {
+    let functions = Function::ALL.iter().map(|function| function.qualified());
+    is_class(qualified) || functions.into_iter().any(|function| function == qualified)
+}
+
+/// Whether a class, named without `___torch_mangle_N`, is one of the library.
+pub(crate) fn is_class(qualified: &str) -> bool {
+    qualified == PASSES || Class::of(qualified).is_some()
+}
+
+/// What a model's code uses of the library.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// Classes.
+    pub(crate) classes: BTreeSet<Class>,
+    /// Functions.
+    pub(crate) functions: BTreeSet<Function>,
+    /// Whether passes are numbered.
+    passes: bool,
+}
+
+impl Used {
+    /// Use a class, and what it calls.
+    pub(crate) fn class(&mut self, class: Class) {
+        self.classes.insert(class);
+        self.functions.extend(class.calls());
+        self.passes |= class.counts();
+    }
+
+    /// Whether passes are numbered.
+    pub(crate) fn counts(&self) -> bool {
+        self.passes
+    }
+
+    /// Whether nothing is used.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.classes.is_empty() && self.functions.is_empty() && !self.passes
+    }
+
+    /// Take out what a file holds already.
+    pub(crate) fn without(&mut self, file: &SourceFile) {
+        self.classes.retain(|class| file.classes.iter().all(|known| known.name != class.name()));
+        self.functions.retain(|function| file.functions.iter().all(|known| known.name != function.name()));
+        self.passes &= file.classes.iter().all(|known| PASSES.rsplit('.').next() != Some(known.name.as_str()));
+    }
+
+    /// The source of a file with everything that is used.
+    pub(crate) fn source(&self) -> String {
+        let functions = self.functions.iter().map(|function| function.text().to_owned());
+        let passes = self.passes.then(|| PASSES_TEXT.to_owned());
+        passes.into_iter().chain(self.classes.iter().map(|class| class.text())).chain(functions).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torchscript::code::parse;
+
+    #[test]
+    fn every_class_is_source_that_this_crate_reads() {
+        let mut used = Used::default();
+        for class in Class::ALL {
+            used.class(class);
+        }
+        used.functions.extend(Function::ALL);
+        let text = used.source();
+        let file = parse(&text).unwrap();
+        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len() + 1, Function::ALL.len()));
+        for function in Function::ALL {
+            assert_eq!(function.qualified(), format!("{MODULE}.{}", function.name()));
+        }
+        for class in file.classes.iter().filter(|class| class.name != "Passes") {
+            let declared: Vec<_> = class.attributes.iter().map(|a| a.name.as_str()).collect();
+            for buffer in &class.buffers.as_ref().unwrap().names {
+                assert!(declared.contains(&buffer.as_str()), "{buffer} of {}", class.name);
+            }
+            assert_eq!(Class::of(&format!("{MODULE}.{}", class.name)).unwrap().name(), class.name);
+        }
+        // What raises the archive's version, and what reaches outside.
+        for forbidden in
+            ["torch.div(", "torch.full(", "linspace", "logspace", "gelu", "torch.save", "from_file", "ops."]
+        {
+            assert!(!text.contains(forbidden), "{forbidden}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! New values of attributes, and the records that their tensors need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::rewrite::edit::library::{self, Class};
+use crate::torchscript::pickle::{Fresh, FreshTensor, StorageType};
+
+/// Where the data of a new tensor is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    /// Bytes that get a record.
+    Bytes(Vec<u8>),
+    /// A record that is made elsewhere, by its key.
+    Record(String),
+}
+
+/// A tensor that is not in the archive yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NewTensor {
+    pub(crate) kind: StorageType,
+    pub(crate) shape: Vec<u64>,
+    /// Elements from one index to the next; `None`: row-major.
+    pub(crate) strides: Option<Vec<u64>>,
+    pub(crate) content: Content,
+    /// The memo position under which [`NewValue::Again`] finds it.
+    pub(crate) memo: Option<u32>,
+    /// Whether training changes it.
+    pub(crate) requires_grad: bool,
+    /// Where it is put when it is loaded.
+    pub(crate) device: String,
+}
+
+/// Where tensors are of which nothing else is known.
+pub(crate) const CPU: &str = "cpu";
+
+impl NewTensor {
+    fn new(kind: StorageType, shape: Vec<u64>, bytes: Vec<u8>) -> Self {
+        Self {
+            kind,
+            shape,
+            strides: None,
+            content: Content::Bytes(bytes),
+            memo: None,
+            requires_grad: false,
+            device: CPU.to_owned(),
+        }
+    }
+
+    /// Bytes of its elements.
+    pub(crate) fn len(&self) -> u64 {
+        self.shape.iter().fold(self.kind.size(), |bytes, size| bytes.saturating_mul(*size))
+    }
+
+    /// No elements, only a type.
+    pub(crate) fn empty(kind: StorageType) -> Self {
+        Self::new(kind, vec![0], Vec::new())
+    }
+
+    pub(crate) fn scalar_f32(value: f32) -> Self {
+        Self::new(StorageType::Float, Vec::new(), value.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn scalar_i64(value: i64) -> Self {
+        Self::new(StorageType::Long, Vec::new(), value.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn f32s(shape: Vec<u64>, values: &[f32]) -> Self {
+        Self::new(StorageType::Float, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    pub(crate) fn i32s(shape: Vec<u64>, values: &[i32]) -> Self {
+        Self::new(StorageType::Int, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+}
+
+/// The value of a new attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum NewValue {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Tensor(NewTensor),
+    /// The tensor that was written with this memo position.
+    Again(u32),
+    /// An object that several hold: written where it comes first in the pickle, with this memo position.
+    Shared(u32, Box<NewValue>),
+    Object {
+        class: String,
+        attributes: Vec<(&'static str, NewValue)>,
+    },
+}
+
+impl NewValue {
+    /// The object that numbers passes, under a memo position.
+    pub(crate) fn passes(training: bool, memo: u32) -> Self {
+        let attributes = vec![("training", Self::Bool(training)), ("number", Self::Int(0))];
+        Self::Shared(memo, Box::new(Self::Object { class: library::PASSES.to_owned(), attributes }))
+    }
+
+    /// An instance of a library class that has seen nothing yet; `passes` is the memo position of the object that numbers them.
+    pub(crate) fn quantizer(class: Class, training: bool, settings: &[Self], passes: u32) -> Self {
+        let buffer = |name: &&'static str| {
+            let zero = if *name == "step" { NewTensor::scalar_i64(0) } else { NewTensor::scalar_f32(0.0) };
+            (*name, Self::Tensor(zero))
+        };
+        let mut attributes: Vec<_> = class.buffers().iter().map(buffer).collect();
+        attributes.push(("training", Self::Bool(training)));
+        attributes.extend(class.settings().iter().zip(settings).map(|((name, _), value)| (*name, value.clone())));
+        if class.counts() {
+            attributes.push(("passes", Self::passes(training, passes)));
+            attributes.push(("last", Self::Int(0)));
+        }
+        Self::Object { class: class.qualified(), attributes }
+    }
+
+    /// The same with its tensors on `device`.
+    pub(crate) fn on(self, device: &str) -> Self {
+        match self {
+            Self::Tensor(tensor) => Self::Tensor(NewTensor { device: device.to_owned(), ..tensor }),
+            Self::Object { class, attributes } => {
+                let attributes = attributes.into_iter().map(|(name, value)| (name, value.on(device))).collect();
+                Self::Object { class, attributes }
+            }
+            other => other,
+        }
+    }
+
+    /// Append to a pickle; tensors get records.
+    pub(crate) fn write(self, out: &mut Fresh, records: &mut Records) {
+        match self {
+            Self::None => drop(out.none()),
+            Self::Bool(value) => drop(out.bool(value)),
+            Self::Int(value) => drop(out.int(value)),
+            Self::Float(value) => drop(out.float(value)),
+            Self::Tensor(tensor) => {
+                let NewTensor { kind, shape, strides, content, memo, requires_grad, device } = tensor;
+                let key = match content {
+                    Content::Bytes(bytes) => records.add(bytes),
+                    Content::Record(key) => key,
+                };
+                out.tensor(&FreshTensor { kind, key, device, sizes: shape, strides, requires_grad });
+                if let Some(memo) = memo {
+                    out.put(memo);
+                }
+            }
+            Self::Again(memo) => drop(out.get(memo)),
+            Self::Shared(memo, value) => {
+                if records.written.insert(memo) {
+                    value.write(out, records);
+                    out.put(memo);
+                } else {
+                    out.get(memo);
+                }
+            }
+            Self::Object { class, attributes } => {
+                out.object(&class, |out| {
+                    for (name, value) in attributes {
+                        out.str(name);
+                        value.write(out, records);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// New records of one folder, named by the numbers that are free.
+#[derive(Debug)]
+pub(crate) struct Records {
+    next: u64,
+    pub(crate) added: BTreeMap<String, Vec<u8>>,
+    /// Memo positions of shared objects that are written.
+    written: BTreeSet<u32>,
+}
+
+impl Records {
+    /// Numbers from the first one above all that `keys` hold.
+    pub(crate) fn after<'k>(keys: impl Iterator<Item = &'k str>) -> Self {
+        let numbers = keys.filter_map(|key| key.parse::<u64>().ok());
+        Self {
+            next: numbers.max().map_or(0, |last| last.saturating_add(1)),
+            added: BTreeMap::new(),
+            written: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, bytes: Vec<u8>) -> String {
+        let key = self.reserve();
+        self.added.insert(key.clone(), bytes);
+        key
+    }
+
+    /// A key for a record that is made elsewhere.
+    pub(crate) fn reserve(&mut self) -> String {
+        let key = self.next.to_string();
+        self.next = self.next.saturating_add(1);
+        key
+    }
+}

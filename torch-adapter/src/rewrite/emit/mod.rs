@@ -1,0 +1,9 @@
+//! What each quantizer and each form of output puts in the place of a site.
+
+pub(crate) mod copy;
+pub(crate) mod dorefa;
+pub(crate) mod fake_quant;
+pub(crate) mod naive;
+pub(crate) mod packed;
+pub(crate) mod packed_lists;
+pub(crate) mod qat;

@@ -1,0 +1,211 @@
+//! Quantizers of the library that are in a model, with what they have seen.
+
+use std::collections::BTreeMap;
+
+use quant_math::data::LittleEndian;
+use quant_math::late::Before;
+use quant_math::plan::{Observer as Statistic, Rounding, Settings};
+use quant_math::{QuantType, Quantizer, Range, WeightData};
+
+use crate::error::Error;
+use crate::find::model::Model;
+use crate::rewrite::edit::library::Class;
+use crate::torchscript::heap::{Item, Object, ObjectId, TensorId, unmangle};
+
+/// A quantizer module of an archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Observer {
+    /// Its module path.
+    pub(crate) path: String,
+    pub(crate) object: ObjectId,
+    pub(crate) class: Class,
+    /// Training passes so far.
+    step: i64,
+    /// Lower and upper end of what was seen.
+    ends: Option<(f32, f32)>,
+    numbers: BTreeMap<String, i64>,
+    rate: f64,
+    /// Whether its range is the widest seen, and no moving average.
+    widest: bool,
+}
+
+impl Observer {
+    /// Every quantizer of `model`, in the order of its objects.
+    pub(crate) fn all(model: &Model) -> Result<Vec<Self>, Error> {
+        let mut found = Vec::new();
+        for (index, object) in model.heap().objects.iter().enumerate() {
+            if let Some(class) = Class::of(&unmangle(&object.class)) {
+                found.push(Self::read(model, ObjectId(index), object, class)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(model: &Model, id: ObjectId, object: &Object, class: Class) -> Result<Self, Error> {
+        let tensor = |name: &str| match object.attribute(name) {
+            Some(Item::Tensor(tensor)) => Some(*tensor),
+            _ => None,
+        };
+        let step = tensor("step").map(|tensor| whole(model, tensor)).transpose()?.flatten().unwrap_or(0);
+        let end = |name| tensor(name).map(|tensor| real(model, tensor)).transpose().map(Option::flatten);
+        let ends = end("min")?.zip(end("max")?);
+        let numbers = object.attributes.iter().filter_map(|(name, item)| match item {
+            Item::Int(value) => Some((name.clone(), *value)),
+            _ => None,
+        });
+        let rate = match object.attribute("rate") {
+            Some(Item::Float(rate)) => *rate,
+            _ => 0.0,
+        };
+        let widest = matches!(object.attribute("widest"), Some(Item::Bool(true)));
+        let path = object.path.clone();
+        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), rate, widest })
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.numbers.get(name).copied().unwrap_or(0)
+    }
+
+    /// The last part of the class's name.
+    pub(crate) fn class_name(&self) -> &'static str {
+        self.class.name()
+    }
+
+    pub(crate) fn is_weight(&self) -> bool {
+        !matches!(self.class, Class::RangeAffine | Class::RangeSymmetric | Class::DoReFaActivation)
+    }
+
+    fn is_symmetric(&self) -> bool {
+        matches!(self.class, Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric)
+    }
+
+    pub(crate) fn quantizer(&self) -> Quantizer {
+        match self.class {
+            Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => Quantizer::DoReFa,
+            _ => Quantizer::Qat,
+        }
+    }
+
+    /// Bits of a code; `None` where its settings are none that this crate writes, or where `torch.jit.freeze` put them into the code.
+    pub(crate) fn bits(&self) -> Option<u32> {
+        let top = match self.class {
+            Class::DoReFaSign => return Some(1),
+            Class::DoReFaWeight | Class::DoReFaActivation => self.numbers.get("levels"),
+            _ => self.numbers.get("quant_max"),
+        };
+        let codes = u64::try_from(*top?).ok()?.checked_add(1)?;
+        let bits = codes.checked_ilog2().filter(|_| codes.is_power_of_two())? + u32::from(self.is_symmetric());
+        (1..=16).contains(&bits).then_some(bits)
+    }
+
+    /// What it has seen; `None` for weights, and before the first training pass.
+    pub(crate) fn range(&self) -> Option<Range> {
+        let (min, max) = self.ends.filter(|_| self.step > 0)?;
+        Range::new(min, max).ok()
+    }
+
+    /// Whether it quantizes in evaluation: the step counter has reached the start step, and a range was seen where one is needed.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self.class {
+            Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => true,
+            Class::RangeAffine | Class::RangeSymmetric => self.step >= self.number("start") && self.step > 0,
+            _ => self.step >= self.number("start"),
+        }
+    }
+
+    /// The start step that has not come.
+    pub(crate) fn before(&self) -> Option<Before> {
+        let steps = |number: i64| u64::try_from(number).unwrap_or(0);
+        Before::new(steps(self.step), steps(self.number("start")))
+    }
+
+    /// How it quantizes, in the words of a plan.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let per_channel = matches!(self.class, Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel);
+        let channel_axis = if per_channel { Some(usize::try_from(self.number("axis")).ok()?) } else { None };
+        let ranged = matches!(self.class, Class::RangeAffine | Class::RangeSymmetric);
+        Some(Settings {
+            quantizer: self.quantizer(),
+            bits: self.bits()?,
+            symmetric: self.is_symmetric() || self.quantizer() == Quantizer::DoReFa && self.is_weight(),
+            channel_axis,
+            rounding: Rounding::Nearest,
+            quant_start_step: u64::try_from(self.number("start")).unwrap_or(0),
+            ema_decay: ranged.then_some(1.0 - self.rate),
+            observer: if ranged && !self.widest { Statistic::Ema } else { Statistic::MinMax },
+            seed: 0,
+            entry: 0,
+        })
+    }
+
+    /// Which tensor of its op it quantizes, by the name that the editor gave it.
+    pub(crate) fn kind(&self) -> QuantType {
+        if self.is_weight() {
+            QuantType::Weight
+        } else if self.edge().is_some_and(|(_, edge)| edge.starts_with("input")) {
+            QuantType::Input
+        } else {
+            QuantType::Output
+        }
+    }
+
+    /// What stands before the name of its tensor in its own name, and that name: `relu` and `output`, `add` and `input_1`.
+    pub(crate) fn edge(&self) -> Option<(&str, &str)> {
+        let name = self.path.rsplit('.').next().unwrap_or_default();
+        let stem = name.split("_quantizer").next().unwrap_or_default();
+        let start = stem.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+        let mut edges = [("output", stem), ("input", start)].into_iter();
+        let op = edges.find_map(|(edge, stem)| stem.strip_suffix(edge))?;
+        Some((op.trim_end_matches('_'), stem.get(op.len()..)?))
+    }
+}
+
+/// The first element of an integer tensor.
+fn whole(model: &Model, tensor: TensorId) -> Result<Option<i64>, Error> {
+    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let record = model.archive().read(&storage.record)?;
+    let size = usize::try_from(found.kind.size()).unwrap_or(usize::MAX);
+    let start = usize::try_from(found.offset).ok().and_then(|offset| offset.checked_mul(size));
+    let bytes = start.and_then(|start| record.get(start..start.checked_add(size)?));
+    let wide = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes));
+    let narrow = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i32::from_le_bytes(*bytes).into());
+    Ok(if size == 8 { wide } else { narrow })
+}
+
+/// The first element of a float tensor.
+fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
+    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let (Some(dtype), Ok(offset)) = (found.dtype(), usize::try_from(found.offset)) else { return Ok(None) };
+    let record = model.archive().read(&storage.record)?;
+    let data = LittleEndian::new(dtype, &record);
+    Ok(data.chunk(offset..offset.saturating_add(1)).first().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_are_gone_are_not_guessed() {
+        // `torch.jit.freeze` keeps the object and takes the numbers into the code.
+        let with = |class, numbers: &[(&str, i64)]| {
+            let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+            Observer {
+                path: String::new(),
+                object: ObjectId(0),
+                class,
+                step: 1,
+                ends: None,
+                numbers,
+                rate: 0.0,
+                widest: false,
+            }
+            .bits()
+        };
+        assert_eq!(with(Class::WeightSymmetric, &[]), None);
+        assert_eq!(with(Class::DoReFaWeight, &[]), None);
+        assert_eq!(with(Class::WeightSymmetric, &[("quant_max", 127)]), Some(8));
+        assert_eq!(with(Class::RangeAffine, &[("quant_max", 15)]), Some(4));
+        assert_eq!(with(Class::DoReFaSign, &[]), Some(1));
+    }
+}

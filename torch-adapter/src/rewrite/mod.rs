@@ -1,0 +1,12 @@
+//! From a plan to a new archive, and from a training archive back to a float one.
+//!
+//! ```text
+//! Plan ──▶ one wrap per site (naive, qat, dorefa) ──editor──▶ changes per object ───texts───▶ texts and classes
+//!                                                     └──────▶ new attributes ──────────────▶ pickle splices, records
+//! ```
+
+pub(crate) mod apply;
+pub(crate) mod edit;
+pub(crate) mod emit;
+pub(crate) mod freeze;
+mod thaw;
