@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+mod layers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,14 @@ fn no_error_has_its_source_in_its_own_text() {
         }
     }
     assert!(errors > 50, "the errors are written in another way");
+}
+
+#[test]
+fn layers() {
+    for layers in layers::LAYERS {
+        let found = layers::violations(root(), layers);
+        assert!(found.is_empty(), "{}:\n{}", layers.krate, found.join("\n"));
+    }
 }
 
 #[test]
