@@ -3,11 +3,14 @@
 //! Bits k are 1 to 8, or 32 for "leave it in float". Weights take their parameters from
 //! [`observe`](crate::weights::observe) and become a [`WeightMap`](crate::WeightMap); the rest is here.
 
+mod codes;
 mod gradient;
 mod noise;
 
 pub use gradient::{gradient_into, weight_gradient_into};
 pub use noise::noise;
+
+use codes::weight_codes;
 
 use crate::tanh::tanh;
 use crate::{MathError, Quantizer, simd};
@@ -109,11 +112,13 @@ fn weight_code(n: f32, max_abs_tanh: f32, w: f32) -> f32 {
 /// `2·quantize_k(tanh(w) / (2·max|tanh w|) + 1/2) − 1` (equation 9).
 pub(crate) fn weights_into(bits: u32, max_abs_tanh: f32, w: &[f32], y: &mut [f32]) {
     let n = levels(bits);
-    simd::map(
+    each_weight_code(
+        n,
+        max_abs_tanh,
         w,
         y,
         #[inline(always)]
-        |w| 2.0 * (weight_code(n, max_abs_tanh, w) / n) - 1.0,
+        |code| 2.0 * (code / n) - 1.0,
     );
 }
 
@@ -125,13 +130,30 @@ pub(crate) fn weight_codes_into<C: Send>(
     codes: &mut [C],
     convert: impl Fn(i32) -> C + Copy + Sync,
 ) {
-    let n = levels(bits);
-    simd::map(
+    each_weight_code(
+        levels(bits),
+        max_abs_tanh,
         w,
         codes,
         #[inline(always)]
-        |w| convert(simd::small_int(weight_code(n, max_abs_tanh, w))),
+        |code| convert(simd::small_int(code)),
     );
+}
+
+#[inline(always)]
+fn each_weight_code<C: Send>(
+    n: f32,
+    max_abs_tanh: f32,
+    w: &[f32],
+    dst: &mut [C],
+    finish: impl Fn(f32) -> C + Copy + Sync,
+) {
+    simd::zip(w, dst, |_, w, dst| {
+        simd::run(
+            #[inline(always)]
+            || weight_codes(n, max_abs_tanh, w, dst, finish),
+        );
+    });
 }
 
 #[cfg(test)]
