@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::fault::ArchiveFault;
 use super::fields::Fields;
-use crate::error::Error;
+use crate::error::{ArchiveFault, Error};
 
 pub(super) const END: u32 = 0x0605_4b50;
 pub(super) const END_LEN: usize = 22;

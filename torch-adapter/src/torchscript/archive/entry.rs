@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use super::end::{CENTRAL_LEN, Directory};
-use super::fault::ArchiveFault;
 use super::fields::{Fields, ZIP64, extra};
 use super::name;
-use crate::error::Error;
+use crate::error::{ArchiveFault, Error};
 
 pub(super) const LOCAL: u32 = 0x0403_4b50;
 pub(super) const CENTRAL: u32 = 0x0201_4b50;

@@ -5,7 +5,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
-use super::fault::ArchiveFault;
+use crate::error::ArchiveFault;
 
 /// The whole stream, which must have exactly `size` bytes and end with the end of `packed`.
 pub(super) fn all(packed: &[u8], size: u64) -> Result<Vec<u8>, ArchiveFault> {

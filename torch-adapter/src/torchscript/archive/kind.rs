@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use super::Archive;
-use super::fault::ArchiveFault;
-use crate::error::Error;
+use crate::error::{ArchiveFault, Error};
 
 /// The record with the file version; torch writes versions below 6 to the second, others to the first, and reads in this order.
 const VERSION: [&str; 2] = [".data/version", "version"];

@@ -5,7 +5,6 @@
 
 mod end;
 mod entry;
-mod fault;
 mod fields;
 mod inflate;
 mod kind;
@@ -21,8 +20,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::error::ArchiveFault;
 pub use entry::{Entry, Method};
-pub use fault::ArchiveFault;
 pub use write::{Body, Edits, Fill, Patch, write};
 
 use quant_math::Budget;

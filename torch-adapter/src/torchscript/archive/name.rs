@@ -1,6 +1,6 @@
 //! Record names: the rules that keep every record inside the archive.
 
-use super::fault::ArchiveFault;
+use crate::error::ArchiveFault;
 
 /// `raw` as text, when it is a relative path of plain components (a trailing `/` marks a folder).
 pub(super) fn checked(raw: &[u8]) -> Result<&str, ArchiveFault> {

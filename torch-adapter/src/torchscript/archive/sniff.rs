@@ -5,7 +5,7 @@ use std::path::Path;
 
 use model_file::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
 
-use super::fault::ArchiveFault;
+use crate::error::ArchiveFault;
 
 const JIT_SAVE: &str = "save the model with `torch.jit.save(torch.jit.script(model), path)` or trace it";
 const TF: &str = "use `tf-rewriter` for it";

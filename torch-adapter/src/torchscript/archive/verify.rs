@@ -4,8 +4,7 @@ use quant_math::Budget;
 use rayon::prelude::*;
 
 use super::entry::{Entry, Method};
-use super::fault::ArchiveFault;
-use crate::error::Error;
+use crate::error::{ArchiveFault, Error};
 use crate::limits::Limits;
 
 /// Data shorter than this is hashed on one core.

@@ -3,8 +3,8 @@
 use quant_math::Budget;
 
 use super::ast::{Argument, Expr, ExprId, ExprKind};
+use super::error::ParseError;
 use super::lexer::{Token, TokenKind};
-use super::parser::ParseError;
 use super::{Span, text_of};
 
 /// Brackets inside brackets; the serializer breaks expressions up long before.

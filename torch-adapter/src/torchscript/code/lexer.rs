@@ -3,7 +3,7 @@
 use quant_math::Budget;
 
 use super::Span;
-use super::parser::ParseError;
+use super::error::ParseError;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! ```
 
 mod ast;
+mod error;
 mod expr;
 mod lexer;
 mod parser;
@@ -19,9 +20,10 @@ pub use ast::{
     Argument, Attribute, Class, Expr, ExprId, ExprKind, Function, NameList, Parameter, SourceFile, Statement,
 };
 pub use ast::{StatementKind, Target};
+pub use error::ParseError;
 pub use lexer::{Token, TokenKind};
+pub use parser::parse;
 pub(crate) use parser::parse_within;
-pub use parser::{ParseError, parse};
 pub use splice::Splice;
 
 /// Byte positions in a source text.

@@ -1,10 +1,10 @@
 //! What functions of a pickle would make: storages, tensors, tagged lists.
 
-use super::fault::PickleFault;
 use super::global::Global;
 use super::op::int_at;
 use super::value::{Item, Items, Opaque, RawStorage, RawTensor, Slot};
 use super::walk::{Walker, operand, position};
+use crate::error::PickleFault;
 
 /// The arguments of `_rebuild_tensor_v2`; a seventh, if there, holds bits that torch sets for views of complex tensors.
 const TENSOR_ARGS: std::ops::RangeInclusive<usize> = 6..=7;

@@ -1,6 +1,6 @@
 //! The globals a pickle of torch.jit.save may name.
 
-use super::fault::PickleFault;
+use crate::error::PickleFault;
 
 /// The element type of a storage, by its name in the pickle (`torch.FloatStorage`, …).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

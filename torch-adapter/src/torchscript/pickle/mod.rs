@@ -5,7 +5,6 @@
 
 mod build;
 mod encode;
-mod fault;
 mod global;
 mod op;
 mod splice;
@@ -19,8 +18,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+pub use crate::error::PickleFault;
 pub use encode::{Fresh, FreshTensor};
-pub use fault::PickleFault;
 pub use global::StorageType;
 pub use splice::Splice;
 pub use tree::{Module, ModuleTree, Place};

@@ -1,6 +1,6 @@
 //! Instructions: the closed set that torch's Pickler writes and its Unpickler takes (PyTorch 1.4 to 2.15).
 
-use super::fault::PickleFault;
+use crate::error::PickleFault;
 
 /// One instruction with its argument, borrowed from the pickle.
 #[derive(Debug, Clone, Copy, PartialEq)]

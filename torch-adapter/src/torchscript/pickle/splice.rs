@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::encode::Fresh;
-use super::fault::PickleFault;
 use super::op::{Op, Ops, code};
 use super::value::{Identity, Item, Slot};
 use super::{Memo, Object, Pickle, Value};
-use crate::error::Error;
+use crate::error::{Error, PickleFault};
 
 /// Values written out for memo positions may need further ones; torch's own pickles need three.
 const DEEPEST: usize = 64;

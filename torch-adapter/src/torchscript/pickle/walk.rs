@@ -2,12 +2,11 @@
 
 use quant_math::Budget;
 
-use super::fault::PickleFault;
 use super::global::Global;
 use super::op::{Op, Ops};
 use super::value::{Container, Instance, Item, Items, Slot};
 use super::{Memo, Pickle};
-use crate::error::Error;
+use crate::error::{Error, PickleFault};
 use crate::limits::Limits;
 
 pub(super) fn walk(record: &str, bytes: Vec<u8>, limits: &Limits, budget: &Budget) -> Result<Pickle, Error> {

@@ -1,7 +1,6 @@
 //! Tensors over storage records: checked bounds, memory order, and which tensors share bytes.
 
 mod dense;
-mod fault;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -11,8 +10,8 @@ use std::ops::Range;
 
 use quant_math::DType;
 
+pub use crate::error::TensorFault;
 pub use dense::{Dense, Irregular};
-pub use fault::TensorFault;
 pub use share::Sharing;
 
 use crate::error::Error;

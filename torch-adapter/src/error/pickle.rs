@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use quant_math::{Budget, OverBudget};
 
-use crate::error::{At, Error};
+use super::{At, Error};
 use crate::limits::Limits;
 
 /// What is wrong with a pickle. [`PickleFault::code`] is stable.
@@ -179,7 +179,7 @@ impl PickleFault {
     }
 
     /// Count values of one type, which a vector holds while it grows.
-    pub(super) fn count<T>(budget: &Budget, values: usize) -> Result<(), Self> {
+    pub(crate) fn count<T>(budget: &Budget, values: usize) -> Result<(), Self> {
         budget.take_all::<T>(2 * values, "the values of the pickle").map_err(|over| Self::Budget { over })
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{At, Error};
+use super::{At, Error};
 use crate::limits::Limits;
 
 const DAMAGED: &str = "the file is damaged or was cut off; copy it again from its source";

@@ -2,6 +2,10 @@
 //!
 //! Codes: `T00xx` files, `T01xx` archive, `T02xx` pickle, `T03xx` tensors, `T04xx` class text, `T05xx` plan and emit.
 
+mod archive;
+mod pickle;
+mod tensor;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
@@ -9,9 +13,10 @@ use std::path::Path;
 use quant_math::MathError;
 
 use crate::codes;
-use crate::torchscript::archive::ArchiveFault;
-use crate::torchscript::pickle::PickleFault;
-use crate::torchscript::tensors::TensorFault;
+
+pub use archive::ArchiveFault;
+pub use pickle::PickleFault;
+pub use tensor::TensorFault;
 
 /// A place in an archive: record and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{At, Error};
+use super::{At, Error};
 
 /// What is wrong with a tensor or its storage. [`TensorFault::code`] is stable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
