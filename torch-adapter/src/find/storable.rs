@@ -2,9 +2,9 @@
 
 use quant_math::plan::{Emit, Reason};
 
+use super::lists;
 use crate::codes;
 use crate::find::model::{Model, StoreKey, Stored};
-use crate::rewrite::emit::packed_lists;
 use crate::torchscript::heap::{ObjectId, TensorId, join};
 use crate::torchscript::tensors::Irregular;
 
@@ -51,9 +51,7 @@ impl Model {
     fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
         let lists = self.uses().lists(self, tensor);
         let path = |owner: &ObjectId| self.heap().object(*owner).map_or("", |object| &object.path);
-        if let Some((owner, name, _)) =
-            lists.iter().find(|(owner, name, _)| !packed_lists::can_decode(self, *owner, name))
-        {
+        if let Some((owner, name, _)) = lists.iter().find(|(owner, name, _)| !lists::can_decode(self, *owner, name)) {
             let text =
                 format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
             return Some(Reason::new(codes::TENSOR_IN_LIST, text));

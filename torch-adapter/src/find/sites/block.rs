@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::plan::Reason;
 
-use super::events::{Spot, Walk};
+use super::events::Walk;
 use super::op::{Edge, Op, OpWeight, WeightSpot};
+use super::place::{Origin, Spot};
 use super::table;
-use super::value::Origin;
 use crate::codes;
 use crate::torchscript::heap::{Heap, Item, ObjectId, TensorId, join, last_atom};
 

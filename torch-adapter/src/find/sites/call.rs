@@ -6,10 +6,11 @@ use quant_math::weights::Storage;
 
 use super::axes::View;
 use super::builtin::{self, Special};
-use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Spot, Step};
+use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Step};
 use super::frame::Frame;
+use super::place::{Origin, Spot};
 use super::table::{self, CallRule, Keeper, WeightRule};
-use super::value::{Elements, How, Made, Origin, Quantizer, Value, Weight};
+use super::value::{Elements, How, Made, Quantizer, Value, Weight};
 use super::walk::Walker;
 use crate::torchscript::code::{Argument, ExprId, ExprKind, text_of};
 use crate::torchscript::heap::{ObjectId, Separated, unmangle};

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use quant_math::plan::Reason;
 
 use super::arguments::Found;
-use super::events::{CallEvent, Spot};
+use super::events::CallEvent;
 use super::op::Edge;
+use super::place::Spot;
 use super::table::{CallRule, WeightRule};
 use super::value::{Elements, Made, Value, Weight};
 use crate::codes;

@@ -3,22 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::place::{Origin, Spot};
 use super::table::CallRule;
-use super::value::{Elements, Origin, Value};
+use super::value::{Elements, Value};
 use crate::torchscript::code::ExprId;
 use crate::torchscript::heap::{ObjectId, Separated, TensorId};
 use crate::torchscript::program::FunctionRef;
-
-/// An expression in a method, with the object that the method runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
-    /// The module.
-    pub object: ObjectId,
-    /// The method.
-    pub function: FunctionRef,
-    /// The expression.
-    pub expr: ExprId,
-}
 
 /// The call in a method through which a free function was entered.
 #[derive(Debug)]

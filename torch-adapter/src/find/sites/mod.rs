@@ -18,6 +18,7 @@ mod find;
 mod frame;
 mod in_place;
 mod op;
+mod place;
 mod reason;
 pub mod table;
 mod value;
@@ -25,9 +26,9 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use events::{Arithmetic, Operand, QuantizerCall, QuantizerRead, Read, Spot, Step};
+pub use events::{Arithmetic, Operand, QuantizerCall, QuantizerRead, Read, Step};
 pub use op::{Edge, Op, OpWeight, WeightSpot};
-pub use value::Origin;
+pub use place::{Origin, Spot};
 
 pub use crate::torchscript::heap;
 pub use crate::torchscript::program::{ClassRef, CodeFile, FunctionRef, Program};

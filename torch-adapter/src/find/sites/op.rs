@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quant_math::QuantType;
 use quant_math::plan::Reason;
 
-use super::events::Spot;
-use super::value::Origin;
+use super::place::{Origin, Spot};
 use crate::torchscript::code::ExprId;
 use crate::torchscript::heap::{ObjectId, TensorId};
 

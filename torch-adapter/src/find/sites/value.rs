@@ -3,21 +3,8 @@
 use std::sync::Arc;
 
 use super::axes::Axes;
-use super::events::Spot;
+use super::place::{Origin, Spot};
 use crate::torchscript::heap::{Item, ObjectId, TensorId};
-
-/// Where a tensor was read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// An attribute of an object.
-    Attribute(ObjectId, Arc<str>),
-    /// An element of a list that is an attribute.
-    Element(ObjectId, Arc<str>, usize),
-    /// A value of a dictionary that is an attribute.
-    Key(ObjectId, Arc<str>, Arc<str>),
-    /// `CONSTANTS.cN`, or an element of it.
-    Constant(usize),
-}
 
 /// A tensor of the model, as it reaches a call.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

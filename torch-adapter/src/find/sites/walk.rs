@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::events::{Anchor, QuantizerRead, Read, Spot, Walk};
+use super::events::{Anchor, QuantizerRead, Read, Walk};
 use super::frame::{Frame, vague_names};
-use super::value::{Elements, Origin, Value};
+use super::place::{Origin, Spot};
+use super::value::{Elements, Value};
 use crate::torchscript::code::{ExprId, ExprKind, Function, Statement, StatementKind, Target, text_of, unquote};
 use crate::torchscript::heap::{Heap, Item, ObjectId, unmangle};
 use crate::torchscript::program::{FunctionRef, Program};

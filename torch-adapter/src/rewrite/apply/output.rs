@@ -4,35 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use quant_math::DType;
 use quant_math::plan::{Plan, Reason};
-use quant_math::weights::WeightMap;
 
-use super::stream::Form;
+use super::stream::{Form, Pending};
 use super::weights::Observed;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::mark::{self, Mark};
-use crate::find::model::{BYTECODE, Folder, Model, StoreKey, Stored};
+use crate::find::model::{BYTECODE, Folder, Model, StoreKey};
 use crate::rewrite::edit::editor::Editor;
 use crate::rewrite::edit::library;
 use crate::rewrite::edit::texts::{Rewritten, rewrite};
 use crate::rewrite::edit::value::{NewValue, Records};
 use crate::torchscript::heap::{Item, ObjectId, unmangle};
 use crate::torchscript::pickle::{Fresh, Slot, Splice};
-
-/// A weight whose values or codes are made while the archive is written.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) stored: Stored,
-    pub(crate) map: Arc<WeightMap>,
-}
-
-impl Pending {
-    pub(crate) fn dtype(&self) -> DType {
-        self.stored.dtype
-    }
-}
 
 /// Everything that differs from the input archive.
 #[derive(Debug)]

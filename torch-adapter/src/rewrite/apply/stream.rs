@@ -1,15 +1,28 @@
 //! Quantized values and codes, made while the archive is written, and how far they are from the float weights.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quant_math::data::{LittleEndian, write_little_endian};
 use quant_math::metrics::{Metrics, MetricsAccumulator};
-use quant_math::weights::{CHUNK, Storage};
+use quant_math::weights::{CHUNK, Storage, WeightMap};
 use quant_math::{DType, WeightData};
 
-use super::output::Pending;
 use crate::error::Error;
+use crate::find::model::Stored;
+
+/// A weight whose values or codes are made while the archive is written.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) stored: Stored,
+    pub(crate) map: Arc<WeightMap>,
+}
+
+impl Pending {
+    pub(crate) fn dtype(&self) -> DType {
+        self.stored.dtype
+    }
+}
 
 /// What is written for an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

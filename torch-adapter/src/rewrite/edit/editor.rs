@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{At, Error};
 use crate::find::model::Model;
-use crate::find::sites::{ClassRef, FunctionRef, Spot, WeightSpot};
+use crate::find::sites::{ClassRef, FunctionRef, Read, Spot, WeightSpot};
 use crate::rewrite::edit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
 use crate::rewrite::edit::library::{self, Used};
 use crate::rewrite::edit::value::{NewTensor, NewValue};
-use crate::torchscript::code::{ExprId, Function, text_of};
+use crate::torchscript::code::{ExprId, ExprKind, Function, Span, text_of};
 use crate::torchscript::heap::ObjectId;
 
 /// What is put around a tensor.
@@ -298,6 +298,20 @@ fn text_around(wrap: &Wrap, holder: &str, names: &[String], bias: Option<&str>) 
             (format!("({}).forward(", attribute(holder, name)), format!(", {bias})"))
         }
     }
+}
+
+/// The place of a read, and the text of what it reads from.
+pub(crate) fn base<'m>(model: &'m Model, read: &Read) -> Option<(Span, &'m str)> {
+    let program = model.program();
+    let function = program.function(read.function)?;
+    let expr = function.expr(read.expr)?;
+    let base = match &expr.kind {
+        ExprKind::Attribute { base, .. } => *base,
+        // `getattr(base, "name")`.
+        ExprKind::Call { arguments, .. } => arguments.first()?.value,
+        _ => return None,
+    };
+    Some((expr.span.clone(), text_of(program.text(read.function.file), &function.expr(base)?.span)))
 }
 
 /// `base.name`, or `getattr(base, "name")` where the name is no identifier.

@@ -7,11 +7,11 @@ use quant_math::Emit;
 use quant_math::plan::Reason;
 use quant_math::weights::WeightMap;
 
-use super::packed::Decoder;
+use super::decoder::Decoder;
 use crate::codes;
 use crate::find::model::{Folder, Model, StoreKey};
-use crate::rewrite::apply::output::{Output, Pending};
-use crate::rewrite::apply::stream::Form;
+use crate::rewrite::apply::output::Output;
+use crate::rewrite::apply::stream::{Form, Pending};
 use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::library::{Function, Used};

@@ -1,9 +1,10 @@
 //! What each quantizer and each form of output puts in the place of a site.
 
 pub(crate) mod copy;
+mod decoder;
 pub(crate) mod dorefa;
 pub(crate) mod fake_quant;
 pub(crate) mod naive;
 pub(crate) mod packed;
-pub(crate) mod packed_lists;
+mod packed_lists;
 pub(crate) mod qat;
