@@ -1,5 +1,6 @@
 //! Where a model could be quantized: its ops with their weights, who else reads these, and what an earlier run has done.
 
+pub(crate) mod injected;
 pub(crate) mod lists;
 pub(crate) mod mark;
 pub(crate) mod model;

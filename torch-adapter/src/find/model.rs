@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
 use quant_math::{DType, ranges};
 
+use super::injected;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::mark::{self, Mark};
 use crate::limits::Limits;
-use crate::rewrite::edit::library;
 use crate::rewrite::edit::value::CPU;
 use crate::torchscript::agree;
 use crate::torchscript::archive::Archive;
@@ -158,11 +158,11 @@ impl Model {
         let HeapReader { mut heap, slots, places, .. } = reader;
         heap.name_paths();
         agree::check(&heap, &program)?;
-        let mut sites = sites::find(&program, &heap, &library::is_quantizer);
+        let mut sites = sites::find(&program, &heap, &injected::is_quantizer);
         if !sites.separated.is_empty() {
             // Which axes weights have shows only now.
             heap.separate(&sites.separated);
-            sites = sites::find(&program, &heap, &library::is_quantizer);
+            sites = sites::find(&program, &heap, &injected::is_quantizer);
         }
         let (mark, warnings) = read_mark(&archive)?;
         let mut model = Self {

@@ -6,15 +6,9 @@ use quant_math::weights::Storage;
 
 use super::axes::View;
 use super::value::{Elements, How, Made, Value, Weight};
+use crate::find::injected::{HALVES, QUARTERS};
 use crate::torchscript::code::ExprId;
 use crate::torchscript::heap::ObjectId;
-
-/// The library's function that puts the values of its second argument in the place of its first.
-pub(crate) const COPY: &str = "__torch__.torch_adapter.quantized";
-
-/// The library's functions that separate codes of which two or four share a byte: of bytes, sizes and strides.
-pub(crate) const HALVES: &str = "__torch__.torch_adapter.halves";
-pub(crate) const QUARTERS: &str = "__torch__.torch_adapter.quarters";
 
 /// How the codes are stored that a function of the library separates.
 pub(super) fn separates(path: &str) -> Option<Storage> {

@@ -12,6 +12,7 @@ use super::place::{Origin, Spot};
 use super::table::{self, CallRule, Keeper, WeightRule};
 use super::value::{Elements, How, Made, Quantizer, Value, Weight};
 use super::walk::Walker;
+use crate::find::injected;
 use crate::torchscript::code::{Argument, ExprId, ExprKind, text_of};
 use crate::torchscript::heap::{ObjectId, Separated, unmangle};
 
@@ -137,7 +138,7 @@ impl<'a> Walker<'a> {
         if (self.is_quantizer)(&plain) {
             let argument = arguments.first().map(|(_, value)| value);
             // The copy's values take its place.
-            if plain != builtin::COPY {
+            if plain != injected::COPY {
                 self.others(argument);
             }
             return self.quantized(frame, Quantizer::Op, (argument, None), expr);

@@ -35,7 +35,6 @@ pub use crate::torchscript::program::{ClassRef, CodeFile, FunctionRef, Program};
 
 use crate::torchscript::heap::{Heap, ObjectId, Separated, TensorId};
 use arguments::Arguments;
-pub(crate) use builtin::{COPY, HALVES, QUARTERS};
 use value::Value;
 
 use crate::torchscript::code::ExprKind;

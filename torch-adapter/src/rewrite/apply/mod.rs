@@ -16,7 +16,6 @@ use quant_math::{Emit, QuantType, Quantizer};
 
 use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, Wrap};
-use super::edit::library::Function;
 use super::edit::stem;
 use super::edit::value::{CPU, NewValue};
 use super::emit::copy::{self, Copies};
@@ -24,6 +23,7 @@ use super::emit::{dorefa, naive, packed, qat};
 use super::thaw;
 use crate::codes;
 use crate::error::Error;
+use crate::find::injected::Function;
 use crate::find::model::{Folder, Model};
 use crate::find::readers::{Place, Reader, Wanted};
 use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};

@@ -10,6 +10,7 @@ use super::stream::{Form, Pending};
 use super::weights::Observed;
 use crate::codes;
 use crate::error::{At, Error};
+use crate::find::injected;
 use crate::find::mark::{self, Mark};
 use crate::find::model::{BYTECODE, Folder, Model, StoreKey};
 use crate::rewrite::edit::editor::Editor;
@@ -160,7 +161,7 @@ impl Output {
         let classes = heap.objects.iter().enumerate().filter(|(id, _)| !is_gone(id));
         let used: BTreeSet<&str> = classes.map(|(_, object)| object.class.as_str()).collect();
         for file in model.program().files() {
-            let ours = |name: &str| library::is_class(&unmangle(&format!("{}.{name}", file.module)));
+            let ours = |name: &str| injected::is_class(&unmangle(&format!("{}.{name}", file.module)));
             let classes = &file.source.classes;
             let unused = |name: &str| !used.contains(format!("{}.{name}", file.module).as_str());
             if !classes.is_empty() && classes.iter().all(|class| ours(&class.name) && unused(&class.name)) {

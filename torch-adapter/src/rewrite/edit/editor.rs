@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{At, Error};
+use crate::find::injected::{Class, PASSES};
 use crate::find::model::Model;
 use crate::find::sites::{ClassRef, FunctionRef, Read, Spot, WeightSpot};
 use crate::rewrite::edit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
-use crate::rewrite::edit::library::{self, Used};
+use crate::rewrite::edit::library::Used;
 use crate::rewrite::edit::value::{NewTensor, NewValue};
 use crate::torchscript::code::{ExprId, ExprKind, Function, Span, text_of};
 use crate::torchscript::heap::ObjectId;
@@ -26,8 +27,8 @@ pub(crate) enum Wrap {
     /// A module with a state of its own.
     Module {
         /// Its class.
-        class: library::Class,
-        /// Its settings, in the order of [`library::Class::settings`].
+        class: Class,
+        /// Its settings, in the order of [`Class::settings`].
         settings: Vec<NewValue>,
         /// What is added to the channels of what it quantizes: by the expression that it is put around, one in the same function.
         beside: BTreeMap<Spot, ExprId>,
@@ -36,7 +37,7 @@ pub(crate) enum Wrap {
 
 impl Wrap {
     /// A module that gets nothing but the tensor.
-    pub(crate) fn module(class: library::Class, settings: Vec<NewValue>) -> Self {
+    pub(crate) fn module(class: Class, settings: Vec<NewValue>) -> Self {
         Self::Module { class, settings, beside: BTreeMap::new() }
     }
 
@@ -171,7 +172,7 @@ impl<'m> Editor<'m> {
         let Some(root) = model.heap().root.filter(|_| self.used.counts()) else { return };
         let name = self.unique(root, "quantization_passes");
         let value = NewValue::passes(model.is_training(root), self.passes);
-        self.add(root, &name, library::PASSES.to_owned(), Listed::No, value);
+        self.add(root, &name, PASSES.to_owned(), Listed::No, value);
         for place in &model.sites().entries {
             let Some(function) = model.program().function(*place) else { continue };
             let Some(first) = function.body.first().filter(|_| !function.name.starts_with("__")) else { continue };

@@ -1,70 +1,8 @@
 //! The functions of the library, as TorchScript source: what needs no state.
 
-use super::library::MODULE;
-use crate::find::sites::{COPY, HALVES, QUARTERS};
-
-/// A function, which has no state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Function {
-    /// Constants of one scale, for weights that are not float32.
-    PerTensor,
-    /// Constants of one scale per channel, for weights that are not float32.
-    PerChannel,
-    /// Values from elsewhere in the place of a weight.
-    Copy,
-    /// Codes that share a byte in pairs.
-    Halves,
-    /// Codes four of which share a byte.
-    Quarters,
-    /// The least widths of the ranges of channels beside their biases.
-    LeastWidth,
-    /// DoReFa, weights, 2 to 8 bits.
-    Weight,
-    /// DoReFa, weights, 1 bit.
-    Sign,
-    /// DoReFa, activations.
-    Activation,
-}
+use crate::find::injected::Function;
 
 impl Function {
-    /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::PerTensor,
-        Self::PerChannel,
-        Self::Copy,
-        Self::Halves,
-        Self::Quarters,
-        Self::LeastWidth,
-        Self::Weight,
-        Self::Sign,
-        Self::Activation,
-    ];
-
-    /// The last part of the name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::PerTensor => "per_tensor",
-            Self::PerChannel => "per_channel",
-            Self::Copy => "quantized",
-            Self::Halves => "halves",
-            Self::Quarters => "quarters",
-            Self::LeastWidth => "least_width",
-            Self::Weight => "dorefa_weight",
-            Self::Sign => "dorefa_sign",
-            Self::Activation => "dorefa_activation",
-        }
-    }
-
-    /// The qualified name.
-    pub(crate) fn qualified(self) -> String {
-        match self {
-            Self::Copy => COPY.to_owned(),
-            Self::Halves => HALVES.to_owned(),
-            Self::Quarters => QUARTERS.to_owned(),
-            _ => format!("{MODULE}.{}", self.name()),
-        }
-    }
-
     /// The function's source.
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -103,7 +41,7 @@ const PER_CHANNEL: &str = "def per_channel(x: Tensor,
   return torch.type_as(quantized, x)
 ";
 
-/// The name of [`crate::find::sites::COPY`]: other readers of `x` have it as it is.
+/// The name of [`crate::find::injected::COPY`]: other readers of `x` have it as it is.
 const COPY_TEXT: &str = "def quantized(x: Tensor,
     values: Tensor) -> Tensor:
   return torch.type_as(values, x)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rewrite::edit::library::{self, Class};
+use crate::find::injected::{Class, PASSES};
 use crate::torchscript::pickle::{Fresh, FreshTensor, StorageType};
 
 /// Where the data of a new tensor is.
@@ -95,7 +95,7 @@ impl NewValue {
     /// The object that numbers passes, under a memo position.
     pub(crate) fn passes(training: bool, memo: u32) -> Self {
         let attributes = vec![("training", Self::Bool(training)), ("number", Self::Int(0))];
-        Self::Shared(memo, Box::new(Self::Object { class: library::PASSES.to_owned(), attributes }))
+        Self::Shared(memo, Box::new(Self::Object { class: PASSES.to_owned(), attributes }))
     }
 
     /// An instance of a library class that has seen nothing yet; `passes` is the memo position of the object that numbers them.

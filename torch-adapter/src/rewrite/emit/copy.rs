@@ -9,12 +9,13 @@ use quant_math::weights::WeightMap;
 
 use super::decoder::Decoder;
 use crate::codes;
+use crate::find::injected::Function;
 use crate::find::model::{Folder, Model, StoreKey};
 use crate::rewrite::apply::output::Output;
 use crate::rewrite::apply::stream::{Form, Pending};
 use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::editor::Wrap;
-use crate::rewrite::edit::library::{Function, Used};
+use crate::rewrite::edit::library::Used;
 use crate::rewrite::edit::value::{Content, NewTensor};
 
 const VALUES: &str = "quantized";

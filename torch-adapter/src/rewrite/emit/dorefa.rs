@@ -2,8 +2,8 @@
 
 use quant_math::plan::Settings;
 
+use crate::find::injected::{Class, Function};
 use crate::rewrite::edit::editor::Wrap;
-use crate::rewrite::edit::library::{Class, Function};
 use crate::rewrite::edit::value::NewValue;
 
 /// `training`, weights.

@@ -2,8 +2,8 @@
 
 use quant_math::{Affine, DType, Grid};
 
+use crate::find::injected::Function;
 use crate::rewrite::edit::editor::Wrap;
-use crate::rewrite::edit::library::Function;
 use crate::rewrite::edit::value::NewTensor;
 
 /// A weight, per tensor or per channel, and the function of the library that it takes.

@@ -3,8 +3,8 @@
 use quant_math::weights::WeightMap;
 
 use super::fake_quant;
+use crate::find::injected::Function;
 use crate::rewrite::edit::editor::Wrap;
-use crate::rewrite::edit::library::Function;
 use quant_math::DType;
 
 /// `inference`: the op of the framework with the scales that the reference codes have.

@@ -7,9 +7,9 @@ use quant_math::weights::{WeightMap, has_floor};
 use quant_math::{Affine, DType, Grid, MathError, Range};
 
 use super::fake_quant;
+use crate::find::injected::{Class, Function};
 use crate::find::sites::Spot;
 use crate::rewrite::edit::editor::Wrap;
-use crate::rewrite::edit::library::{Class, Function};
 use crate::rewrite::edit::value::NewValue;
 use crate::torchscript::code::ExprId;
 

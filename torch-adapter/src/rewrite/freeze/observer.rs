@@ -8,8 +8,8 @@ use quant_math::plan::{Observer as Statistic, Rounding, Settings};
 use quant_math::{QuantType, Quantizer, Range, WeightData};
 
 use crate::error::Error;
+use crate::find::injected::Class;
 use crate::find::model::Model;
-use crate::rewrite::edit::library::Class;
 use crate::torchscript::heap::{Item, Object, ObjectId, TensorId, unmangle};
 
 /// A quantizer module of an archive.
