@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use quant_math::plan::{Emit, Reason, Settings};
 
 use crate::codes;
-use crate::find::model::{Model, StoreKey};
+use crate::find::model::Model;
 use crate::find::sites::Spot;
+use crate::torchscript::contents::StoreKey;
 use crate::torchscript::heap::{ObjectId, TensorId};
 use crate::torchscript::tensors::Sharing;
 
@@ -64,7 +65,7 @@ impl Model {
     pub(crate) fn places(&self, wanted: &[Wanted], emit: Emit) -> Vec<Result<Place, Reason>> {
         let readers = self.readers();
         let others: BTreeSet<StoreKey> =
-            self.sites().others.iter().filter_map(|tensor| self.store_key(*tensor)).collect();
+            self.sites().others.iter().filter_map(|tensor| self.contents().store_key(*tensor)).collect();
         let mut places: Vec<Result<Place, Reason>> = vec![Ok(Place::Copy); wanted.len()];
         // One that gets nothing after all reads a float weight, which is then another reader for the rest.
         loop {
@@ -72,7 +73,7 @@ impl Model {
             let mut chosen: BTreeMap<StoreKey, Vec<usize>> = BTreeMap::new();
             for (position, wanted) in wanted.iter().enumerate() {
                 if places.get(position).is_some_and(Result::is_ok)
-                    && let Some(key) = self.store_key(wanted.tensor)
+                    && let Some(key) = self.contents().store_key(wanted.tensor)
                 {
                     chosen.entry(key).or_default().push(position);
                 }
@@ -112,7 +113,7 @@ impl Model {
     fn readers(&self) -> BTreeMap<StoreKey, BTreeSet<Reader>> {
         let mut readers: BTreeMap<StoreKey, BTreeSet<Reader>> = BTreeMap::new();
         let mut add = |tensor: Option<TensorId>, reader: Reader| {
-            if let Some(key) = tensor.and_then(|tensor| self.store_key(tensor)) {
+            if let Some(key) = tensor.and_then(|tensor| self.contents().store_key(tensor)) {
                 readers.entry(key).or_default().insert(reader);
             }
         };
@@ -133,8 +134,8 @@ impl Model {
         if self.heap().hidden.tensors.contains(&tensor) {
             return false;
         }
-        let Some((place, ..)) = self.tensor(tensor) else { return false };
-        match self.tensors(place.folder).sharing(place.position) {
+        let Some((place, ..)) = self.contents().tensor(tensor) else { return false };
+        match self.contents().tensors(place.folder).sharing(place.position) {
             Sharing::Alone => true,
             Sharing::Same => emit != Emit::Packed,
             Sharing::Partial => false,

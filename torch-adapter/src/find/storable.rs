@@ -4,31 +4,13 @@ use quant_math::plan::{Emit, Reason};
 
 use super::lists;
 use crate::codes;
-use crate::find::model::{Model, StoreKey, Stored};
+use crate::find::model::Model;
 use crate::torchscript::heap::{ObjectId, TensorId, join};
-use crate::torchscript::tensors::Irregular;
 
 impl Model {
-    /// Where a tensor's bytes are, or why they are no list of its elements.
-    pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
-        let gone = || Reason::new(codes::NOT_FLOAT, "it is no float tensor");
-        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
-        let dtype = found.dtype().ok_or_else(gone)?;
-        let dense = found.dense().map_err(Irregular::reason)?;
-        let size = dtype.size() as u64;
-        let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
-        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
-    }
-
-    pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {
-        let (place, found, _) = self.tensor(tensor)?;
-        let span = found.dense().ok()?.span;
-        Some((place.folder, found.storage, span.start, span.end))
-    }
-
     /// Why a tensor cannot be stored in another form.
     pub(crate) fn unstorable(&self, tensor: TensorId, emit: Emit) -> Option<Reason> {
-        let stored = self.stored(tensor);
+        let stored = self.contents().stored(tensor);
         stored.err().or_else(|| if emit == Emit::Packed { self.unpackable(tensor) } else { None })
     }
 
@@ -44,19 +26,19 @@ impl Model {
         }
         let text =
             || format!("objects of class `{class}` stand in a list or dictionary, and all of them run the same text");
-        self.uses().is_bound(self, object).then(|| Reason::new(codes::OBJECTS_IN_LIST, text()))
+        self.uses().is_bound(self.heap(), object).then(|| Reason::new(codes::OBJECTS_IN_LIST, text()))
     }
 
     /// Why the code cannot be told to decode a tensor wherever it reads it.
     fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
-        let lists = self.uses().lists(self, tensor);
+        let lists = self.uses().lists(self.heap(), tensor);
         let path = |owner: &ObjectId| self.heap().object(*owner).map_or("", |object| &object.path);
         if let Some((owner, name, _)) = lists.iter().find(|(owner, name, _)| !lists::can_decode(self, *owner, name)) {
             let text =
                 format!("`{}` holds it too, whose type is not one that can be written out", join(path(owner), name));
             return Some(Reason::new(codes::TENSOR_IN_LIST, text));
         }
-        let owners = self.uses().owners(self, tensor).into_iter().map(|(owner, _)| owner);
+        let owners = self.uses().owners(self.heap(), tensor).into_iter().map(|(owner, _)| owner);
         let owners = owners.chain(lists.iter().map(|(owner, ..)| *owner));
         if let Some(reason) = owners.into_iter().find_map(|owner| self.unextendable(owner)) {
             return Some(reason);

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::find::model::Model;
-use crate::find::sites::{ClassRef, FunctionRef, Origin, Program, Read};
+use crate::find::sites::{ClassRef, FunctionRef, Origin, Program, Read, Sites};
 use crate::torchscript::code::{ExprId, ExprKind, StatementKind, Target, text_of};
-use crate::torchscript::heap::{Item, ObjectId, TensorId};
+use crate::torchscript::heap::{Heap, Item, ObjectId, TensorId};
 
 /// The uses of a model's tensors.
 #[derive(Debug)]
@@ -36,12 +35,12 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    pub(crate) fn of(model: &Model) -> Self {
+    pub(crate) fn of(heap: &Heap, program: &Program, sites: &Sites) -> Self {
         let mut owners: BTreeMap<TensorId, Vec<(ObjectId, usize)>> = BTreeMap::new();
         let mut lists: BTreeMap<TensorId, Vec<(ObjectId, usize, usize)>> = BTreeMap::new();
         let mut holders: BTreeMap<ObjectId, Vec<(ObjectId, usize)>> = BTreeMap::new();
         let mut written = BTreeMap::new();
-        for (id, object) in model.heap().objects.iter().enumerate() {
+        for (id, object) in heap.objects.iter().enumerate() {
             for (position, (_, item)) in object.attributes.iter().enumerate() {
                 match item {
                     Item::Tensor(tensor) => {
@@ -57,14 +56,14 @@ impl Uses {
                     }
                 }
             }
-            if let Some(class) = model.program().find_class(&object.class) {
-                written.entry(class).or_insert_with(|| written_in(model.program(), class));
+            if let Some(class) = program.find_class(&object.class) {
+                written.entry(class).or_insert_with(|| written_in(program, class));
             }
         }
         let mut reads: BTreeMap<ObjectId, BTreeMap<String, Vec<Read>>> = BTreeMap::new();
         let mut constant_reads: BTreeMap<usize, Vec<Read>> = BTreeMap::new();
         let mut free = BTreeSet::new();
-        for read in &model.sites().reads {
+        for read in &sites.reads {
             match &read.origin {
                 Origin::Attribute(owner, name) => {
                     reads.entry(*owner).or_default().entry(name.to_string()).or_default().push(read.clone());
@@ -73,33 +72,33 @@ impl Uses {
                 Origin::Element(..) | Origin::Key(..) => {}
             }
             if read.holder.is_none() {
-                free.extend(tensors_at(model, &read.origin));
+                free.extend(tensors_at(heap, &read.origin));
             }
         }
         let mut assigned = BTreeMap::new();
-        for (object, name) in &model.sites().writes {
-            for tensor in tensors_at(model, &Origin::Attribute(*object, name.as_str().into())) {
+        for (object, name) in &sites.writes {
+            for tensor in tensors_at(heap, &Origin::Attribute(*object, name.as_str().into())) {
                 assigned.entry(tensor).or_insert_with(|| name.clone());
             }
         }
         let mut constants: BTreeMap<TensorId, Vec<usize>> = BTreeMap::new();
-        for (number, item) in model.heap().constants.iter().enumerate() {
+        for (number, item) in heap.constants.iter().enumerate() {
             if let Item::Tensor(tensor) = item {
                 constants.entry(*tensor).or_default().push(number);
             }
         }
-        let (listed, shared) = (listed(model), shared(model));
+        let (listed, shared) = (listed(heap), shared(heap));
         Self { owners, lists, holders, listed, shared, constants, constant_reads, free, assigned, reads, written }
     }
 
     /// Every attribute that is the object.
-    pub(crate) fn holders<'m>(&self, model: &'m Model, object: ObjectId) -> Vec<(ObjectId, &'m str)> {
-        named(model, self.holders.get(&object))
+    pub(crate) fn holders<'m>(&self, heap: &'m Heap, object: ObjectId) -> Vec<(ObjectId, &'m str)> {
+        named(heap, self.holders.get(&object))
     }
 
     /// Whether it must keep its class, which others have too: a list's objects, and what they hold, are of the declared classes.
-    pub(crate) fn is_bound(&self, model: &Model, object: ObjectId) -> bool {
-        let class = model.heap().object(object).map_or("", |found| &found.class);
+    pub(crate) fn is_bound(&self, heap: &Heap, object: ObjectId) -> bool {
+        let class = heap.object(object).map_or("", |found| &found.class);
         self.listed.contains(&object) && self.shared.contains(class)
     }
 
@@ -124,8 +123,8 @@ impl Uses {
     }
 
     /// Every attribute that is the tensor.
-    pub(crate) fn owners<'m>(&self, model: &'m Model, tensor: TensorId) -> Vec<(ObjectId, &'m str)> {
-        named(model, self.owners.get(&tensor))
+    pub(crate) fn owners<'m>(&self, heap: &'m Heap, tensor: TensorId) -> Vec<(ObjectId, &'m str)> {
+        named(heap, self.owners.get(&tensor))
     }
 
     /// The same by positions among the attributes.
@@ -134,12 +133,12 @@ impl Uses {
     }
 
     /// Every attribute that holds the tensor in a list, tuple or dictionary, with the positions there.
-    pub(crate) fn lists<'m>(&self, model: &'m Model, tensor: TensorId) -> Vec<(ObjectId, &'m str, Vec<usize>)> {
+    pub(crate) fn lists<'m>(&self, heap: &'m Heap, tensor: TensorId) -> Vec<(ObjectId, &'m str, Vec<usize>)> {
         let found = self.lists.get(&tensor).map(Vec::as_slice).unwrap_or_default();
         let groups = found.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1));
         let list = |group: &[(ObjectId, usize, usize)]| {
             let (owner, attribute, _) = group.first()?;
-            let (name, _) = model.heap().object(*owner)?.attributes.get(*attribute)?;
+            let (name, _) = heap.object(*owner)?.attributes.get(*attribute)?;
             Some((*owner, name.as_str(), group.iter().map(|(_, _, element)| *element).collect()))
         };
         groups.filter_map(list).collect()
@@ -151,8 +150,8 @@ impl Uses {
     }
 
     /// Reads of `self.name` in the methods of the owner's class, those that nothing calls included.
-    pub(crate) fn own_reads(&self, model: &Model, owner: ObjectId, name: &str) -> Vec<Read> {
-        let class = model.heap().object(owner).and_then(|object| model.program().find_class(&object.class));
+    pub(crate) fn own_reads(&self, heap: &Heap, program: &Program, owner: ObjectId, name: &str) -> Vec<Read> {
+        let class = heap.object(owner).and_then(|object| program.find_class(&object.class));
         let found = class.and_then(|class| self.written.get(&class)?.get(name)).map(Vec::as_slice).unwrap_or_default();
         let read = |(function, expr): &(FunctionRef, ExprId)| {
             let origin = Origin::Attribute(owner, name.into());
@@ -162,8 +161,7 @@ impl Uses {
     }
 }
 
-fn listed(model: &Model) -> BTreeSet<ObjectId> {
-    let heap = model.heap();
+fn listed(heap: &Heap) -> BTreeSet<ObjectId> {
     let object = |item: &Item| match item {
         Item::Object(object) => Some(*object),
         _ => None,
@@ -182,25 +180,25 @@ fn listed(model: &Model) -> BTreeSet<ObjectId> {
     found
 }
 
-fn shared(model: &Model) -> BTreeSet<String> {
-    let mut seen: BTreeSet<&str> = model.heap().hidden.classes.iter().map(String::as_str).collect();
-    let classes = model.heap().objects.iter().map(|object| object.class.as_str());
+fn shared(heap: &Heap) -> BTreeSet<String> {
+    let mut seen: BTreeSet<&str> = heap.hidden.classes.iter().map(String::as_str).collect();
+    let classes = heap.objects.iter().map(|object| object.class.as_str());
     classes.filter(|class| !seen.insert(*class)).map(str::to_owned).collect()
 }
 
-fn named<'m>(model: &'m Model, found: Option<&Vec<(ObjectId, usize)>>) -> Vec<(ObjectId, &'m str)> {
+fn named<'m>(heap: &'m Heap, found: Option<&Vec<(ObjectId, usize)>>) -> Vec<(ObjectId, &'m str)> {
     let name = |(owner, position): &(ObjectId, usize)| {
-        let (name, _) = model.heap().object(*owner)?.attributes.get(*position)?;
+        let (name, _) = heap.object(*owner)?.attributes.get(*position)?;
         Some((*owner, name.as_str()))
     };
     found.map(Vec::as_slice).unwrap_or_default().iter().filter_map(name).collect()
 }
 
 /// The tensor that stands at `origin`, or those of the list there.
-fn tensors_at(model: &Model, origin: &Origin) -> Vec<TensorId> {
+fn tensors_at(heap: &Heap, origin: &Origin) -> Vec<TensorId> {
     let item = match origin {
-        Origin::Attribute(owner, name) => model.heap().object(*owner).and_then(|object| object.attribute(name)),
-        Origin::Constant(number) => model.heap().constants.get(*number).filter(|item| matches!(item, Item::Tensor(_))),
+        Origin::Attribute(owner, name) => heap.object(*owner).and_then(|object| object.attribute(name)),
+        Origin::Constant(number) => heap.constants.get(*number).filter(|item| matches!(item, Item::Tensor(_))),
         Origin::Element(..) | Origin::Key(..) => None,
     };
     let tensor = |item: &Item| match item {

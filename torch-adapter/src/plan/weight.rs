@@ -71,7 +71,7 @@ impl Planner<'_> {
                 self.model.unstorable(tensor, self.emit).map_or(Decision::Quantize(settings), Decision::Skip)
             }
             // The scale comes from the values.
-            Emit::Inference => match self.model.stored(tensor) {
+            Emit::Inference => match self.model.contents().stored(tensor) {
                 Ok(_) => Decision::Quantize(settings),
                 Err(reason) => Decision::Skip(reason),
             },

@@ -14,9 +14,11 @@ use super::edit::editor::{Editor, attribute};
 use super::edit::value::{Content, NewTensor, NewValue};
 use crate::codes;
 use crate::error::{At, Error};
-use crate::find::model::{Folder, Model, Stored};
+use crate::find::model::Model;
 use crate::find::sites::{FunctionRef, Read, Spot};
 use crate::torchscript::code::{ExprId, ExprKind, text_of};
+use crate::torchscript::contents::Stored;
+use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{ObjectId, TensorId};
 
 /// A constant that becomes one parameter or several.
@@ -33,11 +35,11 @@ struct Movable<'m> {
 /// Turn the constants of a frozen model into parameters; what stays constant although a call trains it.
 pub(crate) fn thaw(editor: &mut Editor<'_>, output: &mut Output) -> Result<Vec<Reason>, Error> {
     let model = editor.model;
-    let Some(root) = model.heap().root.filter(|_| model.is_frozen()) else { return Ok(Vec::new()) };
+    let Some(root) = model.heap().root.filter(|_| model.contents().is_frozen()) else { return Ok(Vec::new()) };
     let statistics = statistics(model);
     let mut kept = Vec::new();
     for (tensor, spots) in &model.sites().parameters {
-        if model.place(*tensor).is_none_or(|place| place.folder != Folder::Constants) {
+        if model.contents().place(*tensor).is_none_or(|place| place.folder != Folder::Constants) {
             continue;
         }
         match movable(model, root, *tensor, spots, &statistics)? {
@@ -62,7 +64,7 @@ fn movable<'m>(
     spots: &BTreeSet<Spot>,
     statistics: &BTreeSet<(FunctionRef, ExprId)>,
 ) -> Result<Result<Movable<'m>, String>, Error> {
-    let stored = match model.stored(tensor) {
+    let stored = match model.contents().stored(tensor) {
         Ok(stored) => stored,
         Err(reason) => return Ok(Err(reason.text)),
     };
@@ -81,6 +83,7 @@ fn movable<'m>(
     }
     let parameters = if fresh { moved.into_iter().map(|read| vec![read]).collect() } else { vec![moved] };
     let alone = model
+        .contents()
         .tensor(tensor)
         .is_some_and(|(_, _, storage)| storage.tensors.len() == 1 && stored.dense.span == (0..storage.numel));
     Ok(Ok(Movable { tensor, numbers, parameters, stays: !rest.is_empty() || !alone }))
@@ -118,13 +121,13 @@ fn move_one(editor: &mut Editor<'_>, output: &mut Output, root: ObjectId, movabl
     let model = editor.model;
     let Movable { tensor, numbers, parameters, stays } = movable;
     let (Ok(stored), Some((_, found, storage)), Some(first)) =
-        (model.stored(*tensor), model.tensor(*tensor), numbers.first())
+        (model.contents().stored(*tensor), model.contents().tensor(*tensor), numbers.first())
     else {
         return Ok(());
     };
     if !stays {
         output.removed.insert(storage.record.clone());
-        let items = model.constants().and_then(|pickle| pickle.items(pickle.root())).unwrap_or_default();
+        let items = model.contents().constants().and_then(|pickle| pickle.items(pickle.root())).unwrap_or_default();
         for slot in numbers.iter().filter_map(|number| items.get(*number)) {
             output.slots.push((Folder::Constants, *slot, NewValue::None));
         }
@@ -139,7 +142,7 @@ fn move_one(editor: &mut Editor<'_>, output: &mut Output, root: ObjectId, movabl
             content: Content::Record(key),
             memo: None,
             requires_grad: true,
-            device: model.device(*tensor).to_owned(),
+            device: model.contents().device(*tensor).to_owned(),
         };
         let name = editor.unique(root, &format!("c{first}"));
         editor.add(root, &name, "Tensor".to_owned(), Listed::Parameter, NewValue::Tensor(parameter));

@@ -46,7 +46,7 @@ impl Model {
     }
 
     fn format(&self) -> &'static str {
-        match (self.is_frozen(), self.is_mobile()) {
+        match (self.contents().is_frozen(), self.contents().is_mobile()) {
             (false, false) => "TorchScript archive",
             (true, false) => "TorchScript archive (frozen)",
             (false, true) => "TorchScript archive (mobile)",
@@ -99,7 +99,7 @@ impl Model {
                     None if coded => elements,
                     None => elements.saturating_mul(dtype.size() as u64),
                 };
-                let range = match self.stored(tensor) {
+                let range = match self.contents().stored(tensor) {
                     _ if coded => range_of(values(self, tensor)?.as_slice()),
                     Ok(stored) => range_of(&LittleEndian::new(dtype, &weights::bytes(self.archive(), &stored)?)),
                     Err(_) => None,

@@ -114,7 +114,7 @@ fn round(dtype: DType, values: &mut [f32]) {
 
 /// All elements of a tensor as float32, row-major.
 fn elements(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
-    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(Vec::new()) };
+    let Some((_, found, storage)) = model.contents().tensor(tensor) else { return Ok(Vec::new()) };
     let record = model.archive().read(&storage.record)?;
     let separated = model.heap().tensor(tensor).and_then(|facts| Some((&facts.shape, facts.separated.as_ref()?)));
     if let Some((shape, Separated { storage, strides })) = separated {

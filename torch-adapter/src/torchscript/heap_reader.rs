@@ -4,9 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quant_math::DType;
 
-use crate::find::model::{Folder, TensorPlace};
+use super::folder::Folder;
 use crate::torchscript::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId};
 use crate::torchscript::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
+
+/// A tensor: where it is defined.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TensorPlace {
+    pub(crate) folder: Folder,
+    /// Position in the pickle's tensors.
+    pub(crate) position: usize,
+    /// The first slot that holds it.
+    pub(crate) slot: Slot,
+}
 
 /// Turns pickles into a heap.
 pub(crate) struct HeapReader<'a> {

@@ -18,8 +18,9 @@ use super::stream::{Form, Stream};
 use super::weights::{Observed, bytes};
 use crate::codes;
 use crate::error::Error;
-use crate::find::model::{Model, Stored};
+use crate::find::model::Model;
 use crate::torchscript::archive::{Body, Edits, Patch, write};
+use crate::torchscript::contents::Stored;
 
 /// What is reported about a site besides its error.
 #[derive(Debug, Clone, Default)]

@@ -17,16 +17,18 @@ use quant_math::{Emit, QuantType, Quantizer};
 use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, Wrap};
 use super::edit::stem;
-use super::edit::value::{CPU, NewValue};
+use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, naive, packed, qat};
 use super::thaw;
 use crate::codes;
 use crate::error::Error;
 use crate::find::injected::Function;
-use crate::find::model::{Folder, Model};
+use crate::find::model::Model;
 use crate::find::readers::{Place, Reader, Wanted};
 use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
+use crate::torchscript::contents::CPU;
+use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::ObjectId;
 use compressed::{Compressed, Fate};
 use index::{Index, WeightOp};
@@ -163,7 +165,7 @@ impl<'m> Applier<'m> {
     /// A frozen model has no mode; what trains needs one.
     fn give_mode(&mut self) {
         let Some(root) = self.model.heap().root else { return };
-        if self.model.is_frozen() {
+        if self.model.contents().is_frozen() {
             let name = "training";
             if self.editor.unique(root, name) == name {
                 self.editor.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));
@@ -219,7 +221,7 @@ impl<'m> Applier<'m> {
         spots.retain(|spot| self.wrapped.insert((spot.spot, spot.element)));
         let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(()) };
         let stem = stem::weight(op, weight, self.path(home));
-        let device = weight.tensor.map_or(CPU, |tensor| self.model.device(tensor));
+        let device = weight.tensor.map_or(CPU, |tensor| self.model.contents().device(tensor));
         let missed = self.editor.wrap(&spots, &stem, &wrap, device)?;
         if !missed.is_empty() {
             let text =
@@ -255,7 +257,8 @@ impl<'m> Applier<'m> {
         let spots: Vec<WeightSpot> =
             spots.iter().map(|spot| WeightSpot { spot: *spot, call: spot.expr, element: None }).collect();
         let near = op.weights.iter().find_map(|weight| weight.tensor);
-        let device = near.map_or_else(|| self.model.device_of(home), |tensor| self.model.device(tensor));
+        let device =
+            near.map_or_else(|| self.model.contents().device_of(home), |tensor| self.model.contents().device(tensor));
         self.editor.wrap(&spots, &stem, &wrap, device)?;
         self.added(position, &wrap);
         Ok(())

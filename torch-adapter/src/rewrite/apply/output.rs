@@ -12,11 +12,13 @@ use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected;
 use crate::find::mark::{self, Mark};
-use crate::find::model::{BYTECODE, Folder, Model, StoreKey};
+use crate::find::model::Model;
 use crate::rewrite::edit::editor::Editor;
 use crate::rewrite::edit::library;
 use crate::rewrite::edit::texts::{Rewritten, rewrite};
 use crate::rewrite::edit::value::{NewValue, Records};
+use crate::torchscript::contents::{BYTECODE, StoreKey};
+use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{Item, ObjectId, unmangle};
 use crate::torchscript::pickle::{Fresh, Slot, Splice};
 
@@ -64,8 +66,8 @@ impl Output {
             removed_attributes: Vec::new(),
             data_records: keys(Folder::Data),
             constant_records: keys(Folder::Constants),
-            data_memo: Splice::new(model.data()).new_memo(),
-            constant_memo: model.constants().map_or(0, |pickle| Splice::new(pickle).new_memo()),
+            data_memo: Splice::new(model.contents().data()).new_memo(),
+            constant_memo: model.contents().constants().map_or(0, |pickle| Splice::new(pickle).new_memo()),
         }
     }
 
@@ -105,7 +107,7 @@ impl Output {
     /// Weights that are patched in place are the same bytes for both.
     pub(crate) fn drop_bytecode(&mut self, model: &Model) -> Option<Reason> {
         let changed = !self.made.is_empty() || self.replaced.keys().any(|record| record != mark::RECORD);
-        if !changed || !model.is_mobile() {
+        if !changed || !model.contents().is_mobile() {
             return None;
         }
         let ours = |name: &&str| {
@@ -148,12 +150,12 @@ impl Output {
             objects.flat_map(|(_, object)| &object.attributes).flat_map(|(_, item)| item.each())
         };
         let place = |item: &Item| match item {
-            Item::Tensor(tensor) => model.place(*tensor).map(|place| place.position),
+            Item::Tensor(tensor) => model.contents().place(*tensor).map(|place| place.position),
             _ => None,
         };
         let kept: BTreeSet<usize> = tensors(false).filter_map(place).collect();
         let left: BTreeSet<usize> = tensors(true).filter_map(place).filter(|tensor| !kept.contains(tensor)).collect();
-        for storage in model.tensors(Folder::Data).storages() {
+        for storage in model.contents().tensors(Folder::Data).storages() {
             if !storage.tensors.is_empty() && storage.tensors.iter().all(|tensor| left.contains(tensor)) {
                 self.removed.insert(storage.record.clone());
             }
@@ -201,10 +203,10 @@ impl Output {
         rewritten: &Rewritten,
         attributes: BTreeMap<ObjectId, Vec<(String, NewValue)>>,
     ) -> Result<(), Error> {
-        let pickle = model.data();
+        let pickle = model.contents().data();
         let mut splice = Splice::new(pickle);
         let object = |id| {
-            let found = model.slot(id).and_then(|slot| pickle.object(slot));
+            let found = model.contents().slot(id).and_then(|slot| pickle.object(slot));
             found.ok_or_else(|| Error::Plan { message: "an object is gone".to_owned() })
         };
         for (id, class) in &rewritten.classes {
@@ -233,7 +235,7 @@ impl Output {
     }
 
     fn constants(&mut self, model: &Model) -> Result<(), Error> {
-        let Some(pickle) = model.constants() else { return Ok(()) };
+        let Some(pickle) = model.contents().constants() else { return Ok(()) };
         let mut splice = Splice::new(pickle);
         self.replace_slots(Folder::Constants, &mut splice)?;
         if !self.constants.is_empty() {

@@ -9,7 +9,7 @@ use quant_math::weights::{CHUNK, Storage, WeightMap};
 use quant_math::{DType, WeightData};
 
 use crate::error::Error;
-use crate::find::model::Stored;
+use crate::torchscript::contents::Stored;
 
 /// A weight whose values or codes are made while the archive is written.
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use quant_math::weights::{Biases, ChannelLayout, WeightMap, channel_spread, has_
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::find::model::{Model, StoreKey, Stored};
+use crate::find::model::Model;
 use crate::torchscript::archive::Archive;
+use crate::torchscript::contents::{StoreKey, Stored};
 use crate::torchscript::heap::TensorId;
 
 /// A weight site of a plan.
@@ -51,7 +52,8 @@ pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
     let mut biases: Vec<BTreeSet<TensorId>> = Vec::new();
     let mut found = Vec::new();
     for site in sites {
-        let (Ok(stored), Some(key)) = (model.stored(site.tensor), model.store_key(site.tensor)) else {
+        let (Ok(stored), Some(key)) = (model.contents().stored(site.tensor), model.contents().store_key(site.tensor))
+        else {
             return Err(Error::Plan { message: format!("`{}` is not a tensor that can be quantized", site.name) });
         };
         let settings = Settings { entry: 0, ..site.settings };
@@ -124,7 +126,7 @@ fn values(
         return Ok(Biases::default());
     }
     let mut values = Biases::none(layout.channels);
-    for stored in biases.iter().filter_map(|bias| model.stored(*bias).ok()) {
+    for stored in biases.iter().filter_map(|bias| model.contents().stored(*bias).ok()) {
         values.add(&LittleEndian::new(stored.dtype, &cut(model.archive().peek(&stored.record)?, &stored)?));
     }
     Ok(values)

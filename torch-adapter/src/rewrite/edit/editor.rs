@@ -157,7 +157,7 @@ impl<'m> Editor<'m> {
             }
             Wrap::Module { class, settings, .. } => {
                 let name = self.unique(home, &format!("{stem}_quantizer"));
-                let training = self.model.is_training(home);
+                let training = self.model.contents().is_training(home);
                 self.used.class(*class);
                 let value = NewValue::quantizer(*class, training, settings, self.passes).on(device);
                 self.add(home, &name, class.qualified(), Listed::No, value);
@@ -171,7 +171,7 @@ impl<'m> Editor<'m> {
         let model = self.model;
         let Some(root) = model.heap().root.filter(|_| self.used.counts()) else { return };
         let name = self.unique(root, "quantization_passes");
-        let value = NewValue::passes(model.is_training(root), self.passes);
+        let value = NewValue::passes(model.contents().is_training(root), self.passes);
         self.add(root, &name, PASSES.to_owned(), Listed::No, value);
         for place in &model.sites().entries {
             let Some(function) = model.program().function(*place) else { continue };

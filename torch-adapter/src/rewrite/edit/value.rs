@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::find::injected::{Class, PASSES};
+use crate::torchscript::contents::CPU;
 use crate::torchscript::pickle::{Fresh, FreshTensor, StorageType};
 
 /// Where the data of a new tensor is.
@@ -29,9 +30,6 @@ pub(crate) struct NewTensor {
     /// Where it is put when it is loaded.
     pub(crate) device: String,
 }
-
-/// Where tensors are of which nothing else is known.
-pub(crate) const CPU: &str = "cpu";
 
 impl NewTensor {
     fn new(kind: StorageType, shape: Vec<u64>, bytes: Vec<u8>) -> Self {

@@ -10,13 +10,15 @@ use quant_math::weights::WeightMap;
 use super::decoder::Decoder;
 use crate::codes;
 use crate::find::injected::Function;
-use crate::find::model::{Folder, Model, StoreKey};
+use crate::find::model::Model;
 use crate::rewrite::apply::output::Output;
 use crate::rewrite::apply::stream::{Form, Pending};
 use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::library::Used;
 use crate::rewrite::edit::value::{Content, NewTensor};
+use crate::torchscript::contents::StoreKey;
+use crate::torchscript::folder::Folder;
 
 const VALUES: &str = "quantized";
 const CODES: &str = "codes";
@@ -44,7 +46,7 @@ impl Copies {
         weight: &Observed,
         emit: Emit,
     ) -> Option<Wrap> {
-        let (_, found, _) = model.tensor(weight.site.tensor)?;
+        let (_, found, _) = model.contents().tensor(weight.site.tensor)?;
         let decoder = if emit == Emit::Packed { Some(Decoder::new(model, weight)?) } else { None };
         let form = decoder.as_ref().map_or(Form::Values, Decoder::form);
         let key = self.0.entry((weight.key, Arc::as_ptr(&weight.map))).or_insert_with(|| {
@@ -53,7 +55,7 @@ impl Copies {
             output.made.insert(format!("{}/{key}", Folder::Data.name()), (pending, form));
             key
         });
-        let (key, device) = (key.clone(), model.device(weight.site.tensor));
+        let (key, device) = (key.clone(), model.contents().device(weight.site.tensor));
         let quoted = |name: &str| format!("{{{name}}}");
         let (values, tensors) = match decoder {
             None => {

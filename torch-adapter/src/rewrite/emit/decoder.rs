@@ -36,7 +36,7 @@ const TYPE: &str = "type";
 
 impl Decoder {
     pub(crate) fn new(model: &Model, weight: &Observed) -> Option<Self> {
-        let (_, tensor, _) = model.tensor(weight.site.tensor)?;
+        let (_, tensor, _) = model.contents().tensor(weight.site.tensor)?;
         let elements = usize::try_from(weight.stored.dense.len()).unwrap_or(usize::MAX);
         let storage = Storage::of(weight.map.bits(), elements);
         let dequant = weight.map.dequant_of(storage)?;
@@ -138,7 +138,7 @@ pub(crate) fn declare(
     tensor: TensorId,
     decoder: &Decoder,
 ) -> Beside {
-    let device = editor.model.device(tensor);
+    let device = editor.model.contents().device(tensor);
     let add = |(suffix, beside): &(&'static str, NewTensor)| {
         let unique = editor.unique(owner, &format!("{}_{suffix}", identifier(stem)));
         let value = NewValue::Tensor(beside.clone()).on(device);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::decoder::{Beside, Decoder, declare};
 use super::packed_lists::{self, Lists};
-use crate::find::model::{Folder, Model, StoreKey};
+use crate::find::model::Model;
 use crate::find::sites::{Origin, Read};
 use crate::rewrite::apply::compressed::Fate;
 use crate::rewrite::apply::output::Output;
@@ -18,6 +18,8 @@ use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::editor::{Editor, attribute, base};
 use crate::rewrite::edit::value::{NewTensor, NewValue};
 use crate::torchscript::code::text_of;
+use crate::torchscript::contents::StoreKey;
+use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{ObjectId, TensorId};
 use crate::torchscript::pickle::Slot;
 
@@ -39,7 +41,7 @@ pub(crate) fn pack<'o>(
         if done.insert(weight.key) {
             editor.used.functions.extend(decoder.function());
             replace(editor, output, &mut lists, weight, &decoder);
-            gone.extend(editor.model.place(weight.site.tensor).map(|place| (place.folder, place.position)));
+            gone.extend(editor.model.contents().place(weight.site.tensor).map(|place| (place.folder, place.position)));
         }
     }
     lists.write(editor);
@@ -49,7 +51,7 @@ pub(crate) fn pack<'o>(
 /// Storages of which every tensor became codes are not needed any more.
 fn drop_storages(model: &Model, output: &mut Output, gone: &BTreeSet<(Folder, usize)>) {
     for folder in [Folder::Data, Folder::Constants] {
-        for storage in model.tensors(folder).storages() {
+        for storage in model.contents().tensors(folder).storages() {
             if !storage.tensors.is_empty() && storage.tensors.iter().all(|tensor| gone.contains(&(folder, *tensor))) {
                 output.removed.insert(storage.record.clone());
             }
@@ -60,14 +62,14 @@ fn drop_storages(model: &Model, output: &mut Output, gone: &BTreeSet<(Folder, us
 fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weight: &Observed, decoder: &Decoder) {
     let model = editor.model;
     let tensor = weight.site.tensor;
-    let Some((place, ..)) = model.tensor(tensor) else { return };
+    let Some((place, ..)) = model.contents().tensor(tensor) else { return };
     let key = output.records(place.folder).reserve();
     let codes = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
     output.made.insert(format!("{}/{key}", place.folder.name()), (codes, decoder.form()));
     let mut slots = slots(model, tensor, place.folder);
     slots.sort_by_key(|slot| slot.span().start);
     let memo = (slots.len() > 1).then(|| output.new_memo(place.folder));
-    let packed = NewTensor { memo, ..decoder.codes(key, model.device(tensor)) };
+    let packed = NewTensor { memo, ..decoder.codes(key, model.contents().device(tensor)) };
     let mut packed = Some(NewValue::Tensor(packed));
     for slot in slots {
         if let Some(value) = packed.take().or(memo.map(NewValue::Again)) {
@@ -83,11 +85,11 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weig
 /// Every place in the pickle that holds the tensor.
 fn slots(model: &Model, tensor: TensorId, folder: Folder) -> Vec<Slot> {
     if folder == Folder::Constants {
-        let items = model.constants().and_then(|pickle| pickle.items(pickle.root())).unwrap_or_default();
+        let items = model.contents().constants().and_then(|pickle| pickle.items(pickle.root())).unwrap_or_default();
         return model.uses().constants(tensor).iter().filter_map(|number| items.get(*number).copied()).collect();
     }
     let slot = |(object, position): &(ObjectId, usize)| {
-        let found = model.slot(*object).and_then(|slot| model.data().object(slot));
+        let found = model.contents().slot(*object).and_then(|slot| model.contents().data().object(slot));
         found.and_then(|found| found.value_at(*position))
     };
     let owners = model.uses().owner_positions(tensor).iter();
@@ -99,7 +101,7 @@ fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, deco
     let program = model.program();
     // What the tensors beside are called, by owner and attribute, and whether the attribute may be `None` for all that is declared.
     let mut names: BTreeMap<(ObjectId, &str), (Beside, bool)> = BTreeMap::new();
-    for (owner, name) in model.uses().owners(model, tensor) {
+    for (owner, name) in model.uses().owners(model.heap(), tensor) {
         let beside = declare(editor, owner, name, tensor, decoder);
         let class = model.heap().object(owner).and_then(|object| program.find_class(&object.class));
         let declared = class.and_then(|place| Some((place, program.class(place)?)));
@@ -114,7 +116,7 @@ fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, deco
     lists.add(editor, tensor, decoder, &names);
     let uses = model.uses();
     let known = names.keys().flat_map(|(owner, name)| uses.reads(*owner, name)).cloned();
-    let own = names.keys().flat_map(|(owner, name)| uses.own_reads(model, *owner, name));
+    let own = names.keys().flat_map(|(owner, name)| uses.own_reads(model.heap(), model.program(), *owner, name));
     let reads: BTreeSet<Read> = known.chain(own).collect();
     for read in &reads {
         let Origin::Attribute(owner, name) = &read.origin else { continue };
@@ -138,7 +140,7 @@ fn attributes(editor: &mut Editor<'_>, lists: &mut Lists, tensor: TensorId, deco
 fn constants(editor: &mut Editor<'_>, output: &mut Output, tensor: TensorId, decoder: &Decoder) {
     let model = editor.model;
     let known = model.heap().constants.len();
-    let device = model.device(tensor);
+    let device = model.contents().device(tensor);
     let mut beside: BTreeMap<&str, String> = BTreeMap::new();
     for (suffix, tensor) in &decoder.beside {
         output.constants.push(NewValue::Tensor(tensor.clone()).on(device));

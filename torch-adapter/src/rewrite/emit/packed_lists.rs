@@ -32,7 +32,7 @@ impl Lists {
         names: &BTreeMap<(ObjectId, &str), (Beside, bool)>,
     ) {
         let model = editor.model;
-        for (owner, list, positions) in model.uses().lists(model, tensor) {
+        for (owner, list, positions) in model.uses().lists(model.heap(), tensor) {
             let known = names.iter().find(|((other, _), _)| *other == owner).map(|(_, (beside, _))| beside.clone());
             let beside = known.unwrap_or_else(|| {
                 let first = positions.first().copied().unwrap_or(0);
@@ -54,7 +54,7 @@ impl Lists {
             let Some((item, form)) = object.attribute(&list).zip(form(model, owner, &list)) else { continue };
             let uses = model.uses();
             let mut reads: BTreeSet<Read> = uses.reads(owner, &list).iter().cloned().collect();
-            reads.extend(uses.own_reads(model, owner, &list));
+            reads.extend(uses.own_reads(model.heap(), model.program(), owner, &list));
             for read in reads {
                 let (Some((span, base)), Some(holder)) = (base(model, &read), read.holder) else { continue };
                 let text = written(item, form, &attribute(base, &list), base, &coded);
@@ -92,10 +92,10 @@ fn written(item: &Item, form: Form, list: &str, base: &str, coded: &BTreeMap<usi
 /// Where the pickle holds `tensor` in lists.
 pub(crate) fn slots(model: &Model, tensor: TensorId) -> Vec<Slot> {
     let mut found = Vec::new();
-    for (owner, name, positions) in model.uses().lists(model, tensor) {
-        let object = model.slot(owner).and_then(|slot| model.data().object(slot));
+    for (owner, name, positions) in model.uses().lists(model.heap(), tensor) {
+        let object = model.contents().slot(owner).and_then(|slot| model.contents().data().object(slot));
         let Some(slot) = object.and_then(|object| object.get(name)) else { continue };
-        let items: Vec<Slot> = match model.data().value(slot) {
+        let items: Vec<Slot> = match model.contents().data().value(slot) {
             Value::List(items) | Value::Tuple(items) => items.to_vec(),
             Value::Dict(pairs) => pairs.iter().skip(1).step_by(2).copied().collect(),
             _ => Vec::new(),

@@ -23,10 +23,11 @@ use super::emit::{dorefa, fake_quant, packed};
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected::{Class, Function, PASSES};
-use crate::find::model::{Folder, Model};
+use crate::find::model::Model;
 use crate::find::readers::Place;
 use crate::find::sites::Spot;
 use crate::torchscript::code::ExprKind;
+use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{ObjectId, unmangle};
 use calls::Calls;
 use observer::Observer;
@@ -231,7 +232,8 @@ impl Freezer<'_> {
         let names = match (home, wrap) {
             (Some(home), Some(wrap)) => {
                 let tensor = self.calls.tensor(observer.object);
-                let device = tensor.map_or_else(|| model.device_of(home), |tensor| model.device(tensor));
+                let device =
+                    tensor.map_or_else(|| model.contents().device_of(home), |tensor| model.contents().device(tensor));
                 self.editor.declare(home, &stem, wrap, device)
             }
             _ => Vec::new(),

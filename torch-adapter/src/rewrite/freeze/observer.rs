@@ -162,7 +162,7 @@ impl Observer {
 
 /// The first element of an integer tensor.
 fn whole(model: &Model, tensor: TensorId) -> Result<Option<i64>, Error> {
-    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let Some((_, found, storage)) = model.contents().tensor(tensor) else { return Ok(None) };
     let record = model.archive().read(&storage.record)?;
     let size = usize::try_from(found.kind.size()).unwrap_or(usize::MAX);
     let start = usize::try_from(found.offset).ok().and_then(|offset| offset.checked_mul(size));
@@ -174,7 +174,7 @@ fn whole(model: &Model, tensor: TensorId) -> Result<Option<i64>, Error> {
 
 /// The first element of a float tensor.
 fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
-    let Some((_, found, storage)) = model.tensor(tensor) else { return Ok(None) };
+    let Some((_, found, storage)) = model.contents().tensor(tensor) else { return Ok(None) };
     let (Some(dtype), Ok(offset)) = (found.dtype(), usize::try_from(found.offset)) else { return Ok(None) };
     let record = model.archive().read(&storage.record)?;
     let data = LittleEndian::new(dtype, &record);

@@ -125,7 +125,7 @@ impl Model {
             return skip(codes::BITS_PACKED, "codes of more than 8 bits do not fit; the weight is float now");
         }
         let reason = match emit {
-            Emit::Inference => self.stored(tensor).err(),
+            Emit::Inference => self.contents().stored(tensor).err(),
             _ => self.unstorable(tensor, emit),
         };
         reason.map_or(Decision::Quantize(settings), Decision::Skip)
