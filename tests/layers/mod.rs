@@ -25,7 +25,15 @@ pub(crate) struct Layers {
 }
 
 /// The crates that have an order.
-pub(crate) const LAYERS: &[Layers] = &[Layers {
+pub(crate) const LAYERS: &[Layers] = &[TF_REWRITER, TORCH_ADAPTER];
+
+const TORCH_ADAPTER: Layers = Layers {
+    krate: "torch-adapter",
+    order: &["codes", "limits", "error", "torchscript", "find", "plan", "rewrite", "survey", "quantizers"],
+    known: &[],
+};
+
+const TF_REWRITER: Layers = Layers {
     krate: "tf-rewriter",
     order: &["codes", "error", "graphdef", "find", "plan", "rewrite", "survey", "run", "quantizers"],
     known: &[
@@ -53,7 +61,7 @@ pub(crate) const LAYERS: &[Layers] = &[Layers {
         "survey/fold.rs uses survey/separated.rs",
         "survey/separated.rs uses survey/fold.rs",
     ],
-}];
+};
 
 /// Every use that goes against the order, or along a circle, and what is known of them and is no more.
 pub(crate) fn violations(root: &Path, layers: &Layers) -> Vec<String> {

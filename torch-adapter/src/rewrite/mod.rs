@@ -4,9 +4,13 @@
 //! Plan ──▶ one wrap per site (naive, qat, dorefa) ──editor──▶ changes per object ───texts───▶ texts and classes
 //!                                                     └──────▶ new attributes ──────────────▶ pickle splices, records
 //! ```
+//!
+//! Each folder uses those before it: `edit` collects changes, `emit` makes them for one site, `apply` and `freeze` for a whole plan.
 
 pub(crate) mod apply;
 pub(crate) mod edit;
 pub(crate) mod emit;
+mod fate;
 pub(crate) mod freeze;
 mod thaw;
+pub(crate) mod weights;

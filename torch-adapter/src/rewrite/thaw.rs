@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use quant_math::plan::Reason;
 
-use super::apply::output::Output;
-use super::apply::weights::bytes;
 use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, attribute};
+use super::edit::output::Output;
 use super::edit::value::{Content, NewTensor, NewValue};
+use super::weights::bytes;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::model::Model;

@@ -11,8 +11,8 @@ use super::values::values;
 use crate::error::Error;
 use crate::find::mark::{self, Mark};
 use crate::find::model::Model;
-use crate::rewrite::apply::weights;
 use crate::rewrite::freeze::observer::Observer;
+use crate::rewrite::weights;
 use crate::torchscript::code::{Function, text_of};
 
 impl Model {

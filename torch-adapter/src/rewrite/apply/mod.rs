@@ -3,10 +3,7 @@
 pub(crate) mod compressed;
 mod index;
 mod names;
-pub(crate) mod output;
 mod read_back;
-pub(crate) mod stream;
-pub(crate) mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +13,14 @@ use quant_math::{Emit, QuantType, Quantizer};
 
 use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, Wrap};
+use super::edit::output::Output;
 use super::edit::stem;
 use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, naive, packed, qat};
+use super::fate::Fate;
 use super::thaw;
+use super::weights::{Observed, WeightSite, observe_all};
 use crate::codes;
 use crate::error::Error;
 use crate::find::injected::Function;
@@ -30,10 +30,8 @@ use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
 use crate::torchscript::contents::CPU;
 use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::ObjectId;
-use compressed::{Compressed, Fate};
+use compressed::Compressed;
 use index::{Index, WeightOp};
-use output::Output;
-use weights::{Observed, WeightSite, observe_all};
 
 impl Model {
     /// Carry out a plan that was made for this model. Weights are looked at here; they are quantized while the result is written.

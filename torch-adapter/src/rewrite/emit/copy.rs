@@ -11,12 +11,12 @@ use super::decoder::Decoder;
 use crate::codes;
 use crate::find::injected::Function;
 use crate::find::model::Model;
-use crate::rewrite::apply::output::Output;
-use crate::rewrite::apply::stream::{Form, Pending};
-use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::library::Used;
+use crate::rewrite::edit::output::Output;
+use crate::rewrite::edit::stream::{Form, Pending};
 use crate::rewrite::edit::value::{Content, NewTensor};
+use crate::rewrite::weights::Observed;
 use crate::torchscript::contents::StoreKey;
 use crate::torchscript::folder::Folder;
 

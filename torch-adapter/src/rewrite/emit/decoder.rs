@@ -6,12 +6,12 @@ use quant_math::weights::{Dequant, Storage};
 
 use crate::find::injected::Function;
 use crate::find::model::Model;
-use crate::rewrite::apply::stream::Form;
-use crate::rewrite::apply::weights::Observed;
 use crate::rewrite::edit::class_edit::Listed;
 use crate::rewrite::edit::editor::Editor;
 use crate::rewrite::edit::stem::identifier;
+use crate::rewrite::edit::stream::Form;
 use crate::rewrite::edit::value::{Content, NewTensor, NewValue};
+use crate::rewrite::weights::Observed;
 use crate::torchscript::heap::{ObjectId, TensorId};
 use crate::torchscript::pickle::StorageType;
 

@@ -14,12 +14,13 @@ use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::weight_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
-use super::apply::compressed::{Compressed, Fate};
-use super::apply::output::Output;
-use super::apply::weights::{Observed, WeightSite, bytes, layout, observe_all};
+use super::apply::compressed::Compressed;
 use super::edit::editor::{Editor, Wrap};
+use super::edit::output::Output;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, fake_quant, packed};
+use super::fate::Fate;
+use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected::{Class, Function, PASSES};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use quant_math::plan::{Plan, Reason};
 
 use super::stream::{Form, Pending};
-use super::weights::Observed;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected;
@@ -17,6 +16,7 @@ use crate::rewrite::edit::editor::Editor;
 use crate::rewrite::edit::library;
 use crate::rewrite::edit::texts::{Rewritten, rewrite};
 use crate::rewrite::edit::value::{NewValue, Records};
+use crate::rewrite::weights::Observed;
 use crate::torchscript::contents::{BYTECODE, StoreKey};
 use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{Item, ObjectId, unmangle};
