@@ -77,3 +77,9 @@ fn archives_with_other_bytes() {
         each_seed(64, 2048, |bytes| archive_apply(&archive(&mut Choices::new(bytes), &BASE, damage)));
     }
 }
+
+/// A part of a weight that is quantized already stays a part: where it meets the whole, nothing more is known than in the first run.
+#[test]
+fn a_part_of_a_weight_that_is_given_to_the_weight() {
+    archive_apply(&archive(&mut Choices::new(&noise(7_019_891, 2048)), &BASE, Damage::Pickle));
+}

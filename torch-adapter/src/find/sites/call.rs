@@ -315,7 +315,8 @@ impl<'a> Walker<'a> {
         };
         let is_whole = weight.whole.is_empty() && weight.quantizer.is_none();
         let whole = if is_whole { whole(frame, expr, weight) } else { Arc::clone(&weight.whole) };
-        let weight = Weight { axes: weight.axes.behind(view, rank(weight)), whole, ..weight.clone() };
+        let axes = weight.axes.behind(view, rank(weight));
+        let weight = Weight { axes, is_part: true, whole, ..weight.clone() };
         if list { Value::Parts(weight) } else { Value::Weight(weight) }
     }
 

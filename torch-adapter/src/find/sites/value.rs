@@ -12,6 +12,8 @@ pub(super) struct Weight {
     pub(super) tensor: TensorId,
     pub(super) origin: Origin,
     pub(super) axes: Axes,
+    /// Whether it is a part of the tensor, or a view with other axes: behind a quantizer too, so that a second run tells it from the whole.
+    pub(super) is_part: bool,
     /// Where it was whole last, each axis in its place: it is a part of that, or a view with other axes. Empty: it is whole here.
     pub(super) whole: Arc<[Spot]>,
     /// What quantized it on the way here.
@@ -137,6 +139,7 @@ impl Value {
                 tensor: *tensor,
                 origin: origin.clone(),
                 axes: Axes::Same,
+                is_part: false,
                 whole: Arc::default(),
                 quantizer: None,
             }),
@@ -321,7 +324,7 @@ impl Weight {
     /// Whether both are cut or turned in the same way, perhaps in different places, and perhaps only one of them quantized.
     fn like(&self, other: &Self) -> bool {
         let same = (self.tensor, &self.origin, &self.axes) == (other.tensor, &other.origin, &other.axes);
-        same && self.whole.is_empty() == other.whole.is_empty()
+        same && self.is_part == other.is_part
     }
 
     fn or(self, other: &Self) -> Self {
