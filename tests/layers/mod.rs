@@ -20,8 +20,6 @@ pub(crate) struct Layers {
     pub(crate) krate: &'static str,
     /// Lowest first: all modules that `lib.rs` declares.
     pub(crate) order: &'static [&'static str],
-    /// What is against it and will not stay: `FILE uses FILE`.
-    pub(crate) known: &'static [&'static str],
 }
 
 /// The crates that have an order.
@@ -30,51 +28,17 @@ pub(crate) const LAYERS: &[Layers] = &[TF_REWRITER, TORCH_ADAPTER];
 const TORCH_ADAPTER: Layers = Layers {
     krate: "torch-adapter",
     order: &["codes", "limits", "error", "torchscript", "find", "plan", "rewrite", "survey", "quantizers"],
-    known: &[],
 };
 
 const TF_REWRITER: Layers = Layers {
     krate: "tf-rewriter",
     order: &["codes", "error", "graphdef", "find", "plan", "rewrite", "survey", "run", "quantizers"],
-    known: &[
-        "error.rs uses run/error.rs",
-        "find/sites/gradient.rs uses rewrite/freeze/mod.rs",
-        "find/sites/parameter.rs uses find/sites/trace.rs",
-        "find/sites/trace.rs uses find/sites/parameter.rs",
-        "find/sites/trace.rs uses find/sites/weight.rs",
-        "find/sites/weight.rs uses find/sites/trace.rs",
-        "graphdef/graph.rs uses find/sites/flow.rs",
-        "graphdef/graph.rs uses find/sites/parameter.rs",
-        "graphdef/graph.rs uses graphdef/index/mod.rs",
-        "graphdef/graph.rs uses graphdef/index/span.rs",
-        "graphdef/graph.rs uses rewrite/splice/mod.rs",
-        "graphdef/graph.rs uses rewrite/splice/stream.rs",
-        "graphdef/index/frames.rs uses graphdef/graph.rs",
-        "rewrite/emit/baked.rs uses rewrite/emit/packed.rs",
-        "rewrite/emit/packed.rs uses rewrite/emit/baked.rs",
-        "run/feeds/mod.rs uses run/session.rs",
-        "run/finetune/loss.rs uses run/finetune/trainer.rs",
-        "run/finetune/reach.rs uses run/finetune/trainer.rs",
-        "run/finetune/trainer.rs uses run/finetune/loss.rs",
-        "run/finetune/trainer.rs uses run/finetune/reach.rs",
-        "run/session.rs uses run/feeds/fixed.rs",
-        "survey/fold.rs uses survey/separated.rs",
-        "survey/separated.rs uses survey/fold.rs",
-    ],
 };
 
-/// Every use that goes against the order, or along a circle, and what is known of them and is no more.
+/// Every use that goes against the order, or along a circle.
 pub(crate) fn violations(root: &Path, layers: &Layers) -> Vec<String> {
     let source = root.join(layers.krate).join("src");
-    let mut found = against(&Tree::read(&|path| fs::read_to_string(source.join(path)).ok()), layers.order);
-    for known in layers.known {
-        let all = found.len();
-        found.retain(|it| it.split_once(" (`").is_none_or(|(uses, _)| !uses.ends_with(known)));
-        if found.len() == all {
-            found.push(format!("no more: {known}"));
-        }
-    }
-    found
+    against(&Tree::read(&|path| fs::read_to_string(source.join(path)).ok()), layers.order)
 }
 
 /// One use of one entry of a folder by another, for the message.

@@ -2,11 +2,17 @@
 
 use quant_math::plan::Settings;
 
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::NodeId;
+
 /// Attribute of a node whose output is quantized. TensorFlow keeps attributes that begin with `_` and looks at none it does not know.
 pub(crate) const ATTR: &str = "_quantization";
 
 /// Attribute of every node that a `training` graph has and a frozen one has not: its part in the site, or in what all sites share.
 pub(crate) const PART: &str = "_quantization_part";
+
+/// The part of a site that reads what is added to its op's output, which is no part of it.
+pub(crate) const BIAS: &str = "bias";
 
 /// Attribute of the last node of a site in a `training` graph: how it is quantized, as JSON.
 pub(crate) const SITE: &str = "_quantization_site";
@@ -18,4 +24,10 @@ pub(crate) const COLOCATED: &str = "_class";
 pub(crate) fn text(settings: &Settings) -> String {
     let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
     format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
+}
+
+/// The part that a node has in a training graph.
+pub(crate) fn part(graph: &Graph, id: NodeId) -> Option<&str> {
+    let node = graph.index().node(id)?;
+    node.attr_bytes(graph.bytes(), PART).ok().flatten().map(|span| span.text(graph.bytes()))
 }

@@ -157,6 +157,11 @@ pub(crate) fn is_variable(op: &[u8]) -> bool {
     matches!(op, b"Variable" | b"VariableV2" | b"VarHandleOp")
 }
 
+/// Ops whose output is on a grid.
+pub(crate) fn is_quantizer(op: &[u8]) -> bool {
+    op.starts_with(b"FakeQuantWithMinMax") || op.starts_with(b"QuantizeAndDequantize") || op == b"Dequantize"
+}
+
 /// Whether an op writes, saves or asks for the state of variables (TensorFlow 2.21's op names).
 pub(crate) fn writes_variables(op: &[u8]) -> bool {
     let families: [&[u8]; 6] =

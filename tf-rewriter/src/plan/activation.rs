@@ -7,10 +7,9 @@ use super::{Op, Planner, SITES, site, skip, with_axis};
 use crate::codes;
 use crate::error::Error;
 use crate::find::mark;
-use crate::find::ops::Activations;
+use crate::find::ops::{self, Activations};
 use crate::find::sites::{self, Role, Roles, Traced};
-use crate::graphdef::index::NodeId;
-use crate::graphdef::index::{ScopeKind, Target};
+use crate::graphdef::index::{NodeId, ScopeKind};
 
 impl Planner<'_> {
     pub(super) fn inputs(&mut self, op: &Op<'_>) -> Result<(), Error> {
@@ -62,7 +61,7 @@ impl Planner<'_> {
         let leaves = sites::leaves_graph(self.graph, op.id, &edges);
         let mut quantized = None;
         for (reader, _) in &edges {
-            if sites::is_quantizer(self.graph.op(*reader)) || self.is_marked(*reader)? {
+            if ops::is_quantizer(self.graph.op(*reader)) || self.is_marked(*reader)? {
                 quantized = Some(*reader);
                 break;
             }
@@ -74,7 +73,7 @@ impl Planner<'_> {
             skip(codes::OP_TYPE_UNKNOWN, format!("whether `{}` makes one float tensor is not known", op.kind))
         } else if let Some(reader) = quantized {
             self.already(reader)?
-        } else if marked || sites::is_quantizer(self.graph.op(op.id)) {
+        } else if marked || ops::is_quantizer(self.graph.op(op.id)) {
             self.already(op.id)?
         } else if in_function && op.kind.starts_with("FusedBatchNorm") {
             skip(codes::MANY_OUTPUTS, "which of its outputs an edge reads is not known in a function body")
@@ -84,7 +83,7 @@ impl Planner<'_> {
             skip(codes::CONSTANT_OUTPUT, "it is computed from constants alone: a parameter, no activation")
         } else if other_outputs && leaves {
             skip(codes::MANY_OUTPUTS, "it is an output of the graph and has more than one output itself")
-        } else if edges.is_empty() && !leaves && edge_text(self.graph, op.id).is_none() {
+        } else if edges.is_empty() && !leaves && self.graph.edge_text(op.id).is_none() {
             skip(codes::UNUSED, "nothing reads it")
         } else {
             self.activation(op, QuantType::Output, &tensor)?
@@ -170,19 +169,4 @@ impl Planner<'_> {
         }
         Ok(with_axis(settings, None))
     }
-}
-
-/// The text of the input through which an edge reads output 0 of `id`, for function bodies, where it names the output.
-pub(crate) fn edge_text(graph: &crate::graphdef::graph::Graph, id: NodeId) -> Option<String> {
-    let scope = graph.index().scope(id.scope)?;
-    let bytes = graph.bytes();
-    let read = scope.data_edges(id.node).into_iter().find_map(|(reader, input)| {
-        let edge = scope.nodes.get(reader as usize).and_then(|n| scope.inputs(n).get(input))?;
-        matches!(edge.target, Target::Data { port: 0, .. }).then(|| edge.text.text(bytes).to_owned())
-    });
-    read.or_else(|| {
-        let own = graph.name(id);
-        let returned = scope.returns.iter().map(|r| r.text.text(bytes));
-        returned.filter(|text| text.split(':').next() == Some(own)).map(str::to_owned).next()
-    })
 }

@@ -4,9 +4,6 @@ mod activation;
 mod gradient;
 mod weight;
 
-pub(crate) use activation::edge_text;
-pub(crate) use weight::{channel_axes, pb_type, too_large_to_spread};
-
 use std::cell::OnceCell;
 
 use quant_math::budget::Share;
@@ -16,11 +13,12 @@ use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings,
 use quant_math::{Emit, Plan, QuantType};
 
 use crate::error::Error;
+use crate::find::frames::Frames;
 use crate::find::mark;
 use crate::find::ops;
 use crate::find::sites::{BackwardOps, Roles, Traced, is_parameter, weight_of};
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{Frames, NodeId};
+use crate::graphdef::index::NodeId;
 
 impl Graph {
     /// Find all sites and decide about each of them.

@@ -2,18 +2,15 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Chosen, Decision, Reason, Site};
-use quant_math::{DType, Emit, QuantType, Rounding};
+use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
 use crate::codes;
 use crate::error::Error;
 use crate::find::mark;
 use crate::find::ops::ChannelRule;
-use crate::find::sites::{Axes, ChannelAxes, Role, Traced, Weight, channel_label, is_transposed};
+use crate::find::sites::{MAX_SPREAD, Role, Traced, Weight, channel_axes, channel_label};
 use crate::graphdef::index::NodeId;
-
-/// Short-form constants are spread out for per-channel work only up to this many elements.
-const MAX_SPREAD: u64 = 1 << 20;
 
 impl Planner<'_> {
     /// List the weight of an op: each of them, where it reads one or another.
@@ -127,7 +124,7 @@ impl Planner<'_> {
             PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
             said => said,
         };
-        if too_large_to_spread(weight, per_channel != PerChannel::Never, self.emit) {
+        if weight.is_too_large_to_spread(per_channel != PerChannel::Never && self.emit == Emit::Inference) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
             return Ok(skip(codes::SPLAT_TOO_LARGE, text));
         }
@@ -200,39 +197,5 @@ impl Planner<'_> {
 
     fn tensor(&self, id: NodeId) -> String {
         format!("{}:0", self.graph.full_name(id))
-    }
-}
-
-/// Whether quantizing a short-form constant would make far more of it than the file holds: its elements where the stored ones differ,
-/// or a range for each of its channels.
-pub(crate) fn too_large_to_spread(weight: &Weight, per_channel: bool, emit: Emit) -> bool {
-    let spreads = weight.splat > Some(1) || weight.splat.is_some() && per_channel && emit == Emit::Inference;
-    spreads && weight.elements() > MAX_SPREAD
-}
-
-/// The channel axes of the weight that `op` reads at `input`.
-pub(crate) fn channel_axes(
-    graph: &crate::graphdef::graph::Graph,
-    op: NodeId,
-    input: usize,
-    weight: &Weight,
-) -> Result<Option<ChannelAxes>, Error> {
-    let Some(info) = crate::find::ops::info(graph.op(op)) else { return Ok(None) };
-    Ok(match (info.channels, weight.edge_shape().map(<[u64]>::len)) {
-        (ChannelRule::Equation, Some(rank)) => {
-            let axis = channel_label(graph, op, input, rank)?.ok();
-            axis.and_then(|first| weight.axes_of(Axes { first, count: 1 }))
-        }
-        (rule, _) => weight.channel_axes(rule, is_transposed(graph, op, input)?),
-    })
-}
-
-/// Types that can hold a quantized value.
-pub(crate) fn pb_type(dtype: DType) -> crate::graphdef::pb::DataType {
-    match dtype {
-        DType::F32 => crate::graphdef::pb::DataType::DT_FLOAT,
-        DType::F64 => crate::graphdef::pb::DataType::DT_DOUBLE,
-        DType::F16 => crate::graphdef::pb::DataType::DT_HALF,
-        DType::BF16 => crate::graphdef::pb::DataType::DT_BFLOAT16,
     }
 }

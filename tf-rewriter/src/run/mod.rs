@@ -9,10 +9,10 @@
 
 mod calibrate;
 mod data;
-mod error;
 mod evaluate;
 mod feeds;
 mod finetune;
+mod fixed;
 pub mod labels;
 mod library;
 mod locate;
@@ -23,12 +23,13 @@ mod session;
 mod unset;
 mod value;
 
+pub use crate::error::{INSTALL, RunError};
 pub use calibrate::Calibrator;
 pub use data::{Batch, Data};
-pub use error::{INSTALL, RunError};
 pub use evaluate::{Accuracy, Agreement, Entrance, EvaluateOptions, Evaluation, Evaluator, Layer, OutputReport};
-pub use feeds::{Feeds, Fixed};
+pub use feeds::Feeds;
 pub use finetune::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
+pub use fixed::Fixed;
 pub use library::load;
 pub use locate::{Folder, Place, Search, VARIABLE};
 pub use quantizers::{DoReFaQuantizer, GraphRef, NaiveQuantizer, QatQuantizer};

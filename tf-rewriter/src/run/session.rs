@@ -10,7 +10,7 @@ use tensorflow::{
 };
 
 use super::data::Batch;
-use super::feeds::Fixed;
+use super::fixed::Fixed;
 use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};

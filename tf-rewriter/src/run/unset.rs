@@ -28,7 +28,7 @@ pub(super) fn check_values(graph: &Graph) -> Result<(), RunError> {
         variables.into_iter().filter(|node| needed.contains(node) && !computed.contains(node)).collect();
     let Some(first) = without.first() else { return Ok(()) };
     // What `freeze` takes: a graph of `--emit training`.
-    let by = if crate::rewrite::freeze::stand_ins(graph).is_ok_and(|found| !found.is_empty()) {
+    let by = if crate::find::trained::stand_ins(graph).is_ok_and(|found| !found.is_empty()) {
         "`tf-rewriter freeze MODEL --checkpoint PREFIX -o FROZEN`"
     } else {
         "in Python with `tf.compat.v1.graph_util.convert_variables_to_constants`"

@@ -243,3 +243,15 @@ impl Value {
 fn wide(x: i128) -> f64 {
     x as f64
 }
+
+/// The dimensions of an input, for a person.
+pub(super) fn dims(shape: Option<&[Option<i64>]>) -> String {
+    match shape {
+        None => "any shape".to_owned(),
+        Some([]) => "a single number".to_owned(),
+        Some(dims) => {
+            let dim = |dim: &Option<i64>| dim.map_or("?".to_owned(), |dim| dim.to_string());
+            format!("[{}]", dims.iter().map(dim).collect::<Vec<_>>().join(", "))
+        }
+    }
+}

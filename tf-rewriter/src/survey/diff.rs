@@ -13,7 +13,7 @@ use crate::graphdef::tensor::FloatData;
 /// The values that a node stands for, if it is a constant or stands in a constant's place.
 enum Values<'a> {
     Stored(FloatData<'a>, Vec<u64>),
-    Folded(super::fold::Folded),
+    Folded(super::folded::Folded),
 }
 
 impl Values<'_> {

@@ -1,11 +1,10 @@
 //! The value of a node that depends on constants alone, as far as weights need it: a constant, or codes behind dequantizing ops.
 
-use std::borrow::Cow;
-
 use half::{bf16, f16};
 use protobuf::Enum;
 use quant_math::WeightData;
 
+use super::folded::Folded;
 use super::separated;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
@@ -15,23 +14,6 @@ use crate::graphdef::tensor::TensorView;
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;
-
-/// A tensor in memory, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Folded {
-    pub(super) shape: Vec<u64>,
-    pub(super) values: Vec<f32>,
-}
-
-impl WeightData for Folded {
-    fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    fn chunk(&self, span: std::ops::Range<usize>) -> Cow<'_, [f32]> {
-        self.values.as_slice().chunk(span)
-    }
-}
 
 /// Compute `id` from constants through Identity, Cast, Add, Sub, Mul, RealDiv and GatherV2, and through what separates codes that share
 /// bytes: RightShift, BitwiseAnd, Reshape, Slice; `None` for anything else.

@@ -2,6 +2,7 @@
 
 mod diff;
 mod fold;
+mod folded;
 mod inspect;
 mod outputs;
 mod separated;

@@ -1,6 +1,6 @@
 //! Codes that share bytes, separated as the ops of `packed` do it.
 
-use super::fold::Folded;
+use super::folded::Folded;
 
 /// The most codes that share a byte.
 pub(super) const MOST_PER_BYTE: usize = 4;

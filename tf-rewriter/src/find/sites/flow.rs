@@ -1,143 +1,15 @@
 //! Ops that pass a value on unchanged, and the edges in and out of functions: where a tensor comes from, and where else it goes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::error::Error;
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Called, Calls, Graph, Place, Use};
 use crate::graphdef::index::{NodeId, Target};
 
-const WHAT: &str = "the calls of functions";
 /// Values that can arrive at one place. A `Merge` has two, a switch over cases some.
 const MOST: usize = 256;
 
-/// Where a tensor stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// What a node makes, by the number of its output.
-    Output(NodeId, u32),
-    /// What a function is called with: its scope and the number of the argument.
-    Argument(u32, u32),
-}
-
-/// How a node uses a function of the library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Role {
-    /// Argument n is input n, result n is output n.
-    Whole,
-    /// Of `If` and `Case`, whose first input chooses among the branches: argument n is input n + 1.
-    Branch,
-    /// Of `While`: argument n is input n or, after the first round, result n.
-    Body,
-    /// Of `While`: it sees what the body sees.
-    Condition,
-    /// In a way that is not known.
-    Unknown,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Use {
-    node: NodeId,
-    function: u32,
-    role: Role,
-    /// The body of the node that is a loop.
-    body: Option<u32>,
-}
-
-/// Who calls which function, and what its arguments and results are inside.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    by_node: BTreeMap<NodeId, Vec<Use>>,
-    by_function: BTreeMap<u32, Vec<Use>>,
-    /// The inputs that read an argument.
-    readers: BTreeMap<(u32, u32), Vec<(NodeId, usize)>>,
-    /// What a function returns, by the number of the result; and the other way around.
-    results: BTreeMap<(u32, u32), Place>,
-    returned: BTreeMap<Place, Vec<(u32, u32)>>,
-}
-
-impl Calls {
-    /// Those of a graph.
-    ///
-    /// # Errors
-    /// Damaged nodes.
-    pub(crate) fn of(graph: &Graph) -> Result<Self, Error> {
-        let bytes = graph.bytes();
-        let mut calls = Self::default();
-        for (id, scope) in (0u32..).zip(&graph.index().scopes) {
-            for returned in &scope.returns {
-                let place = place(graph, id, returned.target, returned.text.of(bytes));
-                let (Some(place), Some(result)) = (place, scope.result(bytes, returned)) else { continue };
-                graph.budget().take_all::<(Place, Place)>(4, WHAT)?;
-                calls.results.insert((id, result), place);
-                calls.returned.entry(place).or_default().push((id, result));
-            }
-        }
-        if graph.index().scopes.len() < 2 {
-            return Ok(calls);
-        }
-        let function = |name: &[u8]| graph.index().function(bytes, name);
-        for id in graph.all_nodes() {
-            let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { continue };
-            for (position, input) in scope.inputs(node).iter().enumerate() {
-                if let Some(Place::Argument(scope, number)) = place(graph, id.scope, input.target, input.text.of(bytes))
-                {
-                    graph.budget().take_all::<(Place, NodeId, usize)>(2, WHAT)?;
-                    calls.readers.entry((scope, number)).or_default().push((id, position));
-                }
-            }
-            let op = graph.op(id);
-            let whole = function(op).map(|function| (function, Role::Whole));
-            let named = node.functions(bytes)?;
-            let named =
-                named.iter().filter_map(|(key, name)| Some((function(name.of(bytes))?, role(op, key.of(bytes)))));
-            // Naming a function twice in one role says no more.
-            let named: BTreeSet<(u32, Role)> = whole.into_iter().chain(named).collect();
-            let body = named.iter().find(|(_, role)| *role == Role::Body).map(|(function, _)| *function);
-            for (function, role) in named {
-                graph.budget().take_all::<Use>(4, WHAT)?;
-                let found = Use { node: id, function, role, body };
-                calls.by_node.entry(id).or_default().push(found);
-                calls.by_function.entry(function).or_default().push(found);
-            }
-        }
-        Ok(calls)
-    }
-
-    fn uses(&self, id: NodeId) -> &[Use] {
-        self.by_node.get(&id).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// The inputs that read an argument of a function.
-    pub(crate) fn reading(&self, function: u32, argument: u32) -> &[(NodeId, usize)] {
-        self.readers.get(&(function, argument)).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// The outputs of a node that its function returns.
-    pub(super) fn returned_ports(&self, id: NodeId) -> impl Iterator<Item = u32> + '_ {
-        let all = Place::Output(id, 0)..=Place::Output(id, u32::MAX);
-        self.returned.range(all).filter_map(|(place, _)| match place {
-            Place::Output(_, port) => Some(*port),
-            Place::Argument(..) => None,
-        })
-    }
-
-    fn callers(&self, function: u32) -> &[Use] {
-        self.by_function.get(&function).map(Vec::as_slice).unwrap_or_default()
-    }
-}
-
-/// The role of a function in the attribute `key` of an op (TensorFlow 2.21's op definitions).
-fn role(op: &[u8], key: &[u8]) -> Role {
-    match (op, key) {
-        (b"PartitionedCall" | b"StatefulPartitionedCall", b"f") => Role::Whole,
-        (b"If" | b"StatelessIf", b"then_branch" | b"else_branch") | (b"Case" | b"StatelessCase", b"branches") => {
-            Role::Branch
-        }
-        (b"While" | b"StatelessWhile", b"body") => Role::Body,
-        (b"While" | b"StatelessWhile", b"cond") => Role::Condition,
-        _ => Role::Unknown,
-    }
-}
+/// The most places between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
+/// take time and memory that grow with the square of the file.
+pub(super) const MAX_PATH: usize = 64;
 
 /// The inputs whose values an op passes on unchanged as its output `port`; none where it makes something else.
 fn passed(op: &[u8], port: u32, inputs: usize) -> std::ops::Range<usize> {
@@ -180,18 +52,7 @@ pub(crate) fn is_call(graph: &Graph, id: NodeId) -> Result<bool, Error> {
 /// The tensor that `input` of `op` reads; `None` for a control edge.
 pub(crate) fn read(graph: &Graph, op: NodeId, input: usize) -> Option<Place> {
     let edge = graph.input(op, input)?;
-    place(graph, op.scope, edge.target, edge.text.of(graph.bytes()))
-}
-
-fn place(graph: &Graph, scope: u32, target: Target, text: &[u8]) -> Option<Place> {
-    match target {
-        Target::Data { node, port } => Some(Place::Output(NodeId { scope, node }, port)),
-        Target::Argument => {
-            let number = graph.index().scope(scope)?.argument(graph.bytes(), text)?;
-            Some(Place::Argument(scope, number))
-        }
-        Target::Control { .. } => None,
-    }
+    graph.place(op.scope, edge.target, edge.text.of(graph.bytes()))
 }
 
 pub(super) fn data_inputs(graph: &Graph, id: NodeId) -> usize {
@@ -248,11 +109,11 @@ pub(crate) fn sources(graph: &Graph, place: Place) -> Result<Option<Vec<Place>>,
 /// What the caller of a function gives it.
 fn argument(graph: &Graph, calls: &Calls, found: Use, number: u32) -> Option<Vec<Place>> {
     let input = |number: u32| read(graph, found.node, usize::try_from(number).ok()?);
-    match found.role {
-        Role::Whole => Some(vec![input(number)?]),
-        Role::Branch => Some(vec![input(number.checked_add(1)?)?]),
-        Role::Body | Role::Condition => Some(vec![input(number)?, *calls.results.get(&(found.body?, number))?]),
-        Role::Unknown => None,
+    match found.called {
+        Called::Whole => Some(vec![input(number)?]),
+        Called::Branch => Some(vec![input(number.checked_add(1)?)?]),
+        Called::Body | Called::Condition => Some(vec![input(number)?, calls.result(found.body?, number)?]),
+        Called::Unknown => None,
     }
 }
 
@@ -260,11 +121,11 @@ fn argument(graph: &Graph, calls: &Calls, found: Use, number: u32) -> Option<Vec
 fn results(graph: &Graph, calls: &Calls, id: NodeId, port: u32) -> Option<Vec<Place>> {
     let mut places = Vec::new();
     for found in calls.uses(id) {
-        match found.role {
-            Role::Whole | Role::Branch => places.push(*calls.results.get(&(found.function, port))?),
-            Role::Body => places.extend(argument(graph, calls, *found, port)?),
-            Role::Condition => {}
-            Role::Unknown => return None,
+        match found.called {
+            Called::Whole | Called::Branch => places.push(calls.result(found.function, port)?),
+            Called::Body => places.extend(argument(graph, calls, *found, port)?),
+            Called::Condition => {}
+            Called::Unknown => return None,
         }
     }
     Some(places)
@@ -291,14 +152,14 @@ pub(crate) fn destinations(graph: &Graph, id: NodeId, input: usize) -> Result<Op
     let Ok(number) = u32::try_from(input) else { return Ok(None) };
     let mut places = Vec::new();
     for found in calls.uses(id) {
-        match found.role {
-            Role::Whole | Role::Condition => places.push(Place::Argument(found.function, number)),
-            Role::Branch => match number.checked_sub(1) {
+        match found.called {
+            Called::Whole | Called::Condition => places.push(Place::Argument(found.function, number)),
+            Called::Branch => match number.checked_sub(1) {
                 Some(number) => places.push(Place::Argument(found.function, number)),
                 None => return Ok(None),
             },
-            Role::Body => places.extend([Place::Argument(found.function, number), Place::Output(id, number)]),
-            Role::Unknown => return Ok(None),
+            Called::Body => places.extend([Place::Argument(found.function, number), Place::Output(id, number)]),
+            Called::Unknown => return Ok(None),
         }
     }
     Ok(Some(places).filter(|places| !places.is_empty()))
@@ -322,22 +183,22 @@ pub(crate) fn readers(graph: &Graph, place: Place) -> Result<Option<Readers>, Er
         Place::Argument(function, number) => calls.reading(function, number).to_vec(),
     };
     let mut outside = Vec::new();
-    for (function, result) in calls.returned.get(&place).into_iter().flatten() {
+    for (function, result) in calls.returned(place) {
         let callers = calls.callers(*function);
         if callers.is_empty() {
             return Ok(None);
         }
         for found in callers {
-            match found.role {
-                Role::Whole | Role::Branch => outside.push(Place::Output(found.node, *result)),
-                Role::Body => {
+            match found.called {
+                Called::Whole | Called::Branch => outside.push(Place::Output(found.node, *result)),
+                Called::Body => {
                     outside.push(Place::Output(found.node, *result));
                     let uses = calls.uses(found.node).iter();
                     outside.extend(uses.map(|again| Place::Argument(again.function, *result)));
                 }
                 // Whether to go on.
-                Role::Condition => {}
-                Role::Unknown => return Ok(None),
+                Called::Condition => {}
+                Called::Unknown => return Ok(None),
             }
         }
     }

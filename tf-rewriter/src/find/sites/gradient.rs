@@ -35,7 +35,7 @@ type Candidate = (Tensor, (NodeId, usize));
 
 impl<'g> BackwardOps<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Result<Self, Error> {
-        let sites = crate::rewrite::freeze::stand_ins(graph)?;
+        let sites = crate::find::trained::stand_ins(graph)?;
         let mut stand_ins: BTreeMap<Tensor, Vec<u32>> = BTreeMap::new();
         for (site, tensor) in &sites {
             stand_ins.entry(*tensor).or_default().push(*site);

@@ -2,7 +2,7 @@
 
 mod activation;
 mod bias;
-mod einsum;
+mod channels;
 mod flow;
 mod gradient;
 mod parameter;
@@ -14,14 +14,14 @@ mod weight;
 
 pub(crate) use activation::{activation_inputs, element_type, leaves_graph, output_edges, tensor_name};
 pub(crate) use bias::{Bias, applied_behind, biases, changes_shape};
-pub(crate) use einsum::channel_label;
-pub(crate) use flow::{Calls, Place, read, read_by, readers, sources};
+pub(crate) use channels::{channel_axes, channel_label};
+pub(crate) use flow::{read, read_by, readers, sources};
 pub(crate) use gradient::{Backward, BackwardOps};
-pub(crate) use parameter::{Parameters, is_parameter, reads_parameter};
+pub(crate) use parameter::{is_parameter, reads_parameter};
 pub(crate) use roles::{Role, Roles, backward_readers};
-pub(crate) use trace::{Traced, is_quantizer, trace};
+pub(crate) use trace::{Traced, trace};
 pub(crate) use way::{between, can_be_whole, passed_on};
-pub(crate) use weight::{Axes, ChannelAxes, Weight};
+pub(crate) use weight::{Axes, ChannelAxes, MAX_SPREAD, Weight};
 
 use crate::error::Error;
 use crate::find::ops::OpInfo;
@@ -70,19 +70,4 @@ pub(crate) fn weight_of(graph: &Graph, op: NodeId, info: &OpInfo) -> Result<Opti
 
 fn can_be_fed(graph: &Graph, found: &Traced) -> bool {
     found.weights().iter().any(|weight| weight.can_be_fed(graph))
-}
-
-/// Whether op inputs `adj_y`, `transpose_b` and the like swap the last two axes of the weight at `input`.
-pub(crate) fn is_transposed(graph: &Graph, op: NodeId, input: usize) -> Result<bool, Error> {
-    let Some(node) = graph.index().node(op) else { return Ok(false) };
-    let key = match (node.op.of(graph.bytes()), input) {
-        (b"MatMul", 0) => "transpose_a",
-        (b"MatMul", _) => "transpose_b",
-        (b"BatchMatMul" | b"BatchMatMulV2" | b"BatchMatMulV3", 0) => "adj_x",
-        (b"BatchMatMul" | b"BatchMatMulV2" | b"BatchMatMulV3", _) => "adj_y",
-        _ => return Ok(false),
-    };
-    let swapped = node.attr_bool(graph.bytes(), key)?;
-    // On the left side, the weight's output dimension is its rows.
-    Ok(if input == 0 { !swapped } else { swapped })
 }

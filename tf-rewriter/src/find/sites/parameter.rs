@@ -2,34 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use super::flow::{self, Place};
-use super::is_quantizer;
+use super::flow;
 use crate::error::Error;
-use crate::graphdef::graph::Graph;
+use crate::find::ops::is_quantizer;
+use crate::graphdef::graph::{Graph, Marked, Place};
 use crate::graphdef::index::NodeId;
 
 const WHAT: &str = "the parameters of its nodes";
 
-/// Which nodes of a graph make parameters, and which functions are given some. How many nodes one is made by does not matter: a quantized
-/// parameter is one too.
-#[derive(Debug)]
-pub(crate) struct Parameters {
-    /// By scope, and node or argument.
-    activations: Marked,
+/// What of a graph is no parameter; `arguments` of functions whose callers are not known are taken for parameters or for activations. How
+/// many nodes a parameter is made by does not matter: a quantized one is one too.
+///
+/// # Errors
+/// Damaged nodes.
+fn activations(graph: &Graph, arguments: bool) -> Result<&Marked, Error> {
+    graph.activations_or(arguments, || Activations::of(graph, arguments))
 }
 
-impl Parameters {
-    /// Those of a graph; `arguments` of functions whose callers are not known are taken for parameters or for activations.
-    ///
-    /// # Errors
-    /// Damaged nodes.
-    pub(crate) fn of(graph: &Graph, arguments: bool) -> Result<Self, Error> {
+fn is_parameter_at(graph: &Graph, place: Place, arguments: bool) -> Result<bool, Error> {
+    Ok(activations(graph, arguments)?.is_marked(place) == Some(false))
+}
+
+/// Found by going forward from what is fed, drawn, or not known.
+struct Activations<'g> {
+    graph: &'g Graph,
+    marked: Marked,
+    open: Vec<Place>,
+}
+
+impl<'g> Activations<'g> {
+    fn of(graph: &'g Graph, arguments: bool) -> Result<Marked, Error> {
         let scopes = &graph.index().scopes;
-        let mut found = Activations { graph, marked: Marked::default(), open: Vec::new() };
+        let mut found = Self { graph, marked: Marked::default(), open: Vec::new() };
         for scope in scopes {
             graph.budget().take_all::<bool>(scope.nodes.len() + scope.argument_count(), WHAT)?;
-            found.marked.nodes.push(vec![false; scope.nodes.len()]);
-            found.marked.arguments.push(vec![false; scope.argument_count()]);
+            found.marked.extend(scope);
         }
         for id in graph.all_nodes() {
             if begins(graph, id) {
@@ -53,40 +60,11 @@ impl Parameters {
             }
         }
         found.spread(&handed_on)?;
-        Ok(Self { activations: found.marked })
+        Ok(found.marked)
     }
 
-    fn holds(&self, place: Place) -> bool {
-        let Marked { nodes, arguments } = &self.activations;
-        let (all, scope, number) = match place {
-            Place::Output(id, _) => (nodes, id.scope, id.node),
-            Place::Argument(scope, number) => (arguments, scope, number),
-        };
-        all.get(scope as usize).and_then(|all| all.get(number as usize)).is_some_and(|activation| !activation)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Marked {
-    nodes: Vec<Vec<bool>>,
-    arguments: Vec<Vec<bool>>,
-}
-
-/// The opposite, found by going forward from what is fed, drawn, or not known.
-struct Activations<'g> {
-    graph: &'g Graph,
-    marked: Marked,
-    open: Vec<Place>,
-}
-
-impl Activations<'_> {
     fn add(&mut self, place: Place) {
-        let (all, scope, number) = match place {
-            Place::Output(id, _) => (&mut self.marked.nodes, id.scope, id.node),
-            Place::Argument(scope, number) => (&mut self.marked.arguments, scope, number),
-        };
-        let known = all.get_mut(scope as usize).and_then(|all| all.get_mut(number as usize));
-        if known.is_some_and(|known| !std::mem::replace(known, true)) {
+        if self.marked.mark(place) {
             self.open.push(place);
         }
     }
@@ -145,7 +123,7 @@ fn counts(op: &[u8], input: usize) -> bool {
 /// # Errors
 /// Damaged nodes.
 pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> Result<bool, Error> {
-    Ok(graph.parameters(arguments)?.holds(Place::Output(id, 0)))
+    is_parameter_at(graph, Place::Output(id, 0), arguments)
 }
 
 /// Whether what `op` reads at `input` is made from constants and variables alone, in its own scope or by all who call its function.
@@ -154,7 +132,7 @@ pub(crate) fn is_parameter(graph: &Graph, id: NodeId, arguments: bool) -> Result
 /// Damaged nodes.
 pub(crate) fn reads_parameter(graph: &Graph, op: NodeId, input: usize) -> Result<bool, Error> {
     let Some(place) = flow::read(graph, op, input) else { return Ok(false) };
-    Ok(graph.parameters(false)?.holds(place))
+    is_parameter_at(graph, place, false)
 }
 
 #[cfg(feature = "run")]

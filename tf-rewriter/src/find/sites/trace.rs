@@ -2,22 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protobuf::Enum;
-
-use super::flow::{self, Place};
+use super::flow::{self, MAX_PATH};
 use super::is_parameter;
 use super::pieces::{self, value_input};
-use super::weight::{Way, Weight};
+use super::weight::{Way, Weight, weight_type};
 use crate::error::Error;
 use crate::find::mark;
-use crate::find::ops::is_variable;
-use crate::graphdef::graph::Graph;
+use crate::find::ops::{is_quantizer, is_variable};
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::{NodeId, Span};
-use crate::graphdef::pb::DataType;
-
-/// The most places between a constant and its op. Frameworks write a handful; without a limit, a long chain with many readers would
-/// take time and memory that grow with the square of the file.
-pub(super) const MAX_PATH: usize = 64;
 
 /// What is behind an input.
 #[derive(Debug, Clone)]
@@ -160,7 +153,8 @@ fn end(graph: &Graph, id: NodeId, port: u32) -> Result<Option<End>, Error> {
     }
     Ok(match kind {
         b"Const" => Some(End::Constant),
-        b"Cast" if is_float(node.attr_type(bytes, "DstT")?) => Some(End::Change),
+        // A Cast to anything else makes another tensor.
+        b"Cast" if node.attr_type(bytes, "DstT")?.and_then(weight_type).is_some() => Some(End::Change),
         b"Reshape" | b"ExpandDims" | b"Squeeze" | b"Transpose" => Some(End::Change),
         _ => is_variable(kind).then_some(End::Variable),
     })
@@ -180,17 +174,6 @@ fn together(mut found: Vec<Traced>) -> Traced {
         _ => true,
     });
     if same && parts.iter().all(holds) { all } else { Traced::Computed }
-}
-
-/// Whether a DataType number is one of float32, float64, float16 and bfloat16: a Cast to anything else makes another tensor.
-fn is_float(dtype: Option<u64>) -> bool {
-    let known = [DataType::DT_FLOAT, DataType::DT_DOUBLE, DataType::DT_HALF, DataType::DT_BFLOAT16];
-    dtype.is_some_and(|number| known.iter().any(|known| u64::try_from(known.value()) == Ok(number)))
-}
-
-/// Ops whose output is on a grid.
-pub(crate) fn is_quantizer(op: &[u8]) -> bool {
-    op.starts_with(b"FakeQuantWithMinMax") || op.starts_with(b"QuantizeAndDequantize") || op == b"Dequantize"
 }
 
 /// The nodes on the way to a weight, and those of them that change it.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::flow::{self, Place};
+use super::flow;
 use super::pieces::{changes, cuts, is_fixed, value_input};
 use super::weight::Weight;
 use crate::error::Error;
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::{NodeId, Target};
 
 /// The nodes between an op and `goal` on the way of its weight (`via`): those that have to be copied when the op is to read something else

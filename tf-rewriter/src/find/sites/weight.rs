@@ -6,15 +6,17 @@ use protobuf::{Enum, Message};
 use quant_math::DType;
 use quant_math::weights::ChannelLayout;
 
-use super::flow::{self, Place};
+use super::flow::{self, MAX_PATH};
 use super::pieces::{self, cuts, value_input};
-use super::trace::MAX_PATH;
 use crate::error::Error;
 use crate::find::ops::ChannelRule;
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::{NodeId, Span};
 use crate::graphdef::pb::{DataType, TensorShapeProto};
-use crate::graphdef::tensor::TensorView;
+use crate::graphdef::tensor::{TensorView, float_type};
+
+/// Short-form constants are spread out for per-channel work only up to this many elements.
+pub(crate) const MAX_SPREAD: u64 = 1 << 20;
 
 /// Axes `first..first + count` of a tensor, taken together as its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,14 +107,9 @@ pub(crate) struct ChannelAxes {
     pub(crate) source: Axes,
 }
 
-fn float_type(number: u64) -> Option<DType> {
-    match i32::try_from(number).ok().and_then(DataType::from_i32)? {
-        DataType::DT_FLOAT => Some(DType::F32),
-        DataType::DT_DOUBLE => Some(DType::F64),
-        DataType::DT_HALF => Some(DType::F16),
-        DataType::DT_BFLOAT16 => Some(DType::BF16),
-        _ => None,
-    }
+/// The type of a weight's elements, by its number.
+pub(super) fn weight_type(number: u64) -> Option<DType> {
+    float_type(i32::try_from(number).ok().and_then(DataType::from_i32)?)
 }
 
 /// The dimensions of a TensorShapeProto that knows all of them, and whose number of elements fits.
@@ -323,6 +320,13 @@ impl Weight {
         (own + ids * size_of::<NodeId>() + self.shape.len() * size_of::<u64>()) as u64
     }
 
+    /// Whether quantizing a short-form constant would make far more of it than the file holds: its elements where the stored ones differ,
+    /// or, where `ranges` of channels are written, one for each.
+    pub(crate) fn is_too_large_to_spread(&self, ranges: bool) -> bool {
+        let spreads = self.splat > Some(1) || self.splat.is_some() && ranges;
+        spreads && self.elements() > MAX_SPREAD
+    }
+
     /// The number of elements.
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().product()
@@ -350,7 +354,7 @@ impl Graph {
     pub(crate) fn variable(&self, id: NodeId) -> Result<Option<(DType, Vec<u64>)>, Error> {
         let bytes = self.bytes();
         let Some(node) = self.index().node(id) else { return Ok(None) };
-        let dtype = node.attr_type(bytes, "dtype")?.and_then(float_type);
+        let dtype = node.attr_type(bytes, "dtype")?.and_then(weight_type);
         let shape = node.attr_shape(bytes, "shape")?.and_then(|span| known_shape(span.of(bytes)));
         Ok(dtype.zip(shape))
     }

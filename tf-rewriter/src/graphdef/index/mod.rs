@@ -2,13 +2,11 @@
 
 mod attr;
 mod build;
-mod frames;
 mod span;
 mod topology;
 
 use hashbrown::HashTable;
 
-pub(crate) use frames::Frames;
 pub(crate) use span::{Span, fields, payload};
 
 /// A node by its scope and its position there.

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use quant_math::data::LittleEndian;
 use quant_math::{DType, WeightData};
 
-use super::layout::Coding;
+use super::layout::{Coding, float_type};
 use super::view::{Payload, TensorView};
 use crate::error::Error;
 use crate::graphdef::pb::DataType;
@@ -90,13 +90,7 @@ impl WeightData for FloatData<'_> {
 impl<'a> TensorView<'a> {
     /// The element type as the arithmetic knows it; `None` where it is no float that can be quantized.
     pub fn float_dtype(&self) -> Option<DType> {
-        match self.dtype()? {
-            DataType::DT_FLOAT => Some(DType::F32),
-            DataType::DT_DOUBLE => Some(DType::F64),
-            DataType::DT_HALF => Some(DType::F16),
-            DataType::DT_BFLOAT16 => Some(DType::BF16),
-            _ => None,
-        }
+        float_type(self.dtype()?)
     }
 
     /// The elements of a float tensor.

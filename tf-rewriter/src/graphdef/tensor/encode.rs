@@ -4,6 +4,7 @@ use half::{bf16, f16};
 use protobuf::Enum;
 use quant_math::DType;
 
+use super::layout::pb_type;
 use crate::graphdef::pb::DataType;
 use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
 
@@ -27,11 +28,10 @@ pub fn encode_tensor(dtype: DataType, shape: &[u64], content: &[u8]) -> Vec<u8> 
 /// A TensorProto in short form: fewer `values` than elements, the last of which stands for all that are missing. The values are
 /// rounded to `dtype`.
 pub fn encode_splat(dtype: DType, shape: &[u64], values: &[f32]) -> Vec<u8> {
-    let (data_type, field) = match dtype {
-        DType::F32 => (DataType::DT_FLOAT, 5),
-        DType::F64 => (DataType::DT_DOUBLE, 6),
-        DType::F16 => (DataType::DT_HALF, 13),
-        DType::BF16 => (DataType::DT_BFLOAT16, 13),
+    let field = match dtype {
+        DType::F32 => 5,
+        DType::F64 => 6,
+        DType::F16 | DType::BF16 => 13,
     };
     let mut packed = Vec::new();
     for value in values {
@@ -42,7 +42,7 @@ pub fn encode_splat(dtype: DType, shape: &[u64], values: &[f32]) -> Vec<u8> {
             DType::BF16 => put_varint(&mut packed, bf16::from_f32(*value).to_bits().into()),
         }
     }
-    let mut out = type_and_shape(data_type, shape);
+    let mut out = type_and_shape(pb_type(dtype), shape);
     if !packed.is_empty() {
         put_bytes(&mut out, field, &packed);
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use protobuf::Enum;
+use quant_math::DType;
 
 use crate::graphdef::pb::DataType;
 
@@ -82,5 +83,26 @@ pub fn dtype_name(number: i32) -> Cow<'static, str> {
     match DataType::from_i32(number) {
         Some(dtype) => dtype.descriptor().name().to_owned().into(),
         None => format!("element type {number}").into(),
+    }
+}
+
+/// Types that can hold a quantized value.
+pub(crate) fn pb_type(dtype: DType) -> DataType {
+    match dtype {
+        DType::F32 => DataType::DT_FLOAT,
+        DType::F64 => DataType::DT_DOUBLE,
+        DType::F16 => DataType::DT_HALF,
+        DType::BF16 => DataType::DT_BFLOAT16,
+    }
+}
+
+/// The type of a weight's elements; `None` for types that weights do not have.
+pub(crate) fn float_type(dtype: DataType) -> Option<DType> {
+    match dtype {
+        DataType::DT_FLOAT => Some(DType::F32),
+        DataType::DT_DOUBLE => Some(DType::F64),
+        DataType::DT_HALF => Some(DType::F16),
+        DataType::DT_BFLOAT16 => Some(DType::BF16),
+        _ => None,
     }
 }

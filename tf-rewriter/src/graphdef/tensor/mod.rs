@@ -13,4 +13,5 @@ mod view;
 pub use data::FloatData;
 pub use encode::{encode_splat, encode_tensor, header};
 pub use layout::{dtype_name, dtype_size};
+pub(crate) use layout::{float_type, pb_type};
 pub use view::{Payload, TensorView};

@@ -9,10 +9,9 @@ use quant_math::{Emit, Plan, QuantType};
 use super::Located;
 use crate::error::Error;
 use crate::find::ops;
-use crate::find::sites::{Backward, BackwardOps, Traced, Weight, biases, tensor_name, weight_of};
+use crate::find::sites::{Backward, BackwardOps, Traced, Weight, biases, channel_axes, tensor_name, weight_of};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
-use crate::plan::{channel_axes, too_large_to_spread};
 use crate::rewrite::emit::ActivationWork;
 use crate::rewrite::emit::training::GradientWork;
 
@@ -42,7 +41,7 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
                 Some(found.ok_or_else(|| mismatch(site, "has no such channel axis"))?)
             }
         };
-        if too_large_to_spread(weight, axes.is_some(), plan.emit) {
+        if weight.is_too_large_to_spread(axes.is_some() && plan.emit == Emit::Inference) {
             return Err(mismatch(site, "has a constant in short form that is too large for this form of output"));
         }
         graph.budget().take(2 * weight.held(), "the weights that are quantized")?;

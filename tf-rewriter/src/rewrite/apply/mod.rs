@@ -19,10 +19,9 @@ use rayon::prelude::*;
 
 use crate::codes;
 use crate::error::Error;
-use crate::find::sites::{Bias, ChannelAxes, Weight};
+use crate::find::sites::{Bias, ChannelAxes, Weight, channel_axes};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
-use crate::plan::channel_axes;
 use crate::rewrite::emit::{self, Copies, Editor, Pieces, WeightWork};
 use crate::rewrite::splice::{Segment, WeightSource};
 

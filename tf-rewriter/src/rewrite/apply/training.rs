@@ -6,9 +6,10 @@ use quant_math::Plan;
 
 use super::{Fate, Located, describe, locate, observe_all};
 use crate::error::Error;
+use crate::find::frames::Frames;
 use crate::find::sites::{Roles, backward_readers};
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{Frames, NodeId};
+use crate::graphdef::index::NodeId;
 use crate::rewrite::emit::training::{self, Context, LiveWeight, State};
 use crate::rewrite::emit::{Editor, Pieces};
 use crate::rewrite::splice::Segment;

@@ -1,15 +1,15 @@
 //! `--emit baked`: the constant holds the quantized values, in its own type, and nothing else changes.
 
 use super::node::{NewNode, attr_tensor, attr_text};
-use super::packed::control_inputs;
 use super::path::{Copies, homes};
+use super::taking_over::control_inputs;
 use super::{Editor, WeightWork};
 use crate::error::Error;
 use crate::find::mark;
 use crate::graphdef::graph::Graph;
+use crate::graphdef::tensor::pb_type;
 use crate::graphdef::tensor::{Payload, TensorView, encode_splat, header};
-use crate::plan::pb_type;
-use crate::rewrite::splice::{Form, Segment, WeightSource, WeightStream};
+use crate::rewrite::splice::{Form, Segment};
 
 /// Quantize one constant for the ops of `group`, which all want the same; returns the bytes of its elements in the output. `owned`: nothing
 /// else reads it, so that it may change itself.
@@ -88,22 +88,11 @@ fn content(graph: &Graph, work: &WeightWork) -> Result<Content, Error> {
             payload: Segment::Bytes(encode_splat(weight.dtype, &weight.shape, &values)),
         });
     }
-    let stream = stream(work, Form::Values(weight.dtype));
+    let stream = work.stream(Form::Values(weight.dtype));
     let head = header(pb_type(weight.dtype), &weight.shape, stream.len());
     Ok(Content { head, payload: Segment::Weights(stream) })
 }
 
 fn view<'a>(graph: &'a Graph, work: &'a WeightWork) -> Result<TensorView<'a>, Error> {
     TensorView::parse(work.weight.tensor.of(graph.bytes()), work.weight.tensor.start(), graph.name(work.weight.source))
-}
-
-/// The weight's elements on their way to the output.
-pub(super) fn stream(work: &WeightWork, form: Form) -> WeightStream {
-    WeightStream {
-        source: WeightSource { tensor: work.weight.tensor, node: work.name.clone() },
-        map: work.map.clone(),
-        form,
-        elements: usize::try_from(work.weight.elements()).unwrap_or(usize::MAX),
-        slot: work.slot,
-    }
 }

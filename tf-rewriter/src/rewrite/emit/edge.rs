@@ -71,8 +71,7 @@ pub(super) fn on_activation<'g>(
         put(editor, work, how, (&own, &from, &from), make);
         return;
     }
-    let from =
-        if in_function { crate::plan::edge_text(graph, work.op).unwrap_or_else(|| own.clone()) } else { own.clone() };
+    let from = if in_function { graph.edge_text(work.op).unwrap_or_else(|| own.clone()) } else { own.clone() };
     let name = editor.unique(scope, &format!("{own}/output_quant"));
     let result = put(editor, work, how, (&name, &from, &own), make);
     editor.return_instead(scope, &from, &result);

@@ -6,9 +6,10 @@ use quant_math::budget::Share;
 
 use super::node::{NewNode, attr_text};
 use crate::error::Error;
+use crate::find::frames::Frames;
 use crate::find::mark;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{Frames, NodeId, ScopeKind};
+use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::wire::put_bytes;
 use crate::rewrite::splice::{Patches, Segment, node_field};
 

@@ -15,6 +15,7 @@ mod packed;
 mod path;
 mod qat;
 mod shared_bytes;
+mod taking_over;
 pub(crate) mod training;
 mod variable;
 mod whole;
@@ -35,6 +36,7 @@ use quant_math::{MathError, QuantType, Quantizer, Range};
 
 use crate::find::sites::{ChannelAxes, Weight};
 use crate::graphdef::index::NodeId;
+use crate::rewrite::splice::{Form, WeightSource, WeightStream};
 
 /// A weight that is to be quantized, with everything that was found out about it.
 #[derive(Debug)]
@@ -65,6 +67,17 @@ impl WeightWork {
     /// The edge by which its op reads the weight.
     fn edge(&self) -> Edge<'_> {
         Edge { op: self.op, input: self.input, weight: &self.weight }
+    }
+
+    /// The weight's elements on their way to the output.
+    fn stream(&self, form: Form) -> WeightStream {
+        WeightStream {
+            source: WeightSource { tensor: self.weight.tensor, node: self.name.clone() },
+            map: self.map.clone(),
+            form,
+            elements: usize::try_from(self.weight.elements()).unwrap_or(usize::MAX),
+            slot: self.slot,
+        }
     }
 }
 

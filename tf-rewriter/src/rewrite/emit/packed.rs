@@ -5,16 +5,15 @@
 use quant_math::DType;
 use quant_math::weights::{Dequant, Storage};
 
-use super::baked::stream;
 use super::maker::{Maker, cast, plain};
 use super::node::{NewNode, attr_text};
 use super::path::{Copies, homes};
+use super::taking_over::{control_inputs, kept_fields};
 use super::{Editor, WeightWork, shared_bytes};
 use crate::find::mark;
-use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{NodeId, ScopeKind, fields, payload};
+use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::DataType;
-use crate::plan::pb_type;
+use crate::graphdef::tensor::pb_type;
 use crate::rewrite::splice::{Form, Segment};
 
 /// Store one constant as codes for the ops of `group`, which all want the same; returns the bytes of its elements, scales and zero
@@ -62,7 +61,7 @@ fn chain(
     let codes_name = editor.unique(home.scope, &format!("{name}/codes"));
     let mut maker = Maker::new(editor, home, &name, &codes_name);
 
-    let codes = stream(work, Form::Codes(weight.dtype, storage));
+    let codes = work.stream(Form::Codes(weight.dtype, storage));
     maker.count(codes.len());
     let (byte, codes_shape) = shared_bytes::constant(storage, weight, codes.len());
     let codes = NewNode::constant(codes_name, maker.device, byte, &codes_shape, Segment::Weights(codes))
@@ -156,37 +155,4 @@ fn broadcast_shape(work: &WeightWork) -> Vec<u64> {
     let Some(axes) = work.axes.map(|axes| axes.source) else { return Vec::new() };
     let own = axes.first..axes.first + axes.count;
     work.weight.shape.iter().enumerate().map(|(axis, dim)| if own.contains(&axis) { *dim } else { 1 }).collect()
-}
-
-/// A constant's inputs: all of them are control inputs.
-pub(super) fn control_inputs(graph: &Graph, id: NodeId) -> Vec<String> {
-    let Some((scope, node)) = graph.index().scope(id.scope).zip(graph.index().node(id)) else { return Vec::new() };
-    scope.inputs(node).iter().map(|i| i.text.text(graph.bytes()).to_owned()).collect()
-}
-
-/// What the node under the old name keeps of the constant: attributes that begin with `_`, and debug information (fields 6 and up).
-pub(super) fn kept_fields(graph: &Graph, id: NodeId) -> Vec<u8> {
-    kept_fields_but(graph, id, None)
-}
-
-/// The same without the attribute `dropped`.
-pub(super) fn kept_fields_but(graph: &Graph, id: NodeId, dropped: Option<&str>) -> Vec<u8> {
-    let bytes = graph.bytes();
-    let Some(node) = graph.index().node(id) else { return Vec::new() };
-    let mut kept = Vec::new();
-    let mut walk = fields(bytes, node.body, "NodeDef");
-    while let Ok(Some(field)) = walk.next() {
-        let keep = match field.number {
-            5 => payload(&field, "NodeDef.attr").is_ok_and(|entry| {
-                let mut parts = fields(bytes, entry, "NodeDef.attr");
-                let key = parts.next().ok().flatten().filter(|p| p.number == 1).and_then(|p| payload(&p, "key").ok());
-                key.is_some_and(|key| key.of(bytes).starts_with(b"_") && Some(key.text(bytes)) != dropped)
-            }),
-            number => number > 5,
-        };
-        if keep {
-            kept.extend_from_slice(bytes.get(field.span).unwrap_or_default());
-        }
-    }
-    kept
 }

@@ -6,8 +6,8 @@ use protobuf::Message;
 
 use super::{Editor, WeightWork};
 use crate::error::Error;
-use crate::find::sites::{Place, between, passed_on, read, read_by, readers};
-use crate::graphdef::graph::Graph;
+use crate::find::sites::{between, passed_on, read, read_by, readers};
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::NodeDef;
 use crate::rewrite::splice::{Segment, node_field};

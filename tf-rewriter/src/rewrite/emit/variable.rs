@@ -2,13 +2,13 @@
 
 use super::Editor;
 use super::node::NewNode;
-use super::packed::{control_inputs, kept_fields, kept_fields_but};
+use super::taking_over::{control_inputs, kept_fields, kept_fields_but};
 use crate::error::Error;
 use crate::find::mark;
 use crate::graphdef::bundle::Tensor;
 use crate::graphdef::index::NodeId;
 use crate::graphdef::pb::DataType;
-use crate::plan::pb_type;
+use crate::graphdef::tensor::pb_type;
 use crate::rewrite::splice::Segment;
 use protobuf::Enum;
 use quant_math::DType;

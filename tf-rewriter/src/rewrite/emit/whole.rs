@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Editor;
 use super::path::{Substitute, ends_at, reroute};
 use crate::error::Error;
-use crate::find::sites::{Place, Weight, between, passed_on, read};
-use crate::graphdef::graph::Graph;
+use crate::find::sites::{Weight, between, passed_on, read};
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::NodeId;
 
 /// An op, its weight input and the weight.

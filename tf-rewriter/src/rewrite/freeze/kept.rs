@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sites::{Sites, is_site};
 use crate::error::Error;
+use crate::find::mark::part;
 use crate::find::ops::{is_variable, makes_nothing, writes_variables};
+use crate::find::trained::{Sites, is_site};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Scope, ScopeKind, Target};
-use crate::rewrite::emit::training::part;
 
 /// The nodes that stay, and those among which a control edge says nothing once variables are constants.
 #[derive(Debug)]

@@ -10,18 +10,15 @@
 mod gather;
 mod handles;
 mod kept;
-mod parts;
 mod plan;
-mod sites;
 mod strip;
 mod values;
-
-use std::collections::BTreeMap;
 
 use quant_math::ranges::Ranges;
 use quant_math::{Emit, Plan};
 
 use crate::error::Error;
+use crate::find::trained;
 use crate::graphdef::bundle::Tensor;
 use crate::graphdef::graph::Graph;
 use crate::rewrite::apply::{Compressed, types_fit};
@@ -30,16 +27,6 @@ use values::Values;
 
 /// Gives the ranges of a float graph's activations, where its plan needs some.
 pub(crate) type Measure<'a> = dyn Fn(&Graph, &Plan) -> Result<Option<Ranges>, Error> + 'a;
-
-/// The nodes of the main graph that end a site of a training graph, and the float tensors (node, port) that they stand for.
-pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
-    let sites = sites::find(graph)?;
-    let found = sites.iter().filter(|(last, _)| last.scope == 0).filter_map(|(last, site)| {
-        let (producer, port) = site.producer?;
-        Some((last.node, (producer.node, port)))
-    });
-    Ok(found.collect())
-}
 
 impl Graph {
     /// Turn what a `training` graph has learnt into another form of output. `values` gives a variable's value by its name, as a
@@ -77,7 +64,7 @@ impl Graph {
             });
         }
         let made = (|| {
-            let sites = sites::find(self)?;
+            let sites = trained::find(self)?;
             if sites.is_empty() {
                 return Err(Error::NotTraining { found: "the graph has no quantizers to freeze".to_owned() });
             }

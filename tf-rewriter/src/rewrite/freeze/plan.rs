@@ -7,13 +7,13 @@ use quant_math::late::{self, Before};
 use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer, Range};
 
-use super::sites::{Found, Sites};
 use super::values::{self, Values};
 use crate::codes;
 use crate::error::Error;
 use crate::find::ops;
-use crate::find::sites::{self, Place, Role, Roles, Traced, weight_of};
-use crate::graphdef::graph::Graph;
+use crate::find::sites::{self, Role, Roles, Traced, weight_of};
+use crate::find::trained::{Found, Sites};
+use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::NodeId;
 use crate::rewrite::emit::training::least_width;
 use quant_math::codes::Code;

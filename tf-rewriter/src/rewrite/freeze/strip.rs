@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::handles::{self, Handles, uses};
 use super::kept::{Kept, dies_by_control, gated_by, kept};
-use super::sites::{Sites, renamed};
 use super::values::Values;
 use crate::error::Error;
 use crate::find::mark;
+use crate::find::trained::{Sites, renamed};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, ScopeKind, Target};
 use crate::rewrite::emit::{Editor, NewNode, frozen_variable, read_again};

@@ -7,6 +7,7 @@
 mod stream;
 
 use crate::error::Error;
+use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{GraphIndex, NodeId, ScopeKind, Span};
 use crate::graphdef::wire::{put_varint, varint};
 
@@ -237,4 +238,14 @@ pub(crate) fn node_field(scope: ScopeKind, body: Vec<Segment>) -> Vec<Segment> {
     crate::graphdef::wire::put_tag(&mut header, number, 2);
     put_varint(&mut header, total(&body) as u64);
     std::iter::once(Segment::Bytes(header)).chain(body).collect()
+}
+
+impl Graph {
+    /// The graph with patches carried out, in memory, with the same named outputs.
+    pub(crate) fn patched(&self, patches: Patches) -> Result<Self, Error> {
+        let segments = patches.assemble(self.bytes())?;
+        let mut bytes = Vec::with_capacity(total(&segments));
+        write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
+        self.made_into(bytes)
+    }
 }

@@ -9,10 +9,11 @@ use quant_math::plan::Reason;
 
 use crate::codes;
 use crate::error::Error;
+use crate::find::frames::Frames;
 use crate::find::ops;
 use crate::find::sites::weight_of;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{Frames, NodeId, Target};
+use crate::graphdef::index::{NodeId, Target};
 use crate::rewrite::emit::{Editor, new_variable};
 
 /// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.

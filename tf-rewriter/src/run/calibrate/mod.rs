@@ -20,8 +20,8 @@ use super::data::Batch;
 use super::session::{Model, RunOptions};
 use crate::codes;
 use crate::error::Error;
+use crate::find::frames::Frames;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::Frames;
 
 /// A model on its way to ranges.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tensorflow::{DataType, Operation, Output};
 
 use super::super::session::Model;
 use super::super::value::Value;
+use crate::find::frames::Frames;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::Frames;
 
 /// A tensor that both models have.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,6 +1,5 @@
 //! From data to what a run is fed: arrays by input name, cut into samples or not, in the inputs' own types.
 
-mod fixed;
 mod front;
 mod role;
 
@@ -10,10 +9,8 @@ use std::path::{Path, PathBuf};
 use super::RunError;
 use super::data::{self, Batch, Data};
 use super::session::{Input, Model};
-use super::value::Value;
+use super::value::{Value, dims};
 use role::{Pair, Role, roles};
-
-pub use fixed::Fixed;
 
 /// The data of a model, a batch at a time.
 #[derive(Debug)]
@@ -230,18 +227,6 @@ fn exact(inputs: &[(Input, Source)]) -> Result<Option<u64>, RunError> {
         }
     }
     Ok(exact.map(|(exact, _)| exact))
-}
-
-/// The dimensions of an input, for a person.
-pub(super) fn dims(shape: Option<&[Option<i64>]>) -> String {
-    match shape {
-        None => "any shape".to_owned(),
-        Some([]) => "a single number".to_owned(),
-        Some(dims) => {
-            let dim = |dim: &Option<i64>| dim.map_or("?".to_owned(), |dim| dim.to_string());
-            format!("[{}]", dims.iter().map(dim).collect::<Vec<_>>().join(", "))
-        }
-    }
 }
 
 fn nothing(path: &Path) -> RunError {

@@ -11,9 +11,22 @@ use super::super::labels::no_class;
 use super::super::session::Model;
 use super::super::value::Value;
 use super::samples::Samples;
-use super::trainer::TrainedOutput;
-use crate::find::sites::is_quantizer;
+use crate::find::ops::is_quantizer;
 use crate::graphdef::graph::Graph;
+
+/// An output that is trained.
+#[derive(Debug, Clone)]
+pub(super) struct TrainedOutput {
+    /// `node:port`.
+    pub(super) name: String,
+    pub(super) output: Output,
+    /// Elements of a sample, where it is one score per class.
+    pub(super) classes: Option<u64>,
+    /// Elements of the last dimension.
+    pub(super) last: u64,
+    /// Whether the scores are probabilities already.
+    pub(super) is_softmax: bool,
+}
 
 /// The outputs that can be trained, from a look at what they give. `softmaxes` are the names of those that are probabilities.
 pub(super) fn outputs_of(

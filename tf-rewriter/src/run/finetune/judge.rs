@@ -2,11 +2,11 @@
 
 use tensorflow::{Operation, Output};
 
+use super::goals::TrainedOutput;
 use super::goals::hits;
 use super::loss::loss;
 use super::options::FinetuneOptions;
 use super::samples::Samples;
-use super::trainer::TrainedOutput;
 use super::{Teacher, real};
 use crate::error::Error;
 use crate::rewrite::apply::Compressed;

@@ -4,8 +4,8 @@ use tensorflow::{DataType, Operation, Output, Tensor};
 
 use super::super::RunError;
 use super::super::nodes::Nodes;
+use super::goals::TrainedOutput;
 use super::options::{FinetuneOptions, Loss, Objective};
-use super::trainer::TrainedOutput;
 
 /// Below it, the logarithm of a probability is cut off, as Keras does.
 const LEAST_PROBABILITY: f32 = 1e-7;

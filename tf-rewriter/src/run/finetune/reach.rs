@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tensorflow::{Operation, Output};
 
-use super::trainer::TrainedOutput;
+use super::goals::TrainedOutput;
 
 /// Types of ops through which no gradient passes. A loop is left through its `Exit`.
 pub(super) fn without_gradient() -> BTreeSet<String> {

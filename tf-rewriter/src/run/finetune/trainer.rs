@@ -8,6 +8,7 @@ use super::super::data::Batch;
 use super::super::nodes::Nodes;
 use super::super::session::Model;
 use super::super::value::Value;
+use super::goals::TrainedOutput;
 use super::loss;
 use super::options::{FinetuneOptions, Optimizer};
 use super::reach::{self, Choice};
@@ -58,20 +59,6 @@ impl Method {
             }
         })
     }
-}
-
-/// An output that is trained.
-#[derive(Debug, Clone)]
-pub(super) struct TrainedOutput {
-    /// `node:port`.
-    pub(super) name: String,
-    pub(super) output: Output,
-    /// Elements of a sample, where it is one score per class.
-    pub(super) classes: Option<u64>,
-    /// Elements of the last dimension.
-    pub(super) last: u64,
-    /// Whether the scores are probabilities already.
-    pub(super) is_softmax: bool,
 }
 
 /// A loss with its gradients.

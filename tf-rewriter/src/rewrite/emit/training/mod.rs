@@ -24,8 +24,8 @@ use crate::graphdef::pb::DataType;
 
 pub(crate) use activation::activation;
 pub(crate) use gradient::{GradientWork, gradient};
-pub(crate) use ranges::{BIAS, least_width};
-pub(crate) use state::{State, part};
+pub(crate) use ranges::least_width;
+pub(crate) use state::State;
 pub(crate) use weight::weight;
 
 /// A weight that is to be quantized while its graph is trained.

@@ -3,14 +3,12 @@
 use quant_math::plan::Settings;
 use quant_math::weights::{LEAST_OF_LARGEST, least_width_of_bias};
 
+use crate::find::mark::BIAS;
 use crate::graphdef::pb::DataType;
 use crate::rewrite::emit::Editor;
 use crate::rewrite::emit::fake_quant::shaped;
 use crate::rewrite::emit::maker::{Maker, plain};
 use crate::rewrite::emit::node::NewNode;
-
-/// The part of a site that reads what is added to its op's output, which is no part of it.
-pub(crate) const BIAS: &str = "bias";
 
 /// `min` and `max` of a fake-quant op.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What all sites of a training graph share: the step counter, `is_training`, and the init op.
 
 use crate::error::Error;
-use crate::find::mark;
+use crate::find::mark::{self, part};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::DataType;
@@ -115,12 +115,6 @@ impl State {
             Shared::Found(init) => editor.add_inputs(init, &self.assigns),
         }
     }
-}
-
-/// The part that a node has in a training graph.
-pub(crate) fn part(graph: &Graph, id: NodeId) -> Option<&str> {
-    let node = graph.index().node(id)?;
-    node.attr_bytes(graph.bytes(), mark::PART).ok().flatten().map(|span| span.text(graph.bytes()))
 }
 
 fn find(graph: &Graph, name: &str) -> Option<NodeId> {

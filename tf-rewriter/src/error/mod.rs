@@ -1,5 +1,8 @@
 //! What can go wrong with a TensorFlow graph, with the place and the way out.
 
+#[cfg(feature = "run")]
+mod run;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
@@ -7,6 +10,9 @@ use std::path::Path;
 use quant_math::MathError;
 
 use crate::codes;
+
+#[cfg(feature = "run")]
+pub use run::{INSTALL, RunError};
 
 /// A place in a graph: node, position and byte offset, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -232,7 +238,7 @@ pub enum Error {
     /// Something that needs a graph to execute.
     #[cfg(feature = "run")]
     #[error(transparent)]
-    Run(#[from] crate::run::RunError),
+    Run(#[from] RunError),
     /// A plan that was written down, and is wrong or does not fit the model.
     #[error(transparent)]
     WrittenPlan(#[from] quant_math::plan::PlanFaults),

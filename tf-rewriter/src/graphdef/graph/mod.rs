@@ -1,5 +1,8 @@
 //! A graph, opened and indexed.
 
+mod calls;
+mod marked;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -8,10 +11,12 @@ use protobuf::Message;
 use quant_math::Budget;
 
 use crate::error::Error;
-use crate::find::sites::{Calls, Parameters};
 use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Target};
 use crate::graphdef::io::{self, Form, Mapped};
 use crate::graphdef::pb::OpDef;
+
+pub(crate) use calls::{Called, Calls, Place, Use};
+pub(crate) use marked::Marked;
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
 #[derive(Debug)]
@@ -36,8 +41,9 @@ pub struct Graph {
     nodes_left_out: usize,
     /// Who calls which function; filled when first asked for.
     calls: OnceLock<Calls>,
-    /// What is made from constants alone, with and without functions' arguments; filled when first asked for.
-    parameters: [OnceLock<Parameters>; 2],
+    /// What is not made from constants alone; arguments of functions whose callers are not known are among it, or are not. Only the table of
+    /// ops tells what that is: who asks first has to find it.
+    activations: [OnceLock<Marked>; 2],
 }
 
 impl Graph {
@@ -100,15 +106,12 @@ impl Graph {
             cut_from: None,
             nodes_left_out: 0,
             calls: OnceLock::new(),
-            parameters: [OnceLock::new(), OnceLock::new()],
+            activations: [OnceLock::new(), OnceLock::new()],
         })
     }
 
-    /// The graph with patches carried out, in memory, with the same named outputs.
-    pub(crate) fn patched(&self, patches: crate::rewrite::splice::Patches) -> Result<Self, Error> {
-        let segments = patches.assemble(self.bytes())?;
-        let mut bytes = Vec::with_capacity(crate::rewrite::splice::total(&segments));
-        crate::rewrite::splice::write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
+    /// A graph that was made from this one: with the same named outputs, in memory.
+    pub(crate) fn made_into(&self, bytes: Vec<u8>) -> Result<Self, Error> {
         io::check_length(bytes.len() as u64)?;
         let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
         let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
@@ -216,14 +219,18 @@ impl Graph {
         Ok(self.calls.get_or_init(|| calls))
     }
 
-    /// Which nodes make parameters; `arguments` whose values are not known are taken for some or not.
-    pub(crate) fn parameters(&self, arguments: bool) -> Result<&Parameters, Error> {
-        let [without, with] = &self.parameters;
-        let known = if arguments { with } else { without };
+    /// What is not made from constants alone, where `arguments` are taken for that or not. `find` finds it when it is first asked for.
+    pub(crate) fn activations_or(
+        &self,
+        arguments: bool,
+        find: impl FnOnce() -> Result<Marked, Error>,
+    ) -> Result<&Marked, Error> {
+        let [with, without] = &self.activations;
+        let known = if arguments { without } else { with };
         if let Some(found) = known.get() {
             return Ok(found);
         }
-        let found = Parameters::of(self, arguments)?;
+        let found = find()?;
         Ok(known.get_or_init(|| found))
     }
 
@@ -269,6 +276,21 @@ impl Graph {
             Target::Data { node, .. } => Some(NodeId { scope: id.scope, node }),
             Target::Control { .. } | Target::Argument => None,
         }
+    }
+
+    /// The text of the input through which an edge reads output 0 of `id`, for function bodies, where it names the output.
+    pub(crate) fn edge_text(&self, id: NodeId) -> Option<String> {
+        let scope = self.index().scope(id.scope)?;
+        let bytes = self.bytes();
+        let read = scope.data_edges(id.node).into_iter().find_map(|(reader, input)| {
+            let edge = scope.nodes.get(reader as usize).and_then(|n| scope.inputs(n).get(input))?;
+            matches!(edge.target, Target::Data { port: 0, .. }).then(|| edge.text.text(bytes).to_owned())
+        });
+        read.or_else(|| {
+            let own = self.name(id);
+            let returned = scope.returns.iter().map(|r| r.text.text(bytes));
+            returned.filter(|text| text.split(':').next() == Some(own)).map(str::to_owned).next()
+        })
     }
 
     /// The signature of the function that is `scope`: its field, and the message. FunctionDef.signature = 1.

@@ -1,7 +1,7 @@
 //! Which nodes run inside a `while` frame: their constants must be held there by a control edge.
 
-use super::{NodeId, Target};
 use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{NodeId, Target};
 
 /// The nodes of a scope that run inside a frame.
 #[derive(Debug)]
@@ -99,8 +99,8 @@ fn enters(op: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Frames;
     use crate::graphdef::graph::Graph;
-    use crate::graphdef::index::Frames;
 
     #[test]
     fn what_leaves_a_loop_is_outside_of_it() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::error::At;
+use super::At;
 
 /// An error of what executes a graph. [`RunError::code`] is stable; [`RunError::help`] says the way out.
 #[derive(Debug, thiserror::Error)]

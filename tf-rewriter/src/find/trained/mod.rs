@@ -1,36 +1,37 @@
 //! The sites of a training graph, found by their parts: names may have been prefixed by whoever imported it.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
 use quant_math::QuantType;
 use quant_math::plan::Settings;
 use serde::Deserialize;
 
+use parts::{From, Part, Parts};
+
 use crate::error::Error;
-use crate::find::mark;
+use crate::find::mark::{self, part};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Target};
-use crate::rewrite::emit::training::part;
-
-use super::parts::{From, Part, Parts};
 
 /// A quantized tensor.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) kind: QuantType,
-    pub(super) settings: Settings,
+pub(crate) struct Found {
+    pub(crate) kind: QuantType,
+    pub(crate) settings: Settings,
     /// The float tensor that it is made from.
     from: (String, Target),
     /// The node that makes it, and which of its outputs it is; `None` for a function's argument.
-    pub(super) producer: Option<(NodeId, u32)>,
+    pub(crate) producer: Option<(NodeId, u32)>,
     /// The variables of its range.
-    pub(super) range: Option<(NodeId, NodeId)>,
+    pub(crate) range: Option<(NodeId, NodeId)>,
     /// Variables and other nodes that its values depend on, by part.
-    pub(super) step: Option<NodeId>,
+    pub(crate) step: Option<NodeId>,
 }
 
 /// All sites, by the node that ends them.
-pub(super) type Sites = BTreeMap<NodeId, Found>;
+pub(crate) type Sites = BTreeMap<NodeId, Found>;
 
 /// What a site's last node says of it.
 #[derive(Deserialize)]
@@ -39,7 +40,7 @@ struct Said {
     settings: Settings,
 }
 
-pub(super) fn find(graph: &Graph) -> Result<Sites, Error> {
+pub(crate) fn find(graph: &Graph) -> Result<Sites, Error> {
     let mut parts = Parts::of(graph);
     let mut sites = BTreeMap::new();
     for id in graph.all_nodes() {
@@ -51,8 +52,18 @@ pub(super) fn find(graph: &Graph) -> Result<Sites, Error> {
     Ok(sites)
 }
 
-pub(super) fn is_site(graph: &Graph, id: NodeId) -> bool {
+pub(crate) fn is_site(graph: &Graph, id: NodeId) -> bool {
     part(graph, id) == Some("site")
+}
+
+/// The nodes of the main graph that end a site of a training graph, and the float tensors (node, port) that they stand for.
+pub(crate) fn stand_ins(graph: &Graph) -> Result<BTreeMap<u32, (u32, u32)>, Error> {
+    let sites = find(graph)?;
+    let found = sites.iter().filter(|(last, _)| last.scope == 0).filter_map(|(last, site)| {
+        let (producer, port) = site.producer?;
+        Some((last.node, (producer.node, port)))
+    });
+    Ok(found.collect())
 }
 
 fn read(graph: &Graph, parts: &mut Parts<'_>, last: NodeId) -> Result<Found, Error> {
@@ -109,7 +120,7 @@ fn producers(sites: &mut Sites) {
 }
 
 /// Producers whose names were given to the quantized tensor, with the name that they get back.
-pub(super) fn renamed(graph: &Graph, sites: &Sites) -> BTreeMap<NodeId, String> {
+pub(crate) fn renamed(graph: &Graph, sites: &Sites) -> BTreeMap<NodeId, String> {
     let mut found = BTreeMap::new();
     for (last, site) in sites.iter().filter(|(_, site)| site.kind == QuantType::Output) {
         if let Target::Data { node, .. } = site.from.1 {
@@ -125,12 +136,12 @@ pub(super) fn renamed(graph: &Graph, sites: &Sites) -> BTreeMap<NodeId, String> 
 
 impl Found {
     /// The name of the function's argument that the site which ends in `last` quantizes.
-    pub(super) fn argument(&self, graph: &Graph, last: NodeId) -> String {
+    pub(crate) fn argument(&self, graph: &Graph, last: NodeId) -> String {
         graph.name_in(last.scope, &self.from.0)
     }
 
     /// How an edge reads the float tensor once the sites are gone.
-    pub(super) fn edge(&self, graph: &Graph, renamed: &BTreeMap<NodeId, String>) -> String {
+    pub(crate) fn edge(&self, graph: &Graph, renamed: &BTreeMap<NodeId, String>) -> String {
         match self.producer {
             Some((id, port)) if id.scope == 0 => {
                 let name = renamed.get(&id).map_or_else(|| graph.name(id), String::as_str);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::find::mark::{BIAS, part};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Span, Target};
-use crate::rewrite::emit::training::{BIAS, part};
 
 /// The part that a node has, as far as sites are read by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use serde_json::Value as Json;
 use tensorflow::DataType;
 
-use super::super::RunError;
-use super::super::value::{Number, Value};
+use super::RunError;
+use super::value::{self, Number, Value};
 
 /// A value for an input, whose type decides how its numbers are stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,7 @@ impl Fixed {
     ///
     /// # Errors
     /// [`RunError::Request`] where it does not fit.
-    pub(in super::super) fn tensor(&self, dtype: DataType, wanted: Option<&[Option<i64>]>) -> Result<Value, RunError> {
+    pub(super) fn tensor(&self, dtype: DataType, wanted: Option<&[Option<i64>]>) -> Result<Value, RunError> {
         let refuse = |message: String| RunError::Request {
             message: format!("`--feed {}`: {message}", self.name),
             help: "give a number, or a list as JSON: `--feed keep_prob=1`, `--feed thresholds=[0.6,0.7,0.7]`"
@@ -76,7 +76,7 @@ impl Fixed {
             dims.len() == self.shape.len() && dims.iter().zip(&self.shape).all(same)
         };
         if let Some(dims) = wanted.filter(|dims| !fits(dims)) {
-            return Err(refuse(format!("it has shape {:?}, expected {}", self.shape, super::dims(Some(dims)))));
+            return Err(refuse(format!("it has shape {:?}, expected {}", self.shape, value::dims(Some(dims)))));
         }
         let made = Value::from_numbers(dtype, &self.shape, &mut self.numbers.iter().copied());
         let made = made.map_err(|(_, number)| refuse(format!("{number} is no value of {dtype}")))?;
