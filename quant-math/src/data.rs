@@ -47,7 +47,16 @@ pub trait WeightData: Sync {
 
     /// The elements `span` as float32; borrowed where they are float32 already. Out of bounds is an empty or short slice.
     fn chunk(&self, span: Span<usize>) -> Cow<'_, [f32]>;
+
+    /// Call `work(position, elements)` for the elements `span` in order: for all at once where they are float32 already, else piece by piece,
+    /// so that those of a piece stay in the nearest cache while `work` reads them. Every piece but the last is a multiple of [`PIECE`].
+    fn pieces(&self, span: Span<usize>, work: &mut dyn FnMut(usize, &[f32])) {
+        work(span.start, &self.chunk(span));
+    }
 }
+
+/// Elements that are converted at a time: 16 KiB.
+pub const PIECE: usize = 4096;
 
 impl WeightData for [f32] {
     fn len(&self) -> usize {
@@ -76,6 +85,18 @@ impl<'a> LittleEndian<'a> {
     pub fn dtype(self) -> DType {
         self.dtype
     }
+
+    fn bytes_of(&self, span: Span<usize>) -> &'a [u8] {
+        let size = self.dtype.size();
+        let bytes = span.start.checked_mul(size).zip(span.end.checked_mul(size));
+        bytes.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default()
+    }
+
+    /// `bytes` as they are, where they are float32 as this machine has them.
+    fn in_place(&self, bytes: &'a [u8]) -> Option<&'a [f32]> {
+        let same = self.dtype == DType::F32 && cfg!(target_endian = "little");
+        same.then(|| bytemuck::try_cast_slice(bytes).ok()).flatten()
+    }
 }
 
 impl WeightData for LittleEndian<'_> {
@@ -84,19 +105,41 @@ impl WeightData for LittleEndian<'_> {
     }
 
     fn chunk(&self, span: Span<usize>) -> Cow<'_, [f32]> {
-        let size = self.dtype.size();
-        let bytes = span.start.checked_mul(size).zip(span.end.checked_mul(size));
-        let bytes = bytes.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default();
-        match self.dtype {
-            DType::F32 if cfg!(target_endian = "little") => match bytemuck::try_cast_slice(bytes) {
-                Ok(floats) => Cow::Borrowed(floats),
-                Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
+        let bytes = self.bytes_of(span);
+        self.in_place(bytes).map_or_else(
+            || {
+                let mut values = vec![0.0; bytes.len() / self.dtype.size()];
+                read_little_endian(self.dtype, bytes, &mut values);
+                Cow::Owned(values)
             },
-            DType::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            DType::F64 => bytes.as_chunks().0.iter().map(|b| narrow(f64::from_le_bytes(*b))).collect(),
-            DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            DType::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Cow::Borrowed,
+        )
+    }
+
+    fn pieces(&self, span: Span<usize>, work: &mut dyn FnMut(usize, &[f32])) {
+        let bytes = self.bytes_of(span.clone());
+        if let Some(values) = self.in_place(bytes) {
+            return work(span.start, values);
         }
+        let mut values = [0.0; PIECE];
+        for (number, bytes) in bytes.chunks(PIECE * self.dtype.size()).enumerate() {
+            let values = values.get_mut(..bytes.len() / self.dtype.size()).unwrap_or_default();
+            read_little_endian(self.dtype, bytes, values);
+            work(span.start + number * PIECE, values);
+        }
+    }
+}
+
+/// `values[i]` from little-endian `bytes` of `dtype`, as far as both reach.
+fn read_little_endian(dtype: DType, bytes: &[u8], values: &mut [f32]) {
+    fn each<const N: usize>(bytes: &[u8], values: &mut [f32], read: impl Fn([u8; N]) -> f32) {
+        values.iter_mut().zip(bytes.as_chunks().0).for_each(|(value, bytes)| *value = read(*bytes));
+    }
+    match dtype {
+        DType::F32 => each(bytes, values, f32::from_le_bytes),
+        DType::F64 => each(bytes, values, |b| narrow(f64::from_le_bytes(b))),
+        DType::F16 => each(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
+        DType::BF16 => each(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
     }
 }
 
@@ -109,6 +152,15 @@ pub fn write_little_endian(dtype: DType, values: &[f32], out: &mut [u8]) {
         DType::BF16 => {
             values.iter().zip(out.as_chunks_mut().0).for_each(|(v, o)| *o = bf16::from_f32(*v).to_le_bytes());
         }
+    }
+}
+
+/// Turn `values` into what is read again after [`write_little_endian`] as `dtype`.
+pub(crate) fn round_to(dtype: DType, values: &mut [f32]) {
+    match dtype {
+        DType::F32 | DType::F64 => {}
+        DType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
+        DType::BF16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
     }
 }
 

@@ -115,9 +115,14 @@ impl Lanes {
     }
 
     /// [`add`](Self::add) with the values that `make(position, x, y)` puts into `y` for the elements `x`, which start at `position` of
-    /// `reference`; `y` may have room for more.
+    /// `reference`; `y` may have room for more. `keep(position, y)` gets them, too.
     #[inline(always)]
-    pub(crate) fn add_made(&mut self, reference: &[f32], make: impl Fn(usize, &[f32], &mut [f32])) {
+    pub(crate) fn add_made(
+        &mut self,
+        reference: &[f32],
+        make: impl Fn(usize, &[f32], &mut [f32]),
+        keep: &mut dyn FnMut(usize, &[f32]),
+    ) {
         let (pieces, rest) = reference.as_chunks::<{ Self::PIECE }>();
         simd::run_fused(
             #[inline(always)]
@@ -126,9 +131,12 @@ impl Lanes {
                 for (number, x) in pieces.iter().enumerate() {
                     make(number * Self::PIECE, x, &mut values);
                     self.add_piece(fused, x, &values);
+                    keep(number * Self::PIECE, &values);
                 }
-                make(reference.len() - rest.len(), rest, &mut values);
+                let position = reference.len() - rest.len();
+                make(position, rest, &mut values);
                 self.add_rest(fused, rest, &values);
+                keep(position, values.get(..rest.len()).unwrap_or_default());
             },
         );
         self.count += reference.len() as u64;

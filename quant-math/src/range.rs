@@ -34,11 +34,14 @@ impl Range {
     /// [`MathError::Empty`] where there are none, [`MathError::NonFinite`] with the first NaN or infinity.
     pub fn observe<D: WeightData + ?Sized>(data: &D) -> Result<Self, MathError> {
         let of_chunk = |span| {
-            let chunk = data.chunk(span);
-            simd::run(
-                #[inline(always)]
-                || Extremes::of(&chunk),
-            )
+            let mut seen = Extremes::NONE;
+            data.pieces(span, &mut |_, piece| {
+                seen = seen.merge(simd::run(
+                    #[inline(always)]
+                    || Extremes::of(piece),
+                ));
+            });
+            seen
         };
         let seen = chunks(data.len()).map(of_chunk).reduce_with(Extremes::merge).ok_or(MathError::Empty)?;
         Self::from_extremes(seen).ok_or_else(|| first_non_finite(data))

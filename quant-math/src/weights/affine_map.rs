@@ -92,18 +92,26 @@ impl AffineMap {
         self.map(offset, src, dst, Steps::value);
     }
 
-    /// Add `reference`, which starts at element `offset`, and its values to `lanes`.
-    pub(crate) fn measure(&self, offset: usize, reference: &[f32], lanes: &mut Lanes) {
+    /// Add `reference`, which starts at element `offset`, and its values to `lanes`; `keep(position, values)` gets them, block by block.
+    pub(crate) fn measure(
+        &self,
+        offset: usize,
+        reference: &[f32],
+        lanes: &mut Lanes,
+        keep: &mut dyn FnMut(usize, &[f32]),
+    ) {
         match self.rounding {
             Rounding::Nearest => lanes.add_made(
                 reference,
                 #[inline(always)]
                 |at, x, y| self.columns.update_here(offset + at, x, y, Self::nearest(Steps::value)),
+                keep,
             ),
             Rounding::Truncate => lanes.add_made(
                 reference,
                 #[inline(always)]
                 |at, x, y| self.columns.update_here(offset + at, x, y, Self::truncate(Steps::value)),
+                keep,
             ),
         }
     }

@@ -19,7 +19,7 @@ pub use affine_map::AffineMap;
 pub use dequant::Dequant;
 pub use floor::{Biases, LEAST_OF_BIAS, LEAST_OF_LARGEST, has_floor, least_width_of_bias, weight_ranges};
 pub use map::WeightMap;
-pub use measure::measure;
+pub use measure::{Form, measure};
 pub use observe::{observe, observe_beside, observe_ranges};
 pub use spread::channel_spread;
 pub use storage::Storage;

@@ -86,7 +86,13 @@ pub fn observe_ranges<D: WeightData + ?Sized>(layout: ChannelLayout, data: &D) -
     let min_chunks = 1 + slots.saturating_mul(16) / CHUNK;
     let seen = chunks(data.len())
         .with_min_len(min_chunks)
-        .fold(|| Seen::new(slots), |seen, span| seen.add(layout, span.start, &data.chunk(span)))
+        .fold(
+            || Seen::new(slots),
+            |mut seen, span| {
+                data.pieces(span, &mut |at, piece| seen.add(layout, at, piece));
+                seen
+            },
+        )
         .reduce_with(|a, b| a.merge(&b))
         .ok_or(MathError::Empty)?;
     seen.ranges(layout).ok_or_else(|| first_non_finite(data))
@@ -105,7 +111,7 @@ impl Seen {
         Self { signed_max: vec![signed_max; slots], max: vec![max; slots], min: vec![min; slots] }
     }
 
-    fn add(mut self, layout: ChannelLayout, offset: usize, chunk: &[f32]) -> Self {
+    fn add(&mut self, layout: ChannelLayout, offset: usize, chunk: &[f32]) {
         let slots = Slots { signed_max: &mut self.signed_max, max: &mut self.max, min: &mut self.min };
         simd::run(
             #[inline(always)]
@@ -114,7 +120,6 @@ impl Seen {
                 None => slots.add_runs(layout, offset, chunk),
             },
         );
-        self
     }
 
     fn merge(mut self, other: &Self) -> Self {

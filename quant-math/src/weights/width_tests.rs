@@ -1,10 +1,11 @@
 //! The same bits at every SIMD width, length, alignment and number of threads.
 
 use super::*;
-use crate::metrics::Metrics;
+use crate::data::{LittleEndian, write_little_endian};
+use crate::metrics::{Metrics, MetricsAccumulator};
 use crate::plan::{Quantizer, Settings};
 use crate::simd::width::{Width, with};
-use crate::{Affine, Rounding};
+use crate::{Affine, DType, MathError, Rounding, WeightData};
 
 /// Numbers of mixed size, zeros of both signs and subnormal numbers among them.
 fn data(len: usize) -> Vec<f32> {
@@ -171,4 +172,62 @@ fn same_bits_at_every_number_of_threads() {
             Some(first) => assert!(*first == results, "{threads} threads differ from 1"),
         }
     }
+}
+
+/// Mapped as a whole, rounded, written and measured, one after the other.
+fn stored_plainly(map: &WeightMap, form: Form, source: &[f32], offset: usize) -> (Vec<u8>, MetricsAccumulator) {
+    let mut values = vec![f32::NAN; source.len()];
+    map.values_into(offset, source, &mut values);
+    let (Form::Values(dtype) | Form::Codes(dtype, _)) = form;
+    let mut bytes = vec![0xff; source.len() * dtype.size()];
+    write_little_endian(dtype, &values, &mut bytes);
+    let values = LittleEndian::new(dtype, &bytes).chunk(0..source.len()).into_owned();
+    if let Form::Codes(_, storage) = form {
+        bytes = vec![0xff; storage.bytes(source.len())];
+        map.stored_into(storage, offset, source, &mut bytes).unwrap();
+    }
+    let mut error = MetricsAccumulator::default();
+    error.update(source, &values);
+    (bytes, error)
+}
+
+#[test]
+fn a_chunk_is_stored_as_its_parts_would_be() {
+    let dtypes = [DType::F16, DType::BF16, DType::F32, DType::F64];
+    let floats = data(CHUNK + 3 * 1024 + 77);
+    for (number, stored_as) in dtypes.into_iter().enumerate() {
+        // An odd address as in a file, and one that float32 can have.
+        for shift in [0, 1] {
+            let mut bytes = vec![0; shift + floats.len() * stored_as.size()];
+            write_little_endian(stored_as, &floats, &mut bytes[shift..]);
+            let source = LittleEndian::new(stored_as, &bytes[shift..]);
+            let all = source.chunk(0..source.len()).into_owned();
+            let mut pieces = Vec::new();
+            source.pieces(5..all.len() - 3, &mut |at, piece| {
+                assert_eq!(at, 5 + pieces.len());
+                pieces.extend_from_slice(piece);
+            });
+            assert_eq!(bits_of(&pieces), bits_of(&all[5..all.len() - 3]), "{stored_as:?}");
+            for settings in cases() {
+                let map = observe(&settings, ChannelLayout::per_tensor(all.len()), &source).unwrap();
+                let values = [stored_as, dtypes[(number + 1) % 4]].map(Form::Values);
+                let codes = [Storage::BYTES, Storage::HALVES, Storage::QUARTERS].into_iter();
+                let codes = codes.filter(|storage| storage.bits() >= map.bits()).map(|s| Form::Codes(stored_as, s));
+                for form in values.into_iter().chain(codes) {
+                    for span in [0..CHUNK, CHUNK..all.len()] {
+                        let expected = stored_plainly(&map, form, &all[span.clone()], span.start);
+                        let mut out = vec![0xff; form.bytes(span.len())];
+                        let error = map.store(form, &source, span.clone(), &mut out).unwrap();
+                        assert!(out == expected.0, "{settings:?}, {form:?} from {stored_as:?}, {span:?}");
+                        let mut sum = MetricsAccumulator::default();
+                        sum.merge(&error);
+                        assert_eq!(sum, expected.1, "{settings:?}, {form:?} from {stored_as:?}, {span:?}");
+                    }
+                }
+            }
+        }
+    }
+    let wide = observe(&Settings::new(Quantizer::Naive, 9), ChannelLayout::per_tensor(2), &[1.0, 2.0][..]).unwrap();
+    let refused = wide.store(Form::Codes(DType::F32, Storage::BYTES), &[1.0, 2.0][..], 0..2, &mut [0; 2]);
+    assert_eq!(refused.unwrap_err().code(), MathError::NoCodes { bits: 9, expected: 8 }.code());
 }

@@ -85,6 +85,11 @@ impl WeightData for FloatData<'_> {
         values.resize(span.len(), last);
         Cow::Owned(values)
     }
+
+    fn pieces(&self, span: Range<usize>, work: &mut dyn FnMut(usize, &[f32])) {
+        let stored = self.stored();
+        if span.end <= stored.len() { stored.pieces(span, work) } else { work(span.start, &self.chunk(span)) }
+    }
 }
 
 impl<'a> TensorView<'a> {

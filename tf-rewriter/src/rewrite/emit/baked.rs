@@ -1,5 +1,7 @@
 //! `--emit baked`: the constant holds the quantized values, in its own type, and nothing else changes.
 
+use quant_math::weights::Form;
+
 use super::node::{NewNode, attr_tensor, attr_text};
 use super::path::{Copies, homes};
 use super::taking_over::control_inputs;
@@ -9,7 +11,7 @@ use crate::find::mark;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::tensor::pb_type;
 use crate::graphdef::tensor::{Payload, TensorView, encode_splat, header};
-use crate::rewrite::splice::{Form, Segment};
+use crate::rewrite::splice::Segment;
 
 /// Quantize one constant for the ops of `group`, which all want the same; returns the bytes of its elements in the output. `owned`: nothing
 /// else reads it, so that it may change itself.

@@ -31,12 +31,12 @@ pub(crate) use whole::{Edge, Pieces};
 use std::sync::Arc;
 
 use quant_math::plan::Settings;
-use quant_math::weights::WeightMap;
+use quant_math::weights::{Form, WeightMap};
 use quant_math::{MathError, QuantType, Quantizer, Range};
 
 use crate::find::sites::{ChannelAxes, Weight};
 use crate::graphdef::index::NodeId;
-use crate::rewrite::splice::{Form, WeightSource, WeightStream};
+use crate::rewrite::splice::{WeightSource, WeightStream};
 
 /// A weight that is to be quantized, with everything that was found out about it.
 #[derive(Debug)]

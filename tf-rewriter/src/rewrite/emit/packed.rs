@@ -3,7 +3,7 @@
 //! The ops follow [`quant_math::weights::Dequant`] step by step, or look its results up, so that the values are the reference's bit for bit.
 
 use quant_math::DType;
-use quant_math::weights::{Dequant, Storage};
+use quant_math::weights::{Dequant, Form, Storage};
 
 use super::maker::{Maker, cast, plain};
 use super::node::{NewNode, attr_text};
@@ -14,7 +14,7 @@ use crate::find::mark;
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::DataType;
 use crate::graphdef::tensor::pb_type;
-use crate::rewrite::splice::{Form, Segment};
+use crate::rewrite::splice::Segment;
 
 /// Store one constant as codes for the ops of `group`, which all want the same; returns the bytes of its elements, scales and zero
 /// points in the output. `owned`: nothing else reads it, so that the codes take its place.

@@ -11,7 +11,7 @@ use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{GraphIndex, NodeId, ScopeKind, Span};
 use crate::graphdef::wire::{put_varint, varint};
 
-pub(crate) use stream::{Form, WeightSource, WeightStream, write};
+pub(crate) use stream::{WeightSource, WeightStream, write};
 
 /// A stretch of the output.
 #[derive(Debug)]

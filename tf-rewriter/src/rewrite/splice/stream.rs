@@ -3,10 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use quant_math::data::write_little_endian;
 use quant_math::metrics::MetricsAccumulator;
-use quant_math::weights::{CHUNK, Storage, WeightMap};
-use quant_math::{DType, WeightData};
+use quant_math::weights::{CHUNK, Form, WeightMap};
 use rayon::prelude::*;
 
 use super::Segment;
@@ -34,25 +32,6 @@ impl WeightSource {
     /// The float elements.
     pub(crate) fn data<'a>(&'a self, bytes: &'a [u8]) -> Result<FloatData<'a>, Error> {
         TensorView::parse(self.tensor.of(bytes), self.tensor.start(), &self.node)?.float_data()
-    }
-}
-
-/// What is written for each element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// The quantized value, in this type.
-    Values(DType),
-    /// The code of a value that is dequantized to this type, stored so.
-    Codes(DType, Storage),
-}
-
-impl Form {
-    /// Bytes of so many elements.
-    fn bytes(self, elements: usize) -> usize {
-        match self {
-            Self::Values(dtype) => elements * dtype.size(),
-            Self::Codes(_, storage) => storage.bytes(elements),
-        }
     }
 }
 
@@ -86,6 +65,7 @@ pub(crate) fn write(
     let mut metrics: Vec<Option<MetricsAccumulator>> = vec![None; slots];
     // Small pieces are gathered, large ones go straight through.
     let mut out = std::io::BufWriter::with_capacity(WRITE, out);
+    let mut batches = Batches::default();
     for segment in segments {
         match segment {
             Segment::Copy(span) => {
@@ -99,7 +79,7 @@ pub(crate) fn write(
                 progress(new.len() as u64);
             }
             Segment::Weights(stream) => {
-                let error = write_weights(stream, bytes, &mut out, progress)?;
+                let error = write_weights(stream, bytes, &mut batches, &mut out, progress)?;
                 if let Some(slot) = metrics.get_mut(stream.slot) {
                     *slot = Some(error);
                 }
@@ -110,47 +90,56 @@ pub(crate) fn write(
     Ok(metrics)
 }
 
+/// Room for two batches, which all weights use one after the other.
+type Batches = [Vec<u8>; 2];
+
 /// One batch is written while the next is computed.
 fn write_weights(
     stream: &WeightStream,
     bytes: &[u8],
+    [ready, next]: &mut Batches,
     out: &mut (dyn Write + Send),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<MetricsAccumulator, Error> {
     let data = stream.source.data(bytes)?;
     let mut error = MetricsAccumulator::default();
-    let mut ready: Vec<u8> = Vec::new();
-    let mut next: Vec<u8> = Vec::new();
+    let mut filled = 0;
     let starts = (0..stream.elements).step_by(BATCH).map(Some).chain([None]);
     for start in starts {
+        let batch = ready.get(..filled).unwrap_or_default();
         let (written, computed) = rayon::join(
-            || ready.chunks(WRITE).try_for_each(|piece| out.write_all(piece)),
-            || start.map(|start| compute(stream, &data, start, &mut next)).transpose(),
+            || batch.chunks(WRITE).try_for_each(|piece| out.write_all(piece)),
+            || start.map(|start| compute(stream, &data, start, next)).transpose(),
         );
         written.map_err(Error::writing)?;
-        progress(ready.len() as u64);
-        if let Some(part) = computed? {
-            for chunk in &part {
+        progress(batch.len() as u64);
+        if let Some((length, parts)) = computed? {
+            filled = length;
+            for chunk in &parts {
                 error.merge(chunk);
             }
         }
-        std::mem::swap(&mut ready, &mut next);
+        std::mem::swap(ready, next);
     }
     Ok(error)
 }
 
-/// Compute the batch at `start` into `buffer`; the errors come back chunk by chunk, so that their sum has one order.
+/// Compute the batch at `start` into `room`: how long it is; the errors come chunk by chunk, so that their sum has one order.
 fn compute(
     stream: &WeightStream,
     data: &FloatData<'_>,
     start: usize,
-    buffer: &mut Vec<u8>,
-) -> Result<Vec<MetricsAccumulator>, Error> {
-    let elements = BATCH.min(stream.elements - start);
-    buffer.resize(stream.form.bytes(elements), 0);
+    room: &mut Vec<u8>,
+) -> Result<(usize, Vec<MetricsAccumulator>), Error> {
+    let length = stream.form.bytes(BATCH.min(stream.elements - start));
+    if room.len() < length {
+        room.resize(length, 0);
+    }
+    let batch = room.get_mut(..length).unwrap_or_default();
     // Whole bytes: a chunk is a multiple of the codes that share one.
-    let chunks = buffer.par_chunks_mut(stream.form.bytes(CHUNK)).enumerate();
-    chunks.map(|(i, out)| one_chunk(stream, data, start + i * CHUNK, out)).collect()
+    let chunks = batch.par_chunks_mut(stream.form.bytes(CHUNK)).enumerate();
+    let errors = chunks.map(|(i, out)| one_chunk(stream, data, start + i * CHUNK, out)).collect::<Result<_, _>>()?;
+    Ok((length, errors))
 }
 
 fn one_chunk(
@@ -159,29 +148,6 @@ fn one_chunk(
     offset: usize,
     out: &mut [u8],
 ) -> Result<MetricsAccumulator, Error> {
-    let source = data.chunk(offset..stream.elements.min(offset + CHUNK));
-    let mut values = vec![0f32; source.len()];
-    stream.map.values_into(offset, &source, &mut values);
-    let mut error = MetricsAccumulator::default();
-    match stream.form {
-        Form::Values(DType::F32) => write_little_endian(DType::F32, &values, out),
-        Form::Values(dtype) => values = rounded(dtype, &values, out),
-        Form::Codes(dtype, storage) => {
-            stream
-                .map
-                .stored_into(storage, offset, &source, out)
-                .map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })?;
-            if dtype != DType::F32 {
-                values = rounded(dtype, &values, &mut vec![0; values.len() * dtype.size()]);
-            }
-        }
-    }
-    error.update(&source, &values);
-    Ok(error)
-}
-
-/// Write `values` in a narrower type; what stands there then, which is what the error counts.
-fn rounded(dtype: DType, values: &[f32], out: &mut [u8]) -> Vec<f32> {
-    write_little_endian(dtype, values, out);
-    quant_math::data::LittleEndian::new(dtype, out).chunk(0..values.len()).into_owned()
+    let stored = stream.map.store(stream.form, data, offset..stream.elements.min(offset + CHUNK), out);
+    stored.map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })
 }

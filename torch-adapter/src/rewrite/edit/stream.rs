@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quant_math::data::{LittleEndian, write_little_endian};
+use quant_math::data::LittleEndian;
 use quant_math::metrics::{Metrics, MetricsAccumulator};
-use quant_math::weights::{CHUNK, Storage, WeightMap};
+use quant_math::weights::{self, CHUNK, Storage, WeightMap};
 use quant_math::{DType, WeightData};
 
 use crate::error::Error;
@@ -74,36 +74,16 @@ impl<'p> Stream<'p> {
     }
 
     fn chunk(&self, data: &LittleEndian<'_>, offset: usize, out: &mut [u8]) -> Result<MetricsAccumulator, Error> {
-        let map = &self.pending.map;
         let (size, shared) = self.item();
         // The last byte may have room for more codes than there are.
         let end = offset.saturating_add(out.len() / size * shared).min(data.len());
-        let source = data.chunk(offset..end);
-        let mut error = MetricsAccumulator::default();
-        if self.form == Form::Values && data.dtype() == DType::F32 && cfg!(target_endian = "little") {
-            // In place, where the buffer happens to be aligned, as large ones are.
-            if let Ok(values) = bytemuck::try_cast_slice_mut(out) {
-                map.values_into(offset, &source, values);
-                error.update(&source, values);
-                return Ok(error);
-            }
-        }
-        let mut values = vec![0.0; source.len()];
-        map.values_into(offset, &source, &mut values);
-        let values = match self.form {
-            Form::Values => {
-                write_little_endian(data.dtype(), &values, out);
-                // The error counts what is stored, after rounding to a narrower type.
-                LittleEndian::new(data.dtype(), out).chunk(0..values.len()).into_owned()
-            }
-            Form::Codes(storage) => {
-                let math = |source| Error::Math { tensor: self.pending.stored.record.clone(), source };
-                map.stored_into(storage, offset, &source, out).map_err(math)?;
-                values
-            }
+        let form = match self.form {
+            Form::Values => weights::Form::Values(data.dtype()),
+            // The error counts the values of the codes before any rounding to the weight's type.
+            Form::Codes(storage) => weights::Form::Codes(DType::F32, storage),
         };
-        error.update(&source, &values);
-        Ok(error)
+        let math = |source| Error::Math { tensor: self.pending.stored.record.clone(), source };
+        self.pending.map.store(form, data, offset..end, out).map_err(math)
     }
 
     /// How far what was written is from the float weights.
