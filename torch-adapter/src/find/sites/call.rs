@@ -114,7 +114,7 @@ impl<'a> Walker<'a> {
         if let (Quantizer::Module(quantizer), Some(object)) = (by, frame.object) {
             let spot = Spot { object, function: frame.place, expr };
             let tensor = match argument {
-                Value::Weight(weight) if weight.whole.is_empty() && weight.quantizer.is_none() => Some(weight.tensor),
+                Value::Weight(weight) if weight.spots().is_empty() && weight.quantizer.is_none() => Some(weight.tensor),
                 _ => None,
             };
             let bias = match bias {
@@ -251,7 +251,7 @@ impl<'a> Walker<'a> {
     /// Whether a whole tensor of bytes is stored so that these are its codes; one tensor is separated in one way.
     fn is_separation(&self, weight: &Weight, shape: &[u64], separated: &Separated) -> bool {
         let Some(facts) = self.heap.tensor(weight.tensor) else { return false };
-        let is_whole = weight.whole.is_empty() && weight.quantizer.is_none();
+        let is_whole = weight.spots().is_empty() && weight.quantizer.is_none();
         let known = self.walk.separated.get(&weight.tensor);
         let same = known.is_none_or(|(known, how)| known == shape && how == separated);
         let fits = facts.separated.as_ref().map_or_else(
@@ -313,10 +313,11 @@ impl<'a> Walker<'a> {
                 return other.activation().map_or(Value::Unknown, of);
             }
         };
-        let is_whole = weight.whole.is_empty() && weight.quantizer.is_none();
-        let whole = if is_whole { whole(frame, expr, weight) } else { Arc::clone(&weight.whole) };
+        let is_whole = weight.spots().is_empty() && weight.quantizer.is_none();
+        let spots = || weight.whole.clone().unwrap_or_default();
+        let whole = Some(if is_whole { whole(frame, expr, weight) } else { spots() });
         let axes = weight.axes.behind(view, rank(weight));
-        let weight = Weight { axes, is_part: true, whole, ..weight.clone() };
+        let weight = Weight { axes, whole, ..weight.clone() };
         if list { Value::Parts(weight) } else { Value::Weight(weight) }
     }
 

@@ -145,7 +145,7 @@ impl Finder<'_> {
         let (expr, value, _) = event.arguments.get(table::bias(event.rule)?)?;
         let Value::Weight(bias) = value else { return None };
         let facts = self.heap.tensor(bias.tensor)?;
-        if facts.dtype.is_none() || facts.shape.len() != 1 || !bias.whole.is_empty() {
+        if facts.dtype.is_none() || facts.shape.len() != 1 || !bias.spots().is_empty() {
             return None;
         }
         let expr = match &event.anchor {
@@ -333,9 +333,9 @@ impl Finder<'_> {
     /// other axes, where the whole of it stands.
     fn weight_spots(&self, event: &CallEvent, found: &Found) -> Vec<WeightSpot> {
         let Some(weight) = found.plain() else { return Vec::new() };
-        if !weight.whole.is_empty() {
+        if !weight.spots().is_empty() {
             let at = |spot: &Spot| WeightSpot { spot: *spot, call: spot.expr, element: None };
-            return weight.whole.iter().map(at).collect();
+            return weight.spots().iter().map(at).collect();
         }
         let Some(anchor) = &event.anchor else {
             let Some((expr, ..)) = event.arguments.get(found.argument) else { return Vec::new() };

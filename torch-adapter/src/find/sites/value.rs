@@ -12,10 +12,9 @@ pub(super) struct Weight {
     pub(super) tensor: TensorId,
     pub(super) origin: Origin,
     pub(super) axes: Axes,
-    /// Whether it is a part of the tensor, or a view with other axes: behind a quantizer too, so that a second run tells it from the whole.
-    pub(super) is_part: bool,
-    /// Where it was whole last, each axis in its place: it is a part of that, or a view with other axes. Empty: it is whole here.
-    pub(super) whole: Arc<[Spot]>,
+    /// `None`: it is the whole of the tensor. Else a part of it or a view with other axes, and this is where it was whole last, each axis in
+    /// its place; nowhere, where a quantizer takes the whole, and a part all the same.
+    pub(super) whole: Option<Arc<[Spot]>>,
     /// What quantized it on the way here.
     pub(super) quantizer: Option<Quantizer>,
 }
@@ -139,8 +138,7 @@ impl Value {
                 tensor: *tensor,
                 origin: origin.clone(),
                 axes: Axes::Same,
-                is_part: false,
-                whole: Arc::default(),
+                whole: None,
                 quantizer: None,
             }),
             Item::List(items) => {
@@ -321,16 +319,22 @@ impl Value {
 }
 
 impl Weight {
+    /// Where it was whole last, if it is a part or a view.
+    pub(super) fn spots(&self) -> &[Spot] {
+        self.whole.as_deref().unwrap_or_default()
+    }
+
     /// Whether both are cut or turned in the same way, perhaps in different places, and perhaps only one of them quantized.
     fn like(&self, other: &Self) -> bool {
         let same = (self.tensor, &self.origin, &self.axes) == (other.tensor, &other.origin, &other.axes);
-        same && self.is_part == other.is_part
+        same && self.whole.is_some() == other.whole.is_some()
     }
 
     fn or(self, other: &Self) -> Self {
-        let spots: std::collections::BTreeSet<Spot> = self.whole.iter().chain(&*other.whole).copied().collect();
+        let spots: std::collections::BTreeSet<Spot> = self.spots().iter().chain(other.spots()).copied().collect();
+        let whole = self.whole.is_some().then(|| spots.into_iter().collect());
         let quantizer = self.quantizer.filter(|_| other.quantizer.is_some());
-        Self { whole: spots.into_iter().collect(), quantizer, ..self }
+        Self { whole, quantizer, ..self }
     }
 
     fn behind(&self, quantizer: Quantizer) -> Self {
