@@ -6,9 +6,44 @@ use quant_math::inspection::QuantizedSite;
 use quant_math::plan::{Emit, Plan, QuantType, Quantizer, Settings};
 use serde::{Deserialize, Serialize};
 
+use crate::torchscript::heap::join;
+
 /// Where it lies; PyTorch hands records below `extra/` to `_extra_files`.
 pub(crate) const RECORD: &str = "extra/quantization.json";
 const VERSION: u32 = 1;
+
+/// The attribute of a quantizer of `training` that says which site it is, as JSON: `torch.jit.save` keeps attributes, and no records below
+/// `extra/`.
+pub(crate) const SITE: &str = "site";
+
+/// What a quantizer of `training` says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrainingSite {
+    /// The path of the module that holds it, as it was then.
+    pub(crate) home: String,
+    pub(crate) op: String,
+    pub(crate) kind: QuantType,
+    pub(crate) tensor: String,
+    pub(crate) settings: Settings,
+}
+
+impl TrainingSite {
+    /// Read the attribute of a quantizer that the module `home` holds now; `None` where it is none of ours.
+    pub(crate) fn parse(text: &str, home: &str) -> Option<Self> {
+        let said: Self = serde_json::from_str(text).ok()?;
+        // Whoever holds the whole model as a part of another one has put a path before its names.
+        let before = home.strip_suffix(said.home.as_str())?;
+        let before = if said.home.is_empty() || before.is_empty() { before } else { before.strip_suffix('.')? };
+        let (op, tensor) = (join(before, &said.op), join(before, &said.tensor));
+        Some(Self { home: home.to_owned(), op, tensor, ..said })
+    }
+
+    /// As JSON, for a quantizer that the module `home` holds. Settings are numbers and words: they always have a JSON form.
+    pub(crate) fn text(&self, home: &str) -> String {
+        let Self { op, kind, tensor, settings, .. } = self;
+        serde_json::json!({ "home": home, "op": op, "kind": kind, "tensor": tensor, "settings": settings }).to_string()
+    }
+}
 
 /// What was done to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,4 +129,27 @@ impl Mark {
 pub(crate) fn text(settings: &Settings) -> String {
     let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
     format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_found_where_the_model_is_a_part_of_another() {
+        let settings = Settings::new(Quantizer::Qat, 8);
+        let said = |home: &str, op: &str| {
+            let (op, tensor) = (op.to_owned(), format!("{op}:output"));
+            TrainingSite { home: String::new(), op, kind: QuantType::Output, tensor, settings }.text(home)
+        };
+        let found = |text: &str, home: &str| TrainingSite::parse(text, home).map(|site| (site.op, site.tensor));
+        let names = |op: &str| Some((op.to_owned(), format!("{op}:output")));
+        assert_eq!(found(&said("", "relu"), ""), names("relu"));
+        assert_eq!(found(&said("", "relu"), "a.b"), names("a.b.relu"));
+        assert_eq!(found(&said("m", "m.relu"), "m"), names("m.relu"));
+        assert_eq!(found(&said("m", "m.relu"), "a.m"), names("a.m.relu"));
+        for (text, home) in [(said("m", "m.relu"), "a.n"), (said("m", "m.relu"), "am"), ("{}".to_owned(), "")] {
+            assert_eq!(found(&text, home), None);
+        }
+    }
 }

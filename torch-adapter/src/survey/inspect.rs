@@ -11,7 +11,7 @@ use super::values::values;
 use crate::error::Error;
 use crate::find::mark::{self, Mark};
 use crate::find::model::Model;
-use crate::rewrite::freeze::observer::Observer;
+use crate::rewrite::freeze::trained::Trained;
 use crate::rewrite::weights;
 use crate::torchscript::code::{Function, text_of};
 
@@ -30,7 +30,7 @@ impl Model {
         let weights = self.weight_infos()?;
         let mut seen = BTreeSet::new();
         let weight_bytes = weights.iter().filter(|weight| seen.insert(&weight.tensor)).map(|weight| weight.bytes).sum();
-        let observers = Observer::all(self)?;
+        let all_trained = Trained::all(self)?;
         Ok(Inspection {
             format: self.format().to_owned(),
             bytes: self.archive().len() as u64,
@@ -38,7 +38,7 @@ impl Model {
             inputs,
             outputs,
             op_types: self.op_types(),
-            ranges: observers.iter().map(quantized).collect(),
+            ranges: all_trained.iter().map(quantized).collect(),
             quantized: self.mark().map(Mark::sites).unwrap_or_default(),
             weight_bytes,
             weights,
@@ -125,12 +125,12 @@ fn range_of(data: &(impl WeightData + ?Sized)) -> Option<Range> {
     observe_ranges(ChannelLayout::per_tensor(data.len()), data).ok().and_then(|ranges| ranges.first().copied())
 }
 
-fn quantized(observer: &Observer) -> QuantizedInfo {
-    let range = observer.range().filter(|range: &Range| range.min <= range.max);
+fn quantized(trained: &Trained) -> QuantizedInfo {
+    let range = trained.range().filter(|range: &Range| range.min <= range.max);
     QuantizedInfo {
-        op: observer.path.clone(),
-        op_type: observer.class_name().to_owned(),
-        bits: observer.bits(),
+        op: trained.path.clone(),
+        op_type: trained.class_name().to_owned(),
+        bits: trained.bits(),
         range,
         how: None,
     }

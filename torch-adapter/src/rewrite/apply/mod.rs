@@ -24,6 +24,7 @@ use super::weights::{Observed, WeightSite, observe_all};
 use crate::codes;
 use crate::error::Error;
 use crate::find::injected::Function;
+use crate::find::mark::TrainingSite;
 use crate::find::model::Model;
 use crate::find::readers::{Place, Reader, Wanted};
 use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
@@ -187,10 +188,13 @@ impl<'m> Applier<'m> {
             }
         }
         let wrap = match (self.emit, observed) {
-            (Emit::Training, _) => Some(match settings.quantizer {
-                Quantizer::DoReFa => dorefa::training_weight(settings),
-                Quantizer::Naive | Quantizer::Qat => qat::training_weight(settings, &weight.beside).map_err(math)?,
-            }),
+            (Emit::Training, _) => {
+                let site = training_site(&op.name, QuantType::Weight, &weight.name, settings);
+                Some(match settings.quantizer {
+                    Quantizer::DoReFa => dorefa::training_weight(site),
+                    Quantizer::Naive | Quantizer::Qat => qat::training_weight(site, &weight.beside).map_err(math)?,
+                })
+            }
             (Emit::Inference, Some((observed, _))) => {
                 let dtype = observed.stored.dtype;
                 let found = match settings.quantizer {
@@ -233,9 +237,10 @@ impl<'m> Applier<'m> {
     fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: site.tensor.clone(), source };
         let Some((op, Edge::Spots(spots))) = self.index.activation(site) else { return Err(no_site(site)) };
+        let said = || training_site(&site.op, site.kind, &site.tensor, settings);
         let wrap = match (self.emit, settings.quantizer) {
-            (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(settings),
-            (Emit::Training, _) => qat::training_activation(settings).map_err(math)?,
+            (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(said()),
+            (Emit::Training, _) => qat::training_activation(said()).map_err(math)?,
             (_, Quantizer::DoReFa) => {
                 let (wrap, function) = dorefa::inference_activation(settings);
                 self.using(wrap, function)
@@ -277,6 +282,12 @@ impl<'m> Applier<'m> {
             fate.bytes_after += wrap.bytes();
         }
     }
+}
+
+/// What a quantizer says of itself once it has a home.
+fn training_site(op: &str, kind: QuantType, tensor: &str, settings: &Settings) -> TrainingSite {
+    let (op, tensor) = (op.to_owned(), tensor.to_owned());
+    TrainingSite { home: String::new(), op, kind, tensor, settings: *settings }
 }
 
 fn no_site(site: &Site) -> Error {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{At, Error};
 use crate::find::injected::{Class, PASSES};
+use crate::find::mark::TrainingSite;
 use crate::find::model::Model;
 use crate::find::sites::{ClassRef, FunctionRef, Read, Spot, WeightSpot};
 use crate::rewrite::edit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
@@ -30,6 +31,8 @@ pub(crate) enum Wrap {
         class: Class,
         /// Its settings, in the order of [`Class::settings`].
         settings: Vec<NewValue>,
+        /// What it says of itself, but for the module that will hold it.
+        site: TrainingSite,
         /// What is added to the channels of what it quantizes: by the expression that it is put around, one in the same function.
         beside: BTreeMap<Spot, ExprId>,
     },
@@ -37,8 +40,8 @@ pub(crate) enum Wrap {
 
 impl Wrap {
     /// A module that gets nothing but the tensor.
-    pub(crate) fn module(class: Class, settings: Vec<NewValue>) -> Self {
-        Self::Module { class, settings, beside: BTreeMap::new() }
+    pub(crate) fn module(class: Class, settings: Vec<NewValue>, site: TrainingSite) -> Self {
+        Self::Module { class, settings, site, beside: BTreeMap::new() }
     }
 
     /// Bytes of the tensors that it adds.
@@ -155,11 +158,13 @@ impl<'m> Editor<'m> {
                 });
                 named.collect()
             }
-            Wrap::Module { class, settings, .. } => {
+            Wrap::Module { class, settings, site, .. } => {
+                let path = self.model.heap().object(home).map_or("", |object| &object.path);
+                let site = site.text(path);
                 let name = self.unique(home, &format!("{stem}_quantizer"));
                 let training = self.model.contents().is_training(home);
                 self.used.class(*class);
-                let value = NewValue::quantizer(*class, training, settings, self.passes).on(device);
+                let value = NewValue::quantizer(*class, training, settings, site, self.passes).on(device);
                 self.add(home, &name, class.qualified(), Listed::No, value);
                 vec![name]
             }

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::find::injected::{Class, Function, PASSES};
+use crate::find::mark::SITE;
 use crate::torchscript::code::SourceFile;
 
 /// The record that holds them.
@@ -46,7 +47,7 @@ impl Class {
         let settings: String = self.settings().iter().flat_map(|(name, ty)| ["  ", name, " : ", ty, "\n"]).collect();
         let passes = if self.counts() { format!("  passes : {PASSES}\n  last : int\n") } else { String::new() };
         format!(
-            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}{passes}  \
+            "class {}(Module):\n  __parameters__ = []\n  __buffers__ = [{lists}]\n{buffers}  training : bool\n{settings}  {SITE} : str\n{passes}  \
              def forward(self: {},\n    x: Tensor{}) -> Tensor:\n{}",
             self.name(),
             self.qualified(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::find::injected::{Class, PASSES};
+use crate::find::mark::SITE;
 use crate::torchscript::contents::CPU;
 use crate::torchscript::pickle::{Fresh, FreshTensor, StorageType};
 
@@ -78,6 +79,7 @@ pub(crate) enum NewValue {
     Bool(bool),
     Int(i64),
     Float(f64),
+    Str(String),
     Tensor(NewTensor),
     /// The tensor that was written with this memo position.
     Again(u32),
@@ -96,8 +98,9 @@ impl NewValue {
         Self::Shared(memo, Box::new(Self::Object { class: PASSES.to_owned(), attributes }))
     }
 
-    /// An instance of a library class that has seen nothing yet; `passes` is the memo position of the object that numbers them.
-    pub(crate) fn quantizer(class: Class, training: bool, settings: &[Self], passes: u32) -> Self {
+    /// An instance of a library class that has seen nothing yet; `site` is what it says of itself, `passes` the memo
+    /// position of the object that numbers them.
+    pub(crate) fn quantizer(class: Class, training: bool, settings: &[Self], site: String, passes: u32) -> Self {
         let buffer = |name: &&'static str| {
             let zero = if *name == "step" { NewTensor::scalar_i64(0) } else { NewTensor::scalar_f32(0.0) };
             (*name, Self::Tensor(zero))
@@ -105,6 +108,7 @@ impl NewValue {
         let mut attributes: Vec<_> = class.buffers().iter().map(buffer).collect();
         attributes.push(("training", Self::Bool(training)));
         attributes.extend(class.settings().iter().zip(settings).map(|((name, _), value)| (*name, value.clone())));
+        attributes.push((SITE, Self::Str(site)));
         if class.counts() {
             attributes.push(("passes", Self::passes(training, passes)));
             attributes.push(("last", Self::Int(0)));
@@ -131,6 +135,7 @@ impl NewValue {
             Self::Bool(value) => drop(out.bool(value)),
             Self::Int(value) => drop(out.int(value)),
             Self::Float(value) => drop(out.float(value)),
+            Self::Str(value) => drop(out.str(&value)),
             Self::Tensor(tensor) => {
                 let NewTensor { kind, shape, strides, content, memo, requires_grad, device } = tensor;
                 let key = match content {

@@ -3,20 +3,22 @@
 use quant_math::plan::Settings;
 
 use crate::find::injected::{Class, Function};
+use crate::find::mark::TrainingSite;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::value::NewValue;
 
 /// `training`, weights.
-pub(crate) fn training_weight(settings: &Settings) -> Wrap {
-    if settings.bits == 1 {
-        return Wrap::module(Class::DoReFaSign, Vec::new());
+pub(crate) fn training_weight(site: TrainingSite) -> Wrap {
+    let bits = site.settings.bits;
+    if bits == 1 {
+        return Wrap::module(Class::DoReFaSign, Vec::new(), site);
     }
-    Wrap::module(Class::DoReFaWeight, vec![NewValue::Int(levels(settings.bits))])
+    Wrap::module(Class::DoReFaWeight, vec![NewValue::Int(levels(bits))], site)
 }
 
 /// `training`, activations.
-pub(crate) fn training_activation(settings: &Settings) -> Wrap {
-    Wrap::module(Class::DoReFaActivation, vec![NewValue::Int(levels(settings.bits))])
+pub(crate) fn training_activation(site: TrainingSite) -> Wrap {
+    Wrap::module(Class::DoReFaActivation, vec![NewValue::Int(levels(site.settings.bits))], site)
 }
 
 /// `inference`, weights.

@@ -8,6 +8,7 @@ use quant_math::{Affine, DType, Grid, MathError, Range};
 
 use super::fake_quant;
 use crate::find::injected::{Class, Function};
+use crate::find::mark::TrainingSite;
 use crate::find::sites::Spot;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::value::NewValue;
@@ -33,7 +34,8 @@ pub(crate) fn inference_activation(
 }
 
 /// `training`, weights; `beside` are the biases of the calls that get them.
-pub(crate) fn training_weight(settings: &Settings, beside: &BTreeMap<Spot, ExprId>) -> Result<Wrap, MathError> {
+pub(crate) fn training_weight(site: TrainingSite, beside: &BTreeMap<Spot, ExprId>) -> Result<Wrap, MathError> {
+    let settings = &site.settings;
     let start = start(settings);
     let axis = settings.channel_axis.map(|axis| NewValue::Int(i64::try_from(axis).unwrap_or(0)));
     let class = match (settings.symmetric, axis.is_some()) {
@@ -46,18 +48,19 @@ pub(crate) fn training_weight(settings: &Settings, beside: &BTreeMap<Spot, ExprI
     values.extend(grid_values(settings, fake_quant::weight_ends)?);
     values.extend(axis);
     let beside = if has_floor(settings) { beside.clone() } else { BTreeMap::new() };
-    Ok(Wrap::Module { class, settings: values, beside })
+    Ok(Wrap::Module { class, settings: values, site, beside })
 }
 
 /// `training`, activations.
-pub(crate) fn training_activation(settings: &Settings) -> Result<Wrap, MathError> {
+pub(crate) fn training_activation(site: TrainingSite) -> Result<Wrap, MathError> {
     const DEFAULT_DECAY: f64 = 0.99;
+    let settings = &site.settings;
     let class = if settings.symmetric { Class::RangeSymmetric } else { Class::RangeAffine };
     let mut values = vec![start(settings)];
     values.extend(grid_values(settings, |grid| (grid.quant_min(), grid.quant_max()))?);
     values.push(NewValue::Float(1.0 - settings.ema_decay.unwrap_or(DEFAULT_DECAY)));
     values.push(NewValue::Bool(settings.observer == Observer::MinMax));
-    Ok(Wrap::module(class, values))
+    Ok(Wrap::module(class, values, site))
 }
 
 /// `quant_min`, where the grid does not start at 0, and `quant_max`; `ends` takes those of a symmetric grid.

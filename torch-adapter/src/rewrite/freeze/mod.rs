@@ -4,8 +4,8 @@
 //! where they are stored (`baked`, `packed`). The quantizer modules go.
 
 mod calls;
-pub(crate) mod observer;
 mod plan;
+pub(crate) mod trained;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,8 @@ use crate::torchscript::code::ExprKind;
 use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{ObjectId, unmangle};
 use calls::Calls;
-use observer::Observer;
 use plan::FreezePlan;
+use trained::Trained;
 
 impl Model {
     /// Turn what a `training` archive has learnt into another form of output.
@@ -54,12 +54,12 @@ impl Model {
                 help: "use `inference`, `baked` or `packed`".to_owned(),
             });
         }
-        let observers = Observer::all(self)?;
-        if observers.is_empty() {
+        let all_trained = Trained::all(self)?;
+        if all_trained.is_empty() {
             return Err(Error::NotTraining);
         }
         let calls = Calls::of(self);
-        let FreezePlan { plan, places, shared } = self.freeze_plan(&observers, &calls, emit);
+        let FreezePlan { plan, places, shared } = self.freeze_plan(&all_trained, &calls, emit);
         let mut output = Output::new(self);
         let mut freezer = Freezer {
             model: self,
@@ -73,10 +73,10 @@ impl Model {
             warnings: Vec::new(),
             gone: BTreeSet::new(),
         };
-        freezer.run(&observers, &plan)?;
+        freezer.run(&all_trained, &plan)?;
         freezer.output.mark(self.mark(), &plan)?;
         let Freezer { editor, mut output, mut fates, mut warnings, .. } = freezer;
-        for (fate, first) in (observers.len()..).zip(shared) {
+        for (fate, first) in (all_trained.len()..).zip(shared) {
             let first = fates.get(first).cloned();
             if let Some((fate, first)) = fates.get_mut(fate).zip(first) {
                 *fate = first;
@@ -104,16 +104,16 @@ struct Freezer<'m> {
 }
 
 impl Freezer<'_> {
-    fn run(&mut self, observers: &[Observer], plan: &Plan) -> Result<(), Error> {
-        let observed = self.observe(observers, plan)?;
-        for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
+    fn run(&mut self, all_trained: &[Trained], plan: &Plan) -> Result<(), Error> {
+        let observed = self.observe(all_trained, plan)?;
+        for (position, (trained, site)) in all_trained.iter().zip(&plan.sites).enumerate() {
             let keeps = matches!(&site.decision, Decision::Skip(reason) if keeps_quantizer(reason));
             if keeps {
                 continue;
             }
             let wrap = match (site.settings(), self.emit) {
                 (Some(settings), Emit::Inference) => {
-                    Some(self.constant(position, observer, settings, observed.get(&position))?)
+                    Some(self.constant(position, trained, settings, observed.get(&position))?)
                 }
                 (Some(_), _) => {
                     if let Some(found) = observed.get(&position) {
@@ -131,8 +131,8 @@ impl Freezer<'_> {
                 }
                 (None, _) => None,
             };
-            self.replace_calls(observer, wrap.as_ref())?;
-            self.gone.insert(observer.object);
+            self.replace_calls(trained, wrap.as_ref())?;
+            self.gone.insert(trained.object);
         }
         if self.emit == Emit::Packed {
             let in_place = |(position, _): &(&usize, &Observed)| self.places.get(position) == Some(&Place::InPlace);
@@ -161,12 +161,12 @@ impl Freezer<'_> {
         }
     }
 
-    fn observe(&self, observers: &[Observer], plan: &Plan) -> Result<BTreeMap<usize, Observed>, Error> {
+    fn observe(&self, all_trained: &[Trained], plan: &Plan) -> Result<BTreeMap<usize, Observed>, Error> {
         let mut sites = Vec::new();
-        for (position, (observer, site)) in observers.iter().zip(&plan.sites).enumerate() {
-            let tensor = self.calls.tensor(observer.object);
+        for (position, (trained, site)) in all_trained.iter().zip(&plan.sites).enumerate() {
+            let tensor = self.calls.tensor(trained.object);
             if let (Some(settings), Some(tensor), QuantType::Weight) = (site.settings(), tensor, site.kind) {
-                let calls = self.model.sites().quantizers.iter().filter(|call| call.quantizer == observer.object);
+                let calls = self.calls.of_quantizer(trained.object).iter();
                 sites.push(WeightSite {
                     site: position,
                     name: site.tensor.clone(),
@@ -184,11 +184,11 @@ impl Freezer<'_> {
     fn constant(
         &mut self,
         position: usize,
-        observer: &Observer,
+        trained: &Trained,
         settings: &Settings,
         weight: Option<&Observed>,
     ) -> Result<Wrap, Error> {
-        let math = |source| Error::Math { tensor: observer.path.clone(), source };
+        let math = |source| Error::Math { tensor: trained.path.clone(), source };
         if let (Some(weight), Some(fate)) = (weight, self.fates.get_mut(position)) {
             fate.observed(weight);
         }
@@ -199,7 +199,7 @@ impl Freezer<'_> {
             }));
         }
         let Some(weight) = weight else {
-            let range = observer.range().ok_or_else(|| Error::MissingRanges { sites: vec![observer.path.clone()] })?;
+            let range = trained.range().ok_or_else(|| Error::MissingRanges { sites: vec![trained.path.clone()] })?;
             let affine = parameters(settings, range).map_err(math)?;
             if let Some(fate) = self.fates.get_mut(position) {
                 fate.scale = Some((affine.scale(), affine.scale()));
@@ -225,14 +225,14 @@ impl Freezer<'_> {
     }
 
     /// Put `wrap`, or nothing, in the place of every call of the quantizer.
-    fn replace_calls(&mut self, observer: &Observer, wrap: Option<&Wrap>) -> Result<(), Error> {
+    fn replace_calls(&mut self, trained: &Trained, wrap: Option<&Wrap>) -> Result<(), Error> {
         let model = self.model;
-        let calls = self.calls.of_quantizer(observer.object).to_vec();
-        let stem = observer.path.rsplit('.').next().unwrap_or_default().replace("_quantizer", "");
-        let home = model.holders(observer.object).first().map(|(holder, _)| *holder);
+        let calls = self.calls.of_quantizer(trained.object).to_vec();
+        let stem = trained.path.rsplit('.').next().unwrap_or_default().replace("_quantizer", "");
+        let home = model.holders(trained.object).first().map(|(holder, _)| *holder);
         let names = match (home, wrap) {
             (Some(home), Some(wrap)) => {
-                let tensor = self.calls.tensor(observer.object);
+                let tensor = self.calls.tensor(trained.object);
                 let device =
                     tensor.map_or_else(|| model.contents().device_of(home), |tensor| model.contents().device(tensor));
                 self.editor.declare(home, &stem, wrap, device)

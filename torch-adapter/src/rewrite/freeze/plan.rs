@@ -7,11 +7,11 @@ use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
 use quant_math::{Emit, QuantType, Quantizer};
 
 use super::calls::Calls;
-use super::observer::Observer;
+use super::trained::Trained;
 use crate::codes;
 use crate::find::model::Model;
 use crate::find::readers::{Place, Reader, Wanted};
-use crate::torchscript::heap::{TensorId, join};
+use crate::torchscript::heap::TensorId;
 use quant_math::codes::Code;
 
 /// What is done with every quantizer.
@@ -25,14 +25,15 @@ pub(crate) struct FreezePlan {
 }
 
 impl Model {
-    pub(crate) fn freeze_plan(&self, observers: &[Observer], calls: &Calls<'_>, emit: Emit) -> FreezePlan {
-        let mut sites: Vec<Site> = observers.iter().map(|observer| self.freeze_site(observer, calls, emit)).collect();
-        let places = self.freeze_places(observers, calls, &mut sites, emit);
-        let quantizer = observers.first().map_or(Quantizer::Qat, Observer::quantizer);
-        let warnings = late::warning(&sites, observers.iter().filter_map(Observer::before)).into_iter().collect();
+    pub(crate) fn freeze_plan(&self, all_trained: &[Trained], calls: &Calls<'_>, emit: Emit) -> FreezePlan {
+        let mut sites: Vec<Site> = all_trained.iter().map(|trained| self.freeze_site(trained, calls, emit)).collect();
+        let places = self.freeze_places(all_trained, calls, &mut sites, emit);
+        let said = all_trained.iter().find_map(Trained::site);
+        let quantizer = said.map_or(Quantizer::Qat, |site| site.settings.quantizer);
+        let warnings = late::warning(&sites, all_trained.iter().filter_map(Trained::before)).into_iter().collect();
         let mut shared = Vec::new();
-        for (position, observer) in observers.iter().enumerate().filter(|(_, observer)| observer.is_weight()) {
-            for (op, weight) in calls.readers(observer.object).iter().skip(1) {
+        for (position, trained) in all_trained.iter().enumerate().filter(|(_, trained)| trained.is_weight()) {
+            for (op, weight) in calls.readers(trained.object).iter().skip(1) {
                 let Some(first) = sites.get(position).cloned() else { continue };
                 let (name, op_type, tensor) = (op.name.clone(), op.op_type.clone(), weight.name.clone());
                 sites.push(Site { op: name, op_type, tensor, ..first });
@@ -45,7 +46,7 @@ impl Model {
 
     fn freeze_places(
         &self,
-        observers: &[Observer],
+        all_trained: &[Trained],
         calls: &Calls<'_>,
         sites: &mut [Site],
         emit: Emit,
@@ -53,11 +54,11 @@ impl Model {
         if !matches!(emit, Emit::Baked | Emit::Packed) {
             return BTreeMap::new();
         }
-        let found = observers.iter().zip(sites.iter()).enumerate().filter_map(|(position, (observer, site))| {
+        let found = all_trained.iter().zip(sites.iter()).enumerate().filter_map(|(position, (trained, site))| {
             let settings = *site.settings().filter(|_| site.kind == QuantType::Weight)?;
-            let tensor = calls.tensor(observer.object)?;
-            let spots = calls.of_quantizer(observer.object).iter().map(|call| call.spot).collect();
-            Some((position, Wanted { reader: Reader::Quantizer(observer.object), tensor, settings, spots }))
+            let tensor = calls.tensor(trained.object)?;
+            let spots = calls.of_quantizer(trained.object).iter().map(|call| call.spot).collect();
+            Some((position, Wanted { reader: Reader::Quantizer(trained.object), tensor, settings, spots }))
         });
         let (positions, wanted): (Vec<usize>, Vec<Wanted>) = found.unzip();
         let mut places = BTreeMap::new();
@@ -71,21 +72,18 @@ impl Model {
         places
     }
 
-    fn freeze_site(&self, observer: &Observer, calls: &Calls<'_>, emit: Emit) -> Site {
-        let tensor = calls.tensor(observer.object);
-        let kind = observer.kind();
-        let named = calls.readers(observer.object).first().filter(|_| kind == QuantType::Weight);
-        let home = observer.path.rsplit_once('.').map_or("", |(home, _)| home);
-        let (op, op_type, name) = if let Some((op, weight)) = named {
-            (op.name.clone(), op.op_type.clone(), weight.name.clone())
-        } else {
-            let local = observer.edge().map_or("", |(op, _)| op);
-            let op = if local.is_empty() { home.to_owned() } else { join(home, local) };
-            let op_type = calls.op_type(&op).unwrap_or_default().to_owned();
-            let edge = observer.edge().map_or_else(|| kind.to_string(), |(_, edge)| edge.to_owned());
-            let name = format!("{op}:{edge}");
-            (op, op_type, name)
+    fn freeze_site(&self, trained: &Trained, calls: &Calls<'_>, emit: Emit) -> Site {
+        let tensor = calls.tensor(trained.object);
+        let decision = self.freeze_decision(trained, tensor, emit);
+        let kind = trained.kind();
+        // What one expression hands to several calls has one quantizer, which the first of them is named for.
+        let reader = calls.readers(trained.object).first().filter(|_| kind == QuantType::Weight);
+        let (op, name) = match (reader, trained.site()) {
+            (Some((op, weight)), _) => (op.name.clone(), weight.name.clone()),
+            (None, Some(site)) => (site.op.clone(), site.tensor.clone()),
+            (None, None) => (trained.path.clone(), trained.path.clone()),
         };
+        let op_type = calls.op_type(&op).unwrap_or_default().to_owned();
         let facts = tensor.and_then(|tensor| self.heap().tensor(tensor)).filter(|_| kind == QuantType::Weight);
         Site {
             op,
@@ -94,20 +92,20 @@ impl Model {
             tensor: name,
             dtype: facts.and_then(|facts| facts.dtype),
             shape: facts.map(|facts| facts.shape.clone()),
-            decision: self.freeze_decision(observer, tensor, emit),
+            decision,
             range: None,
         }
     }
 
-    fn freeze_decision(&self, observer: &Observer, tensor: Option<TensorId>, emit: Emit) -> Decision {
+    fn freeze_decision(&self, trained: &Trained, tensor: Option<TensorId>, emit: Emit) -> Decision {
         let skip = |code: &Code, text: &str| Decision::Skip(Reason::new(code, text));
-        if !observer.has_begun() {
-            return Decision::Skip(late::not_begun(observer.before()));
+        if !trained.has_begun() {
+            return Decision::Skip(late::not_begun(trained.before()));
         }
-        let Some(settings) = observer.settings() else {
+        let Some(settings) = trained.site().map(|site| site.settings) else {
             return skip(codes::SETTINGS_UNKNOWN, "the quantizer's settings are none that torch-adapter writes");
         };
-        if !observer.is_weight() {
+        if !trained.is_weight() {
             return match emit {
                 Emit::Baked | Emit::Packed => {
                     skip(codes::WEIGHTS_ONLY, &format!("`--emit {emit}` quantizes weights only"))

@@ -1,20 +1,21 @@
-//! Quantizers of the library that are in a model, with what they have seen.
+//! The quantizers of a training archive, with what they have learnt.
 
 use std::collections::BTreeMap;
 
 use quant_math::data::LittleEndian;
 use quant_math::late::Before;
-use quant_math::plan::{Observer as Statistic, Rounding, Settings};
-use quant_math::{QuantType, Quantizer, Range, WeightData};
+use quant_math::plan::Settings;
+use quant_math::{QuantType, Range, WeightData};
 
 use crate::error::Error;
 use crate::find::injected::Class;
+use crate::find::mark::{SITE, TrainingSite};
 use crate::find::model::Model;
 use crate::torchscript::heap::{Item, Object, ObjectId, TensorId, unmangle};
 
-/// A quantizer module of an archive.
+/// A quantizer of an archive.
 #[derive(Debug, Clone)]
-pub(crate) struct Observer {
+pub(crate) struct Trained {
     /// Its module path.
     pub(crate) path: String,
     pub(crate) object: ObjectId,
@@ -24,12 +25,11 @@ pub(crate) struct Observer {
     /// Lower and upper end of what was seen.
     ends: Option<(f32, f32)>,
     numbers: BTreeMap<String, i64>,
-    rate: f64,
-    /// Whether its range is the widest seen, and no moving average.
-    widest: bool,
+    /// What it says of itself.
+    site: Option<TrainingSite>,
 }
 
-impl Observer {
+impl Trained {
     /// Every quantizer of `model`, in the order of its objects.
     pub(crate) fn all(model: &Model) -> Result<Vec<Self>, Error> {
         let mut found = Vec::new();
@@ -53,13 +53,13 @@ impl Observer {
             Item::Int(value) => Some((name.clone(), *value)),
             _ => None,
         });
-        let rate = match object.attribute("rate") {
-            Some(Item::Float(rate)) => *rate,
-            _ => 0.0,
-        };
-        let widest = matches!(object.attribute("widest"), Some(Item::Bool(true)));
         let path = object.path.clone();
-        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), rate, widest })
+        let home = path.rsplit_once('.').map_or("", |(home, _)| home);
+        let site = match object.attribute(SITE) {
+            Some(Item::Str(text)) => TrainingSite::parse(text, home),
+            _ => None,
+        };
+        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), site })
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -77,13 +77,6 @@ impl Observer {
 
     fn is_symmetric(&self) -> bool {
         matches!(self.class, Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric)
-    }
-
-    pub(crate) fn quantizer(&self) -> Quantizer {
-        match self.class {
-            Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => Quantizer::DoReFa,
-            _ => Quantizer::Qat,
-        }
     }
 
     /// Bits of a code; `None` where its settings are none that this crate writes, or where `torch.jit.freeze` put them into the code.
@@ -119,44 +112,23 @@ impl Observer {
         Before::new(steps(self.step), steps(self.number("start")))
     }
 
-    /// How it quantizes, in the words of a plan.
-    pub(crate) fn settings(&self) -> Option<Settings> {
-        let per_channel = matches!(self.class, Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel);
-        let channel_axis = if per_channel { Some(usize::try_from(self.number("axis")).ok()?) } else { None };
-        let ranged = matches!(self.class, Class::RangeAffine | Class::RangeSymmetric);
-        Some(Settings {
-            quantizer: self.quantizer(),
-            bits: self.bits()?,
-            symmetric: self.is_symmetric() || self.quantizer() == Quantizer::DoReFa && self.is_weight(),
-            channel_axis,
-            rounding: Rounding::Nearest,
-            quant_start_step: u64::try_from(self.number("start")).unwrap_or(0),
-            ema_decay: ranged.then_some(1.0 - self.rate),
-            observer: if ranged && !self.widest { Statistic::Ema } else { Statistic::MinMax },
-            seed: 0,
-            entry: 0,
-        })
-    }
-
-    /// Which tensor of its op it quantizes, by the name that the editor gave it.
+    /// What it quantizes. One that does not say which activation it is counts as an output.
     pub(crate) fn kind(&self) -> QuantType {
-        if self.is_weight() {
-            QuantType::Weight
-        } else if self.edge().is_some_and(|(_, edge)| edge.starts_with("input")) {
-            QuantType::Input
-        } else {
-            QuantType::Output
+        match &self.site {
+            Some(site) => site.kind,
+            None if self.is_weight() => QuantType::Weight,
+            None => QuantType::Output,
         }
     }
 
-    /// What stands before the name of its tensor in its own name, and that name: `relu` and `output`, `add` and `input_1`.
-    pub(crate) fn edge(&self) -> Option<(&str, &str)> {
-        let name = self.path.rsplit('.').next().unwrap_or_default();
-        let stem = name.split("_quantizer").next().unwrap_or_default();
-        let start = stem.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
-        let mut edges = [("output", stem), ("input", start)].into_iter();
-        let op = edges.find_map(|(edge, stem)| stem.strip_suffix(edge))?;
-        Some((op.trim_end_matches('_'), stem.get(op.len()..)?))
+    /// Which site of a plan it is, and how it quantizes; `None` where it does not say so, or computes otherwise.
+    pub(crate) fn site(&self) -> Option<&TrainingSite> {
+        let axis = || self.numbers.get("axis").and_then(|axis| usize::try_from(*axis).ok());
+        let per_channel = matches!(self.class, Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel);
+        let same = |settings: &Settings| {
+            Some(settings.bits) == self.bits() && (!per_channel || settings.channel_axis == axis())
+        };
+        self.site.as_ref().filter(|site| same(&site.settings))
     }
 }
 
@@ -190,17 +162,7 @@ mod tests {
         // `torch.jit.freeze` keeps the object and takes the numbers into the code.
         let with = |class, numbers: &[(&str, i64)]| {
             let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-            Observer {
-                path: String::new(),
-                object: ObjectId(0),
-                class,
-                step: 1,
-                ends: None,
-                numbers,
-                rate: 0.0,
-                widest: false,
-            }
-            .bits()
+            Trained { path: String::new(), object: ObjectId(0), class, step: 1, ends: None, numbers, site: None }.bits()
         };
         assert_eq!(with(Class::WeightSymmetric, &[]), None);
         assert_eq!(with(Class::DoReFaWeight, &[]), None);
