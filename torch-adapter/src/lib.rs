@@ -25,5 +25,5 @@ pub use find::sites;
 pub use limits::Limits;
 pub use quant_math::plan::PlanOptions;
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
-pub use rewrite::apply::compressed::Compressed;
+pub use rewrite::apply::write::Compressed;
 pub use torchscript::{archive, code, pickle, tensors};

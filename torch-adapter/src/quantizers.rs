@@ -6,7 +6,7 @@ use quant_math::plan::PlanOptions;
 
 use crate::error::Error;
 use crate::find::model::Model;
-use crate::rewrite::apply::compressed::Compressed;
+use crate::rewrite::apply::write::Compressed;
 
 /// NNI's `NaiveQuantizer`: 8-bit symmetric weights of every default op.
 ///

@@ -1,9 +1,9 @@
 //! From the sites of a plan to changes.
 
-pub(crate) mod compressed;
-mod index;
+mod locate;
 mod names;
 mod read_back;
+pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,8 @@ use crate::find::sites::{Edge, Op, OpWeight, Spot, WeightSpot};
 use crate::torchscript::contents::CPU;
 use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::ObjectId;
-use compressed::Compressed;
-use index::{Index, WeightOp};
+use locate::{Locator, WeightOp};
+use write::Compressed;
 
 impl Model {
     /// Carry out a plan that was made for this model. Weights are looked at here; they are quantized while the result is written.
@@ -50,7 +50,7 @@ impl Model {
         let mut output = Output::new(self);
         let mut applier = Applier {
             model: self,
-            index: Index::of(self),
+            locator: Locator::of(self),
             emit: plan.emit,
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
@@ -72,7 +72,7 @@ impl Model {
 
 struct Applier<'m> {
     model: &'m Model,
-    index: Index<'m>,
+    locator: Locator<'m>,
     emit: Emit,
     editor: Editor<'m>,
     output: Output,
@@ -93,7 +93,7 @@ impl<'m> Applier<'m> {
         let mut sites = Vec::new();
         for (position, site) in plan.sites.iter().enumerate() {
             let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
-            let found = self.index.weight(site).ok_or_else(|| no_site(site))?;
+            let found = self.locator.weight(site).ok_or_else(|| no_site(site))?;
             let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
             ops.insert(position, found);
             sites.push(WeightSite {
@@ -236,7 +236,7 @@ impl<'m> Applier<'m> {
 
     fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: site.tensor.clone(), source };
-        let Some((op, Edge::Spots(spots))) = self.index.activation(site) else { return Err(no_site(site)) };
+        let Some((op, Edge::Spots(spots))) = self.locator.activation(site) else { return Err(no_site(site)) };
         let said = || training_site(&site.op, site.kind, &site.tensor, settings);
         let wrap = match (self.emit, settings.quantizer) {
             (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(said()),

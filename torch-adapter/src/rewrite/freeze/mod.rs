@@ -14,7 +14,7 @@ use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::weight_ranges;
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
-use super::apply::compressed::Compressed;
+use super::apply::write::Compressed;
 use super::edit::editor::{Editor, Wrap};
 use super::edit::output::Output;
 use super::emit::copy::{self, Copies};

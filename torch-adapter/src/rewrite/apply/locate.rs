@@ -18,7 +18,7 @@ pub(crate) struct WeightOp<'m> {
 }
 
 /// Ops by name, and what they read and make by name.
-pub(crate) struct Index<'m> {
+pub(crate) struct Locator<'m> {
     ops: BTreeMap<&'m str, (usize, &'m Op)>,
     /// Weights that can be quantized, by op.
     weights: BTreeMap<(usize, &'m str), usize>,
@@ -26,7 +26,7 @@ pub(crate) struct Index<'m> {
     activations: BTreeMap<(usize, QuantType), BTreeMap<String, &'m Edge>>,
 }
 
-impl<'m> Index<'m> {
+impl<'m> Locator<'m> {
     pub(crate) fn of(model: &'m Model) -> Self {
         let (mut ops, mut weights) = (BTreeMap::new(), BTreeMap::new());
         for (number, op) in model.sites().ops.iter().enumerate() {
