@@ -18,5 +18,5 @@ pub use graphdef::{bundle, io, pb, tensor, text, wire};
 pub use quant_math::plan::{Gradient, PlanOptions};
 pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::Compressed;
-pub use rewrite::trainable::{Kept, Trainable, TrainableGraph, VARIABLES_INIT};
-pub use rewrite::training;
+pub use rewrite::for_trainers as training;
+pub use rewrite::thaw::{Kept, Trainable, TrainableGraph, VARIABLES_INIT};

@@ -2,7 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod emit;
+pub mod for_trainers;
 pub(crate) mod freeze;
 pub(crate) mod splice;
-pub(crate) mod trainable;
-pub mod training;
+pub(crate) mod thaw;

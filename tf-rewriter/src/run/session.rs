@@ -16,7 +16,7 @@ use super::value::Value;
 use super::{RunError, library};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::wire::{put_tag, put_varint};
-use crate::rewrite::training::IS_TRAINING;
+use crate::rewrite::for_trainers::IS_TRAINING;
 
 /// Where and how graphs run.
 #[derive(Debug, Clone, Default)]

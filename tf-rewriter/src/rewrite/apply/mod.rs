@@ -4,9 +4,9 @@
 //! Plan ──locate──▶ weights, activations ──observe──▶ maps ──emit──▶ patches ──splice──▶ segments ──write──▶ file
 //! ```
 
+mod live;
 mod locate;
 mod read_back;
-mod training;
 mod write;
 
 use std::collections::BTreeMap;

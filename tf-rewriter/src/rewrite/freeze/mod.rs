@@ -10,7 +10,7 @@
 mod gather;
 mod handles;
 mod kept;
-mod plan;
+mod learnt;
 mod strip;
 mod values;
 
@@ -44,13 +44,13 @@ impl Graph {
         values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
         emit: Emit,
     ) -> Result<Compressed, Error> {
-        let (float, plan) = self.thaw(&values, emit, None)?;
+        let (float, plan) = self.float_and_plan(&values, emit, None)?;
         float.apply(&plan).map_err(|error| self.in_own_file(error))
     }
 
     /// The float graph, and what is to be done with it. `measure` gives ranges of its activations in place of those that the training
     /// learnt.
-    pub(crate) fn thaw(
+    pub(crate) fn float_and_plan(
         &self,
         values: &dyn Fn(&str) -> Result<Option<Tensor>, Error>,
         emit: Emit,
@@ -69,13 +69,13 @@ impl Graph {
                 return Err(Error::NotTraining { found: "the graph has no quantizers to freeze".to_owned() });
             }
             let mut values = Values::new(values);
-            let learnt = plan::learnt(self, &sites, &mut values, measure.is_some())?;
+            let learnt = learnt::learnt(self, &sites, &mut values, measure.is_some())?;
             let stripped = strip::strip(self, &sites, &mut values);
             // What is missing is told before what follows from it.
             values.check()?;
             let (float, renamed) = stripped?;
             types_fit(&float, self)?;
-            let plan = plan::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
+            let plan = learnt::plan(self, &float, &sites, &learnt, (&renamed, emit))?;
             Ok((float, plan))
         })();
         let (float, mut plan) = self.settled(made.map_err(|error| self.in_own_file(error)))?;

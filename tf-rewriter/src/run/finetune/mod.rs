@@ -43,7 +43,7 @@ use crate::codes;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::rewrite::apply::Compressed;
-use crate::rewrite::training::STEP;
+use crate::rewrite::for_trainers::STEP;
 
 pub use options::{FinetuneOptions, Loss, Objective, Optimizer};
 
@@ -366,7 +366,7 @@ impl Finetuner {
         let value = |name: &str| if name == STEP { Some(&step) } else { values.get(name) };
         let measure = |float: &Graph, plan: &Plan| self.ranges(float, plan);
         let (float, mut plan) =
-            self.training.thaw(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
+            self.training.float_and_plan(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
         self.add_skipped(&mut plan);
         plan.warnings.extend(about);
         float.apply(&plan)
@@ -375,7 +375,7 @@ impl Finetuner {
     /// A model in which quantization has not begun everywhere.
     fn unfinished(&self, values: &Snapshot, emit: Emit) -> Result<Compressed, Error> {
         let value = |name: &str| Ok(values.get(name).map(Value::to_stored));
-        let (float, mut plan) = self.training.thaw(&value, emit, None)?;
+        let (float, mut plan) = self.training.float_and_plan(&value, emit, None)?;
         self.add_skipped(&mut plan);
         float.apply(&plan)
     }

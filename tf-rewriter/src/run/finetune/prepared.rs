@@ -10,8 +10,8 @@ use super::super::session::{Model, RunOptions};
 use crate::codes;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
-use crate::rewrite::trainable::{Trainable, TrainableGraph};
-use crate::rewrite::training::INIT;
+use crate::rewrite::for_trainers::INIT;
+use crate::rewrite::thaw::{Trainable, TrainableGraph};
 
 /// A training graph in TensorFlow, with its first values.
 pub(super) struct Prepared {

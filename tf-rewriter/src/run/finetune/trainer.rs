@@ -14,7 +14,7 @@ use super::options::{FinetuneOptions, Optimizer};
 use super::reach::{self, Choice};
 use super::variables::Variable;
 use crate::codes;
-use crate::rewrite::trainable::Trainable;
+use crate::rewrite::thaw::Trainable;
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;

@@ -8,7 +8,7 @@ use crate::graphdef::pb::DataType;
 use crate::rewrite::emit::Editor;
 use crate::rewrite::emit::maker::plain;
 use crate::rewrite::emit::node::NewNode;
-use crate::rewrite::training::{INIT, IS_TRAINING, STEP};
+use crate::rewrite::for_trainers::{INIT, IS_TRAINING, STEP};
 
 /// References to the shared nodes, and what the init op has to run.
 #[derive(Debug)]
