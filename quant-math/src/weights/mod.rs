@@ -20,7 +20,7 @@ pub use dequant::Dequant;
 pub use floor::{Biases, LEAST_OF_BIAS, LEAST_OF_LARGEST, has_floor, least_width_of_bias, weight_ranges};
 pub use map::WeightMap;
 pub use measure::{Form, measure};
-pub use observe::{observe, observe_beside, observe_ranges};
+pub use observe::{observe, observe_beside, observe_ranges, observe_with_spread};
 pub use spread::channel_spread;
 pub use storage::Storage;
 pub use view::{Element, codes_view, fake_quant_view, observe_view};

@@ -20,15 +20,19 @@ pub fn channel_spread<D: WeightData + ?Sized>(
     channels: Option<ChannelLayout>,
     data: &D,
 ) -> Result<Option<f32>, MathError> {
-    let asked = settings.channel_axis.is_none() && settings.quantizer.row().steps == Steps::Range;
-    let pays = |layout: &ChannelLayout| channels_pay(layout.len() as u64, layout.channels as u64);
-    match channels.filter(|layout| asked && pays(layout)) {
+    match asked(settings, channels) {
         Some(layout) => Ok(spread(&observe_ranges(layout, data)?)),
         None => Ok(None),
     }
 }
 
-fn spread(ranges: &[Range]) -> Option<f32> {
+/// `channels`, where the question arises.
+pub(super) fn asked(settings: &Settings, channels: Option<ChannelLayout>) -> Option<ChannelLayout> {
+    let asked = settings.channel_axis.is_none() && settings.quantizer.row().steps == Steps::Range;
+    channels.filter(|layout| asked && channels_pay(layout.len() as u64, layout.channels as u64))
+}
+
+pub(super) fn spread(ranges: &[Range]) -> Option<f32> {
     let mut largest: Vec<f32> = ranges.iter().map(|range| range.max.max(-range.min)).filter(|m| *m > 0.0).collect();
     largest.sort_by(f32::total_cmp);
     let (median, last) = (largest.get(largest.len() / 2)?, largest.last()?);
@@ -39,6 +43,7 @@ fn spread(ranges: &[Range]) -> Option<f32> {
 mod tests {
     use super::*;
     use crate::Quantizer;
+    use crate::weights::{Biases, observe, observe_with_spread};
 
     #[test]
     fn the_largest_channel_is_held_against_the_one_in_the_middle() {
@@ -52,6 +57,15 @@ mod tests {
         assert_eq!(channel_spread(&settings, Some(small), &data[..]), Ok(None), "channels of two elements");
         for other in [Settings { channel_axis: Some(1), ..settings }, Settings::new(Quantizer::DoReFa, 8)] {
             assert_eq!(channel_spread(&other, Some(channels), &data[..]), Ok(None));
+        }
+        let whole = ChannelLayout::per_tensor(12);
+        for settings in [settings, Settings { symmetric: false, ..settings }, Settings::new(Quantizer::DoReFa, 8)] {
+            for channels in [None, Some(channels), Some(small)] {
+                let none = Biases::default();
+                let (map, spread) = observe_with_spread(&settings, whole, &none, channels, &data[..]).unwrap();
+                assert_eq!(map, observe(&settings, whole, &data[..]).unwrap());
+                assert_eq!(Ok(spread), channel_spread(&settings, channels, &data[..]));
+            }
         }
         assert_eq!(channel_spread(&settings, Some(channels), &[0.0_f32; 12][..]), Ok(None), "zeros alone");
     }

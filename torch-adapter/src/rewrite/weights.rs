@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use quant_math::data::LittleEndian;
 use quant_math::plan::Settings;
-use quant_math::weights::{Biases, ChannelLayout, WeightMap, channel_spread, has_floor, observe_beside};
+use quant_math::weights::{Biases, ChannelLayout, WeightMap, has_floor, observe_with_spread};
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -104,9 +104,10 @@ fn observe_one(
     let data = LittleEndian::new(stored.dtype, &bytes);
     let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
     let biases = Arc::new(values(model, site, layout, biases)?);
-    let observed = observe_beside(&site.settings, layout, &biases, &data).and_then(|map| {
-        let spread = channel_spread(&site.settings, channels, &data)?;
-        Ok(Looked { map: Arc::new(map), biases, spread })
+    let observed = observe_with_spread(&site.settings, layout, &biases, channels, &data).map(|(map, spread)| Looked {
+        map: Arc::new(map),
+        biases,
+        spread,
     });
     observed.or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.

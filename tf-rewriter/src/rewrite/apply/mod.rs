@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quant_math::plan::{Decision, Reason, Settings, Site};
-use quant_math::weights::{Biases, ChannelLayout, WeightMap, channel_spread, measure, observe_beside, observe_ranges};
+use quant_math::weights::{Biases, ChannelLayout, WeightMap, measure, observe_ranges, observe_with_spread};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
@@ -271,7 +271,12 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
     let one_value = site.weight.is_one_value();
     let data: &dyn WeightData = if one_value { &SliceData(one) } else { &data };
     let biases = values(graph, biases, channels)?;
-    let map = observe_beside(&site.settings, layout, &biases, data).map_err(math)?;
+    let axes = match (one_value, site.axes) {
+        (false, None) => channel_axes(graph, site.op, site.input, &site.weight)?,
+        _ => None,
+    };
+    let along = axes.map(|axes| axes.source.layout(&site.weight.shape));
+    let (map, spread) = observe_with_spread(&site.settings, layout, &biases, along, data).map_err(math)?;
     let mut ranges = Vec::new();
     if emit == Emit::Inference {
         ranges = observe_ranges(layout, data).map_err(math)?;
@@ -280,12 +285,6 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
         }
         biases.widen(&site.settings, &mut ranges);
     }
-    let channels = match (one_value, site.axes) {
-        (false, None) => channel_axes(graph, site.op, site.input, &site.weight)?,
-        _ => None,
-    };
-    let channels = channels.map(|axes| axes.source.layout(&site.weight.shape));
-    let spread = channel_spread(&site.settings, channels, data).map_err(math)?;
     Ok(Observed { map: Arc::new(map), ranges: Arc::new(ranges), spread })
 }
 
