@@ -11,7 +11,7 @@ use std::time::Instant;
 use quant_math::data::LittleEndian;
 use quant_math::metrics::Metrics;
 use quant_math::plan::Settings;
-use quant_math::weights::{AffineMap, measure, observe_ranges};
+use quant_math::weights::{AffineMap, CHUNK, Form, measure, observe_ranges};
 use quant_math::{Affine, ChannelLayout, DType, Grid, MathError, Quantizer, Range, Rounding, WeightMap, observe};
 use rayon::prelude::*;
 
@@ -100,6 +100,14 @@ fn rows(len: usize) -> Result<Vec<Row>, MathError> {
     }
     row("codes, 8 bits", None, limit, &|w| drop(naive.codes_into(w.at, w.src, w.codes)));
     row("DoReFa weights, 4 bits", None, limit, &|w| dorefa.values_into(w.at, w.src, w.dst));
+    row("quantize, measure and store", None, limit, &|w| {
+        let (values, span) = (Form::Values(DType::F32), w.at..w.at + w.src.len());
+        // A chunk at a time, as `compress` does it.
+        for (at, out) in span.step_by(CHUNK).zip(w.dst.chunks_mut(CHUNK)) {
+            let end = at + out.len();
+            drop(black_box(naive.store(values, &src[..], at..end, bytemuck::cast_slice_mut(out))));
+        }
+    });
 
     let limit: Work<'_> = &|window| _ = black_box(read(window.src));
     row("read", None, limit, limit);
@@ -119,6 +127,7 @@ fn rows(len: usize) -> Result<Vec<Row>, MathError> {
     });
     row("metrics", None, limit, &|w| _ = black_box(Metrics::of(w.src, w.dst)));
     row("quantize and measure", None, limit, &|w| _ = black_box(measure(&naive, w.src)));
+    row("quantize and measure, DoReFa", None, limit, &|w| _ = black_box(measure(&dorefa, w.src)));
     Ok(rows)
 }
 
