@@ -31,14 +31,16 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
         names: BTreeMap::new(),
         memory: BTreeMap::new(),
         parts: BTreeSet::new(),
+        aliases: aliases(heap),
     };
     let calls = walk.calls.iter().filter(|event| !event.absorbed);
     let (fused, plain): (Vec<_>, Vec<_>) = calls.partition(|event| matches!(event.rule.weight, WeightRule::Fused(_)));
     for event in plain {
         finder.event(event);
     }
+    let mut weights = finder.weights_by_tensor();
     for event in fused {
-        finder.fused(event);
+        finder.fused(event, &mut weights);
     }
     for op in &mut finder.ops {
         op.weights.iter_mut().for_each(|weight| keep_first(&mut weight.spots));
@@ -71,6 +73,8 @@ struct Finder<'a> {
     memory: BTreeMap<FunctionRef, Names<'a>>,
     /// Tensors of which others are computed.
     parts: BTreeSet<TensorId>,
+    /// The first attribute of an object that is a tensor, by its position.
+    aliases: BTreeMap<(ObjectId, TensorId), usize>,
 }
 
 impl Finder<'_> {
@@ -316,8 +320,8 @@ impl Finder<'_> {
     fn alias(&self, owner: ObjectId, list: &str, index: usize) -> Option<String> {
         let object = self.heap.object(owner)?;
         let Item::List(items) = object.attribute(list)? else { return None };
-        let item = items.get(index)?;
-        let (name, _) = object.attributes.iter().find(|(_, other)| other == item)?;
+        let Item::Tensor(tensor) = items.get(index)? else { return None };
+        let (name, _) = object.attributes.get(*self.aliases.get(&(owner, *tensor))?)?;
         Some(join(&object.path, name))
     }
 
@@ -365,18 +369,30 @@ impl Finder<'_> {
         WeightSpot { spot, call, element }
     }
 
+    /// Where each tensor is a weight first: the positions of the op and of its weight.
+    fn weights_by_tensor(&self) -> BTreeMap<TensorId, (usize, usize)> {
+        let mut found = BTreeMap::new();
+        for (number, op) in self.ops.iter().enumerate() {
+            for (index, tensor) in op.weights.iter().enumerate().filter_map(|(index, it)| Some((index, it.tensor?))) {
+                found.entry(tensor).or_insert((number, index));
+            }
+        }
+        found
+    }
+
     /// A fused op runs what other calls run too, with the raw weights: it becomes another place of their weights.
-    fn fused(&mut self, event: &CallEvent) {
+    fn fused(&mut self, event: &CallEvent, weights: &mut BTreeMap<TensorId, (usize, usize)>) {
         let WeightRule::Fused(positions) = event.rule.weight else { return };
         for position in positions {
             let found = Arguments { heap: self.heap, event }.tensor(*position, 0);
             let Some(tensor) = found.plain().map(|weight| weight.tensor) else { continue };
             let spots = self.weight_spots(event, &found);
-            let mut weights = self.ops.iter_mut().flat_map(|op| &mut op.weights);
-            if let Some(weight) = weights.find(|weight| weight.tensor == Some(tensor)) {
+            let known = weights.get(&tensor).copied();
+            if let Some(weight) = known.and_then(|(op, index)| self.ops.get_mut(op)?.weights.get_mut(index)) {
                 weight.spots.extend(spots);
                 continue;
             }
+            weights.insert(tensor, (self.ops.len(), 0));
             let inside = Reason::new(codes::FUSED, format!("it happens inside `{}`", event.rule.call));
             let op = Op {
                 name: self.name(event, false, std::slice::from_ref(&found)),
@@ -390,6 +406,18 @@ impl Finder<'_> {
             self.ops.push(op);
         }
     }
+}
+
+fn aliases(heap: &Heap) -> BTreeMap<(ObjectId, TensorId), usize> {
+    let mut found = BTreeMap::new();
+    for (id, object) in heap.objects.iter().enumerate() {
+        for (position, (_, item)) in object.attributes.iter().enumerate() {
+            if let Item::Tensor(tensor) = item {
+                found.entry((ObjectId(id), *tensor)).or_insert(position);
+            }
+        }
+    }
+    found
 }
 
 /// A place that is met again and again stands once.

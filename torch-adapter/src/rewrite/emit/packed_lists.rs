@@ -33,7 +33,8 @@ impl Lists {
     ) {
         let model = editor.model;
         for (owner, list, positions) in model.uses().lists(model.heap(), tensor) {
-            let known = names.iter().find(|((other, _), _)| *other == owner).map(|(_, (beside, _))| beside.clone());
+            let first = names.range((owner, "")..).next().filter(|((other, _), _)| *other == owner);
+            let known = first.map(|(_, (beside, _))| beside.clone());
             let beside = known.unwrap_or_else(|| {
                 let first = positions.first().copied().unwrap_or(0);
                 declare(editor, owner, &format!("{list}_{first}"), tensor, decoder)
