@@ -3,11 +3,13 @@
 
 mod common;
 
+use std::borrow::Cow;
+
 use common::{model, open};
 use quant_math::config::ConfigList;
 use quant_math::inspection::Inspection;
 use quant_math::{Emit, QuantType, Quantizer};
-use torch_adapter::archive::{Edits, write};
+use torch_adapter::archive::{Body, Edits, write};
 use torch_adapter::{Model, PlanOptions};
 
 fn compressed(quantizer: Quantizer, types: &str, emit: Emit) -> Vec<u8> {
@@ -72,4 +74,33 @@ fn quantizers_say_how_they_quantize_without_a_record_of_it() {
     assert_eq!(types.into_iter().collect::<Vec<_>>(), ["RangeAffine", "WeightSymmetricPerChannel"]);
     assert!(found.ranges.iter().all(|info| info.bits == Some(4)));
     assert!(found.ranges.iter().any(|info| info.op.ends_with("weight_quantizer")));
+}
+
+/// What a quantizer is called may change: it says itself which tensor it quantizes.
+#[test]
+fn names_of_quantizers_say_nothing() {
+    let bytes = compressed(Quantizer::Qat, "'weight', 'input', 'output'", Emit::Training);
+    let archive = open(bytes.clone());
+    let mut edits = Edits::new();
+    for record in archive.records().filter(|record| *record == "data.pkl" || record.ends_with(".py")) {
+        let mut content = archive.read(record).unwrap().into_owned();
+        let (old, new) = (b"_quantizer", b"_something");
+        while let Some(at) = content.windows(old.len()).position(|window| window == old) {
+            content.splice(at..at + old.len(), *new);
+        }
+        edits.replace(record, Body::Bytes(Cow::Owned(content)));
+    }
+    let mut renamed = Vec::new();
+    write(&archive, &edits, &mut renamed, &|_| {}).unwrap();
+    let sites = |bytes: Vec<u8>| -> Vec<_> {
+        let frozen = Model::from_bytes(bytes).unwrap().freeze(Emit::Inference).unwrap();
+        frozen.plan().sites.iter().map(|site| (site.op.clone(), site.kind, site.tensor.clone())).collect()
+    };
+    let mut expected: Vec<_> =
+        inspect(bytes.clone()).quantized.into_iter().map(|it| (it.op, it.kind, it.tensor)).collect();
+    let (mut found, again) = (sites(bytes), sites(renamed));
+    assert_eq!(found, again);
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
 }
