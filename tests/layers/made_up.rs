@@ -114,3 +114,17 @@ fn names_are_imported_one_by_one() {
     let files = [("lib.rs", "mod a; mod b;"), ("a.rs", "pub fn f() {}"), ("b.rs", "use crate::a::*; use outside::*;")];
     assert_eq!(found(&["a", "b"], &files), ["b.rs imports everything of `crate::a`"]);
 }
+
+#[test]
+fn a_method_is_used_where_it_is_written() {
+    let low = "pub struct Thing; impl Thing { pub fn own(&self) {} pub fn f(&self) { self.own(); self.lent(); } }";
+    let high = "use crate::low::Thing; impl Thing { pub fn lent(&self) { self.own() } }";
+    let found =
+        |low: &str| found(&["low", "high"], &[("lib.rs", "mod low; mod high;"), ("low.rs", low), ("high.rs", high)]);
+    assert_eq!(found(low), ["low.rs uses high.rs (`.lent()`)"]);
+    for call in ["Self::lent(self)", "println!(\"{}\", self.lent())", "self.own()"] {
+        assert_eq!(found(&low.replace("self.lent()", call)).is_empty(), call == "self.own()", "{call}");
+    }
+    let two = low.to_owned() + "pub struct Other; impl Other { pub fn lent(&self) {} }";
+    assert_eq!(found(&two), [""; 0], "whose it is cannot be told");
+}

@@ -2,7 +2,8 @@
 //!
 //! A crate's top modules are its wings, and stand in an order: a file uses its own wing and those before it. Inside a wing, what stands in
 //! one folder (files, and folders as a whole) uses each other in no circle; only a `mod.rs` and what is below it may use one another. A path
-//! leads to the file that holds the item, through whatever re-exports; `lib.rs` only hands out, and nobody below it takes from it.
+//! leads to the file that holds the item, through whatever re-exports; a method, as far as names tell, to the file that gives it to its type.
+//! `lib.rs` only hands out, and nobody below it takes from it.
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod made_up;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Ident, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemUse, Macro, UseTree};
+use syn::{
+    Attribute, ExprMethodCall, Ident, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemUse, Macro, TraitItemFn, UseTree,
+};
 
 type Segments = Vec<String>;
 
@@ -20,6 +22,12 @@ pub(super) struct Contents {
     pub(super) globs: Vec<Segments>,
     /// Paths of imports and in the code.
     pub(super) paths: BTreeSet<Segments>,
+    /// Types that methods are given to, with those methods.
+    pub(super) impls: Vec<(Segments, String)>,
+    /// Names of all methods and functions in blocks.
+    pub(super) methods: Vec<String>,
+    /// Names of methods that are called.
+    pub(super) calls: BTreeSet<String>,
 }
 
 pub(super) fn contents(text: &str) -> Contents {
@@ -59,12 +67,17 @@ impl Contents {
         self.paths.insert(path);
     }
 
-    /// The paths in what a macro is given: names with `::` between them.
+    /// The paths in what a macro is given, names with `::` between them, and the methods, names behind a dot.
     fn tokens(&mut self, tokens: TokenStream) {
-        let (mut path, mut colons) = (Segments::new(), 0);
+        let (mut path, mut colons, mut dot) = (Segments::new(), 0, false);
         for token in tokens {
+            let behind_dot =
+                std::mem::replace(&mut dot, matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.'));
             match token {
                 TokenTree::Ident(name) => {
+                    if behind_dot {
+                        self.calls.insert(name.to_string());
+                    }
                     if colons != 2 {
                         self.path(std::mem::take(&mut path));
                     }
@@ -90,6 +103,10 @@ impl Contents {
             self.paths.insert(path);
         }
     }
+}
+
+fn segments(path: &syn::Path) -> Segments {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
 
 impl<'ast> Visit<'ast> for Contents {
@@ -123,20 +140,39 @@ impl<'ast> Visit<'ast> for Contents {
     }
 
     fn visit_item_impl(&mut self, block: &'ast ItemImpl) {
-        if !of_tests(&block.attrs) {
-            visit::visit_item_impl(self, block);
+        if of_tests(&block.attrs) {
+            return;
         }
+        if let (None, syn::Type::Path(path)) = (&block.trait_, &*block.self_ty) {
+            let names = block.items.iter().filter_map(|item| match item {
+                syn::ImplItem::Fn(function) if !of_tests(&function.attrs) => Some(function.sig.ident.to_string()),
+                _ => None,
+            });
+            self.impls.extend(names.map(|name| (segments(&path.path), name)));
+        }
+        visit::visit_item_impl(self, block);
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
         if !of_tests(&function.attrs) {
+            self.methods.push(function.sig.ident.to_string());
             visit::visit_impl_item_fn(self, function);
         }
     }
 
+    fn visit_trait_item_fn(&mut self, function: &'ast TraitItemFn) {
+        self.methods.push(function.sig.ident.to_string());
+        visit::visit_trait_item_fn(self, function);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        self.calls.insert(call.method.to_string());
+        visit::visit_expr_method_call(self, call);
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.leading_colon.is_none() {
-            self.path(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+            self.path(segments(path));
         }
         visit::visit_path(self, path);
     }

@@ -10,6 +10,9 @@ pub(super) const ROOT: usize = 0;
 /// Re-exports of re-exports, and no more than anybody writes: a circle of them does not compile.
 const REEXPORTS: usize = 16;
 
+/// Methods of ours that have namesakes in the standard library.
+const OF_STD: [&str; 2] = ["inspect", "values"];
+
 struct Module {
     /// From the crate's `src`.
     file: String,
@@ -96,7 +99,37 @@ impl Tree {
                 }
             }
         }
+        let lent = self.lent();
+        for (module, Module { contents, .. }) in self.0.iter().enumerate() {
+            let named = contents.paths.iter().filter_map(|path| path.last());
+            for name in contents.calls.iter().chain(named) {
+                if let Some(lender) = lent.get(name.as_str()).filter(|lender| **lender != module) {
+                    uses.entry((module, *lender)).or_insert_with(|| format!(".{name}()"));
+                }
+            }
+        }
         uses
+    }
+
+    /// Methods that another file gives a type than the one that holds it, and which file does: such a file is used without a path. Only
+    /// those whose name nothing else has, since a call does not say whose method it is.
+    fn lent(&self) -> BTreeMap<&str, usize> {
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in self.0.iter().flat_map(|module| &module.contents.methods) {
+            *known.entry(name).or_default() += 1;
+        }
+        let mut lent = BTreeMap::new();
+        for (module, Module { contents, .. }) in self.0.iter().enumerate() {
+            for (of, name) in &contents.impls {
+                let mut met = BTreeSet::new();
+                self.follow(module, of, 0, &mut met);
+                let elsewhere = met.iter().any(|used| self.file(*used) != self.file(module));
+                if elsewhere && known.get(name.as_str()) == Some(&1) && !OF_STD.contains(&name.as_str()) {
+                    lent.insert(name.as_str(), module);
+                }
+            }
+        }
+        lent
     }
 
     /// The folder in which two modules part, and the entries of it that they stand in. None where one stands inside the other.

@@ -81,12 +81,6 @@ impl Graph {
         Ok(found)
     }
 
-    /// All nodes, the main graph's first.
-    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> {
-        let scopes = (0u32..).zip(&self.index().scopes);
-        scopes.flat_map(|(scope, found)| (0u32..).zip(&found.nodes).map(move |(node, _)| NodeId { scope, node }))
-    }
-
     fn port(&self, id: NodeId) -> Result<Port, Error> {
         let dtype = crate::find::sites::element_type(self, id)?;
         let dtype = dtype.and_then(|n| i32::try_from(n).ok()).map(|n| dtype_name(n).into_owned());

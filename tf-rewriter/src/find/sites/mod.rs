@@ -3,6 +3,7 @@
 mod activation;
 mod bias;
 mod channels;
+mod constant;
 mod flow;
 mod gradient;
 mod parameter;

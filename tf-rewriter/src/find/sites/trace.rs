@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::constant::weight_type;
 use super::flow::{self, MAX_PATH};
 use super::is_parameter;
 use super::pieces::{self, value_input};
-use super::weight::{Way, Weight, weight_type};
+use super::weight::{Way, Weight};
 use crate::error::Error;
 use crate::find::mark;
 use crate::find::ops::{is_quantizer, is_variable};

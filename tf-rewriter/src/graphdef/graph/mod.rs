@@ -265,6 +265,12 @@ impl Graph {
         scope.inputs(self.index.node(id)?).get(position)
     }
 
+    /// All nodes, the main graph's first.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> {
+        let scopes = (0u32..).zip(&self.index().scopes);
+        scopes.flat_map(|(scope, found)| (0u32..).zip(&found.nodes).map(move |(node, _)| NodeId { scope, node }))
+    }
+
     /// The node that [`Graph::full_name`] calls so.
     pub(crate) fn named(&self, full_name: &str) -> Option<NodeId> {
         self.index.named(self.bytes(), full_name)

@@ -309,16 +309,6 @@ impl Scope {
     fn is_argument(&self, bytes: &[u8], name: &[u8]) -> bool {
         self.argument(bytes, name).is_some()
     }
-
-    /// The place of a node, for errors.
-    pub(crate) fn at(&self, bytes: &[u8], id: usize) -> At {
-        let node = self.nodes.get(id);
-        At {
-            node: node.map(|n| n.name.text(bytes).to_owned()),
-            index: Some(id),
-            offset: node.map(|n| u64::from(n.field.start)),
-        }
-    }
 }
 
 /// Add the name of an ArgDef (name = 1) with its number.

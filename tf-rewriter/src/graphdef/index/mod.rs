@@ -7,6 +7,8 @@ mod topology;
 
 use hashbrown::HashTable;
 
+use crate::error::At;
+
 pub(crate) use span::{Span, fields, payload};
 
 /// A node by its scope and its position there.
@@ -198,6 +200,16 @@ impl Scope {
     /// Which of the function's results leaves as `returned`.
     pub(crate) fn result(&self, bytes: &[u8], returned: &Return) -> Option<u32> {
         numbered(&self.results, bytes, returned.key.of(bytes))
+    }
+
+    /// The place of a node, for errors.
+    pub(crate) fn at(&self, bytes: &[u8], id: usize) -> At {
+        let node = self.nodes.get(id);
+        At {
+            node: node.map(|n| n.name.text(bytes).to_owned()),
+            index: Some(id),
+            offset: node.map(|n| u64::from(n.field.start)),
+        }
     }
 
     /// The node with this name.

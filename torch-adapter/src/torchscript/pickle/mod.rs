@@ -3,7 +3,6 @@
 //! [`Pickle::read`] walks a pickle over a closed list of instructions and globals. Every value keeps the span of its bytes, so that
 //! [`Splice`] can insert and replace values without touching the rest.
 
-mod build;
 mod encode;
 mod global;
 mod op;

@@ -1,5 +1,7 @@
 //! The machine: runs the instructions of a pickle as data. Nothing is imported, called or built.
 
+mod build;
+
 use quant_math::Budget;
 
 use super::global::Global;

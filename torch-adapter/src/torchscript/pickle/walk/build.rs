@@ -1,9 +1,9 @@
 //! What functions of a pickle would make: storages, tensors, tagged lists.
 
-use super::global::Global;
-use super::op::int_at;
-use super::value::{Item, Items, Opaque, RawStorage, RawTensor, Slot};
-use super::walk::{Walker, operand, position};
+use super::super::global::Global;
+use super::super::op::int_at;
+use super::super::value::{Item, Items, Opaque, RawStorage, RawTensor, Slot};
+use super::{Walker, operand, position};
 use crate::error::PickleFault;
 
 /// The arguments of `_rebuild_tensor_v2`; a seventh, if there, holds bits that torch sets for views of complex tensors.
