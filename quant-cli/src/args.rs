@@ -166,9 +166,10 @@ impl QuantizeArgs {
             (None, Some(quantizer)) => Ok(ConfigList::preset_for(quantizer, self.preset)),
             (None, None) => {
                 let diagnostic = Diagnostic::error("U0101", "no quantizer is named");
-                Err(Failure::usage(
-                    diagnostic.help("give `--quantizer naive|qat|dorefa`, or a `--config` that names one"),
-                ))
+                Err(Failure::usage(diagnostic.help(format!(
+                    "give `--quantizer {}`, or a `--config` that names one",
+                    Quantizer::names().join("|")
+                ))))
             }
         }
     }

@@ -179,7 +179,7 @@ fn usage() {
     for (args, code) in [
         (&["threads", "--jbos", "3", "--json"][..], "U0201"),
         (&["--json", "nonsense"], "U0202"),
-        (&["--json", "config", "-Q", "lsq"], "U0203"),
+        (&["--json", "config", "-Q", "bnn"], "U0203"),
         (&["--json", "lines"], "U0204"),
         (&["--json", "threads", "--jobs", "0"], "U0203"),
         (&["--json", "threads", "--jobs", "9999"], "U0104"),

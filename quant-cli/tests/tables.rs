@@ -22,6 +22,7 @@ fn site(op: &str, decision: Decision) -> Site {
         shape: Some(vec![3, 3, 16, 32]),
         decision,
         range: None,
+        steps: None,
     }
 }
 

@@ -76,6 +76,7 @@ mod tests {
             shape: None,
             decision,
             range: None,
+            steps: None,
         }
     }
 

@@ -125,6 +125,7 @@ mod tests {
                 shape: None,
                 decision: Decision::Quantize(Settings::new(quantizer, 8)),
                 range: None,
+                steps: None,
             },
             scale: None,
             metrics: Some(Metrics { sqnr_db: Some(*db), max_error: 0.0, cosine: 1.0, mse: 0.0 }),

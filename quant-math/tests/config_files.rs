@@ -21,11 +21,8 @@ fn cases(file: &str) -> Vec<Case<'_>> {
         let (quantizer, rest) = rest.split_once('\n').unwrap();
         let (text, expected) = rest.split_once("\n---").unwrap();
         let quantizer = match quantizer {
-            "naive" => Some(Quantizer::Naive),
-            "qat" => Some(Quantizer::Qat),
-            "dorefa" => Some(Quantizer::DoReFa),
             "-" => None,
-            other => panic!("{name}: {other}"),
+            other => Some(Quantizer::named(other).unwrap_or_else(|| panic!("{name}: {other}"))),
         };
         Case { name, quantizer, text, expected: expected.trim() }
     };

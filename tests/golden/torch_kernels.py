@@ -1,4 +1,4 @@
-"""fake_quantize_per_tensor_affine, fake_quantize_per_channel_affine and the min-max observers of PyTorch."""
+"""fake_quantize_per_tensor_affine, fake_quantize_per_channel_affine and the min-max observers of PyTorch; LSQ in eager PyTorch."""
 
 import numpy as np
 import torch
@@ -36,7 +36,12 @@ def cases():
                 for i, (low, high) in enumerate(limits):
                     seed += 1
                     yield {"kernel": kernel, "code": code, "scheme": scheme, "limited": int(i > 0), "low": low, "high": high, "seed": seed}
-
+    for bits in range(2, 9):
+        half = 2 ** (bits - 1)
+        for low, high in ((0, 2**bits - 1), (-half, half - 1)):
+            for scale in SCALES:
+                seed += 1
+                yield {"kernel": "lsq", "low": low, "high": high, "scale": F32(scale), "zero": 0, "seed": seed}
 
 def kernel_case(case):
     """x, g, and the scale of each channel (of the tensor: one)."""
@@ -62,6 +67,51 @@ def kernel_outputs(case):
         y = torch.fake_quantize_per_channel_affine(tensor, torch.from_numpy(scale), zeros, 1, low, high)
     y.backward(torch.from_numpy(g.reshape(-1, len(scale)).copy()))
     return x, [y.detach().numpy().reshape(-1), tensor.grad.numpy().reshape(-1)]
+
+
+class Lsq(torch.autograd.Function):
+    """Equations 1 to 3 and 5 of Esser et al. 2020, with a step for each element, so that nothing is summed."""
+
+    @staticmethod
+    def forward(ctx, v, s, low, high):
+        ctx.save_for_backward(v, s)
+        ctx.ends = low, high
+        return torch.round(torch.clamp(v / s, low, high)) * s
+
+    @staticmethod
+    def backward(ctx, g):
+        (v, s), (low, high) = ctx.saved_tensors, ctx.ends
+        ratio = v / s
+        rounded = torch.round(torch.clamp(ratio, low, high))
+        inside = (ratio >= low) & (ratio <= high)
+        return torch.where(inside, g, torch.zeros_like(g)), g * torch.where(inside, rounded - ratio, rounded), None, None
+
+
+def straight_through(v, s, low, high):
+    """The same by autograd: every op but the rounding is differentiated as it is."""
+    clipped = torch.clamp(v / s, low, high)
+    return (clipped + (torch.round(clipped) - clipped).detach()) * s
+
+
+def lsq_outputs(case):
+    x, g, scale = kernel_case(case)
+    # A NaN has no code.
+    x = np.where(np.isnan(x), F32(0), x)
+    answers = []
+    for forward in (Lsq.apply, straight_through):
+        v = torch.from_numpy(x.copy()).requires_grad_()
+        s = torch.full_like(v, float(scale[0])).requires_grad_()
+        y = forward(v, s, case["low"], case["high"])
+        y.backward(torch.from_numpy(g.copy()))
+        answers.append([part.detach().numpy() for part in (y, v.grad, s.grad)])
+    (y, dx, ds), (y2, _, ds2) = answers
+    assert np.array_equal(y, y2), case
+    # Autograd multiplies and divides by s once more: six roundings of numbers of at most the highest code in size. Where s is so large or
+    # so small that those leave the normal numbers, nothing is compared.
+    if 1e-20 < scale[0] < 1e20:
+        assert np.all(np.abs(ds - ds2) <= 6 * 2.0**-24 * np.abs(g) * max(-case["low"], case["high"])), case
+    # -0 is a matter of how the codes are held.
+    return x, [y + F32(0), dx + F32(0), ds + F32(0)]
 
 
 def batches(case):
@@ -103,4 +153,7 @@ def observer_outputs(case):
 
 
 def outputs(case):
-    return kernel_outputs(case) if case["kernel"] in ("tensor", "channel") else observer_outputs(case)
+    kernel = case["kernel"]
+    if kernel == "lsq":
+        return lsq_outputs(case)
+    return kernel_outputs(case) if kernel in ("tensor", "channel") else observer_outputs(case)

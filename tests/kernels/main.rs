@@ -51,12 +51,12 @@ fn live_tensorflow() {
 fn live_torch() {
     let Some(python) = oracle(Framework::Torch) else { return };
     let tallies = case::check_live(&python, "torch", torch::RECORDED, torch::outputs);
-    for kernel in ["tensor", "channel", "minmax", "average"] {
+    for kernel in ["tensor", "channel", "lsq", "minmax", "average"] {
         let tally = tallies[kernel];
         eprintln!("PyTorch {kernel}: {tally:?}");
         assert!(tally.forward >= ENOUGH && tally.mismatches == 0, "{kernel}: {tally:?}");
     }
-    for kernel in ["tensor", "channel"] {
+    for kernel in ["tensor", "channel", "lsq"] {
         assert!(tallies[kernel].rest >= ENOUGH, "{kernel}: {:?}", tallies[kernel]);
     }
 }

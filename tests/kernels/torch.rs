@@ -1,4 +1,4 @@
-//! `fake_quantize_*` and the observers of PyTorch.
+//! `fake_quantize_*` and the observers of PyTorch, and LSQ as eager PyTorch computes it.
 
 use quant_math::kernels::torch::{
     CodeType, FakeQuantize, MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
@@ -6,7 +6,8 @@ use quant_math::kernels::torch::{
     fake_quantize_per_channel_affine_gradient, fake_quantize_per_tensor_affine,
     fake_quantize_per_tensor_affine_gradient,
 };
-use quant_math::{ChannelLayout, Range};
+use quant_math::quantizers::lsq;
+use quant_math::{Affine, ChannelLayout, Range};
 
 use crate::case::{Case, Outputs};
 use crate::inputs::{Grid, channel_factors, gradients, integers, kernel_inputs, near, unit};
@@ -23,6 +24,7 @@ pub(crate) const RECORDED: &str = include_str!("../golden/torch.txt");
 pub(crate) fn outputs(case: &Case) -> Outputs {
     match case.text("kernel") {
         "tensor" | "channel" => fake_quantize(case),
+        "lsq" => learned_step(case),
         "minmax" | "average" => observe(case),
         other => panic!("no kernel {other}"),
     }
@@ -34,16 +36,7 @@ fn fake_quantize(case: &Case) -> Outputs {
     let per_channel = case.text("kernel") == "channel";
     let factors = if per_channel { channel_factors() } else { vec![1.0] };
     let scales: Vec<f32> = factors.iter().map(|factor| case.float("scale") * factor).collect();
-    let clip = |x: f32| x.clamp(-f32::MAX, f32::MAX);
-    let x = kernel_inputs(seed, COUNT, u64::try_from(high - low).unwrap(), |i| {
-        let step = scales[i % scales.len()];
-        Grid {
-            low: clip((low - zero) as f32 * step),
-            high: clip((high - zero) as f32 * step),
-            step,
-            limit: clip(step * 2.0_f32.powi(60)),
-        }
-    });
+    let x = numbers(case, &scales);
     let g = gradients(seed, COUNT);
     let parameters: Vec<FakeQuantize> =
         scales.iter().map(|scale| FakeQuantize::new(*scale, zero, low, high).unwrap()).collect();
@@ -57,6 +50,38 @@ fn fake_quantize(case: &Case) -> Outputs {
         fake_quantize_per_tensor_affine_gradient(parameters[0], &g, &x, &mut dx);
     }
     Outputs { inputs: x, values: Some((y, dx)) }
+}
+
+/// LSQ, with the gradient of the step for each element, before they are added.
+fn learned_step(case: &Case) -> Outputs {
+    let (low, high): (i32, i32) = (case.int("low"), case.int("high"));
+    let grid = lsq::grid((high - low + 1).ilog2(), low < 0).unwrap();
+    let step = case.float("scale");
+    let mut x = numbers(case, &[step]);
+    x.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = 0.0);
+    let g = gradients(case.int("seed"), COUNT);
+    let affine = Affine::from_parts(step, 0, grid).unwrap();
+    let (mut y, mut dx, mut ds) = (vec![0.0; COUNT], vec![0.0; COUNT], vec![0.0; COUNT]);
+    affine.fake_quant_into(&x, &mut y);
+    lsq::gradients_into(affine, &g, &x, &mut dx, &mut ds);
+    dx.extend(ds);
+    let plus_zero = |values: Vec<f32>| values.into_iter().map(|value| value + 0.0).collect();
+    Outputs { inputs: x, values: Some((plus_zero(y), plus_zero(dx))) }
+}
+
+/// What a kernel is given: around the grid of the case, at `scales`.
+fn numbers(case: &Case, scales: &[f32]) -> Vec<f32> {
+    let (low, high, zero): (i32, i32, i32) = (case.int("low"), case.int("high"), case.int("zero"));
+    let clip = |x: f32| x.clamp(-f32::MAX, f32::MAX);
+    kernel_inputs(case.int("seed"), COUNT, u64::try_from(high - low).unwrap(), |i| {
+        let step = scales[i % scales.len()];
+        Grid {
+            low: clip((low - zero) as f32 * step),
+            high: clip((high - zero) as f32 * step),
+            step,
+            limit: clip(step * 2.0_f32.powi(60)),
+        }
+    })
 }
 
 /// `2^exponent`, subnormal numbers included.

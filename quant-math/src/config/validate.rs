@@ -10,6 +10,7 @@ use super::preset::{PRESETS, Preset};
 use super::value::Value;
 use crate::codes;
 use crate::plan::{QuantType, Quantizer, Reason, Rounding};
+use crate::quantizers::table::Steps;
 
 /// The keys of an entry.
 pub(super) const KEYS: [&str; 13] = [
@@ -59,7 +60,7 @@ pub(super) fn config(
         (None, Some(named)) => check.quantizer = named,
         (None, None) if check.errors.is_empty() => {
             let error = ConfigError::new(Kind::Missing, "quantizer", "no quantizer is named");
-            let words = names().join("|");
+            let words = Quantizer::names().join("|");
             let help = format!("give `--quantizer {words}`, or write {{ quantizer: …, config_list: […] }}");
             check.errors.push(error.with_help(help));
             // Without it no entry can be judged.
@@ -99,7 +100,7 @@ impl Checker {
                 ("quantizer", value) => {
                     quantizer = if let Value::Text(text) = value { Quantizer::named(text) } else { None };
                     if quantizer.is_none() {
-                        self.wrong("quantizer", value, &one_of(&names()));
+                        self.wrong("quantizer", value, &one_of(&Quantizer::names()));
                     }
                 }
                 ("preset", value) => preset = self.one_word("preset", value, &PRESETS),
@@ -251,10 +252,11 @@ impl Checker {
             [QuantType::Weight] => format!("{} quantizes weights alone, found `{kind}`", row.name),
             _ => format!("{} does not quantize {kind}s, found `{kind}`", row.name),
         };
-        let names = Quantizer::of(kind).map(|other| other.to_string()).collect::<Vec<_>>().join(" and ");
-        let help = match kind {
-            QuantType::Gradient => format!("{names} quantizes gradients"),
-            _ => format!("{names} quantize activations"),
+        let names: Vec<_> = Quantizer::of(kind).map(|other| other.row().name).collect();
+        let help = match (kind, names.as_slice()) {
+            (QuantType::Gradient, [only]) => format!("{only} quantizes gradients"),
+            (_, [first @ .., last]) => format!("{} and {last} quantize activations", first.join(", ")),
+            (_, []) => String::new(),
         };
         self.push_help(Kind::Conflict, &join(path, "quant_types"), message, help);
     }
@@ -268,11 +270,6 @@ struct Given {
     /// `quant_bits` could not be read, and that was reported.
     broken_bits: bool,
     q_bits: bool,
-}
-
-/// The names of the quantizers.
-fn names() -> Vec<&'static str> {
-    Quantizer::all().map(|quantizer| quantizer.row().name).collect()
 }
 
 /// Keys of NNI's other versions, and what says the same here.
@@ -308,6 +305,13 @@ fn no_effect(path: &str, pairs: &Pairs, quantizer: Quantizer, entry: &Entry) -> 
                 warn(key, format!("{quantizer} has no use for it"));
             }
             ("ema_decay" | "observer", _) if !activation => warn(key, "no input or output is quantized".to_owned()),
+            ("symmetric", _)
+                if quantizer.row().steps == Steps::Learnt
+                    && names(QuantType::Weight)
+                    && entry.symmetric.get(QuantType::Weight) == Some(false) =>
+            {
+                warn(key, format!("the weights of {quantizer} are on the signed grid"));
+            }
             ("seed", _) if !names(QuantType::Gradient) => warn(key, "no gradient is quantized".to_owned()),
             ("per_channel", Value::Bool(true)) if !names(QuantType::Weight) => {
                 warn(key, "no weight is quantized".to_owned());

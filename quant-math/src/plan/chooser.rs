@@ -42,6 +42,8 @@ pub struct Chosen {
     pub per_channel: PerChannel,
     /// Inputs and outputs: the measured range.
     pub range: Option<Range>,
+    /// Inputs and outputs: whether the op that makes the tensor says if its grid is signed, `settings.symmetric` being no answer.
+    pub sign_is_open: bool,
 }
 
 impl<'a> Chooser<'a> {
@@ -154,7 +156,8 @@ impl Choice<'_> {
                     Decision::Skip(reason) => return Err(reason.clone()),
                 };
                 let per_channel = if settings.channel_axis.is_some() { PerChannel::Always } else { PerChannel::Never };
-                Ok(Chosen { settings: Settings { channel_axis: None, ..settings }, per_channel, range: site.range })
+                let settings = Settings { channel_axis: None, ..settings };
+                Ok(Chosen { settings, per_channel, range: site.range, sign_is_open: false })
             }
         }
     }
@@ -177,7 +180,8 @@ impl By<'_> {
             let measured = matches!(kind, QuantType::Input | QuantType::Output) && settings.quantizer.row().measures();
             let ranges = ranges.as_ref().filter(|_| measured);
             let range = ranges.and_then(|ranges| ranges.find(op.name, kind, tensor));
-            return Ok(Chosen { settings, per_channel: config.per_channel, range });
+            let sign_is_open = config.leaves_sign_open(list.quantizer, kind);
+            return Ok(Chosen { settings, per_channel: config.per_channel, range, sign_is_open });
         }
         Err(selector.taken_away(op, selection, kind).unwrap_or_else(|| not_chosen(op, selection, kind)))
     }

@@ -117,6 +117,9 @@ pub struct Site {
     /// Inputs and outputs: the range that was measured, where one was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub range: Option<Range>,
+    /// LSQ: the step of each channel of a weight, or of the tensor, where it was learnt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steps: Option<Vec<f32>>,
 }
 
 impl Site {
@@ -129,7 +132,8 @@ impl Site {
         };
         let shape = self.shape.as_ref().map_or(0, |shape| size_of::<u64>() * shape.capacity());
         let texts = self.op.capacity() + self.op_type.capacity() + self.tensor.capacity();
-        (2 * size_of::<Self>() + reason + shape + texts) as u64
+        let steps = size_of::<f32>() * self.steps.as_ref().map_or(0, Vec::capacity);
+        (2 * size_of::<Self>() + reason + shape + texts + steps) as u64
     }
 
     /// The settings, if the site is to be quantized.

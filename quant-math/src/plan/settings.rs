@@ -16,6 +16,8 @@ pub enum Quantizer {
     /// DoReFa-Net after Zhou et al. 2016.
     #[serde(rename = "dorefa")]
     DoReFa,
+    /// Learned step size quantization after Esser et al. 2020.
+    Lsq,
 }
 
 impl fmt::Display for Quantizer {
@@ -145,7 +147,7 @@ pub struct Settings {
     pub quantizer: Quantizer,
     /// Bits of a code.
     pub bits: u32,
-    /// Zero point fixed to 0 on the signed narrow grid; else affine on the unsigned grid.
+    /// Zero point fixed to 0 on the signed narrow grid; else affine on the unsigned grid. LSQ: the signed grid, else the unsigned one; 0 is 0.
     pub symmetric: bool,
     /// One scale per channel along this axis of the op's weight; `None`: one for the tensor.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -192,8 +194,8 @@ impl Settings {
         self.quantizer.row().bits.beside == Some(self.bits)
     }
 
-    /// The highest code of its grid, at most 65,535: `2^(bits−1) − 1` on the signed narrow grid, `2^bits − 1` on the unsigned one. More than 16
-    /// bits count as 16.
+    /// The highest code of its grid, at most 65,535: `2^(bits−1) − 1` on a signed grid, `2^bits − 1` on the unsigned one. More than 16 bits
+    /// count as 16.
     pub fn highest_code(&self) -> f32 {
         let codes = 1u32 << self.bits.min(16);
         #[expect(clippy::cast_precision_loss, reason = "at most 65,535")]

@@ -1,6 +1,7 @@
 //! The quantizers: one file each, formula only.
 
 pub mod dorefa;
+pub mod lsq;
 pub mod naive;
 pub mod qat;
 pub mod table;

@@ -53,6 +53,8 @@ pub struct Bits {
 pub enum Steps {
     /// Its range, or that of each channel.
     Range,
+    /// Training: they are variables or parameters of the model.
+    Learnt,
     /// There are none: weights are mapped to fixed levels, of the tensor as a whole.
     Levels,
 }
@@ -70,7 +72,7 @@ pub enum DefaultForm {
 const WIDE: Bits = Bits { least: 2, most: 16, beside: None, words: "2 to 16" };
 
 /// Every quantizer, in the order of its variants.
-static TABLE: [Row; 3] = [
+static TABLE: [Row; 4] = [
     Row {
         quantizer: Quantizer::Naive,
         name: "naive",
@@ -116,6 +118,23 @@ static TABLE: [Row; 3] = [
         default_form: DefaultForm::Always(Training),
         lacks: ("", ""),
     },
+    Row {
+        quantizer: Quantizer::Lsq,
+        name: "lsq",
+        title: "the LSQ quantizer",
+        kinds: &[Weight, Input, Output],
+        default_kinds: &[],
+        bits: Bits { least: 2, most: 8, beside: None, words: "2 to 8" },
+        default_bits: None,
+        keys: &["symmetric", "per_channel"],
+        steps: Steps::Learnt,
+        forms: &[Training],
+        default_form: DefaultForm::Always(Training),
+        lacks: (
+            "does not exist for the lsq quantizer before it is trained, since its steps are learnt",
+            "train what `--emit training` writes, and `freeze` makes this form of it",
+        ),
+    },
 ];
 
 impl Bits {
@@ -151,6 +170,11 @@ impl Quantizer {
     /// Every quantizer.
     pub fn all() -> impl ExactSizeIterator<Item = Self> + Clone {
         TABLE.iter().map(|row| row.quantizer)
+    }
+
+    /// Their names.
+    pub fn names() -> Vec<&'static str> {
+        TABLE.iter().map(|row| row.name).collect()
     }
 
     /// Those that have a form of output.

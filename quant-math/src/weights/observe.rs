@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::data::PIECE;
 use crate::extremes::Extremes;
 use crate::plan::{Quantizer, Settings};
-use crate::quantizers::{dorefa, naive, qat};
+use crate::quantizers::{dorefa, lsq, naive, qat};
 use crate::range::first_non_finite;
 use crate::simd::{self, CHUNK, chunks};
 use crate::tanh::tanh;
@@ -15,7 +15,8 @@ use crate::{Affine, MathError, Range, Rounding, WeightData};
 
 /// Look at a whole weight tensor and make its map. Parallel; the same map at any number of threads.
 ///
-/// `layout` says which elements share a scale; `settings.channel_axis` is not looked at. DoReFa has one map for the tensor.
+/// `layout` says which elements share a scale; `settings.channel_axis` is not looked at. DoReFa has one map for the tensor, LSQ the steps
+/// with which its training begins ([`lsq::initial_step`]).
 /// `settings.rounding` counts for the Naive quantizer alone; the others round to nearest even.
 ///
 /// # Errors
@@ -82,6 +83,11 @@ fn map_of<D: WeightData + ?Sized>(
         Quantizer::Naive => Some(naive::weight_grid(settings.bits, settings.symmetric)?),
         Quantizer::Qat => Some(qat::weight_grid(settings.bits, settings.symmetric)?),
         Quantizer::DoReFa => None,
+        Quantizer::Lsq => {
+            // Whether all of them are finite numbers.
+            weight_ranges(settings, layout, biases, data)?;
+            return lsq::untrained(settings, layout, data);
+        }
     };
     if grid.is_none() {
         dorefa::check_bits(settings.bits)?;

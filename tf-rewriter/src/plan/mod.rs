@@ -234,6 +234,7 @@ fn site(op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) -> Sit
         shape: None,
         decision,
         range: None,
+        steps: None,
     }
 }
 

@@ -146,6 +146,7 @@ fn site(op: &Op, kind: QuantType, tensor: String, decision: Decision) -> Site {
         shape: None,
         decision,
         range: None,
+        steps: None,
     }
 }
 
