@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quantizers::table::Steps;
+
 /// A quantizer by its NNI name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -192,6 +194,11 @@ impl Settings {
     /// Whether the tensor stays as it is: DoReFa's 32 bits.
     pub fn changes_nothing(&self) -> bool {
         self.quantizer.row().bits.beside == Some(self.bits)
+    }
+
+    /// Whether its grid leaves out the lowest code, to be symmetric about 0. LSQ's does not.
+    pub fn narrow_range(&self) -> bool {
+        self.symmetric && self.quantizer.row().steps == Steps::Range
     }
 
     /// The highest code of its grid, at most 65,535: `2^(bits−1) − 1` on a signed grid, `2^bits − 1` on the unsigned one. More than 16 bits

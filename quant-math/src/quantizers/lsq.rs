@@ -13,7 +13,7 @@
 //! features of a sample.
 
 use crate::plan::Settings;
-use crate::weights::{AffineMap, CHUNK, ChannelLayout, WeightMap};
+use crate::weights::{AffineMap, CHUNK, ChannelLayout, WeightMap, observe_ranges};
 use crate::{Affine, Grid, MathError, Quantizer, Rounding, WeightData};
 
 /// The grid of a tensor: signed, with its lowest code, or unsigned; 2 to 8 bits.
@@ -59,21 +59,50 @@ pub fn gradients_into(affine: Affine, g: &[f32], x: &[f32], dx: &mut [f32], ds: 
     }
 }
 
-/// The map of a weight whose steps were learnt: one for each channel of `layout`.
+/// Whether a training pass has set a step: it is a positive normal number. What training drove to 0 or below is set anew by the next pass.
+pub fn is_set(step: f32) -> bool {
+    step.is_normal() && step > 0.0
+}
+
+/// Codes and values at a step that was learnt.
 ///
 /// # Errors
 ///
-/// [`MathError::Bits`], [`MathError::Layout`] where `steps` are not as many as the channels, [`MathError::Parameters`] for a step that is not
-/// a positive normal number.
-pub fn learnt(settings: &Settings, layout: ChannelLayout, steps: &[f32]) -> Result<WeightMap, MathError> {
-    let grid = grid(settings.bits, true)?;
-    let affine = |step: &f32| {
-        let (quant_min, quant_max) = (grid.quant_min(), grid.quant_max());
-        let parameters = MathError::Parameters { scale: *step, zero_point: 0, quant_min, quant_max };
-        Affine::from_parts(*step, 0, grid).ok_or(parameters)
-    };
-    let channels = steps.iter().map(affine).collect::<Result<_, _>>()?;
-    AffineMap::new(layout, grid, Rounding::Nearest, channels).map(WeightMap::Affine)
+/// [`MathError::Bits`], [`MathError::Parameters`] for a step that is not [set](is_set).
+pub fn affine(step: f32, settings: &Settings) -> Result<Affine, MathError> {
+    let grid = grid(settings.bits, settings.symmetric)?;
+    let (quant_min, quant_max) = (grid.quant_min(), grid.quant_max());
+    let parameters = MathError::Parameters { scale: step, zero_point: 0, quant_min, quant_max };
+    Affine::from_parts(step, 0, grid).ok_or(parameters)
+}
+
+/// The map of a weight whose steps were learnt: one for each channel of `layout`. A channel whose step is 0 or below, and channels of zeros are
+/// such, has the one that the next training pass would set, or 1 if it is of zeros.
+///
+/// # Errors
+///
+/// [`MathError::Bits`], [`MathError::Layout`] where `steps` are not as many as the channels or `layout` is not of `data`'s length,
+/// [`MathError::Parameters`] for a step that is no number, [`MathError::NonFinite`] for such a weight.
+pub fn learnt<D: WeightData + ?Sized>(
+    settings: &Settings,
+    layout: ChannelLayout,
+    steps: &[f32],
+    data: &D,
+) -> Result<WeightMap, MathError> {
+    // Whether all of them are finite numbers.
+    observe_ranges(layout, data)?;
+    let grid = grid(settings.bits, settings.symmetric)?;
+    let set_anew = if steps.iter().all(|step| is_set(*step)) { Vec::new() } else { mean_abs(layout, data) };
+    let channels = steps.iter().enumerate().map(|(channel, step)| match set_anew.get(channel) {
+        Some(mean) if *step < f32::MIN_POSITIVE => affine(first_step(*mean, grid), settings),
+        _ => affine(*step, settings),
+    });
+    AffineMap::new(layout, grid, Rounding::Nearest, channels.collect::<Result<_, _>>()?).map(WeightMap::Affine)
+}
+
+/// [`initial_step`], or 1 for zeros.
+fn first_step(mean_abs: f32, grid: Grid) -> f32 {
+    Some(initial_step(mean_abs, grid)).filter(|step| is_set(*step)).unwrap_or(1.0)
 }
 
 /// The map of a weight before it is trained, with [`initial_step`]s; channels of zeros have step 1.
@@ -82,10 +111,7 @@ pub(crate) fn untrained<D: WeightData + ?Sized>(
     layout: ChannelLayout,
     data: &D,
 ) -> Result<WeightMap, MathError> {
-    let grid = grid(settings.bits, true)?;
-    let step = |mean| initial_step(mean, grid);
-    let step = |mean| Some(step(mean)).filter(|step| step.is_normal()).unwrap_or(1.0);
-    learnt(settings, layout, &mean_abs(layout, data).into_iter().map(step).collect::<Vec<_>>())
+    learnt(settings, layout, &vec![0.0; layout.channels], data)
 }
 
 /// `E|w|` of each channel, summed in float64 one by one.
@@ -179,13 +205,21 @@ mod tests {
     fn steps_that_are_none_are_refused() {
         let settings = Settings::new(Quantizer::Lsq, 4);
         let layout = ChannelLayout { outer: 2, channels: 2, inner: 1 };
-        for step in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
-            assert_eq!(learnt(&settings, layout, &[1.0, step]).unwrap_err().code(), "M0111", "{step}");
+        let data = [-9.0_f32, -9.0, 0.6, 0.6];
+        let values = |steps: &[f32]| {
+            let mut values = [f32::NAN; 4];
+            learnt(&settings, layout, steps, &data[..]).unwrap().values_into(0, &data, &mut values);
+            values
+        };
+        assert_eq!(values(&[1.0, 0.5]), [-8.0, -4.0, 1.0, 0.5], "the lowest code is there");
+        // Set anew: 2·4.8 / √7.
+        let anew = 2.0 * 4.8_f32 / 7.0_f32.sqrt();
+        for step in [0.0, -1.0, 1e-40] {
+            assert_eq!(values(&[1.0, step]), [-8.0, -2.0 * anew, 1.0, 0.0], "{step}");
         }
-        assert_eq!(learnt(&settings, layout, &[1.0]).unwrap_err().code(), "M0105");
-        let map = learnt(&settings, layout, &[1.0, 0.5]).unwrap();
-        let mut values = [f32::NAN; 4];
-        map.values_into(0, &[-9.0, -9.0, 0.6, 0.6], &mut values);
-        assert_eq!(values, [-8.0, -4.0, 1.0, 0.5], "the lowest code is there");
+        for step in [f32::NAN, f32::INFINITY] {
+            assert_eq!(learnt(&settings, layout, &[1.0, step], &data[..]).unwrap_err().code(), "M0111", "{step}");
+        }
+        assert_eq!(learnt(&settings, layout, &[1.0], &data[..]).unwrap_err().code(), "M0105");
     }
 }

@@ -83,11 +83,7 @@ fn map_of<D: WeightData + ?Sized>(
         Quantizer::Naive => Some(naive::weight_grid(settings.bits, settings.symmetric)?),
         Quantizer::Qat => Some(qat::weight_grid(settings.bits, settings.symmetric)?),
         Quantizer::DoReFa => None,
-        Quantizer::Lsq => {
-            // Whether all of them are finite numbers.
-            weight_ranges(settings, layout, biases, data)?;
-            return lsq::untrained(settings, layout, data);
-        }
+        Quantizer::Lsq => return lsq::untrained(settings, layout, data),
     };
     if grid.is_none() {
         dorefa::check_bits(settings.bits)?;

@@ -14,6 +14,9 @@ pub(crate) const PART: &str = "_quantization_part";
 /// The part of a site that reads what is added to its op's output, which is no part of it.
 pub(crate) const BIAS: &str = "bias";
 
+/// The part of a site that is LSQ's step: a variable that is trained.
+pub(crate) const STEP_SIZE: &str = "step_size";
+
 /// Attribute of the last node of a site in a `training` graph: how it is quantized, as JSON.
 pub(crate) const SITE: &str = "_quantization_site";
 

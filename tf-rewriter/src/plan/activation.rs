@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::find::mark;
 use crate::find::ops::{self, Activations};
 use crate::find::sites::{self, Role, Roles, Traced};
+use crate::graphdef::graph::Place;
 use crate::graphdef::index::{NodeId, ScopeKind};
 
 impl Planner<'_> {
@@ -40,7 +41,7 @@ impl Planner<'_> {
                 Traced::Quantized(id) => self.already(id)?,
                 // A default value is an activation all the same.
                 Traced::Weight(weight) if weight.can_be_fed(self.graph) => {
-                    self.activation(op, QuantType::Input, &tensor)?
+                    self.activation(op, QuantType::Input, &tensor, sites::read(self.graph, op.id, position))?
                 }
                 Traced::Weight(_) | Traced::Variable(..) | Traced::OtherConstant | Traced::Several(_) => {
                     skip(codes::CONSTANT_INPUT, "a bias or another constant is never quantized as an activation")
@@ -48,7 +49,9 @@ impl Planner<'_> {
                 Traced::Computed if sites::reads_parameter(self.graph, op.id, position)? => {
                     skip(codes::CONSTANT_INPUT, "it is computed from constants alone: a parameter, no activation")
                 }
-                Traced::Argument | Traced::Computed => self.activation(op, QuantType::Input, &tensor)?,
+                Traced::Argument | Traced::Computed => {
+                    self.activation(op, QuantType::Input, &tensor, sites::read(self.graph, op.id, position))?
+                }
             };
             self.push_activation(op, QuantType::Input, tensor, decision)?;
         }
@@ -86,7 +89,7 @@ impl Planner<'_> {
         } else if edges.is_empty() && !leaves && self.graph.edge_text(op.id).is_none() {
             skip(codes::UNUSED, "nothing reads it")
         } else {
-            self.activation(op, QuantType::Output, &tensor)?
+            self.activation(op, QuantType::Output, &tensor, Some(Place::Output(op.id, 0)))?
         };
         self.push_activation(op, QuantType::Output, tensor, decision)
     }
@@ -132,8 +135,14 @@ impl Planner<'_> {
         self.push(found)
     }
 
-    fn activation(&mut self, op: &Op<'_>, kind: QuantType, tensor: &str) -> Result<Decision, Error> {
-        let Chosen { settings, range, .. } = match op.choice.of(kind, tensor) {
+    fn activation(
+        &mut self,
+        op: &Op<'_>,
+        kind: QuantType,
+        tensor: &str,
+        place: Option<Place>,
+    ) -> Result<Decision, Error> {
+        let Chosen { mut settings, range, sign_is_open, .. } = match op.choice.of(kind, tensor) {
             Ok(chosen) => chosen,
             Err(reason) => return Ok(Decision::Skip(reason)),
         };
@@ -149,6 +158,10 @@ impl Planner<'_> {
                 codes::NO_STATE,
                 "functions and loops cannot hold the variables of a range: inline the functions first, or use `--emit inference`",
             ));
+        }
+        if sign_is_open {
+            let unsigned = place.map(|place| sites::is_never_negative(self.graph, place)).transpose()?;
+            settings.symmetric = unsigned != Some(true);
         }
         if settings.changes_nothing() {
             return Ok(skip(codes::BITS_32, "32 bits leave the activation as it is"));

@@ -2,6 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Chosen, Decision, Reason, Site};
+use quant_math::quantizers::table::Steps;
 use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
@@ -113,6 +114,7 @@ impl Planner<'_> {
 
     fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, chosen: Chosen) -> Result<Decision, Error> {
         let settings = chosen.settings;
+        let learns = settings.quantizer.row().steps == Steps::Learnt;
         if weight.elements() == 0 {
             return Ok(skip(codes::TENSOR_EMPTY, "the weight has no elements"));
         }
@@ -122,6 +124,8 @@ impl Planner<'_> {
         // A constant in short form with one value has the same scale in every channel, and needs it once.
         let per_channel = match chosen.per_channel {
             PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
+            // Of learnt scales each would be another, and the constant no longer one value.
+            PerChannel::Always if weight.is_one_value() && learns => PerChannel::Never,
             said => said,
         };
         if weight.is_too_large_to_spread(per_channel != PerChannel::Never && self.emit == Emit::Inference) {
@@ -146,6 +150,12 @@ impl Planner<'_> {
                 return Ok(skip(
                     codes::WEIGHT_IN_LOOP,
                     "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",
+                ));
+            }
+            if self.emit == Emit::Training && learns && self.is_stateless(op.id) {
+                return Ok(skip(
+                    codes::NO_STATE,
+                    "functions and loops cannot hold the variable of a step: inline the functions first",
                 ));
             }
             if self.emit == Emit::Training && settings.quant_start_step > 0 && self.is_stateless(op.id) {

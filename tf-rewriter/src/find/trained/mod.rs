@@ -26,8 +26,10 @@ pub(crate) struct Found {
     pub(crate) producer: Option<(NodeId, u32)>,
     /// The variables of its range.
     pub(crate) range: Option<(NodeId, NodeId)>,
-    /// Variables and other nodes that its values depend on, by part.
+    /// The variable that counts the training passes.
     pub(crate) step: Option<NodeId>,
+    /// LSQ: the variable that is its step.
+    pub(crate) step_size: Option<NodeId>,
 }
 
 /// All sites, by the node that ends them.
@@ -85,6 +87,7 @@ fn read(graph: &Graph, parts: &mut Parts<'_>, last: NodeId) -> Result<Found, Err
         producer: None,
         range: behind.lower.zip(behind.upper),
         step: behind.step,
+        step_size: behind.step_size,
     })
 }
 

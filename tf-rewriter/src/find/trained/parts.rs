@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::find::mark::{BIAS, part};
+use crate::find::mark::{BIAS, STEP_SIZE, part};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Span, Target};
 
@@ -14,6 +14,7 @@ pub(super) enum Part {
     Lower,
     Upper,
     Step,
+    StepSize,
     /// Not looked behind: a bias is nothing that the site quantizes.
     Bias,
     Other,
@@ -35,6 +36,7 @@ pub(super) struct Behind {
     pub(super) lower: Option<NodeId>,
     pub(super) upper: Option<NodeId>,
     pub(super) step: Option<NodeId>,
+    pub(super) step_size: Option<NodeId>,
 }
 
 /// What an input reads: the part that makes it, if one does, its text and its target.
@@ -56,6 +58,7 @@ impl<'g> Parts<'g> {
                 "lower" => Part::Lower,
                 "upper" => Part::Upper,
                 "step" => Part::Step,
+                STEP_SIZE => Part::StepSize,
                 BIAS => Part::Bias,
                 _ => Part::Other,
             };
@@ -127,11 +130,13 @@ impl<'g> Parts<'g> {
                 found.lower = behind.lower.or(found.lower);
                 found.upper = behind.upper.or(found.upper);
                 found.step = behind.step.or(found.step);
+                found.step_size = behind.step_size.or(found.step_size);
             }
             match part {
                 Part::Lower => found.lower = Some(source),
                 Part::Upper => found.upper = Some(source),
                 Part::Step => found.step = Some(source),
+                Part::StepSize => found.step_size = Some(source),
                 Part::Site | Part::Bias | Part::Other => {}
             }
         }

@@ -59,7 +59,8 @@ impl Graph {
         for (site, work) in &activations {
             editor.within_budget()?;
             let mut context = Context { gradient: plan.gradient, state: state.as_mut() };
-            training::activation(&mut editor, &mut context, work);
+            training::activation(&mut editor, &mut context, work)
+                .map_err(|source| Error::Math { tensor: self.full_name(work.op), source })?;
             if let Some(fate) = fates.get_mut(*site) {
                 fate.bytes_after = if work.settings.quantizer.row().measures() { 8 } else { 0 };
             }

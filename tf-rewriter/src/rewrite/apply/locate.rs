@@ -54,7 +54,17 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
             _ => Vec::new(),
         };
         let weight = weight.clone();
-        found.push(Located { site: position, op, input, weight, is_only, settings: *settings, axes, biases });
+        found.push(Located {
+            site: position,
+            op,
+            input,
+            weight,
+            is_only,
+            settings: *settings,
+            steps: site.steps.clone(),
+            axes,
+            biases,
+        });
     }
     Ok(found)
 }
@@ -72,10 +82,11 @@ pub(super) fn activations(graph: &Graph, plan: &Plan) -> Result<Vec<(usize, Acti
                 return Err(mismatch(site, "does not read this tensor"));
             }
             let needs = plan.emit != Emit::Training && settings.quantizer.row().measures();
+            let step = site.steps.as_ref().and_then(|steps| steps.first().copied());
             if site.range.is_none() && needs {
                 return Err(mismatch(site, "has no range"));
             }
-            found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range: site.range }));
+            found.push((position, ActivationWork { op, kind, inputs, settings: *settings, range: site.range, step }));
         }
     }
     Ok(found)

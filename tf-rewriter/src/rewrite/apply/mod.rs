@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quant_math::plan::{Decision, Reason, Settings, Site};
+use quant_math::quantizers::lsq;
 use quant_math::weights::{Biases, ChannelLayout, WeightMap, measure, observe_ranges, observe_with_spread};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
@@ -189,6 +190,8 @@ struct Located {
     weight: Weight,
     is_only: bool,
     settings: Settings,
+    /// LSQ: the steps that were learnt.
+    steps: Option<Vec<f32>>,
     axes: Option<ChannelAxes>,
     /// What is added to its op's output, where its channels have a least range then.
     biases: Vec<Bias>,
@@ -210,7 +213,8 @@ impl Located {
     /// Two sites with the same key have the same map.
     fn key(&self) -> String {
         let Settings { quantizer, bits, symmetric, rounding, .. } = self.settings;
-        format!("{:?} {:?} {quantizer} {bits} {symmetric} {rounding:?}", self.weight.source, self.layout())
+        let (source, layout, steps) = (self.weight.source, self.layout(), &self.steps);
+        format!("{source:?} {layout:?} {quantizer} {bits} {symmetric} {rounding:?} {steps:?}")
     }
 }
 
@@ -276,7 +280,11 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
         _ => None,
     };
     let along = axes.map(|axes| axes.source.layout(&site.weight.shape));
-    let (map, spread) = observe_with_spread(&site.settings, layout, &biases, along, data).map_err(math)?;
+    let (map, spread) = match &site.steps {
+        Some(steps) => lsq::learnt(&site.settings, layout, steps, data).map(|map| (map, None)),
+        None => observe_with_spread(&site.settings, layout, &biases, along, data),
+    }
+    .map_err(math)?;
     let mut ranges = Vec::new();
     if emit == Emit::Inference {
         ranges = observe_ranges(layout, data).map_err(math)?;

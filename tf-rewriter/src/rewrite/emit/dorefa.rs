@@ -52,8 +52,11 @@ pub(super) fn weight<'w>(
     })
 }
 
-/// `quantize_k(clip(x, 0, 1))` (§2.5 of the paper).
-pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) {
+/// `quantize_k(clip(x, 0, 1))` (section 2.4).
+///
+/// # Errors
+/// None; the signature is that of the other quantizers.
+pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) -> Result<Option<f32>, MathError> {
     let bits = work.settings.bits;
     let mark = mark::text(&work.settings);
     on_activation(editor, work, &format!("dorefa activation {bits}"), |editor, maker, from| {
@@ -65,7 +68,9 @@ pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) {
         let clipped = maker.float_op(editor, "Minimum", "clipped", &[&positive, &one]);
         let (rounded, n) = round(editor, maker, bits, &clipped);
         maker.last("RealDiv", &[&rounded, &n], &mark);
-    });
+        Ok(())
+    })?;
+    Ok(None)
 }
 
 /// `rne(n·x)` and `n = 2^k − 1`, of which `quantize_k` is the quotient; TensorFlow's Round is half to even.

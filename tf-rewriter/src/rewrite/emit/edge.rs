@@ -44,40 +44,46 @@ pub(super) fn on_weight<'g, 'w>(
 /// * input: the op's edges read the new node.
 /// * output of a node that others read: their edges read the new node.
 /// * output of a node that leaves the graph: the new node takes its name, so that fetching the old name gives the quantized tensor.
+///
+/// # Errors
+/// Those of `make`.
 pub(super) fn on_activation<'g>(
     editor: &mut Editor<'g>,
     work: &ActivationWork,
     how: &str,
-    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str),
-) {
+    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
+) -> Result<(), MathError> {
     let graph = editor.graph;
     let own = graph.name(work.op).to_owned();
     let scope = work.op.scope;
     if work.kind == QuantType::Input {
-        let Some(from) = work.inputs.first().map(|input| editor.reads(work.op, *input)) else { return };
-        let reference = editor.already_made(scope, &from, how).unwrap_or_else(|| {
+        let Some(from) = work.inputs.first().map(|input| editor.reads(work.op, *input)) else { return Ok(()) };
+        let reference = if let Some(known) = editor.already_made(scope, &from, how) {
+            known
+        } else {
             let name = editor.unique(scope, &format!("{own}/input_quant"));
-            put(editor, work, how, (&name, &from, &from), make)
-        });
+            put(editor, work, how, (&name, &from, &from), make)?
+        };
         for input in &work.inputs {
             editor.reroute(work.op, *input, reference.clone());
         }
-        return;
+        return Ok(());
     }
     let (edges, _) = crate::find::sites::output_edges(graph, work.op);
     let in_function = matches!(editor.scope_kind(scope), ScopeKind::Function { .. });
     if crate::find::sites::leaves_graph(graph, work.op, &edges) {
         let from = editor.rename_to_float(work.op);
-        put(editor, work, how, (&own, &from, &from), make);
-        return;
+        put(editor, work, how, (&own, &from, &from), make)?;
+        return Ok(());
     }
     let from = if in_function { graph.edge_text(work.op).unwrap_or_else(|| own.clone()) } else { own.clone() };
     let name = editor.unique(scope, &format!("{own}/output_quant"));
-    let result = put(editor, work, how, (&name, &from, &own), make);
+    let result = put(editor, work, how, (&name, &from, &own), make)?;
     editor.return_instead(scope, &from, &result);
     for (reader, input) in edges {
         editor.reroute(reader, input, result.clone());
     }
+    Ok(())
 }
 
 /// Make the nodes of an activation and put them behind its op; `(base, from, anchor)`: the last one's name, what they read, and
@@ -87,12 +93,12 @@ fn put<'g>(
     work: &ActivationWork,
     how: &str,
     (base, from, anchor): (&str, &str, &str),
-    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str),
-) -> String {
+    make: impl FnOnce(&mut Editor<'g>, &mut Maker<'g>, &str) -> Result<(), MathError>,
+) -> Result<String, MathError> {
     let mut maker = Maker::new(editor, work.op, base, anchor);
-    make(editor, &mut maker, from);
+    make(editor, &mut maker, from)?;
     let (nodes, result, _) = maker.done();
     editor.insert(work.op, nodes);
     editor.remember(work.op.scope, from, how, &result);
-    result
+    Ok(result)
 }

@@ -31,6 +31,19 @@ pub(super) fn weight<'w>(
 ) -> Result<u64, MathError> {
     let ends: Vec<(f32, f32)> =
         work.ranges.iter().map(|range| Ok(ends(*range, &work.settings)?.0)).collect::<Result<_, MathError>>()?;
+    weight_between(editor, work, pieces, &ends)
+}
+
+/// The same between given ends, of the tensor or of each channel.
+///
+/// # Errors
+/// None; the signature is that of [`weight`].
+pub(super) fn weight_between<'w>(
+    editor: &mut Editor<'_>,
+    work: &'w WeightWork,
+    pieces: &mut Pieces<'w>,
+    ends: &[(f32, f32)],
+) -> Result<u64, MathError> {
     let ends = Ends { min: ends.iter().map(|e| e.0).collect(), max: ends.iter().map(|e| e.1).collect() };
     let turn = work.axes.zip(work.weight.whole_shape()).map(|(axes, shape)| turn(axes.whole, shape));
     let fake_quant = FakeQuant::new(ends, &work.settings);
@@ -61,15 +74,27 @@ pub(super) fn weight<'w>(
 
 /// `FakeQuantWithMinMaxVars` on an activation; returns its scale.
 pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork, range: Range) -> Result<f32, MathError> {
-    let symmetric = work.settings.symmetric;
-    let bits = work.settings.bits;
-    let ((min, max), affine) = ends(range, &work.settings)?;
+    let (ends, affine) = ends(range, &work.settings)?;
+    activation_between(editor, work, ends)?;
+    Ok(affine.scale())
+}
+
+/// The same between given ends.
+///
+/// # Errors
+/// None; [`on_activation`] has those of what it is given.
+pub(super) fn activation_between(
+    editor: &mut Editor<'_>,
+    work: &ActivationWork,
+    (min, max): (f32, f32),
+) -> Result<(), MathError> {
+    let Settings { bits, symmetric, .. } = work.settings;
     let how = format!("activation {bits} {symmetric} {:08x} {:08x}", min.to_bits(), max.to_bits());
     let fake_quant = FakeQuant::new(Ends { min: vec![min], max: vec![max] }, &work.settings);
     on_activation(editor, work, &how, |editor, maker, from| {
         fake_quant.last(editor, maker, from, false);
-    });
-    Ok(affine.scale())
+        Ok(())
+    })
 }
 
 /// The op's `min` and `max` for an observed range, and the reference's parameters.
@@ -131,7 +156,7 @@ struct FakeQuant {
 
 impl FakeQuant {
     fn new(ends: Ends, settings: &Settings) -> Self {
-        Self { ends, bits: settings.bits, narrow: settings.symmetric, mark: mark::text(settings) }
+        Self { ends, bits: settings.bits, narrow: settings.narrow_range(), mark: mark::text(settings) }
     }
 
     /// The op under the site's name.

@@ -8,6 +8,7 @@ mod dorefa;
 mod edge;
 mod editor;
 mod fake_quant;
+mod lsq;
 mod maker;
 mod naive;
 mod node;
@@ -90,6 +91,8 @@ pub(crate) struct ActivationWork {
     pub(crate) inputs: Vec<usize>,
     pub(crate) settings: Settings,
     pub(crate) range: Option<Range>,
+    /// LSQ: the step that was learnt.
+    pub(crate) step: Option<f32>,
 }
 
 /// Insert the ops of `--emit inference` for a weight.
@@ -102,6 +105,7 @@ pub(crate) fn inference_weight<'w>(
         Quantizer::Naive => naive::weight(editor, work, pieces),
         Quantizer::Qat => qat::weight(editor, work, pieces),
         Quantizer::DoReFa => dorefa::weight(editor, work, pieces),
+        Quantizer::Lsq => lsq::weight(editor, work, pieces),
     }
 }
 
@@ -110,9 +114,7 @@ pub(crate) fn inference_activation(editor: &mut Editor<'_>, work: &ActivationWor
     match work.settings.quantizer {
         // The config refuses activations for Naive.
         Quantizer::Naive | Quantizer::Qat => qat::activation(editor, work),
-        Quantizer::DoReFa => {
-            dorefa::activation(editor, work);
-            Ok(None)
-        }
+        Quantizer::DoReFa => dorefa::activation(editor, work),
+        Quantizer::Lsq => lsq::activation(editor, work),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quant_math::budget::Share;
 use quant_math::late::{self, Before};
 use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
+use quant_math::quantizers::lsq;
 use quant_math::{Emit, QuantType, Quantizer, Range};
 
 use super::values::{self, Values};
@@ -22,6 +23,8 @@ use quant_math::codes::Code;
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
     range: Option<Range>,
+    /// LSQ: its steps.
+    steps: Option<Vec<f32>>,
     /// Why it does not quantize: its start step has not come, or it needs a range and has seen none.
     not_begun: Option<Reason>,
     /// The start step that has not come.
@@ -51,8 +54,15 @@ fn one(graph: &Graph, site: &Found, values: &mut Values<'_>, measured: bool) -> 
         before = Before::new(step, start);
     }
     let mut not_begun = before.map(|before| late::not_begun(Some(before)));
+    if let Some(step_size) = site.step_size {
+        let steps = values.of(graph, step_size)?.as_ref().and_then(values::floats).unwrap_or_default();
+        if !steps.iter().any(|step| lsq::is_set(*step)) {
+            not_begun.get_or_insert_with(|| late::not_begun(None));
+        }
+        return Ok(Learnt { range: None, steps: Some(steps), not_begun, before });
+    }
     let Some((lower, upper)) = site.range.filter(|_| !measured) else {
-        return Ok(Learnt { range: None, not_begun, before });
+        return Ok(Learnt { range: None, steps: None, not_begun, before });
     };
     let lower = values.of(graph, lower)?.as_ref().and_then(values::float);
     let upper = values.of(graph, upper)?.as_ref().and_then(values::float);
@@ -62,7 +72,7 @@ fn one(graph: &Graph, site: &Found, values: &mut Values<'_>, measured: bool) -> 
     if range.is_none() {
         not_begun.get_or_insert_with(|| late::not_begun(None));
     }
-    Ok(Learnt { range, not_begun, before })
+    Ok(Learnt { range, steps: None, not_begun, before })
 }
 
 /// A tiny range, widened as the training graph does.
@@ -113,6 +123,7 @@ pub(super) fn plan(
                 shape: None,
                 decision,
                 range: learnt.range,
+                steps: learnt.steps.clone(),
             };
             if site.kind == QuantType::Weight {
                 describe(float, &mut found)?;

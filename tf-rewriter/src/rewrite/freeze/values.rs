@@ -100,6 +100,13 @@ pub(super) fn float(tensor: &Tensor) -> Option<f32> {
     tensor.bytes.as_slice().try_into().ok().map(f32::from_le_bytes)
 }
 
+/// All elements.
+pub(super) fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    (tensor.dtype == DataType::DT_FLOAT).then_some(())?;
+    let (numbers, rest) = tensor.bytes.as_chunks::<4>();
+    rest.is_empty().then(|| numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
 /// A scalar.
 pub(super) fn long(tensor: &Tensor) -> Option<i64> {
     (tensor.dtype == DataType::DT_INT64).then_some(())?;

@@ -4,16 +4,19 @@ mod vectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protobuf::Message;
 use quant_math::DType;
 use quant_math::plan::Reason;
 
 use crate::codes;
 use crate::error::Error;
 use crate::find::frames::Frames;
+use crate::find::mark::{STEP_SIZE, part};
 use crate::find::ops;
 use crate::find::sites::weight_of;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Target};
+use crate::graphdef::pb::TensorShapeProto;
 use crate::rewrite::emit::{Editor, new_variable};
 
 /// The op that gives the variables of [`Graph::into_trainable`] the values that their constants had.
@@ -88,6 +91,25 @@ impl Graph {
         let patches = editor.finish()?;
         let graph = self.settled(self.patched(patches))?;
         Ok(TrainableGraph { graph, variables, kept, init })
+    }
+}
+
+impl Graph {
+    /// What is trained of a `training` graph besides its weights: the steps of LSQ.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    pub fn step_sizes(&self) -> Result<Vec<Trainable>, Error> {
+        let mut found = Vec::new();
+        let nodes = self.all_nodes().filter(|id| id.scope == 0 && part(self, *id) == Some(STEP_SIZE));
+        for (id, node) in nodes.filter_map(|id| Some((id, self.index().node(id)?))) {
+            let shape = node.attr_shape(self.bytes(), "shape")?.map(|span| span.of(self.bytes()));
+            let shape = shape.and_then(|shape| TensorShapeProto::parse_from_bytes(shape).ok()).unwrap_or_default();
+            let shape = shape.dim.iter().map(|dim| u64::try_from(dim.size).unwrap_or(0)).collect();
+            let variable = self.name(id).to_owned();
+            found.push(Trainable { read: format!("{variable}/read"), variable, dtype: DType::F32, shape });
+        }
+        Ok(found)
     }
 }
 

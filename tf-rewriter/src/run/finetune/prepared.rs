@@ -45,7 +45,7 @@ impl Prepared {
                 )
             })
             .collect();
-        let (trainables, others): (Vec<_>, Vec<_>) =
+        let (mut trainables, others): (Vec<_>, Vec<_>) =
             trainables.into_iter().partition(|trainable| trainable.dtype == DType::F32);
         warnings.extend(others.iter().map(|other| {
             let text = format!("`{}` stays as it is: training is in float32, and its elements are not", other.read);
@@ -82,6 +82,7 @@ impl Prepared {
         let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
         graph.apply(&plan)?.write(&mut bytes)?;
         let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
+        trainables.extend(training.step_sizes()?);
         let model = Model::from_bytes(training.bytes(), outputs, run)?;
         for name in [init.as_str(), INIT] {
             // A config of weights alone needs no state, and so no init op.

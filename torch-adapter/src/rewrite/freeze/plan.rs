@@ -94,7 +94,7 @@ impl Model {
             shape: facts.map(|facts| facts.shape.clone()),
             decision,
             range: None,
-        steps: None,
+            steps: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! An activation, quantized in a range that follows the batches.
 
-use quant_math::Quantizer;
 use quant_math::plan::Observer;
 use quant_math::quantizers::qat::DEFAULT_EMA_DECAY;
+use quant_math::{MathError, Quantizer};
 
 use super::fake_quant::fake_quant;
+use super::lsq::{self, Shares};
 use super::ranges::{self, Ends};
 use super::{Context, State, begun, dorefa, last};
 use crate::graphdef::pb::DataType;
@@ -14,25 +15,40 @@ use crate::rewrite::emit::node::NewNode;
 use crate::rewrite::emit::{ActivationWork, Editor};
 
 /// Put the ops on an activation's edges.
-pub(crate) fn activation(editor: &mut Editor<'_>, context: &mut Context<'_>, work: &ActivationWork) {
+///
+/// # Errors
+/// Bits that the quantizer does not have.
+pub(crate) fn activation(
+    editor: &mut Editor<'_>,
+    context: &mut Context<'_>,
+    work: &ActivationWork,
+) -> Result<(), MathError> {
     let settings = &work.settings;
     let how = format!("live activation {settings:?} {:?}", work.range);
     on_activation(editor, work, &how, |editor, maker, from| {
         maker.trains();
         let gradient = context.gradient;
         // The plan refuses activations where there is no state to reach.
-        let Some(state) = context.state.as_deref_mut() else { return };
+        let Some(state) = context.state.as_deref_mut() else { return Ok(()) };
         let mut controls = vec![state.count.clone()];
-        let result = if settings.quantizer == Quantizer::DoReFa {
-            dorefa::activation(editor, maker, settings, from)
-        } else {
-            let live = observe(editor, maker, state, work, from);
-            controls.extend(live.assigns);
-            let quantized = fake_quant(editor, maker, gradient, settings, (from, &live.ends, None));
-            maker.float_op(editor, "SelectV2", "selected", &[&live.quantizes, &quantized, from])
+        let result = match settings.quantizer {
+            Quantizer::DoReFa => dorefa::activation(editor, maker, settings, from),
+            Quantizer::Lsq => {
+                let live = lsq::quantize(editor, maker, state, settings, (from, None, Shares::Sample))?;
+                controls.push(live.keeps);
+                live.result
+            }
+            // The config refuses activations for Naive.
+            Quantizer::Qat | Quantizer::Naive => {
+                let live = observe(editor, maker, state, work, from);
+                controls.extend(live.assigns);
+                let quantized = fake_quant(editor, maker, gradient, settings, (from, &live.ends, None));
+                maker.float_op(editor, "SelectV2", "selected", &[&live.quantizes, &quantized, from])
+            }
         };
         last(maker, work.kind, settings, &result, controls);
-    });
+        Ok(())
+    })
 }
 
 /// What this pass quantizes with.
@@ -61,8 +77,8 @@ fn observe(
     let batch = ranges::extremes(editor, maker, &flat);
     let initial = work.range.map(quant_math::Range::with_zero);
     let first = initial.map_or((f32::INFINITY, f32::NEG_INFINITY), |range| (range.min, range.max));
-    let lower = variable(editor, maker, state, "lower", first.0);
-    let upper = variable(editor, maker, state, "upper", first.1);
+    let lower = state.variable(editor, maker, "lower", (&[], &[first.0]));
+    let upper = state.variable(editor, maker, "upper", (&[], &[first.1]));
     let seen = maker.float_op(editor, "LessEqual", "seen", &[&lower.1, &upper.1]);
     #[expect(clippy::cast_possible_truncation, reason = "the average moves in float32")]
     let rate = (1.0 - settings.ema_decay.unwrap_or(DEFAULT_EMA_DECAY)) as f32;
@@ -116,24 +132,4 @@ fn observe(
         ranges::affine(editor, maker, settings, ends, &[])
     };
     Live { ends, quantizes, assigns }
-}
-
-/// A variable for an end of the range: its handle, and its value before this pass.
-fn variable(
-    editor: &mut Editor<'_>,
-    maker: &mut Maker<'_>,
-    state: &mut State,
-    part: &str,
-    first: f32,
-) -> (String, String) {
-    let float = DataType::DT_FLOAT;
-    let handle = maker.push_part(NewNode::variable(maker.part(editor, part), maker.device, float, &[]), part);
-    let initial = maker.float(editor, &format!("{part}/initial_value"), first);
-    let name = maker.part(editor, &format!("{part}/assign"));
-    let assign = NewNode::assign("AssignVariableOp", name, maker.device, float, [&handle, &initial]);
-    state.initializes(&maker.push(assign));
-    let read =
-        NewNode::new("ReadVariableOp", maker.part(editor, &format!("{part}/read")), vec![handle.clone()], maker.device);
-    let read = maker.push(read.typed("dtype", float));
-    (handle, read)
 }

@@ -48,7 +48,7 @@ impl Op<'_> {
         let inputs = vec![x.to_owned(), self.ends.min.clone(), self.ends.max.clone()];
         let node = NewNode::new(op, maker.part(editor, part), inputs, maker.device)
             .int("num_bits", i64::from(self.settings.bits))
-            .bool("narrow_range", self.settings.symmetric);
+            .bool("narrow_range", self.settings.narrow_range());
         maker.push(node)
     }
 }

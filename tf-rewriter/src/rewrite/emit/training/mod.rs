@@ -7,6 +7,7 @@ mod activation;
 mod dorefa;
 mod fake_quant;
 mod gradient;
+mod lsq;
 mod ranges;
 mod state;
 mod weight;

@@ -6,7 +6,7 @@ use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::DataType;
 use crate::rewrite::emit::Editor;
-use crate::rewrite::emit::maker::plain;
+use crate::rewrite::emit::maker::{Maker, plain};
 use crate::rewrite::emit::node::NewNode;
 use crate::rewrite::for_trainers::{INIT, IS_TRAINING, STEP};
 
@@ -100,8 +100,28 @@ impl State {
     }
 
     /// Let the init op run this node too.
-    pub(super) fn initializes(&mut self, assign: &str) {
+    fn initializes(&mut self, assign: &str) {
         self.assigns.push(format!("^{assign}"));
+    }
+
+    /// A variable of a site, which begins with `initial` numbers: its handle, and its value before this pass.
+    pub(super) fn variable(
+        &mut self,
+        editor: &mut Editor<'_>,
+        maker: &mut Maker<'_>,
+        part: &str,
+        (shape, initial): (&[u64], &[f32]),
+    ) -> (String, String) {
+        let float = DataType::DT_FLOAT;
+        let handle = maker.push_part(NewNode::variable(maker.part(editor, part), maker.device, float, shape), part);
+        let initial = maker.floats(editor, &format!("{part}/initial_value"), shape, initial);
+        let name = maker.part(editor, &format!("{part}/assign"));
+        let assign = NewNode::assign("AssignVariableOp", name, maker.device, float, [&handle, &initial]);
+        self.initializes(&maker.push(assign));
+        let name = maker.part(editor, &format!("{part}/read"));
+        let read = NewNode::new("ReadVariableOp", name, vec![handle.clone()], maker.device);
+        let read = maker.push(read.typed("dtype", float));
+        (handle, read)
     }
 
     /// Put the shared nodes into the graph.
