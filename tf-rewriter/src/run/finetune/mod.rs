@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
 use quant_math::plan::{Emit, Reason, Site};
+use quant_math::quantizers::table::Steps;
 use quant_math::ranges::Ranges;
 use quant_math::{Plan, QuantType};
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,15 @@ impl Finetuner {
             }
         };
         variables::begin(&trainer.model, &trainer.slots)?;
+        if config.quantizer.row().steps == Steps::Learnt {
+            // The first batch sets the steps; in the first pass, in which it does, they have no gradient.
+            let mut order = train.clone();
+            shuffle(&mut order, options.seed, 1);
+            if let Some(numbers) = samples.batches(&order, batch).next() {
+                let (batch, labels) = samples.gather(numbers);
+                trainer.pass(&batch, &targets(teacher.as_ref(), &batch, labels.as_deref())?)?;
+            }
+        }
         let begin = variables::read(&trainer.model, variables.iter())?;
         warnings.extend(trainer.untouched.iter().cloned());
         let steps = samples.batches(&train, batch).count() as u64 * u64::from(options.epochs);
@@ -340,17 +350,21 @@ impl Finetuner {
         let untrained = judge.score(&self.candidate(&self.begin, emit, None)?)?;
         let found = judge.score(&self.candidate(trained, emit, None)?)?;
         let number = epoch.number;
+        let how = match self.config.quantizer.row().steps {
+            Steps::Learnt => "with the steps of the first batch",
+            Steps::Range | Steps::Levels => "with measured ranges",
+        };
         let on = format!("on {} samples{}", numbers.len(), if self.validation.is_empty() { "" } else { " held back" });
         if found.is_better_than(&untrained) {
             let text = format!(
-                "the model of epoch {number} is written: {}; untrained, with measured ranges: {} ({on})",
+                "the model of epoch {number} is written: {}; untrained, {how}: {} ({on})",
                 found.told(),
                 untrained.told()
             );
             return self.candidate(trained, emit, Some(Reason::new(codes::BEST_EPOCH, text)));
         }
         let text = format!(
-            "training made the model no better, and the untrained one is written, with measured ranges: {}; after epoch {number}: {} ({on}); try \
+            "training made the model no better, and the untrained one is written, {how}: {}; after epoch {number}: {} ({on}); try \
              a smaller `--lr`, more data, or another `--loss`",
             untrained.told(),
             found.told()

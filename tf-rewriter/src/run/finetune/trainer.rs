@@ -201,6 +201,14 @@ impl Trainer {
         Ok(self.outputs.iter().map(|output| output.name.clone()).zip(values).collect())
     }
 
+    /// A training pass without a step: what follows batches sees this one.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub(super) fn pass(&self, batch: &Batch, targets: &[Value]) -> Result<(), RunError> {
+        self.model.run_with(self.feeds(batch, targets), std::slice::from_ref(&self.loss), &[]).map(drop)
+    }
+
     /// One step on a batch; returns its loss before the step. `number` counts steps from 1.
     ///
     /// # Errors
