@@ -57,7 +57,7 @@ fn comes_back(binary: &[u8]) {
     assert_eq!(text::parse(&written).expect("what was written can be read"), binary);
 }
 
-static CONFIGS: LazyLock<[ConfigList; 4]> = LazyLock::new(|| {
+static CONFIGS: LazyLock<[ConfigList; 5]> = LazyLock::new(|| {
     let parse = |text, quantizer| ConfigList::parse(text, Some(quantizer)).expect("a sound config");
     let channels = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 4, per_channel: true}]";
     let all = "[{op_types: 'default', quant_types: ['weight', 'input', 'output'], quant_bits: 8}]";
@@ -66,6 +66,7 @@ static CONFIGS: LazyLock<[ConfigList; 4]> = LazyLock::new(|| {
         parse(channels, Quantizer::Qat),
         parse("[{op_types: 'default', q_bits: 2}]", Quantizer::DoReFa),
         parse(all, Quantizer::DoReFa),
+        parse(all, Quantizer::Lsq),
     ]
 });
 

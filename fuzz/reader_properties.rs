@@ -13,7 +13,7 @@ use super::choices::Choices;
 
 /// Any text is a config that can be used or an error that says where and why.
 pub(crate) fn config_is_told(text: &str) {
-    for quantizer in [None, Some(Quantizer::Naive), Some(Quantizer::Qat), Some(Quantizer::DoReFa)] {
+    for quantizer in std::iter::once(None).chain(Quantizer::all().map(Some)) {
         match ConfigList::parse(text, quantizer) {
             Ok(config) => {
                 let ops = [("block/conv", "Conv2D", true), ("x", "Relu", false)];

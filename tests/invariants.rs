@@ -29,15 +29,13 @@ fn requests() -> Vec<(Emit, ConfigList, Option<Ranges>)> {
     let per_channel = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 4, per_channel: true}]";
     let per_channel = ConfigList::parse(per_channel, Some(Quantizer::Qat)).unwrap();
     let naive = ConfigList::default_for(Quantizer::Naive);
-    [Emit::Baked, Emit::Packed, Emit::Inference]
+    let lsq = "[{op_types: 'default', quant_types: ['weight', 'input'], quant_bits: 3, per_channel: true}]";
+    let lsq = ConfigList::parse(lsq, Some(Quantizer::Lsq)).unwrap();
+    [(naive, None), (qat, Some(ranges)), (per_channel, None), (dorefa, None), (lsq, None)]
         .into_iter()
-        .flat_map(|emit| {
-            [
-                (emit, naive.clone(), None),
-                (emit, qat.clone(), Some(ranges.clone())),
-                (emit, per_channel.clone(), None),
-                (emit, dorefa.clone(), None),
-            ]
+        .flat_map(|(config, ranges)| {
+            let forms = config.quantizer.row().forms.iter();
+            forms.map(move |emit| (*emit, config.clone(), ranges.clone()))
         })
         .collect()
 }
@@ -128,9 +126,11 @@ fn planning_changes_nothing() {
 #[test]
 fn an_empty_plan_reproduces_the_input() {
     let bytes = fs::read(digits()).unwrap();
-    let exclude = ConfigList::parse("[{op_types: 'default', exclude: true}]", Some(Quantizer::Naive)).unwrap();
-    for emit in [Emit::Baked, Emit::Packed, Emit::Inference] {
-        assert!(compress(&bytes, emit, &exclude, None) == bytes, "{emit}");
+    for quantizer in Quantizer::all() {
+        let exclude = ConfigList::parse("[{op_types: 'default', exclude: true}]", Some(quantizer)).unwrap();
+        for emit in quantizer.row().forms {
+            assert!(compress(&bytes, *emit, &exclude, None) == bytes, "{quantizer} {emit}");
+        }
     }
 }
 

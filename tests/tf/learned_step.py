@@ -32,6 +32,11 @@ def turned(name, w):
     return w, lambda q: q
 
 
+def channels_last(name):
+    w = initial(name)
+    return w.transpose(0, 1, 3, 2) if name == "up" else w
+
+
 def codes(bits, signed):
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
@@ -42,8 +47,11 @@ def initial_step(x, bits, signed, channels):
     return 2 * (x.reshape(-1, channels).mean(0) if channels else x.mean()) / np.sqrt(codes(bits, signed)[1])
 
 
-def quantizer(bits, signed, shares):
-    """Values of TensorFlow's fake-quant op; gradients of equations 3 and 5, with the scale of section 2.2. `shares` elements have a step."""
+def quantizer(bits, signed, shares, sizes):
+    """Values of TensorFlow's fake-quant op; gradients of equations 3 and 5, with the scale of section 2.2. `shares` elements have a step.
+
+    With `sizes`, what a step's gradient adds is added without its signs.
+    """
     low, high = codes(bits, signed)
 
     @tf.custom_gradient
@@ -53,6 +61,7 @@ def quantizer(bits, signed, shares):
             rounded = tf.round(tf.clip_by_value(ratio, low, high))
             inside = (ratio >= low) & (ratio <= high)
             each = g * tf.where(inside, rounded - ratio, rounded)
+            each = tf.abs(each) if sizes else each
             axes = list(range(len(x.shape) - 1)) if s.shape.rank else None
             return tf.where(inside, g, tf.zeros_like(g)), tf.reduce_sum(each, axes) / np.sqrt(np.float32(shares * high))
 
@@ -62,21 +71,22 @@ def quantizer(bits, signed, shares):
     return quantize
 
 
-def reference(image, label, steps, bits):
+def reference(image, label, steps, bits, sizes=False):
     """Loss, logits and gradients of weights and steps."""
     with tf.Graph().as_default():
         weights = {name: tf.constant(initial(name)) for name in WEIGHTS}
-        steps = {name: tf.constant(step) for name, step in steps.items()}
+        # A channel of zeros has no step, and needs none.
+        steps = {name: tf.constant(np.where(step > 0, step, np.float32(1))) for name, step in steps.items()}
 
         def weight_quant(name, w):
             s = steps[name]
             if not s.shape.rank:
-                return quantizer(bits, True, np.prod(WEIGHTS[name]))(w, s)
+                return quantizer(bits, True, np.prod(WEIGHTS[name]), sizes)(w, s)
             x, back = turned(name, w)
-            return back(quantizer(bits, True, np.prod(WEIGHTS[name]) // CHANNELS[name])(x, s))
+            return back(quantizer(bits, True, np.prod(WEIGHTS[name]) // CHANNELS[name], sizes)(x, s))
 
         def activation(name, t):
-            return quantizer(bits, SITES[name][1], np.prod(t.shape[1:]))(t, steps[name])
+            return quantizer(bits, SITES[name][1], np.prod(t.shape[1:]), sizes)(t, steps[name])
 
         x = activation("x", tf.constant(image))
         logits = forward(x, weights.__getitem__, weight_quant, activation, activation)
@@ -88,10 +98,9 @@ def reference(image, label, steps, bits):
     return loss, logits, dict(zip(names, gradients))
 
 
-def off(found, expected):
-    """The largest difference, in parts of the largest number."""
-    found, expected = np.float64(found), np.float64(expected)
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
+def off(found, expected, size):
+    """The largest difference, in parts of the largest of `size`."""
+    return float(np.abs(np.float64(found) - np.float64(expected)).max() / max(np.abs(size).max(), 1e-30))
 
 
 def check_one(folder, stem):
@@ -118,19 +127,20 @@ def check_one(folder, stem):
             answer["wrong"] += int((session.run(logits, {"x:0": images[0], IS_TRAINING: False}) != plain).sum())
             answer["moved"] += sum(int(np.any(value)) for value in session.run(steps).values())
             # The first pass sets them, and quantizes with them.
-            found = session.run(seen, {"x:0": images[0], label: labels[0]})
-            found |= {name: np.array(turned(name, initial(name))[0].eval(session=session)) for name in WEIGHTS}
+            found = session.run([seen, logits], {"x:0": images[0]})[0]
+            found |= {name: channels_last(name) for name in WEIGHTS}
             now = session.run(steps)
             for name, step in now.items():
                 expected = initial_step(found[name], bits, SITES[name][1], step.size if step.ndim else 0)
-                answer["initial"] = max(answer["initial"], off(step, expected))
+                answer["initial"] = max(answer["initial"], off(step, expected, expected))
             # Then they are the optimizer's.
             for number in range(1, 4):
                 loss_value, found_logits, found = session.run([loss, logits, gradients], {"x:0": images[number], label: labels[number]})
                 wanted_loss, wanted_logits, wanted = reference(images[number], labels[number], now, bits)
+                _, _, sizes = reference(images[number], labels[number], now, bits, True)
                 answer["wrong"] += int(loss_value != wanted_loss) + int((found_logits != wanted_logits).sum())
                 for name, gradient in zip(names, found):
-                    answer["gradients"][name] = max(answer["gradients"].get(name, 0.0), off(gradient, wanted[name]))
+                    answer["gradients"][name] = max(answer["gradients"].get(name, 0.0), off(gradient, wanted[name], sizes[name]))
                 after = session.run(steps)
                 answer["moved"] += sum(int(not np.array_equal(now[name], after[name])) for name in now)
                 for name, gradient in zip(names[len(WEIGHTS) :], found[len(WEIGHTS) :]):
@@ -142,9 +152,9 @@ def check_one(folder, stem):
             # A step that was driven below 0 is set anew.
             variable = reads[SITES["relu1"][0]].op.inputs[0]
             session.run(tf.raw_ops.AssignVariableOp(resource=variable, value=tf.constant(-0.5)))
-            relu1 = session.run(seen, {"x:0": images[0], label: labels[0]})["relu1"]
-            session.run(logits, {"x:0": images[0]})
-            answer["initial"] = max(answer["initial"], off(session.run(steps["relu1"]), initial_step(relu1, bits, False, 0)))
+            relu1 = session.run([seen, logits], {"x:0": images[0]})[0]["relu1"]
+            expected = initial_step(relu1, bits, False, 0)
+            answer["initial"] = max(answer["initial"], off(session.run(steps["relu1"]), expected, expected))
             state = session.run(reads)
             evaluated = session.run(logits, {"x:0": images[0], IS_TRAINING: False})
             variables, values = list(reads), [tf.constant(value) for value in state.values()]

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use quant_math::Quantizer;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -207,8 +208,8 @@ fn mean_and_range(percents: &[f64]) -> String {
 }
 
 /// A quantizer as the tables write it.
-fn title(quantizer: &str) -> &'static str {
-    if quantizer == "dorefa" { "DoReFa" } else { "QAT" }
+fn title(quantizer: Quantizer) -> &'static str {
+    quantizer.row().title
 }
 
 /// A command of one of the two binaries, in the workspace's folder.

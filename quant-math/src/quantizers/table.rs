@@ -13,7 +13,7 @@ pub struct Row {
     pub quantizer: Quantizer,
     /// Its name on the command line and in JSON.
     pub name: &'static str,
-    /// Its name in a sentence.
+    /// Its name in texts and tables.
     pub title: &'static str,
     /// The kinds of tensors that it quantizes.
     pub kinds: &'static [QuantType],
@@ -76,7 +76,7 @@ static TABLE: [Row; 4] = [
     Row {
         quantizer: Quantizer::Naive,
         name: "naive",
-        title: "the Naive quantizer",
+        title: "Naive",
         kinds: &[Weight],
         default_kinds: &[Weight],
         bits: WIDE,
@@ -93,7 +93,7 @@ static TABLE: [Row; 4] = [
     Row {
         quantizer: Quantizer::Qat,
         name: "qat",
-        title: "the QAT quantizer",
+        title: "QAT",
         kinds: &[Weight, Input, Output],
         default_kinds: &[],
         bits: WIDE,
@@ -107,7 +107,7 @@ static TABLE: [Row; 4] = [
     Row {
         quantizer: Quantizer::DoReFa,
         name: "dorefa",
-        title: "the DoReFa quantizer",
+        title: "DoReFa",
         kinds: &[Weight, Input, Output, Gradient],
         default_kinds: &[Weight],
         bits: Bits { least: 1, most: 8, beside: Some(32), words: "1 to 8, or 32" },
@@ -121,7 +121,7 @@ static TABLE: [Row; 4] = [
     Row {
         quantizer: Quantizer::Lsq,
         name: "lsq",
-        title: "the LSQ quantizer",
+        title: "LSQ",
         kinds: &[Weight, Input, Output],
         default_kinds: &[],
         bits: Bits { least: 2, most: 8, beside: None, words: "2 to 8" },

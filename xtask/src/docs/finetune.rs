@@ -1,8 +1,10 @@
 //! The table of trained TensorFlow graphs: `tf-rewriter` quantizes, trains and counts; nothing else has a hand in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use quant_math::Quantizer;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,21 +21,16 @@ const TABLE: &str = "tests/tensorflow/train_table.json";
 #[derive(Debug, Deserialize)]
 struct Table {
     epochs: u32,
-    learning_rate: Rates,
+    /// By quantizer.
+    learning_rate: BTreeMap<Quantizer, f64>,
     seeds: Vec<u64>,
     rows: Vec<Row>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Rates {
-    qat: f64,
-    dorefa: f64,
-}
-
-#[derive(Debug, Deserialize)]
 struct Row {
     name: String,
-    quantizer: String,
+    quantizer: Quantizer,
     weights: String,
     activations: String,
     runs: Vec<Run>,
@@ -67,7 +64,7 @@ pub(super) fn table() -> Result<String> {
         let cells = [Run::Untrained, Run::Labels, Run::Distill]
             .map(|run| if row.runs.contains(&run) { table.cell(row, run, &library) } else { Ok("–".to_owned()) });
         let cells = cells.into_iter().collect::<Result<Vec<_>>>()?.join(" | ");
-        lines.push(format!("| {} | {} | {} | {cells} |", title(&row.quantizer), row.weights, row.activations));
+        lines.push(format!("| {} | {} | {} | {cells} |", title(row.quantizer), row.weights, row.activations));
     }
     lines.push(format!(
         "\n{samples} test images: one is {:.2} points. Trained: mean and range of the seeds.\n",
@@ -79,10 +76,12 @@ pub(super) fn table() -> Result<String> {
 impl Table {
     /// The line above the table: data and budget.
     fn budget(&self) -> String {
-        let Self { epochs, learning_rate: Rates { qat, dorefa }, seeds, .. } = self;
+        let Self { epochs, learning_rate, seeds, .. } = self;
+        let rates = learning_rate.iter().map(|(quantizer, rate)| format!("{rate} ({})", title(*quantizer)));
+        let rates = rates.collect::<Vec<_>>().join(", ");
         let seeds = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!(
-            "The images of `{TRAIN_DATA}`, {epochs} epochs of Adam, learning rate {qat} (DoReFa: {dorefa}), seeds {seeds}; the same for every row.\n"
+            "The images of `{TRAIN_DATA}`, {epochs} epochs of Adam, learning rate {rates}, seeds {seeds}; the same for every row.\n"
         )
     }
 
@@ -105,11 +104,10 @@ impl Table {
     /// The path of the model that one training makes.
     fn trained(&self, row: &Row, seed: u64, objective: &[&str], library: &Path) -> Result<PathBuf> {
         let Row { name, quantizer, config_list, .. } = row;
-        let Rates { qat, dorefa } = self.learning_rate;
-        let rate = if quantizer == "dorefa" { dorefa } else { qat };
+        let rate = self.learning_rate.get(quantizer).with_context(|| format!("no learning rate of {quantizer}"))?;
         let out = Path::new(WORK).join(format!("{name}.trained.pb"));
         let mut command = tf_rewriter("finetune", Path::new(MODEL), library);
-        command.args(["--data", TRAIN_DATA, "--quiet", "--quantizer", quantizer, "--config"]);
+        command.args(["--data", TRAIN_DATA, "--quiet", "--quantizer", quantizer.row().name, "--config"]);
         command.arg(config_file(&out, config_list)?).arg("-o").arg(&out).args(objective);
         command.args(["--epochs", &self.epochs.to_string(), "--lr", &rate.to_string(), "--seed", &seed.to_string()]);
         // With one thread, TensorFlow adds in one order.

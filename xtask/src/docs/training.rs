@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use quant_math::Quantizer;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ struct Table {
 #[derive(Debug, Deserialize)]
 struct Row {
     name: String,
-    quantizer: String,
+    quantizer: Quantizer,
     weights: String,
     activations: String,
     config_list: Value,
@@ -50,7 +51,7 @@ pub(super) fn table() -> Result<String> {
     for row in &table.rows {
         for emit in ["training", "baked"] {
             let out = Path::new(WORK).join(format!("{}.{emit}.pt", row.name));
-            let options = ["--quantizer", &row.quantizer, "--emit", emit];
+            let options = ["--quantizer", row.quantizer.row().name, "--emit", emit];
             compress("torch-adapter", &table.archive, &out, &options, Some(&row.config_list))?;
         }
     }
@@ -65,7 +66,7 @@ pub(super) fn table() -> Result<String> {
         line("none", "float32", "float32", score("float")?),
     ];
     for row in &table.rows {
-        lines.push(line(title(&row.quantizer), &row.weights, &row.activations, score(&row.name)?));
+        lines.push(line(title(row.quantizer), &row.weights, &row.activations, score(&row.name)?));
     }
     let Table { epochs, learning_rate, seeds, .. } = &table;
     lines.push(format!(
