@@ -15,7 +15,7 @@ use torch_adapter::{Model, PlanOptions};
 const SCRIPT: &str = "tests/torch/check_training.py";
 
 /// Name, quantizer, config.
-const CONFIGS: [(&str, Quantizer, &str); 9] = [
+const CONFIGS: [(&str, Quantizer, &str); 14] = [
     ("weights", Quantizer::Qat, "[{op_types: 'default', quant_types: ['weight'], quant_bits: 8}]"),
     ("weights per channel", Quantizer::Qat, "[{op_types: 'default', quant_types: ['weight'], quant_bits: 4, per_channel: true}]"),
     (
@@ -44,6 +44,21 @@ const CONFIGS: [(&str, Quantizer, &str); 9] = [
     ("dorefa", Quantizer::DoReFa, "[{op_types: 'default', q_bits: 4}]"),
     ("dorefa activations", Quantizer::DoReFa, "[{op_types: ['default', 'ReLU', 'ReLU6'], quant_types: ['weight', 'input', 'output'], q_bits: 8}]"),
     ("dorefa 1", Quantizer::DoReFa, "[{op_types: 'default', q_bits: 1}]"),
+    ("lsq weights", Quantizer::Lsq, "[{op_types: 'default', quant_types: ['weight'], quant_bits: 2}]"),
+    ("lsq weights per channel", Quantizer::Lsq, "[{op_types: 'default', quant_types: ['weight'], quant_bits: 4, per_channel: true}]"),
+    (
+        "lsq inputs and outputs",
+        Quantizer::Lsq,
+        "[{op_types: ['default', 'ReLU', 'ReLU6', 'AvgPool2d'], quant_types: ['weight', 'output'], quant_bits: 3},
+          {op_names: ['fc'], quant_types: ['weight', 'input'], quant_bits: {weight: 8, input: 5}, per_channel: true}]",
+    ),
+    (
+        "lsq on the grids that the entry names",
+        Quantizer::Lsq,
+        "[{op_types: ['default', 'ReLU'], quant_types: ['weight', 'output'], quant_bits: 4, symmetric: true},
+          {op_names: ['conv', 'last'], quant_types: ['weight', 'input'], quant_bits: 4, symmetric: {input: false}}]",
+    ),
+    ("lsq inputs", Quantizer::Lsq, "[{op_types: 'default', quant_types: ['weight', 'input'], quant_bits: 2, per_channel: true}]"),
 ];
 
 /// Write the training form of one archive; what the reference must know of it.
@@ -82,7 +97,7 @@ fn training_is_the_straight_through_reference_bit_for_bit() {
             }
         }
     }
-    assert_eq!(cases.len(), 2 * CONFIGS.len() + 5);
+    assert_eq!(cases.len(), 2 * CONFIGS.len() + 8);
     let told = run_python(&python, SCRIPT, &["check"], &serde_json::to_vec(&cases).unwrap());
     assert_eq!(String::from_utf8(told).unwrap(), format!("{} archives\n", cases.len()));
 }

@@ -4,8 +4,8 @@
     python check_training.py check < cases.json
 
 The reference is the same net as plain modules. Its quantizers are autograd functions written out below; its ranges are those of
-`torch.ao.quantization.MovingAverageMinMaxObserver`, `MinMaxObserver` and `PerChannelMinMaxObserver`. It shares the weights' first values
-with the archive, and nothing else.
+`torch.ao.quantization.MovingAverageMinMaxObserver`, `MinMaxObserver` and `PerChannelMinMaxObserver`, its steps are parameters. It shares the
+weights' first values with the archive, and nothing else.
 """
 
 import collections
@@ -88,6 +88,50 @@ class Sign(torch.autograd.Function):
         return gradient
 
 
+class LearnedStep(torch.autograd.Function):
+    """LSQ: the values of torch's fake-quantization; equations 3 and 5 of Esser et al. 2020 (arXiv:1902.08153), and section 2.2."""
+
+    @staticmethod
+    def forward(ctx, x, step, low, high, scale):
+        code = torch.round(x * (1.0 / step)).clamp(low, high)
+        ratio = x / step
+        inside = (ratio >= low) & (ratio <= high)
+        ctx.save_for_backward(inside, torch.where(inside, code - ratio, code))
+        ctx.step, ctx.scale = step.shape, scale
+        return code * step
+
+    @staticmethod
+    def backward(ctx, gradient):
+        inside, slope = ctx.saved_tensors
+        return gradient * inside, (gradient * slope).sum_to_size(ctx.step) * ctx.scale, None, None, None
+
+
+class LsqSite(nn.Module):
+    """A quantizer of the reference that learns its step."""
+
+    def __init__(self, kind, settings, channels):
+        super().__init__()
+        self.kind, self.settings, self.axis = kind, settings, settings.get("channel_axis")
+        bits = settings["bits"]
+        self.low, self.high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if settings["symmetric"] else (0, 2**bits - 1)
+        self.step = nn.Parameter(torch.zeros(() if self.axis is None else channels))
+
+    def forward(self, x):
+        root = torch.tensor(float(self.high)).sqrt()
+        if self.axis is None:
+            count, shape = x.numel() if self.kind == "weight" else x[0].numel(), []
+        else:
+            count, shape = x.numel() // x.shape[self.axis], [-1 if axis == self.axis else 1 for axis in range(x.dim())]
+        if self.training:
+            with torch.no_grad():
+                size = x.abs().mean() if self.axis is None else x.abs().transpose(0, self.axis).flatten(1).mean(1)
+                # Section 2.1: of the weight, or of the first batch; and again where training has left the steps that there can be.
+                self.step.copy_(torch.where(self.step > 0, self.step, size * (2.0 / root)))
+        if not self.step.gt(0).all():
+            return x
+        return LearnedStep.apply(x, self.step.view(shape), self.low, self.high, 1.0 / torch.tensor(float(count * self.high)).sqrt())
+
+
 class Site(nn.Module):
     """One quantizer of the reference."""
 
@@ -144,7 +188,22 @@ class Reference(nn.Module):
     def __init__(self, module, sites):
         super().__init__()
         self.net = module
-        self.sites = nn.ModuleDict({f"{site['op']}/{site['kind']}": Site(site["kind"], site["settings"]) for site in sites})
+        self.sites = nn.ModuleDict({f"{site['op']}/{site['kind']}": self.site(site) for site in sites})
+
+    def site(self, site):
+        kind, settings = site["kind"], site["settings"]
+        if settings["quantizer"] != "lsq":
+            return Site(kind, settings)
+        weight = getattr(getattr(self.net, site["op"]), "weight", None)
+        return LsqSite(kind, settings, weight.shape[settings["channel_axis"]] if "channel_axis" in settings else None)
+
+    def wanted(self):
+        """The parameters by their names in the archive."""
+        named = dict(self.net.named_parameters())
+        for key, site in self.sites.items():
+            if isinstance(site, LsqSite):
+                named[f"{key.replace('/', '.')}_quantizer.step"] = site.step
+        return named
 
     def at(self, name, kind, x):
         key = f"{name}/{kind}"
@@ -185,7 +244,8 @@ def check_ranges(archive, reference):
             exactly(f"lower end of {key}", state[f"{op}.{kind}_quantizer.min"], site.observer.min_val)
             exactly(f"upper end of {key}", state[f"{op}.{kind}_quantizer.max"], site.observer.max_val)
             found += 1
-    names = sum(name.endswith((".min", ".max", ".step")) for name in state)
+    learnt = {name for name, _ in archive.named_parameters()}
+    names = sum(name.endswith((".min", ".max", ".step")) for name in state if name not in learnt)
     assert names == 2 * found + sum(site.settings["quantizer"] == "qat" for site in reference.sites.values()), list(state)
     return found
 
@@ -220,21 +280,25 @@ def check_checkpoint(archive, path, x):
 def by_name(archive, reference):
     """The archive's parameters by the names of the reference; those of a frozen archive are numbered in the order of their use."""
     parameters = dict(archive.named_parameters())
-    if reference.keys() & parameters.keys():
+    if "conv.weight" in parameters:
         return parameters
-    return dict(zip(reference, (parameters[name] for name in sorted(parameters, key=lambda name: int(name[1:])))))
+    own, steps = ([name for name in parameters if name.endswith(".step") == is_step] for is_step in (False, True))
+    found = sorted(own, key=lambda name: int(name[1:])) + steps
+    return dict(zip(reference, (parameters[name] for name in found))) if len(found) == len(reference) else parameters
 
 
 def check(case):
     archive, reference = torch.jit.load(case["archive"]).train(), Reference(net(), case["sites"]).train()
     start = max(site["settings"]["quant_start_step"] for site in case["sites"])
     assert start < STEPS - 2
-    ways = [torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9) for model in (archive, reference)]
-    wanted = dict(reference.net.named_parameters())
+    wanted = reference.wanted()
     parameters = by_name(archive, wanted)
     assert parameters.keys() == wanted.keys(), (parameters.keys(), wanted.keys())
     for name, value in wanted.items():
         exactly(f"{name} before training", parameters[name].detach(), value.detach())
+    steps = [name for name in wanted if name.endswith(".step")]
+    first = {}
+    ways = [torch.optim.SGD(group.values(), lr=0.02, momentum=0.9) for group in (parameters, wanted)]
     ranges, moved = 0, False
     for step in range(STEPS):
         x, target = batch(step)
@@ -246,14 +310,19 @@ def check(case):
         is_float = torch.equal(output, float_output)
         assert is_float == (step < start), f"step {step} is {'float' if is_float else 'quantized'}, quantization starts at {start}"
         for name, parameter in parameters.items():
+            exactly(f"{name} in step {step}", parameter.detach(), wanted[name].detach())
             exactly(f"gradient of {name} in step {step}", parameter.grad, wanted[name].grad)
             moved |= bool(parameter.grad.count_nonzero())
+        if step == 0:
+            first = {name: parameters[name].detach().clone() for name in steps}
         if not case["frozen"]:
             ranges = check_ranges(archive, reference)
         check_eval(archive, reference, batch(100)[0])
         for way in ways:
             way.step()
     assert moved, "every gradient was zero"
+    for name in steps:
+        assert (first[name] > 0).all() and not torch.equal(parameters[name], first[name]), f"{name} was not learnt"
     assert case["frozen"] or ranges == sum(site["kind"] != "weight" and site["settings"]["quantizer"] == "qat" for site in case["sites"])
     check_checkpoint(archive, case["archive"], batch(100)[0])
 
