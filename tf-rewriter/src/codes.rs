@@ -33,7 +33,7 @@ since "0.1.0" {
     CONSTANT_OUTPUT = "constant-output" [Skip] "the output is computed from constants alone", "nothing is to be done";
     UNUSED = "unused" [Skip] "nothing reads the output", "nothing is to be done";
     BOOKKEEPING = "bookkeeping" [Skip] "the value goes to assignments, savers and summaries alone", "name it with `--outputs` if it is a result of the model";
-    NO_STATE = "no-state" [Skip] "functions and loops cannot hold the variables of a range, and gradients in them are not found", "inline functions first, or choose `--emit inference`";
+    NO_STATE = "no-state" [Skip] "functions and loops cannot hold the variables of a range or a step, and gradients in them are not found", "inline functions first, or choose `--emit inference`";
     NOT_MEASURED = "not-measured" [Skip, Warning] "what is in a function or a loop cannot be fetched to measure a range", "write its range into the ranges file, or inline functions first";
     // Gradients.
     GRADIENT_NEEDS_TRAINING = "gradient-needs-training" [Skip] "gradients exist only while training", "choose `--emit training`";
@@ -88,5 +88,5 @@ since "0.1.0" {
     "E0806" "interrupted work cannot be taken up", "run without `--resume` to begin anew";
     "E0807" "the operating system refused to read or write a file of a run", "see its answer";
     "E0808" "a variable that an output needs has no value in the graph", "freeze the model first";
-    "U0105" "the quantizer is not trained", "train with `qat` or `dorefa`";
+    "U0105" "the quantizer is not trained", "train with `qat`, `dorefa` or `lsq`";
 }}

@@ -16,7 +16,7 @@ pub use graphdef::bundle::Bundle;
 pub use graphdef::graph::Graph;
 pub use graphdef::{bundle, io, pb, tensor, text, wire};
 pub use quant_math::plan::{Gradient, PlanOptions};
-pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
+pub use quantizers::{DoReFaQuantizer, LsqQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::Compressed;
 pub use rewrite::for_trainers as training;
 pub use rewrite::thaw::{Kept, Trainable, TrainableGraph, VARIABLES_INIT};

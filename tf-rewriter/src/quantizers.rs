@@ -30,6 +30,9 @@ pub type QatQuantizer = nni::QatQuantizer<Graph>;
 /// NNI's `DoReFaQuantizer`: weights and activations after Zhou et al. 2016.
 pub type DoReFaQuantizer = nni::DoReFaQuantizer<Graph>;
 
+/// NNI's `LsqQuantizer`: weights and activations after Esser et al. 2020.
+pub type LsqQuantizer = nni::LsqQuantizer<Graph>;
+
 impl Compress for Graph {
     type Compressed = Compressed;
     type Error = Error;

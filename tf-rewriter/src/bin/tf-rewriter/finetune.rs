@@ -156,8 +156,8 @@ impl FinetuneArgs {
         let config = quantize.config_list()?;
         if !config.quantizer.row().has(Emit::Training) {
             let found = format!("the {} quantizer quantizes after training, and is not trained", config.quantizer);
-            let names = Quantizer::with(Emit::Training).map(|quantizer| format!("`{quantizer}`")).collect::<Vec<_>>();
-            let help = format!("train with {}", names.join(" or "));
+            let names: Vec<_> = Quantizer::with(Emit::Training).map(|quantizer| quantizer.row().name).collect();
+            let help = format!("train with `{}`", names.join("` or `"));
             return Err(Failure::usage(Diagnostic::error("U0105", found).help(help)));
         }
         let graph = self.model.open()?;
