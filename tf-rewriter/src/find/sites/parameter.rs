@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::flow;
 use crate::error::Error;
+use crate::find::mark;
 use crate::find::ops::is_quantizer;
 use crate::graphdef::graph::{Graph, Marked, Place};
 use crate::graphdef::index::NodeId;
@@ -101,10 +102,12 @@ fn whole(place: Place) -> Place {
     }
 }
 
-/// Whether a node makes an activation whatever it reads: it is fed, random, the state of a loop, or of a kind that is not known.
+/// Whether a node makes an activation whatever it reads: it is fed, random, the state of a loop, or of a kind that is not known. What
+/// quantization put into a training graph is as what it quantizes: whether a pass trains can be fed, and a weight is one all the same.
 fn begins(graph: &Graph, id: NodeId) -> bool {
     let op = graph.op(id);
-    !is_source(op) && (!is_function_of_inputs(op) || flow::data_inputs(graph, id) == 0)
+    let begins = !is_source(op) && (!is_function_of_inputs(op) || flow::data_inputs(graph, id) == 0);
+    begins && mark::part(graph, id).is_none()
 }
 
 /// Whether an op holds parameters itself.
