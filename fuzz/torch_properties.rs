@@ -16,14 +16,16 @@ pub(crate) static BASE: LazyLock<Archive> = LazyLock::new(|| {
     Archive::from_bytes(bytes, &Limits::default()).expect("a sound archive")
 });
 
-static CONFIGS: LazyLock<[ConfigList; 4]> = LazyLock::new(|| {
+static CONFIGS: LazyLock<[ConfigList; 6]> = LazyLock::new(|| {
     let parse = |text, quantizer| ConfigList::parse(text, Some(quantizer)).expect("a sound config");
     let channels = "[{op_types: ['default', 'LSTM'], quant_types: ['weight'], quant_bits: 4, per_channel: true}]";
     let all = "[{op_types: ['default', 'ReLU'], quant_types: ['weight', 'input', 'output'], quant_bits: 8}]";
     [
         ConfigList::default_for(Quantizer::Naive),
         parse(channels, Quantizer::Qat),
+        parse(channels, Quantizer::Lsq),
         parse(all, Quantizer::Qat),
+        parse(all, Quantizer::Lsq),
         parse(&all.replace("quant_bits: 8", "quant_bits: {weight: 2, input: 8, output: 8}"), Quantizer::DoReFa),
     ]
 });

@@ -37,15 +37,17 @@ fn requests(model: &Model) -> Vec<Request> {
     let per_channel = "[{op_types: 'default', quant_types: ['weight'], quant_bits: 4, per_channel: true}]";
     let dorefa =
         "[{op_types: 'default', q_bits: 4}, {op_types: ['ReLU', 'ReLU6'], quant_types: ['output'], q_bits: 4}]";
+    let lsq = "[{op_types: ['default', 'ReLU', 'ReLU6'], quant_types: ['weight', 'input', 'output'], quant_bits: 3, per_channel: true}]";
     let configs = [
         ConfigList::default_for(Quantizer::Naive),
         ConfigList::parse(qat, Some(Quantizer::Qat)).unwrap(),
         ConfigList::parse(per_channel, Some(Quantizer::Qat)).unwrap(),
         ConfigList::parse(dorefa, Some(Quantizer::DoReFa)).unwrap(),
+        ConfigList::parse(lsq, Some(Quantizer::Lsq)).unwrap(),
     ];
     let mut requests = Vec::new();
     for emit in EMITS {
-        for config in configs.iter().filter(|config| emit != Emit::Training || config.quantizer != Quantizer::Naive) {
+        for config in configs.iter().filter(|config| config.quantizer.row().has(emit)) {
             let ranges = (emit == Emit::Inference && config.quantizer == Quantizer::Qat)
                 .then(|| common::torch::ranges(model, config));
             requests.push(Request { emit, config: config.clone(), ranges });
@@ -90,10 +92,10 @@ fn planning_changes_nothing() {
 fn an_empty_plan_reproduces_the_input() {
     for path in archives() {
         let bytes = fs::read(&path).unwrap();
-        for quantizer in [Quantizer::Naive, Quantizer::Qat, Quantizer::DoReFa] {
+        for quantizer in Quantizer::all() {
             let exclude = "[{op_types: 'default', quant_types: ['weight'], exclude: true}]";
             let config = ConfigList::parse(exclude, Some(quantizer)).unwrap();
-            for emit in EMITS.into_iter().filter(|emit| *emit != Emit::Training || quantizer != Quantizer::Naive) {
+            for emit in EMITS.into_iter().filter(|emit| quantizer.row().has(*emit)) {
                 let request = Request { emit, config: config.clone(), ranges: None };
                 assert!(compress(&bytes, &request) == bytes, "{} {quantizer} {emit}", path.display());
             }

@@ -14,11 +14,7 @@ use serde_json::{Value, json};
 use torch_adapter::{Model, PlanOptions};
 
 fn quantizer(name: &str) -> Quantizer {
-    match name {
-        "qat" => Quantizer::Qat,
-        "dorefa" => Quantizer::DoReFa,
-        other => panic!("no quantizer {other:?} in the table"),
-    }
+    Quantizer::named(name).unwrap_or_else(|| panic!("no quantizer {name:?} in the table"))
 }
 
 fn compress(archive: &Path, config: &ConfigList, emit: Emit, out: &Path) {
@@ -68,7 +64,9 @@ fn training_brings_the_accuracy_back() {
         let config = ConfigList::parse(&row["config_list"].to_string(), Some(quantizer)).unwrap();
         let name = row["name"].as_str().unwrap();
         compress(&archive, &config, Emit::Training, &folder.join(format!("{name}.training.pt")));
-        compress(&archive, &config, Emit::Baked, &folder.join(format!("{name}.baked.pt")));
+        if quantizer.row().has(Emit::Baked) {
+            compress(&archive, &config, Emit::Baked, &folder.join(format!("{name}.baked.pt")));
+        }
     }
 
     let arguments = [folder.to_str().unwrap(), "--epochs", "7"];
@@ -88,6 +86,10 @@ fn training_brings_the_accuracy_back() {
         ("qat_w4a8", float - 1.0),
         ("qat_w3a8_channel", baked("qat_w3a8_channel") + 1.0),
         ("qat_w2a8_channel", baked("qat_w2a8_channel") + 10.0),
+        ("lsq_w4a8", float - 1.0),
+        ("lsq_w3a8_channel", float - 2.0),
+        ("lsq_w2a8_channel", trained("qat_w2a8_channel") + 1.0),
+        ("lsq_w2a2_channel", trained("qat_w2a2_channel") + 5.0),
         ("dorefa_w8a8", float - 3.0),
         ("dorefa_w4a4", float - 3.0),
     ] {

@@ -97,6 +97,11 @@ quantizer! {
     DoReFaQuantizer
 }
 
+quantizer! {
+    /// NNI's `LsqQuantizer`: weights and activations after Esser et al. 2020.
+    LsqQuantizer
+}
+
 impl<M: Compress> NaiveQuantizer<M> {
     /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
     pub fn new(model: impl Into<M>) -> Self {
@@ -147,6 +152,16 @@ impl<M: Compress> DoReFaQuantizer<M> {
     }
 }
 
+impl<M: Compress> LsqQuantizer<M> {
+    /// Quantize what a `config_list` selects.
+    ///
+    /// # Errors
+    /// [`WrongQuantizer`] for a config of another quantizer.
+    pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
+        Call::new(model.into(), config_list, Quantizer::Lsq).map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +185,9 @@ mod tests {
         let dorefa = ConfigList::default_for(Quantizer::DoReFa);
         let call = DoReFaQuantizer::<Told>::new(Told, &dorefa).unwrap().emit(Emit::Packed);
         assert_eq!(call.compress(), Ok((Quantizer::DoReFa, Emit::Packed, false)));
+        let lsq = ConfigList::default_for(Quantizer::Lsq);
+        let call = LsqQuantizer::<Told>::new(Told, &lsq).unwrap();
+        assert_eq!(call.compress(), Ok((Quantizer::Lsq, Emit::Training, false)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
     python check_frozen.py TRAINED INFERENCE BAKED PACKED < weights.json
 
-weights.json: { "quantizer": "qat" or "dorefa", "weights": { parameter: { "bits": b, "per_channel": bool } } }, what the plan of `baked`
+weights.json: { "quantizer": "qat", "dorefa" or "lsq", "weights": { parameter: { "bits": b, "per_channel": bool } } }, what the plan of `baked`
 says. `inference` must give the outputs of the trained archive in eval(), bit for bit. `baked` must hold the reference values of the
 trained weights, and `packed` must give the outputs of `baked`, bit for bit.
 """
@@ -28,7 +28,18 @@ def symmetric(weight, bits, per_channel):
     return np.clip(np.rint(weight / scale), -most, most) * scale
 
 
-def check_weight(name, quantizer, trained, baked, bits, per_channel):
+def learned(weight, step, bits):
+    """LSQ on the whole signed grid, by the steps that were trained."""
+    step = step.reshape(-1, *[1] * (weight.ndim - 1)) if step.ndim else step
+    return np.clip(np.rint(weight / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step
+
+
+def check_weight(name, quantizer, trained, step, baked, bits, per_channel):
+    if quantizer == "lsq":
+        assert (step.ndim == 1) == per_channel
+        expected = learned(trained, step, bits)
+        assert np.array_equal(baked, expected), f"{name}: {np.abs(baked - expected).max()} from the reference"
+        return
     if quantizer == "qat":
         expected = symmetric(trained, bits, per_channel)
         assert np.array_equal(baked, expected), f"{name}: {np.abs(baked - expected).max()} from the reference"
@@ -55,12 +66,13 @@ def main():
         difference = (outputs[left] - outputs[right]).abs().max().item()
         assert torch.equal(outputs[left], outputs[right]), f"{left} differs from {right} by up to {difference}"
     weights = {name: value.detach().numpy() for name, value in trained.named_parameters()}
+    steps = {name.removesuffix("_quantizer.step"): weights.pop(name) for name in list(weights) if name.endswith(".step")}
     baked_weights = {name: value.detach().numpy() for name, value in baked.named_parameters()}
     assert weights.keys() == baked_weights.keys(), (weights.keys(), baked_weights.keys())
     assert len(said["weights"]) == 7, said
     for name, value in weights.items():
         if name in said["weights"]:
-            check_weight(name, said["quantizer"], value, baked_weights[name], **said["weights"][name])
+            check_weight(name, said["quantizer"], value, steps.get(name), baked_weights[name], **said["weights"][name])
         else:
             assert np.array_equal(value, baked_weights[name]), f"{name} is not quantized and differs"
 

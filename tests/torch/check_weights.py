@@ -45,6 +45,15 @@ def affine(weight, axis, bias=None):
     return (torch.clamp(torch.round(weight / scale) + zero_point, 0, 255) - zero_point) * scale
 
 
+def learned(weight, axis, *_):
+    """LSQ, 8 bits, with the step that a first pass sets and no optimizer changes: 2·E|w| / √127; a channel of zeros stays."""
+    size = weight.abs().mean() if axis is None else weight.abs().transpose(0, axis).flatten(1).mean(1)
+    step = size * (2.0 / torch.tensor(127.0).sqrt())
+    shape = [] if axis is None else [-1 if dim == axis else 1 for dim in range(weight.dim())]
+    step = torch.where(step > 0, step, torch.ones_like(step)).view(shape)
+    return torch.clamp(torch.round(weight * (1.0 / step)), -128, 127) * step
+
+
 def least_width(width, bias, steps):
     if bias is None:
         return torch.zeros_like(width)
@@ -301,7 +310,13 @@ def check(case, frozen):
             assert not all(torch.equal(one, other) for one, other in zip(found, source(batch()))), f"{what}: still float"
             return
         per_channel = affine if case["affine"] else symmetric
-        put = per_channel if case["per_channel"] else (lambda weight, *_: symmetric(weight, None))
+        if case["quantizer"] == "lsq":
+            if case["emit"] == "training" and not case["path"].endswith(".trained.pt"):
+                exactly(found, source(batch()), f"{what}: not trained, it is float")
+                return
+            per_channel = learned
+        per_tensor = learned if case["quantizer"] == "lsq" else symmetric
+        put = per_channel if case["per_channel"] else (lambda weight, *_: per_tensor(weight, None))
         exactly(found, source.reference(batch(), put), what)
         if case["emit"] in ("packed", "inference", "baked") and name != "held" and ".frozen." not in case["group"]:
             # A scripted class's fields and the constants of a frozen model keep their type, float or quantized. Everything was rounded to 24 bits at most twice, and a sum

@@ -2,10 +2,10 @@
 """What training does for the accuracy of quantized archives, with examples/train_archive.py: python train_table.py FOLDER [--epochs N]
 
 train_table.json names the float archive, the rows, the seeds and one budget for all. For each row FOLDER holds two archives that
-torch-adapter made of the float one: NAME.training.pt and NAME.baked.pt. The float archive is trained like the rows. Each trained archive
+torch-adapter made of the float one: NAME.training.pt and, where the quantizer has that form, NAME.baked.pt. The float archive is trained like the rows. Each trained archive
 is saved as FOLDER/NAME.trained.SEED.pt, and the saved one is what is counted. Prints JSON:
 
-    { "samples": test images, "rows": { NAME: { "baked": percent, "trained": [percent, one per seed] } } }
+    { "samples": test images, "rows": { NAME: { "baked": percent or null, "trained": [percent, one per seed] } } }
 
 where the row "float" has the accuracy before training as "baked".
 """
@@ -45,7 +45,7 @@ def main():
             path = args.folder / f"{name}.trained.{seed}.pt"
             train_archive.train(str(training), epochs, table["learning_rate"], seed).save(str(path))
             trained.append(score(path))
-        scores[name] = {"baked": score(baked), "trained": trained}
+        scores[name] = {"baked": score(baked) if baked.exists() else None, "trained": trained}
         print(f"{name}: {scores[name]}", file=sys.stderr, flush=True)
     print(json.dumps({"samples": len(train_archive.load("digits_test.npz")[1]), "rows": scores}))
 

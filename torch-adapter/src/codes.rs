@@ -32,6 +32,7 @@ since "0.1.0" {
     LIST_INPUT = "list-input" [Skip] "the op reads a list that is made elsewhere", "quantize the outputs of the ops that make its parts";
     ELEMENTS_UNKNOWN = "elements-unknown" [Skip] "nothing in the code says that the op works on floats", "quantize the tensor at another op";
     FREE_FUNCTION = "free-function" [Skip] "it stands in a free function, whose text serves all its callers and which has no module", "make it a method of a module, or choose `--emit baked` for weights";
+    NO_MODULE = "no-module" [Skip] "it stands in an object that is no module, whose parameters training does not reach", "make the class an `nn.Module`, or choose `qat`";
     FUSED = "fused" [Skip] "the op happens inside another call, which gives its tensor to nobody", "quantize the input or the output of that call";
     IN_PLACE = "in-place" [Skip] "a call writes into the tensor, which is read again", "use the form of the call that makes a new tensor";
     // Warnings.

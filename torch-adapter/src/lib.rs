@@ -24,6 +24,6 @@ pub use find::model::Model;
 pub use find::sites;
 pub use limits::Limits;
 pub use quant_math::plan::PlanOptions;
-pub use quantizers::{DoReFaQuantizer, NaiveQuantizer, QatQuantizer};
+pub use quantizers::{DoReFaQuantizer, LsqQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::write::Compressed;
 pub use torchscript::{archive, code, pickle, tensors};

@@ -27,6 +27,9 @@ pub type QatQuantizer = nni::QatQuantizer<Model>;
 /// NNI's `DoReFaQuantizer`: weights and activations after Zhou et al. 2016.
 pub type DoReFaQuantizer = nni::DoReFaQuantizer<Model>;
 
+/// NNI's `LsqQuantizer`: weights and activations after Esser et al. 2020.
+pub type LsqQuantizer = nni::LsqQuantizer<Model>;
+
 impl Compress for Model {
     type Compressed = Compressed;
     type Error = Error;

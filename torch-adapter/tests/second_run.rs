@@ -9,13 +9,14 @@ use quant_math::plan::{Decision, Plan};
 use quant_math::{Emit, Quantizer};
 use torch_adapter::{Model, PlanOptions};
 
-const FORMS: [(Quantizer, Emit); 6] = [
+const FORMS: [(Quantizer, Emit); 7] = [
     (Quantizer::Naive, Emit::Baked),
     (Quantizer::Naive, Emit::Packed),
     (Quantizer::DoReFa, Emit::Inference),
     (Quantizer::DoReFa, Emit::Packed),
     (Quantizer::DoReFa, Emit::Training),
     (Quantizer::Qat, Emit::Training),
+    (Quantizer::Lsq, Emit::Training),
 ];
 
 /// Three weights `w0` to `w2` of shape [2, 2], and these lines in `forward` and in `helper`.

@@ -30,11 +30,17 @@ pub(crate) enum Class {
     DoReFaSign,
     /// DoReFa, activations.
     DoReFaActivation,
+    /// LSQ, weights, one step.
+    LsqWeight,
+    /// LSQ, weights, one step per channel.
+    LsqWeightPerChannel,
+    /// LSQ, activations.
+    LsqActivation,
 }
 
 impl Class {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::WeightSymmetric,
         Self::WeightSymmetricPerChannel,
         Self::WeightAffine,
@@ -44,6 +50,9 @@ impl Class {
         Self::DoReFaWeight,
         Self::DoReFaSign,
         Self::DoReFaActivation,
+        Self::LsqWeight,
+        Self::LsqWeightPerChannel,
+        Self::LsqActivation,
     ];
 
     /// The last part of the name.
@@ -58,6 +67,9 @@ impl Class {
             Self::DoReFaWeight => "DoReFaWeight",
             Self::DoReFaSign => "DoReFaSign",
             Self::DoReFaActivation => "DoReFaActivation",
+            Self::LsqWeight => "LsqWeight",
+            Self::LsqWeightPerChannel => "LsqWeightPerChannel",
+            Self::LsqActivation => "LsqActivation",
         }
     }
 
@@ -101,7 +113,20 @@ impl Class {
             | Self::WeightAffine
             | Self::WeightAffinePerChannel => &["step"],
             Self::RangeAffine | Self::RangeSymmetric => &["min", "max", "step"],
-            Self::DoReFaWeight | Self::DoReFaSign | Self::DoReFaActivation => &[],
+            Self::DoReFaWeight
+            | Self::DoReFaSign
+            | Self::DoReFaActivation
+            | Self::LsqWeight
+            | Self::LsqWeightPerChannel
+            | Self::LsqActivation => &[],
+        }
+    }
+
+    /// The names of what training changes besides.
+    pub(crate) fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::LsqWeight | Self::LsqWeightPerChannel | Self::LsqActivation => &["step"],
+            _ => &[],
         }
     }
 
@@ -120,6 +145,10 @@ impl Class {
             }
             Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
             Self::DoReFaSign => &[],
+            Self::LsqWeight | Self::LsqActivation => &[("quant_min", "int"), ("quant_max", "int"), ("first", "float")],
+            Self::LsqWeightPerChannel => {
+                &[("quant_min", "int"), ("quant_max", "int"), ("first", "float"), ("axis", "int")]
+            }
         }
     }
 }

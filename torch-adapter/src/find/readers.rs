@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) reader: Reader,
     pub(crate) tensor: TensorId,
     pub(crate) settings: Settings,
+    /// Its steps, where they were learnt.
+    pub(crate) steps: Option<Vec<f32>>,
     /// The expressions by which the reader gets it; the first one's object would hold a copy.
     pub(crate) spots: Vec<Spot>,
 }
@@ -85,10 +87,10 @@ impl Model {
                 let alone = !others.contains(&key)
                     && readers.get(&key).is_none_or(|readers| readers.is_subset(&has))
                     && those().all(|wanted| self.is_alone(wanted.tensor, emit));
-                let first = those().next().map(|wanted| Settings { entry: 0, ..wanted.settings });
+                let first = those().next().map(|wanted| (Settings { entry: 0, ..wanted.settings }, &wanted.steps));
                 for position in &positions {
                     let Some(found) = wanted.get(*position) else { continue };
-                    let same = first == Some(Settings { entry: 0, ..found.settings });
+                    let same = first == Some((Settings { entry: 0, ..found.settings }, &found.steps));
                     let place = if alone && same { Ok(Place::InPlace) } else { self.copyable(found) };
                     let place = place.and_then(|place| around.put(found).map(|()| place));
                     failed |= place.is_err();

@@ -29,6 +29,19 @@ impl Model {
         self.uses().is_bound(self.heap(), object).then(|| Reason::new(codes::OBJECTS_IN_LIST, text()))
     }
 
+    /// Whether an object is a module: others have no buffers and parameters.
+    pub(crate) fn is_module(&self, object: ObjectId) -> bool {
+        let class = self.heap().object(object).and_then(|object| self.program().find_class(&object.class));
+        class.and_then(|place| self.program().class(place)).is_none_or(|class| class.base.ends_with("Module"))
+    }
+
+    /// Why a training would not reach the step that an object holds.
+    pub(crate) fn unlearnable(&self, home: ObjectId) -> Option<Reason> {
+        let path = self.heap().object(home).map_or("", |object| &object.path);
+        let text = || format!("`{path}` is no module: a training does not reach the parameters that it holds");
+        (!self.is_module(home)).then(|| Reason::new(codes::NO_MODULE, text()))
+    }
+
     /// Why the code cannot be told to decode a tensor wherever it reads it.
     fn unpackable(&self, tensor: TensorId) -> Option<Reason> {
         let lists = self.uses().lists(self.heap(), tensor);

@@ -1,6 +1,7 @@
 //! Decisions about activations: inputs and outputs of ops.
 
 use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
+use quant_math::quantizers::table::Steps;
 use quant_math::{Emit, QuantType};
 
 use super::{Planner, site, skip};
@@ -44,17 +45,26 @@ impl Planner<'_> {
                 return skip(codes::MANY_OUTPUTS, format!("ops of type `{}` do not make a single tensor", op.op_type));
             }
             Edge::Blocked(reason) => return Decision::Skip(reason.clone()),
-            Edge::Spots(spots) => {
+            Edge::Spots { spots, .. } => {
                 let mut homes = spots.iter().map(|spot| spot.object);
                 if let Some(reason) = homes.find_map(|home| self.model.unextendable(home)) {
                     return Decision::Skip(reason);
                 }
             }
         }
-        let Chosen { settings, range, .. } = match chosen {
+        let Chosen { mut settings, range, sign_is_open, .. } = match chosen {
             Ok(chosen) => chosen,
             Err(reason) => return Decision::Skip(reason),
         };
+        if sign_is_open {
+            settings.symmetric = !matches!(edge, Edge::Spots { never_negative: true, .. });
+        }
+        if let (Emit::Training, Steps::Learnt, Edge::Spots { spots, .. }) =
+            (self.emit, settings.quantizer.row().steps, edge)
+            && let Some(reason) = spots.first().and_then(|spot| self.model.unlearnable(spot.object))
+        {
+            return Decision::Skip(reason);
+        }
         if settings.changes_nothing() {
             return skip(codes::BITS_32, "32 bits leave the activation as it is");
         }

@@ -99,6 +99,7 @@ impl Planner<'_> {
                         reader: Reader::Op(number, position),
                         tensor,
                         settings: *settings,
+                        steps: None,
                         spots: weight.places(),
                     };
                     self.wanted.push((self.sites.len(), wanted));

@@ -2,6 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Choice, Chosen, Decision, Site};
+use quant_math::quantizers::table::Steps;
 use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Planner, site, skip};
@@ -75,6 +76,17 @@ impl Planner<'_> {
                 Ok(_) => Decision::Quantize(settings),
                 Err(reason) => Decision::Skip(reason),
             },
+            Emit::Training if settings.quantizer.row().steps == Steps::Learnt => {
+                let home = weight.spots.first().map(|spot| spot.spot.object);
+                if let Some(reason) = home.and_then(|home| self.model.unlearnable(home)) {
+                    return Decision::Skip(reason);
+                }
+                // Each channel gets a step, of which there are not more than the tensor has elements.
+                match (settings.channel_axis, self.model.contents().stored(tensor)) {
+                    (Some(_), Err(reason)) => Decision::Skip(reason),
+                    _ => Decision::Quantize(settings),
+                }
+            }
             Emit::Training => Decision::Quantize(settings),
         }
     }

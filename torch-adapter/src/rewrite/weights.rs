@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quant_math::data::LittleEndian;
 use quant_math::plan::Settings;
+use quant_math::quantizers::lsq;
 use quant_math::weights::{Biases, ChannelLayout, WeightMap, has_floor, observe_with_spread};
 use rayon::prelude::*;
 
@@ -24,6 +25,8 @@ pub(crate) struct WeightSite {
     pub(crate) name: String,
     pub(crate) tensor: TensorId,
     pub(crate) settings: Settings,
+    /// Its steps, where they were learnt.
+    pub(crate) steps: Option<Vec<f32>>,
     /// The axis of its output channels, where that is known.
     pub(crate) axis: Option<usize>,
     /// The vectors that are added to its channels.
@@ -43,10 +46,13 @@ pub(crate) struct Observed {
     pub(crate) spread: Option<f32>,
 }
 
+/// How a weight is quantized: the settings, and the steps that were learnt.
+type Way = (Settings, Option<Vec<f32>>);
+
 /// Look at every weight once per way of quantizing it.
 pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<Observed>, Error> {
     // By weight: every way of quantizing it, with its number; by number: the first site.
-    let mut ways: BTreeMap<StoreKey, Vec<(Settings, usize)>> = BTreeMap::new();
+    let mut ways: BTreeMap<StoreKey, Vec<(Way, usize)>> = BTreeMap::new();
     let mut firsts = Vec::new();
     // Ops that share a weight share its scales: the largest of their biases counts.
     let mut biases: Vec<BTreeSet<TensorId>> = Vec::new();
@@ -56,11 +62,11 @@ pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
         else {
             return Err(Error::Plan { message: format!("`{}` is not a tensor that can be quantized", site.name) });
         };
-        let settings = Settings { entry: 0, ..site.settings };
+        let way = (Settings { entry: 0, ..site.settings }, site.steps.clone());
         let ways = ways.entry(key).or_default();
-        let known = ways.iter().find(|(known, _)| *known == settings).map(|(_, number)| *number);
+        let known = ways.iter().find(|(known, _)| *known == way).map(|(_, number)| *number);
         let number = known.unwrap_or_else(|| {
-            ways.push((settings, firsts.len()));
+            ways.push((way, firsts.len()));
             firsts.push(found.len());
             biases.push(BTreeSet::new());
             firsts.len() - 1
@@ -104,11 +110,11 @@ fn observe_one(
     let data = LittleEndian::new(stored.dtype, &bytes);
     let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
     let biases = Arc::new(values(model, site, layout, biases)?);
-    let observed = observe_with_spread(&site.settings, layout, &biases, channels, &data).map(|(map, spread)| Looked {
-        map: Arc::new(map),
-        biases,
-        spread,
-    });
+    let observed = match &site.steps {
+        Some(steps) => lsq::learnt(&site.settings, layout, steps, &data).map(|map| (map, None)),
+        None => observe_with_spread(&site.settings, layout, &biases, channels, &data),
+    };
+    let observed = observed.map(|(map, spread)| Looked { map: Arc::new(map), biases, spread });
     observed.or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
         archive.read(&stored.record)?;

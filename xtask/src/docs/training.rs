@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use quant_math::Quantizer;
+use quant_math::{Emit, Quantizer};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -41,7 +41,8 @@ struct Scores {
 
 #[derive(Debug, Deserialize)]
 struct Score {
-    baked: f64,
+    /// `None` of a quantizer that has nothing before it is trained.
+    baked: Option<f64>,
     trained: Vec<f64>,
 }
 
@@ -49,9 +50,11 @@ struct Score {
 pub(super) fn table() -> Result<String> {
     let table: Table = read_table(TABLE)?;
     for row in &table.rows {
-        for emit in ["training", "baked"] {
+        let quantizer = row.quantizer.row();
+        for emit in [Emit::Training, Emit::Baked].into_iter().filter(|emit| quantizer.has(*emit)) {
             let out = Path::new(WORK).join(format!("{}.{emit}.pt", row.name));
-            let options = ["--quantizer", row.quantizer.row().name, "--emit", emit];
+            let emit = emit.to_string();
+            let options = ["--quantizer", quantizer.name, "--emit", &emit];
             compress("torch-adapter", &table.archive, &out, &options, Some(&row.config_list))?;
         }
     }
@@ -80,5 +83,6 @@ pub(super) fn table() -> Result<String> {
 }
 
 fn line(label: &str, weights: &str, activations: &str, Score { baked, trained }: &Score) -> String {
-    format!("| {label} | {weights} | {activations} | {baked:.2} | {} |", mean_and_range(trained))
+    let baked = baked.map_or_else(|| "–".to_owned(), |baked| format!("{baked:.2}"));
+    format!("| {label} | {weights} | {activations} | {baked} | {} |", mean_and_range(trained))
 }

@@ -22,7 +22,7 @@ pub(super) fn shared_text(ops: &mut [Op]) {
     }
     let mut edges: BTreeMap<Spot, usize> = BTreeMap::new();
     for edge in ops.iter().flat_map(|op| op.inputs.iter().chain([&op.output])) {
-        if let Edge::Spots(spots) = edge {
+        if let Edge::Spots { spots, .. } = edge {
             for spot in spots {
                 *edges.entry(*spot).or_insert(0) += 1;
             }
@@ -39,7 +39,7 @@ pub(super) fn shared_text(ops: &mut [Op]) {
         for edge in op.edges_mut() {
             // An input of one op can be the output of another: two different expressions at most share a place once each.
             let clash = |spot: &Spot| edges.get(spot).is_some_and(|count| *count > 2);
-            if matches!(edge, Edge::Spots(spots) if spots.iter().any(clash)) {
+            if matches!(edge, Edge::Spots { spots, .. } if spots.iter().any(clash)) {
                 *edge = Edge::Blocked(shared());
             }
         }

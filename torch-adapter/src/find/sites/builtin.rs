@@ -30,7 +30,7 @@ pub(super) enum Special {
     /// The first argument as a view or a part; a list of parts where `list` says so.
     View { view: View, list: bool },
     /// It computes with its arguments.
-    Reads(Value),
+    Reads(Box<Value>),
 }
 
 /// Functions of `torch` that ask about a tensor and read none of its elements.
@@ -144,11 +144,13 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
             _ => argument(1).clone(),
         },
         "torch.to" | "torch._to_copy" => match (argument(0), argument(1)) {
-            (Value::Result(call, _), Value::Int(code)) if FLOATS.contains(code) => {
-                Value::Result(*call, Elements::Float)
+            (Value::Result(call, elements), Value::Int(code)) if FLOATS.contains(code) => {
+                Value::Result(*call, elements.to_float())
             }
-            (Value::Tensor(_), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(Elements::Float),
-            (Value::Quantized(_), Value::Int(code)) if FLOATS.contains(code) => Value::Quantized(Some(Elements::Float)),
+            (Value::Tensor(elements), Value::Int(code)) if FLOATS.contains(code) => Value::Tensor(elements.to_float()),
+            (Value::Quantized(elements), Value::Int(code)) if FLOATS.contains(code) => {
+                Value::Quantized(Some(elements.map_or(Elements::Float, Elements::to_float)))
+            }
             (Value::Tensor(_) | Value::Result(..) | Value::Quantized(_), Value::Int(_)) => {
                 Value::Tensor(Elements::Unknown)
             }
@@ -197,7 +199,11 @@ pub(super) fn call(path: &str, arguments: &[(ExprId, Value)]) -> Result<Value, S
         _ => {
             let name = path.strip_prefix("torch.");
             let value = name.map_or(Value::Unknown, |name| tensor(name, arguments));
-            return if name.is_some_and(|name| ASKS.contains(&name)) { Ok(value) } else { Err(Special::Reads(value)) };
+            return if name.is_some_and(|name| ASKS.contains(&name)) {
+                Ok(value)
+            } else {
+                Err(Special::Reads(Box::new(value)))
+            };
         }
     })
 }
@@ -229,10 +235,10 @@ fn hand_on(value: &Value) -> Value {
 fn tensor(name: &str, arguments: &[(ExprId, Value)]) -> Value {
     let first = arguments.first().map(|(_, value)| value);
     match first.and_then(Value::activation) {
-        Some(elements) if SAME.contains(&name) => return Value::Tensor(elements),
+        Some(elements) if SAME.contains(&name) => return Value::Tensor(elements.of_any_sign()),
         // With a dimension these have two results, of which the second one is indices.
         Some(elements) if matches!(name, "max" | "min" | "amax" | "amin") => {
-            let value = Value::Tensor(elements);
+            let value = Value::Tensor(elements.of_any_sign());
             let both = arguments.len() > 1 && matches!(name, "max" | "min");
             return if both { Value::List([value, Value::Unknown].into()) } else { value };
         }

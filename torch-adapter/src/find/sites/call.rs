@@ -9,6 +9,7 @@ use super::builtin::{self, Special};
 use super::events::{Anchor, Arithmetic, CallEvent, Decoding, Operand, QuantizerCall, Step};
 use super::frame::Frame;
 use super::place::{Origin, Spot};
+use super::sign;
 use super::table::{self, CallRule, Keeper, WeightRule};
 use super::value::{Elements, How, Made, Quantizer, Value, Weight};
 use super::walk::Walker;
@@ -129,13 +130,30 @@ impl<'a> Walker<'a> {
     fn function(&mut self, frame: &Frame<'a>, path: &Arc<str>, arguments: Vec<(ExprId, Value)>, expr: ExprId) -> Value {
         self.walk.called.insert(Arc::clone(path));
         let plain = unmangle(path);
-        if let Some(rule) = table::find(&plain) {
+        let overwritten = arguments.first().filter(|(_, value)| plain.ends_with('_') && value.is_never_negative());
+        let overwritten = overwritten.map(|(id, _)| *id);
+        let value = self.plain_function(frame, path, &plain, arguments, expr);
+        if let Some(name) = overwritten.filter(|_| !value.is_never_negative()).and_then(|id| frame.name_of(id)) {
+            self.walk.overwritten.insert((frame.place, name.to_owned()));
+        }
+        value
+    }
+
+    fn plain_function(
+        &mut self,
+        frame: &Frame<'a>,
+        path: &Arc<str>,
+        plain: &str,
+        arguments: Vec<(ExprId, Value)>,
+        expr: ExprId,
+    ) -> Value {
+        if let Some(rule) = table::find(plain) {
             return self.event(frame, rule, arguments, expr);
         }
-        if let Some(storage) = builtin::separates(&plain) {
+        if let Some(storage) = builtin::separates(plain) {
             return self.separated(storage, &arguments);
         }
-        if (self.is_quantizer)(&plain) {
+        if (self.is_quantizer)(plain) {
             let argument = arguments.first().map(|(_, value)| value);
             // The copy's values take its place.
             if plain != injected::COPY {
@@ -151,7 +169,9 @@ impl<'a> Walker<'a> {
             let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
             return self.run(place, None, arguments, anchor, frame.depth + 1);
         }
-        self.builtin(frame, path, &arguments, expr)
+        let value = self.builtin(frame, path, &arguments, expr);
+        let never_negative = sign::never_negative((frame.function, frame.text), plain, &arguments, expr);
+        if never_negative { value.never_negative() } else { value }
     }
 
     fn event(
@@ -164,6 +184,8 @@ impl<'a> Walker<'a> {
         let Some(elements) = self.result(rule, &arguments) else {
             return self.builtin(frame, rule.call, &arguments, expr);
         };
+        let never_negative = sign::never_negative((frame.function, frame.text), rule.call, &arguments, expr);
+        let elements = if never_negative { elements.never_negative() } else { elements };
         let spot = match (&frame.anchor, frame.object) {
             (Some(anchor), _) => anchor.spot,
             (None, Some(object)) => Spot { object, function: frame.place, expr },
@@ -208,7 +230,7 @@ impl<'a> Walker<'a> {
             _ => false,
         };
         let known = operands.iter().any(|value| float(value)).then_some(Elements::Float);
-        activations.into_iter().chain(known).reduce(Elements::promote)
+        activations.into_iter().chain(known).reduce(Elements::promote).map(Elements::of_any_sign)
     }
 
     /// Learn from a call what its arguments are.
@@ -355,7 +377,7 @@ impl<'a> Walker<'a> {
             },
             Special::Reads(value) => {
                 self.others(arguments.iter().map(|(_, value)| value));
-                value
+                *value
             }
         })
     }

@@ -6,18 +6,24 @@ use quant_math::plan::Reason;
 
 use super::arguments::Found;
 use super::events::CallEvent;
+use super::frame::name_of;
 use super::op::Edge;
 use super::place::Spot;
 use super::table::{CallRule, WeightRule};
 use super::value::{Elements, Made, Value, Weight};
 use crate::codes;
 use crate::torchscript::code::{ExprId, ExprKind, Function};
+use crate::torchscript::program::FunctionRef;
 
 /// What edges need to know besides the call.
 pub(super) struct Edges<'a> {
     pub(super) event: &'a CallEvent,
     /// The function that the call stands in.
     pub(super) function: Option<&'a Function>,
+    /// The text of its file.
+    pub(super) text: &'a str,
+    /// Names into which calls write.
+    pub(super) overwritten: &'a BTreeSet<(FunctionRef, String)>,
     /// Inputs of the model that hold floats.
     pub(super) float_inputs: &'a BTreeSet<u8>,
     /// Why the call's tensors cannot be exchanged for others.
@@ -61,7 +67,10 @@ impl<'a> Edges<'a> {
             | Value::Made(Made { quantized: true, .. }) => {
                 Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "the input comes out of a quantizer"))
             }
-            _ => Edge::Spots(vec![Spot { expr, ..event.spot }]),
+            _ => Edge::Spots {
+                spots: vec![Spot { expr, ..event.spot }],
+                never_negative: value.is_never_negative() && !self.is_overwritten(expr),
+            },
         };
         operands.map(edge).collect()
     }
@@ -74,8 +83,15 @@ impl<'a> Edges<'a> {
         } else if self.event.output_quantized {
             Edge::Blocked(Reason::new(codes::ALREADY_QUANTIZED, "a quantizer takes the output"))
         } else {
-            Edge::Spots(vec![self.event.spot])
+            let never_negative = self.event.elements == Elements::NeverNegative;
+            Edge::Spots { spots: vec![self.event.spot], never_negative }
         }
+    }
+
+    /// Whether something writes into what an expression names.
+    fn is_overwritten(&self, expr: ExprId) -> bool {
+        let name = self.function.and_then(|function| name_of(function, self.text, expr));
+        name.is_some_and(|name| self.overwritten.contains(&(self.event.place, name.to_owned())))
     }
 
     /// Whether numbers and the model's own tensors stand among the operands.
@@ -90,7 +106,7 @@ impl<'a> Edges<'a> {
             return Some(in_free_function(event.rule));
         }
         let float = match event.elements {
-            Elements::Float => true,
+            Elements::Float | Elements::NeverNegative => true,
             Elements::Input(input) => self.float_inputs.contains(&input),
             Elements::Unknown => false,
         };
@@ -137,7 +153,10 @@ fn in_free_function(rule: &CallRule) -> Reason {
 pub(super) fn merge(edge: &mut Edge, other: Edge) {
     match (&mut *edge, other) {
         (Edge::Blocked(_), _) | (_, Edge::Absent) => {}
-        (Edge::Spots(spots), Edge::Spots(more)) => spots.extend(more),
+        (Edge::Spots { spots, never_negative }, Edge::Spots { spots: more, never_negative: other }) => {
+            spots.extend(more);
+            *never_negative &= other;
+        }
         (_, other) => *edge = other,
     }
 }

@@ -131,6 +131,8 @@ pub(super) struct Walk {
     pub(super) decodings: BTreeMap<TensorId, Decoding>,
     /// Inputs of the model that go where only floating-point numbers can.
     pub(super) float_inputs: BTreeSet<u8>,
+    /// Names of tensors without numbers below 0 into which a call writes that may make some.
+    pub(super) overwritten: BTreeSet<(FunctionRef, String)>,
     /// Whether a method of something unknown is called.
     pub(super) unresolved: bool,
     /// Objects of which some method runs.

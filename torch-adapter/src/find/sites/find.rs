@@ -45,7 +45,7 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
     for op in &mut finder.ops {
         op.weights.iter_mut().for_each(|weight| keep_first(&mut weight.spots));
         for edge in op.edges_mut() {
-            if let Edge::Spots(spots) = edge {
+            if let Edge::Spots { spots, .. } = edge {
                 keep_first(spots);
             }
         }
@@ -117,7 +117,14 @@ impl Finder<'_> {
         let spots: Vec<_> = found.iter().map(|found| self.weight_spots(event, found)).collect();
         let bias = self.bias(event);
         let function = self.program.function(event.place);
-        let edges = Edges { event, function, float_inputs: &self.walk.float_inputs, bound: self.bound(event) };
+        let edges = Edges {
+            event,
+            function,
+            text: self.program.text(event.place.file),
+            overwritten: &self.walk.overwritten,
+            float_inputs: &self.walk.float_inputs,
+            bound: self.bound(event),
+        };
         let (inputs, output) = (edges.inputs(&found), edges.output());
         let parts = found.iter().filter(|found| found.plain().is_none()).flat_map(|found| found.value.own());
         self.parts.extend(parts.map(|weight| weight.tensor));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::events::Anchor;
 use super::value::Value;
-use crate::torchscript::code::{ExprId, Function, StatementKind, Target, text_of};
+use crate::torchscript::code::{ExprId, ExprKind, Function, StatementKind, Target, text_of};
 use crate::torchscript::heap::ObjectId;
 use crate::torchscript::program::FunctionRef;
 
@@ -32,6 +32,11 @@ impl<'a> Frame<'a> {
         self.function.id(index)
     }
 
+    /// The name that an expression is.
+    pub(super) fn name_of(&self, id: ExprId) -> Option<&'a str> {
+        name_of(self.function, self.text, id)
+    }
+
     pub(super) fn name(&self, name: &'a str) -> Value {
         match self.locals.get(name) {
             Some(value) => value.clone(),
@@ -52,6 +57,19 @@ impl<'a> Frame<'a> {
             if met == Value::Unknown { before.cloned().into_iter().chain([value]).collect() } else { Vec::new() };
         self.locals.insert(name, met);
         lost
+    }
+}
+
+/// The name that an expression is, perhaps in parentheses.
+pub(super) fn name_of<'a>(function: &'a Function, text: &'a str, mut id: ExprId) -> Option<&'a str> {
+    // Parts of an expression stand before it, so that this ends.
+    loop {
+        let expr = function.expr(id)?;
+        match expr.kind {
+            ExprKind::Name => return Some(text_of(text, &expr.span)),
+            ExprKind::Group(inner) => id = inner,
+            _ => return None,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod in_place;
 mod op;
 mod place;
 mod reason;
+mod sign;
 pub mod table;
 mod value;
 mod walk;

@@ -58,8 +58,13 @@ impl OpWeight {
 pub enum Edge {
     /// The op has no such tensor: an index goes in, or a tuple comes out.
     Absent,
-    /// The expressions whose value is the tensor.
-    Spots(Vec<Spot>),
+    /// Expressions have the tensor as their value.
+    Spots {
+        /// The expressions.
+        spots: Vec<Spot>,
+        /// Whether it holds no number below 0, whatever the model gets.
+        never_negative: bool,
+    },
     /// The tensor exists but cannot be quantized.
     Blocked(Reason),
 }

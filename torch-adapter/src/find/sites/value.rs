@@ -33,6 +33,8 @@ pub(super) enum Quantizer {
 pub(super) enum Elements {
     /// Floating-point numbers.
     Float,
+    /// Floating-point numbers none of which is below 0.
+    NeverNegative,
     /// Those of this input of the model: what its caller gives.
     Input(u8),
     /// Perhaps whole numbers.
@@ -40,17 +42,40 @@ pub(super) enum Elements {
 }
 
 impl Elements {
-    /// What arithmetic on both gives: floats win.
+    /// What arithmetic on both gives: floats win, of any sign.
     pub(super) fn promote(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Float, _) | (_, Self::Float) => Self::Float,
+            _ if self.is_float() || other.is_float() => Self::Float,
             (one, other) if one == other => one,
             _ => Self::Unknown,
         }
     }
 
     fn meet(self, other: Self) -> Self {
-        if self == other { self } else { Self::Unknown }
+        match (self, other) {
+            (one, other) if one == other => one,
+            _ if self.is_float() && other.is_float() => Self::Float,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn is_float(self) -> bool {
+        matches!(self, Self::Float | Self::NeverNegative)
+    }
+
+    /// The same where none is below 0; whole numbers stay what they are.
+    pub(super) fn never_negative(self) -> Self {
+        if self == Self::Float { Self::NeverNegative } else { self }
+    }
+
+    /// The same as floating-point numbers.
+    pub(super) fn to_float(self) -> Self {
+        if self == Self::NeverNegative { self } else { Self::Float }
+    }
+
+    /// The same after something that may change signs.
+    pub(super) fn of_any_sign(self) -> Self {
+        if self == Self::NeverNegative { Self::Float } else { self }
     }
 }
 
@@ -195,6 +220,19 @@ impl Value {
         }
     }
 
+    /// Whether it is an activation that holds no number below 0, whatever the model gets.
+    pub(super) fn is_never_negative(&self) -> bool {
+        self.activation() == Some(Elements::NeverNegative)
+    }
+
+    /// The same value, of which it is known that it holds none.
+    pub(super) fn never_negative(self) -> Self {
+        match self {
+            Self::Tensor(elements) => Self::Tensor(elements.never_negative()),
+            other => other,
+        }
+    }
+
     /// The value behind a quantizer. But for the mark it is what it was, so that a second run sees the ops of the first.
     pub(super) fn behind(&self, quantizer: Quantizer) -> Self {
         match self {
@@ -220,9 +258,9 @@ impl Value {
     pub(super) fn in_turns(self) -> Self {
         match self {
             Self::Tensor(elements) | Self::Result(_, elements) | Self::Quantized(Some(elements)) => {
-                Self::Tensor(elements)
+                Self::Tensor(elements.of_any_sign())
             }
-            Self::Tensors(elements) => Self::Tensors(elements),
+            Self::Tensors(elements) => Self::Tensors(elements.of_any_sign()),
             _ => Self::Unknown,
         }
     }

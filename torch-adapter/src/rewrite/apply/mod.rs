@@ -17,7 +17,7 @@ use super::edit::output::Output;
 use super::edit::stem;
 use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
-use super::emit::{dorefa, naive, packed, qat};
+use super::emit::{dorefa, lsq, naive, packed, qat};
 use super::fate::Fate;
 use super::thaw;
 use super::weights::{Observed, WeightSite, observe_all};
@@ -101,6 +101,7 @@ impl<'m> Applier<'m> {
                 name: site.tensor.clone(),
                 tensor,
                 settings: *settings,
+                steps: site.steps.clone(),
                 axis: found.weight.axis,
                 biases: found.weight.biases.iter().copied().collect(),
             });
@@ -148,6 +149,7 @@ impl<'m> Applier<'m> {
                 reader: Reader::Op(number, index),
                 tensor: found.weight.tensor?,
                 settings: *site.settings()?,
+                steps: None,
                 spots: found.weight.places(),
             };
             Some((*position, wanted))
@@ -192,6 +194,10 @@ impl<'m> Applier<'m> {
                 let site = training_site(&op.name, QuantType::Weight, &weight.name, settings);
                 Some(match settings.quantizer {
                     Quantizer::DoReFa => dorefa::training_weight(site),
+                    Quantizer::Lsq => {
+                        let facts = weight.tensor.and_then(|tensor| self.model.heap().tensor(tensor));
+                        lsq::training_weight(site, facts.map_or(&[], |facts| &facts.shape)).map_err(math)?
+                    }
                     Quantizer::Naive | Quantizer::Qat => qat::training_weight(site, &weight.beside).map_err(math)?,
                 })
             }
@@ -199,7 +205,9 @@ impl<'m> Applier<'m> {
                 let dtype = observed.stored.dtype;
                 let found = match settings.quantizer {
                     Quantizer::Naive => naive::inference_weight(&observed.map, dtype, settings.channel_axis),
-                    Quantizer::Qat => qat::inference_weight(&observed.map, dtype, settings.channel_axis),
+                    Quantizer::Qat | Quantizer::Lsq => {
+                        qat::inference_weight(&observed.map, dtype, settings.channel_axis)
+                    }
                     Quantizer::DoReFa => Some(dorefa::inference_weight(settings)),
                 };
                 found.map(|(wrap, function)| self.using(wrap, function))
@@ -236,13 +244,20 @@ impl<'m> Applier<'m> {
 
     fn activation(&mut self, position: usize, site: &Site, settings: &Settings) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: site.tensor.clone(), source };
-        let Some((op, Edge::Spots(spots))) = self.locator.activation(site) else { return Err(no_site(site)) };
+        let Some((op, Edge::Spots { spots, .. })) = self.locator.activation(site) else { return Err(no_site(site)) };
         let said = || training_site(&site.op, site.kind, &site.tensor, settings);
         let wrap = match (self.emit, settings.quantizer) {
             (Emit::Training, Quantizer::DoReFa) => dorefa::training_activation(said()),
+            (Emit::Training, Quantizer::Lsq) => lsq::training_activation(said()).map_err(math)?,
             (Emit::Training, _) => qat::training_activation(said()).map_err(math)?,
             (_, Quantizer::DoReFa) => {
                 let (wrap, function) = dorefa::inference_activation(settings);
+                self.using(wrap, function)
+            }
+            (_, Quantizer::Lsq) => {
+                let Some([step]) = site.steps.as_deref() else { return Err(no_site(site)) };
+                let found = lsq::inference_activation(settings, *step, self.model.float_type());
+                let (wrap, function) = found.map_err(math)?;
                 self.using(wrap, function)
             }
             _ => {

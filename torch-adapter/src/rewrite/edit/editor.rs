@@ -33,6 +33,8 @@ pub(crate) enum Wrap {
         settings: Vec<NewValue>,
         /// What it says of itself, but for the module that will hold it.
         site: TrainingSite,
+        /// How many channels have a parameter each; `None`: there is one for the tensor, if there are any.
+        channels: Option<u64>,
         /// What is added to the channels of what it quantizes: by the expression that it is put around, one in the same function.
         beside: BTreeMap<Spot, ExprId>,
     },
@@ -41,14 +43,17 @@ pub(crate) enum Wrap {
 impl Wrap {
     /// A module that gets nothing but the tensor.
     pub(crate) fn module(class: Class, settings: Vec<NewValue>, site: TrainingSite) -> Self {
-        Self::Module { class, settings, site, beside: BTreeMap::new() }
+        Self::Module { class, settings, site, channels: None, beside: BTreeMap::new() }
     }
 
     /// Bytes of the tensors that it adds.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Call { tensors, .. } => tensors.iter().map(|(_, tensor)| tensor.len()).sum(),
-            Self::Module { class, .. } => class.buffers().iter().map(|name| if *name == "step" { 8 } else { 4 }).sum(),
+            Self::Module { class, channels, .. } => {
+                let buffers: u64 = class.buffers().iter().map(|name| if *name == "step" { 8 } else { 4 }).sum();
+                buffers + class.parameters().len() as u64 * channels.unwrap_or(1).saturating_mul(4)
+            }
         }
     }
 }
@@ -158,13 +163,13 @@ impl<'m> Editor<'m> {
                 });
                 named.collect()
             }
-            Wrap::Module { class, settings, site, .. } => {
+            Wrap::Module { class, settings, site, channels, .. } => {
                 let path = self.model.heap().object(home).map_or("", |object| &object.path);
                 let site = site.text(path);
                 let name = self.unique(home, &format!("{stem}_quantizer"));
                 let training = self.model.contents().is_training(home);
                 self.used.class(*class);
-                let value = NewValue::quantizer(*class, training, settings, site, self.passes).on(device);
+                let value = NewValue::quantizer(*class, training, settings, site, *channels, self.passes).on(device);
                 self.add(home, &name, class.qualified(), Listed::No, value);
                 vec![name]
             }
@@ -189,16 +194,9 @@ impl<'m> Editor<'m> {
         }
     }
 
-    /// Whether an object is a module: others have no buffers and parameters.
-    pub(crate) fn is_module(&self, object: ObjectId) -> bool {
-        let program = self.model.program();
-        let class = self.model.heap().object(object).and_then(|object| program.find_class(&object.class));
-        class.and_then(|place| program.class(place)).is_none_or(|class| class.base.ends_with("Module"))
-    }
-
     /// Add an attribute to an object and its class.
     pub(crate) fn add(&mut self, object: ObjectId, name: &str, ty: String, listed: Listed, value: NewValue) {
-        let listed = if self.is_module(object) { listed } else { Listed::No };
+        let listed = if self.model.is_module(object) { listed } else { Listed::No };
         let edit = self.edits.entry(object).or_default();
         edit.declarations.push(Declaration { name: name.to_owned(), ty, listed });
         self.attributes.entry(object).or_default().push((name.to_owned(), value));

@@ -98,14 +98,27 @@ impl NewValue {
         Self::Shared(memo, Box::new(Self::Object { class: PASSES.to_owned(), attributes }))
     }
 
-    /// An instance of a library class that has seen nothing yet; `site` is what it says of itself, `passes` the memo
-    /// position of the object that numbers them.
-    pub(crate) fn quantizer(class: Class, training: bool, settings: &[Self], site: String, passes: u32) -> Self {
+    /// An instance of a library class that has seen nothing yet; `site` is what it says of itself, `passes` the memo position of the object
+    /// that numbers them. Its parameters have an element for each of `channels`.
+    pub(crate) fn quantizer(
+        class: Class,
+        training: bool,
+        settings: &[Self],
+        site: String,
+        channels: Option<u64>,
+        passes: u32,
+    ) -> Self {
+        let parameter = |name: &&'static str| {
+            let zeros = vec![0.0; usize::try_from(channels.unwrap_or(1)).unwrap_or(0)];
+            let zeros = NewTensor::f32s(channels.into_iter().collect(), &zeros);
+            (*name, Self::Tensor(NewTensor { requires_grad: true, ..zeros }))
+        };
         let buffer = |name: &&'static str| {
             let zero = if *name == "step" { NewTensor::scalar_i64(0) } else { NewTensor::scalar_f32(0.0) };
             (*name, Self::Tensor(zero))
         };
-        let mut attributes: Vec<_> = class.buffers().iter().map(buffer).collect();
+        let parameters = class.parameters().iter().map(parameter);
+        let mut attributes: Vec<_> = parameters.chain(class.buffers().iter().map(buffer)).collect();
         attributes.push(("training", Self::Bool(training)));
         attributes.extend(class.settings().iter().zip(settings).map(|((name, _), value)| (*name, value.clone())));
         attributes.push((SITE, Self::Str(site)));

@@ -4,6 +4,7 @@ pub(crate) mod copy;
 mod decoder;
 pub(crate) mod dorefa;
 pub(crate) mod fake_quant;
+pub(crate) mod lsq;
 pub(crate) mod naive;
 pub(crate) mod packed;
 mod packed_lists;

@@ -48,7 +48,7 @@ pub(crate) fn training_weight(site: TrainingSite, beside: &BTreeMap<Spot, ExprId
     values.extend(grid_values(settings, fake_quant::weight_ends)?);
     values.extend(axis);
     let beside = if has_floor(settings) { beside.clone() } else { BTreeMap::new() };
-    Ok(Wrap::Module { class, settings: values, site, beside })
+    Ok(Wrap::Module { class, settings: values, site, channels: None, beside })
 }
 
 /// `training`, activations.

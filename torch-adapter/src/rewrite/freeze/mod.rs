@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::kernels::torch::{CodeType, QParams, Scheme};
 use quant_math::plan::{Decision, Plan, Reason, Settings};
-use quant_math::weights::weight_ranges;
+use quant_math::weights::{WeightMap, weight_ranges};
 use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
 
 use super::apply::write::Compressed;
 use super::edit::editor::{Editor, Wrap};
 use super::edit::output::Output;
 use super::emit::copy::{self, Copies};
-use super::emit::{dorefa, fake_quant, packed};
+use super::emit::{dorefa, fake_quant, lsq, packed};
 use super::fate::Fate;
 use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use crate::codes;
@@ -172,6 +172,7 @@ impl Freezer<'_> {
                     name: site.tensor.clone(),
                     tensor,
                     settings: *settings,
+                    steps: site.steps.clone(),
                     axis: None,
                     biases: calls.filter_map(|call| call.bias).collect(),
                 });
@@ -199,6 +200,13 @@ impl Freezer<'_> {
             }));
         }
         let Some(weight) = weight else {
+            if let Some([step]) = trained.steps() {
+                let wrap = lsq::inference_activation(settings, *step, self.model.float_type()).map_err(math)?;
+                if let Some(fate) = self.fates.get_mut(position) {
+                    fate.scale = Some((*step, *step));
+                }
+                return Ok(self.using(wrap));
+            }
             let range = trained.range().ok_or_else(|| Error::MissingRanges { sites: vec![trained.path.clone()] })?;
             let affine = parameters(settings, range).map_err(math)?;
             if let Some(fate) = self.fates.get_mut(position) {
@@ -208,6 +216,9 @@ impl Freezer<'_> {
         };
         let stored = &weight.stored;
         let axis = settings.channel_axis;
+        if let (Some(_), WeightMap::Affine(map)) = (trained.steps(), &*weight.map) {
+            return Ok(self.using(fake_quant::weight(map.channels(), stored.dtype, axis)));
+        }
         let layout =
             layout(stored, axis).ok_or_else(|| Error::Plan { message: "a channel axis is gone".to_owned() })?;
         let bytes = bytes(self.model.archive(), stored)?;

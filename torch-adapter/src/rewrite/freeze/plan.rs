@@ -58,7 +58,8 @@ impl Model {
             let settings = *site.settings().filter(|_| site.kind == QuantType::Weight)?;
             let tensor = calls.tensor(trained.object)?;
             let spots = calls.of_quantizer(trained.object).iter().map(|call| call.spot).collect();
-            Some((position, Wanted { reader: Reader::Quantizer(trained.object), tensor, settings, spots }))
+            let (reader, steps) = (Reader::Quantizer(trained.object), site.steps.clone());
+            Some((position, Wanted { reader, tensor, settings, steps, spots }))
         });
         let (positions, wanted): (Vec<usize>, Vec<Wanted>) = found.unzip();
         let mut places = BTreeMap::new();
@@ -94,7 +95,7 @@ impl Model {
             shape: facts.map(|facts| facts.shape.clone()),
             decision,
             range: None,
-            steps: None,
+            steps: trained.steps().map(<[f32]>::to_vec),
         }
     }
 

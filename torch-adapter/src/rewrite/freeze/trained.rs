@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use quant_math::data::LittleEndian;
 use quant_math::late::Before;
 use quant_math::plan::Settings;
-use quant_math::{QuantType, Range, WeightData};
+use quant_math::quantizers::lsq;
+use quant_math::{Affine, QuantType, Range, WeightData};
 
 use crate::error::Error;
 use crate::find::injected::Class;
 use crate::find::mark::{SITE, TrainingSite};
 use crate::find::model::Model;
+use crate::rewrite::weights::bytes;
 use crate::torchscript::heap::{Item, Object, ObjectId, TensorId, unmangle};
 
 /// A quantizer of an archive.
@@ -24,6 +26,8 @@ pub(crate) struct Trained {
     step: i64,
     /// Lower and upper end of what was seen.
     ends: Option<(f32, f32)>,
+    /// LSQ: its step, or that of each channel.
+    steps: Option<Vec<f32>>,
     numbers: BTreeMap<String, i64>,
     /// What it says of itself.
     site: Option<TrainingSite>,
@@ -46,7 +50,10 @@ impl Trained {
             Some(Item::Tensor(tensor)) => Some(*tensor),
             _ => None,
         };
-        let step = tensor("step").map(|tensor| whole(model, tensor)).transpose()?.flatten().unwrap_or(0);
+        let learns = class.parameters().contains(&"step");
+        let steps = tensor("step").filter(|_| learns).map(|tensor| reals(model, tensor)).transpose()?;
+        let count = tensor("step").filter(|_| !learns);
+        let step = count.map(|tensor| whole(model, tensor)).transpose()?.flatten().unwrap_or(0);
         let end = |name| tensor(name).map(|tensor| real(model, tensor)).transpose().map(Option::flatten);
         let ends = end("min")?.zip(end("max")?);
         let numbers = object.attributes.iter().filter_map(|(name, item)| match item {
@@ -59,7 +66,7 @@ impl Trained {
             Some(Item::Str(text)) => TrainingSite::parse(text, home),
             _ => None,
         };
-        Ok(Self { path, object: id, class, step, ends, numbers: numbers.collect(), site })
+        Ok(Self { path, object: id, class, step, ends, steps, numbers: numbers.collect(), site })
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -72,11 +79,23 @@ impl Trained {
     }
 
     pub(crate) fn is_weight(&self) -> bool {
-        !matches!(self.class, Class::RangeAffine | Class::RangeSymmetric | Class::DoReFaActivation)
+        !matches!(
+            self.class,
+            Class::RangeAffine | Class::RangeSymmetric | Class::DoReFaActivation | Class::LsqActivation
+        )
     }
 
     fn is_symmetric(&self) -> bool {
-        matches!(self.class, Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric)
+        match self.class {
+            Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric => true,
+            Class::LsqWeight | Class::LsqWeightPerChannel | Class::LsqActivation => self.number("quant_min") < 0,
+            _ => false,
+        }
+    }
+
+    /// LSQ: the learnt step of each channel, or of the tensor.
+    pub(crate) fn steps(&self) -> Option<&[f32]> {
+        self.steps.as_deref()
     }
 
     /// Bits of a code; `None` where its settings are none that this crate writes, or where `torch.jit.freeze` put them into the code.
@@ -91,17 +110,23 @@ impl Trained {
         (1..=16).contains(&bits).then_some(bits)
     }
 
-    /// What it has seen; `None` for weights, and before the first training pass.
+    /// What it has seen, or what its step spans; `None` for weights that have none or several, and before the first training pass.
     pub(crate) fn range(&self) -> Option<Range> {
+        if let Some([step]) = self.steps() {
+            return self.site().and_then(|site| lsq::affine(*step, &site.settings).ok()).map(Affine::nudged_range);
+        }
         let (min, max) = self.ends.filter(|_| self.step > 0)?;
         Range::new(min, max).ok()
     }
 
-    /// Whether it quantizes in evaluation: the step counter has reached the start step, and a range was seen where one is needed.
+    /// Whether it quantizes in evaluation: the step counter has reached the start step, and a range was seen or a step set where one is needed.
     pub(crate) fn has_begun(&self) -> bool {
         match self.class {
             Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => true,
             Class::RangeAffine | Class::RangeSymmetric => self.step >= self.number("start") && self.step > 0,
+            Class::LsqWeight | Class::LsqWeightPerChannel | Class::LsqActivation => {
+                self.steps.iter().flatten().any(|step| lsq::is_set(*step))
+            }
             _ => self.step >= self.number("start"),
         }
     }
@@ -124,7 +149,10 @@ impl Trained {
     /// Which site of a plan it is, and how it quantizes; `None` where it does not say so, or computes otherwise.
     pub(crate) fn site(&self) -> Option<&TrainingSite> {
         let axis = || self.numbers.get("axis").and_then(|axis| usize::try_from(*axis).ok());
-        let per_channel = matches!(self.class, Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel);
+        let per_channel = matches!(
+            self.class,
+            Class::WeightSymmetricPerChannel | Class::WeightAffinePerChannel | Class::LsqWeightPerChannel
+        );
         let same = |settings: &Settings| {
             Some(settings.bits) == self.bits() && (!per_channel || settings.channel_axis == axis())
         };
@@ -153,6 +181,14 @@ fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
     Ok(data.chunk(offset..offset.saturating_add(1)).first().copied())
 }
 
+/// All elements of a float tensor, which is a vector or a scalar; none where it is another tensor or not stored in one piece.
+fn reals(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
+    let Ok(stored) = model.contents().stored(tensor) else { return Ok(Vec::new()) };
+    let bytes = bytes(model.archive(), &stored)?;
+    let data = LittleEndian::new(stored.dtype, &bytes);
+    Ok(data.chunk(0..data.len()).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,12 +198,17 @@ mod tests {
         // `torch.jit.freeze` keeps the object and takes the numbers into the code.
         let with = |class, numbers: &[(&str, i64)]| {
             let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-            Trained { path: String::new(), object: ObjectId(0), class, step: 1, ends: None, numbers, site: None }.bits()
+            let path = String::new();
+            let object = ObjectId(0);
+            Trained { path, object, class, step: 1, ends: None, steps: None, numbers, site: None }.bits()
         };
         assert_eq!(with(Class::WeightSymmetric, &[]), None);
         assert_eq!(with(Class::DoReFaWeight, &[]), None);
         assert_eq!(with(Class::WeightSymmetric, &[("quant_max", 127)]), Some(8));
         assert_eq!(with(Class::RangeAffine, &[("quant_max", 15)]), Some(4));
         assert_eq!(with(Class::DoReFaSign, &[]), Some(1));
+        assert_eq!(with(Class::LsqActivation, &[]), None);
+        assert_eq!(with(Class::LsqActivation, &[("quant_min", 0), ("quant_max", 3)]), Some(2));
+        assert_eq!(with(Class::LsqActivation, &[("quant_min", -2), ("quant_max", 1)]), Some(2));
     }
 }
