@@ -31,11 +31,11 @@ impl Before {
     }
 }
 
-/// Why a site is float in what was trained: its start step has not come, or it needs a range and has seen none.
+/// Why a site is float in what was trained: its start step has not come, or it needs a range or a step and has none.
 pub fn not_begun(before: Option<Before>) -> Reason {
     let text = match before {
         Some(Before { step, start }) => format!("step {step} of {start}: quantization had not begun"),
-        None => "it has no range: no training pass ran through it".to_owned(),
+        None => "it has neither range nor step: no training pass ran through it".to_owned(),
     };
     Reason::new(codes::NOT_BEGUN, text)
 }
