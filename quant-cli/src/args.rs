@@ -156,6 +156,9 @@ fn gradient_parser() -> impl TypedValueParser<Value = Gradient> {
 
 impl QuantizeArgs {
     /// Read the config, or take the default one. What is wrong with it is a [`Failure::usage`] with every error.
+    ///
+    /// # Errors
+    /// A [`Failure::usage`] with everything that is wrong with the config, or where no quantizer is named; a file that cannot be read.
     pub fn config_list(&self) -> Result<ConfigList, Failure> {
         match (&self.config, self.quantizer) {
             (Some(path), quantizer) => {
@@ -176,6 +179,9 @@ impl QuantizeArgs {
 
     /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error. So is a config of which no entry
     /// matches, unless that is allowed; a model without layers is none of the default config's making.
+    ///
+    /// # Errors
+    /// A [`Failure::usage`] with what matches nothing, where that is forbidden.
     pub fn check(&self, global: &GlobalArgs, reasons: &[Reason]) -> Result<(), Failure> {
         if reasons.is_empty() || !self.strict {
             let fatal =
@@ -238,6 +244,9 @@ pub enum Destination {
 
 impl OutputArgs {
     /// The place; a terminal is refused.
+    ///
+    /// # Errors
+    /// A [`Failure::usage`] for a terminal.
     pub fn destination(&self) -> Result<Destination, Failure> {
         self.destination_for(io::stdout().is_terminal())
     }
@@ -300,6 +309,9 @@ impl ReportArgs {
     }
 
     /// Write the file, if one was asked for.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn write(&self, report: &quant_math::report::Report) -> Result<(), Failure> {
         match &self.report {
             Some(path) => Ok(model_file::atomic::write(path, crate::html::report_html(report).as_bytes())?),

@@ -17,6 +17,9 @@ pub struct CompletionsArgs {
 
 impl CompletionsArgs {
     /// Print the completions of `command`.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
     pub fn run(&self, global: &GlobalArgs, mut command: Command) -> Result<(), Failure> {
         let name = command.get_name().to_owned();
         let mut text = Vec::new();
@@ -37,6 +40,9 @@ pub struct SchemaArgs {
 
 impl SchemaArgs {
     /// Print the JSON Schema of a config, or the table of op types.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
         use std::io::Write as _;
         let mut out = global.out();

@@ -174,6 +174,9 @@ impl Diagnostic {
     }
 
     /// Write it for a person, with colours; a stream that strips them is the caller's.
+    ///
+    /// # Errors
+    /// Those of the stream.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let (word, colour) = match self.level {
             Level::Error => ("error", AnsiColor::Red),
@@ -197,6 +200,9 @@ impl Diagnostic {
     }
 
     /// Write it for a program: one JSON object on a line.
+    ///
+    /// # Errors
+    /// Those of the stream.
     pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         writeln!(out)

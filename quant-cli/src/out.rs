@@ -36,12 +36,18 @@ impl Out {
     }
 
     /// Write `value` as indented JSON and a line end.
+    ///
+    /// # Errors
+    /// Those of the stream; that nobody reads it any more is none.
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut *self, value)?;
         writeln!(self)
     }
 
     /// Bring everything out; errors that a drop would swallow come here.
+    ///
+    /// # Errors
+    /// Those of the stream; that nobody reads it any more is none.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()
     }

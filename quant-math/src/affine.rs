@@ -15,6 +15,9 @@ impl Affine {
     /// Symmetric parameters: `scale = max(−n, p) / quant_max`, `zero_point = 0` (`n`, `p`: the range with 0 included).
     ///
     /// An all-zero range has scale 1.
+    ///
+    /// # Errors
+    /// [`MathError::RangeOverflow`] where the scale or an end of the grid is infinite in float32.
     pub fn symmetric(range: Range, grid: Grid) -> Result<Self, MathError> {
         let Range { min, max } = range.with_zero();
         #[expect(clippy::cast_precision_loss, reason = "grid ends are at most 65,535")]
@@ -26,6 +29,9 @@ impl Affine {
     /// `zero_point = clamp(quant_min − rne(n / scale), quant_min, quant_max)`.
     ///
     /// An all-zero range has scale 1.
+    ///
+    /// # Errors
+    /// [`MathError::RangeOverflow`] where the scale or an end of the grid is infinite in float32.
     pub fn asymmetric(range: Range, grid: Grid) -> Result<Self, MathError> {
         let Range { min, max } = range.with_zero();
         #[expect(clippy::cast_precision_loss, reason = "at most 65,535 steps")]

@@ -11,18 +11,27 @@ pub struct Grid {
 
 impl Grid {
     /// `0 ..= 2^bits − 1`, for 1 to 16 bits.
+    ///
+    /// # Errors
+    /// [`MathError::Bits`].
     pub fn unsigned(bits: u32) -> Result<Self, MathError> {
         check(bits, 1, "an unsigned grid", "1 to 16")?;
         Ok(Self { quant_min: 0, quant_max: (1 << bits) - 1 })
     }
 
     /// `−2^(bits−1) ..= 2^(bits−1) − 1`, for 2 to 16 bits.
+    ///
+    /// # Errors
+    /// [`MathError::Bits`].
     pub fn signed(bits: u32) -> Result<Self, MathError> {
         check(bits, 2, "a signed grid", "2 to 16")?;
         Ok(Self { quant_min: -(1 << (bits - 1)), quant_max: (1 << (bits - 1)) - 1 })
     }
 
     /// `−2^(bits−1) + 1 ..= 2^(bits−1) − 1`, for 2 to 16 bits: symmetric about 0.
+    ///
+    /// # Errors
+    /// [`MathError::Bits`].
     pub fn signed_narrow(bits: u32) -> Result<Self, MathError> {
         check(bits, 2, "a signed narrow grid", "2 to 16")?;
         Ok(Self { quant_min: -(1 << (bits - 1)) + 1, quant_max: (1 << (bits - 1)) - 1 })

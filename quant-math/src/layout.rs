@@ -20,6 +20,9 @@ impl ChannelLayout {
     }
 
     /// A row-major tensor of `shape`, one channel per index of `axis`.
+    ///
+    /// # Errors
+    /// [`MathError::Axis`] for an axis that the shape does not have.
     pub fn per_channel(shape: &[usize], axis: usize) -> Result<Self, MathError> {
         let (Some(before), Some(&channels), Some(after)) = (shape.get(..axis), shape.get(axis), shape.get(axis + 1..))
         else {

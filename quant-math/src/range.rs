@@ -18,6 +18,9 @@ pub struct Range {
 
 impl Range {
     /// A range from its ends; refused when they are not finite or out of order.
+    ///
+    /// # Errors
+    /// [`MathError::NonFinite`], [`MathError::EmptyRange`].
     pub fn new(min: f32, max: f32) -> Result<Self, MathError> {
         for (index, value) in [min, max].into_iter().enumerate() {
             if !value.is_finite() {

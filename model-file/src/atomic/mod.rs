@@ -106,6 +106,10 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     /// Begin a file that will be `target`. A symbolic link is followed: what it points to will be replaced, not the link.
+    ///
+    /// # Errors
+    /// [`AtomicError::NotAFile`] for a target that is a folder, a device or a pipe, [`AtomicError::Path`] for one without a name,
+    /// [`AtomicError::Write`] where no temp file can be made beside it.
     pub fn create(target: &Path) -> Result<Self, AtomicError> {
         let target = resolve(target)?;
         let permissions = match fs::metadata(&target) {
@@ -144,6 +148,9 @@ impl AtomicFile {
     }
 
     /// Bring the bytes to the disk and give the file its name. On an error the old file is as it was.
+    ///
+    /// # Errors
+    /// [`AtomicError::Write`].
     pub fn persist(mut self) -> Result<(), AtomicError> {
         let failed = |source| AtomicError::Write { path: self.target.clone(), source };
         self.temp.flush().map_err(failed)?;
@@ -200,6 +207,9 @@ pub fn probe(target: &Path) -> Result<(), AtomicError> {
 }
 
 /// Write `bytes` as the whole of `target`.
+///
+/// # Errors
+/// Those of [`AtomicFile::create`] and [`AtomicFile::persist`].
 pub fn write(target: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
     let mut file = AtomicFile::create(target)?;
     let written = file.temp.as_file_mut().write_all(bytes);

@@ -47,27 +47,54 @@ pub trait Adapter: Args + Debug {
     /// The file that the arguments name.
     fn path(&self) -> &Path;
     /// Open the model that the arguments name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no model of this adapter.
     fn open(&self) -> Result<Self::Model, Failure>;
     /// Open another model.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
     fn open_path(path: &Path) -> Result<Self::Model, Failure>;
     /// Add what only this adapter can be told.
     fn options<'a>(given: &Self::Options, options: PlanOptions<'a>) -> PlanOptions<'a>;
     /// Find all sites and decide about each.
+    ///
+    /// # Errors
+    /// What the config asks for and this model or form cannot do; a damaged model.
     fn plan(model: &Self::Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure>;
     /// A plan that was written down, checked against a model; its faults are [`Failure::plan`].
+    ///
+    /// # Errors
+    /// What of the plan the model does not have or cannot do; a damaged model.
     fn check_plan(model: &Self::Model, plan: &Plan) -> Result<Plan, Failure>;
     /// Carry out a plan.
+    ///
+    /// # Errors
+    /// Weights that have no quantized form; a damaged model.
     fn apply(model: Self::Model, plan: &Plan) -> Result<Self::Compressed, Failure>;
     /// What came up while the plan was carried out.
     fn warnings(compressed: &Self::Compressed) -> &[Reason];
     /// Bytes that writing will report as progress.
     fn bytes_to_write(compressed: &Self::Compressed) -> u64;
     /// Write a file that is complete or absent.
+    ///
+    /// # Errors
+    /// The file cannot be written, or what was written is not read back as it should be.
     fn write_to(compressed: &Self::Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure>;
     /// Write to a stream; `None` when its reader has enough.
+    ///
+    /// # Errors
+    /// The stream cannot be written to.
     fn write(compressed: &Self::Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure>;
     /// What is in a model.
+    ///
+    /// # Errors
+    /// A damaged model.
     fn inspect(model: &Self::Model) -> Result<Inspection, Failure>;
     /// What differs between two.
+    ///
+    /// # Errors
+    /// A damaged model.
     fn diff(first: &Self::Model, second: &Self::Model) -> Result<Difference, Failure>;
 }

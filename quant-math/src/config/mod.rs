@@ -83,11 +83,17 @@ impl ConfigList {
     /// JSON5 is understood, and what Python adds to it: `#` comments, `True`, `False`, `None`, a leading `config_list =`. A
     /// `quantizer` of the caller and one in the text must agree, and one of both must be there. Everything that is wrong with the
     /// entries is reported at once.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, each with the path of its key.
     pub fn parse(text: &str, quantizer: Option<Quantizer>) -> Result<Self, ConfigErrors> {
         Self::parse_on(text, quantizer, None)
     }
 
     /// [`parse`](Self::parse) with a preset of the caller; it and one in the text must agree.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse), and two presets that differ.
     pub fn parse_on(text: &str, quantizer: Option<Quantizer>, preset: Option<Preset>) -> Result<Self, ConfigErrors> {
         let value = syntax::read(text)?;
         validate::config(&value, quantizer, preset)

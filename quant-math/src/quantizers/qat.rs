@@ -3,6 +3,9 @@
 use crate::{Affine, Grid, MathError, Quantizer, Range};
 
 /// The grid of a QAT weight: signed narrow if symmetric, else unsigned; 2 to 16 bits.
+///
+/// # Errors
+/// [`MathError::Bits`].
 pub fn weight_grid(bits: u32, symmetric: bool) -> Result<Grid, MathError> {
     super::weight_grid(Quantizer::Qat, bits, symmetric)
 }
@@ -70,7 +73,10 @@ impl ActivationRange {
     }
 
     /// What an inference pass quantizes with; it moves neither range nor counter. `None` before the start step is reached and
-    /// before anything was observed. Errors of [`train`](Self::train).
+    /// before anything was observed.
+    ///
+    /// # Errors
+    /// Those of [`train`](Self::train).
     pub fn affine(&self) -> Result<Option<Affine>, MathError> {
         match self.range {
             Some(range) if self.step >= self.start_step => {

@@ -151,6 +151,9 @@ pub fn fingerprint(crc: u32, len: u64) -> String {
 
 impl Ranges {
     /// Read and check the JSON text.
+    ///
+    /// # Errors
+    /// Text that is no file of ranges, one of a version that is not known, a range that is none.
     pub fn parse(text: &str) -> Result<Self, RangesError> {
         let ranges: Self = serde_json::from_str(text).map_err(|e| RangesError::Json(e.to_string()))?;
         if !(OLDEST_VERSION..=RANGES_VERSION).contains(&ranges.version) {

@@ -30,6 +30,9 @@ pub enum WeightMap {
 
 impl WeightMap {
     /// A map with the parameters of each channel of `layout`, all on `grid`; see [`AffineMap::new`].
+    ///
+    /// # Errors
+    /// Those of [`AffineMap::new`].
     pub fn affine(
         layout: ChannelLayout,
         grid: Grid,

@@ -92,6 +92,9 @@ impl Element for bf16 {
 ///
 /// Positions in errors count in logical (row-major) order, whatever the strides are.
 ///
+/// # Errors
+/// Those of [`observe`], and [`MathError::Axis`] for a channel axis that the view does not have.
+///
 /// ```
 /// use ndarray::array;
 /// use quant_math::plan::{Quantizer, Settings};
@@ -107,7 +110,10 @@ pub fn observe_view<T: Element>(settings: &Settings, view: &ArrayViewD<'_, T>) -
     observe_floats(settings, view.shape(), &floats(view))
 }
 
-/// The quantized values of a view, as an array of its shape and type in row-major order. Errors of [`observe`].
+/// The quantized values of a view, as an array of its shape and type in row-major order.
+///
+/// # Errors
+/// Those of [`observe_view`].
 ///
 /// ```
 /// use ndarray::array;
@@ -128,7 +134,9 @@ pub fn fake_quant_view<T: Element>(settings: &Settings, view: &ArrayViewD<'_, T>
 }
 
 /// The codes of a view, on the grid itself, as an array of its shape in row-major order, and the map that explains them.
-/// Errors of [`observe`], and [`MathError::NoCodes`] where the weights stay as they are.
+///
+/// # Errors
+/// Those of [`observe_view`], and [`MathError::NoCodes`] where the weights stay as they are.
 ///
 /// ```
 /// use ndarray::array;

@@ -68,6 +68,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field; `None` at the end.
+    ///
+    /// # Errors
+    /// Bytes that are no field.
     #[expect(
         clippy::should_implement_trait,
         reason = "a fallible walk: the error ends it, which an iterator cannot say"

@@ -146,6 +146,9 @@ pub fn fake_quantize_per_channel_affine(
 }
 
 /// The gradient of [`fake_quantize_per_channel_affine`]: `dx[i]` from `g[i]` and `x[i]`, as far as all reach. Its errors.
+///
+/// # Errors
+/// [`MathError::Layout`] where the layout is not of `x`'s length, or `parameters` are not as many as its channels.
 pub fn fake_quantize_per_channel_affine_gradient(
     layout: ChannelLayout,
     parameters: &[FakeQuantize],

@@ -128,6 +128,9 @@ impl MovingAverageMinMaxObserver {
 
     /// See a tensor; an empty one changes nothing. Errors of [`MinMaxObserver::observe`], and [`MathError::RangeOverflow`]
     /// where `new − old` is infinite.
+    ///
+    /// # Errors
+    /// [`MathError::Empty`], [`MathError::NonFinite`] with the first NaN or infinity.
     pub fn observe<D: WeightData + ?Sized>(&mut self, data: &D) -> Result<(), MathError> {
         if !data.is_empty() {
             let seen = Range::observe(data)?;
@@ -154,6 +157,9 @@ pub struct PerChannelMinMaxObserver {
 impl PerChannelMinMaxObserver {
     /// See a tensor; an empty one changes nothing. Errors of [`MinMaxObserver::observe`], and [`MathError::Layout`] where
     /// `layout` does not fit `data` or has another number of channels than before.
+    ///
+    /// # Errors
+    /// [`MathError::Layout`], [`MathError::Empty`], [`MathError::NonFinite`] with the first NaN or infinity.
     pub fn observe<D: WeightData + ?Sized>(&mut self, layout: ChannelLayout, data: &D) -> Result<(), MathError> {
         each_channel(&mut self.ranges, layout, data, |range, seen| Ok(range.merge(seen)))
     }
@@ -179,6 +185,9 @@ impl MovingAveragePerChannelMinMaxObserver {
 
     /// See a tensor; an empty one changes nothing. Errors of [`PerChannelMinMaxObserver::observe`], and
     /// [`MathError::RangeOverflow`] where `new − old` is infinite.
+    ///
+    /// # Errors
+    /// [`MathError::Layout`], [`MathError::Empty`], [`MathError::NonFinite`] with the first NaN or infinity.
     pub fn observe<D: WeightData + ?Sized>(&mut self, layout: ChannelLayout, data: &D) -> Result<(), MathError> {
         let constant = self.averaging_constant;
         each_channel(&mut self.ranges, layout, data, |range, seen| range.towards(seen, constant))

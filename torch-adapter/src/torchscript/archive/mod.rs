@@ -56,12 +56,18 @@ impl fmt::Debug for Archive {
 
 impl Archive {
     /// The archive in the file `path`, mapped into memory; errors name the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no sound archive.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
         let open = |source: Source| source.settled(Self::read_source(source.clone(), limits));
         Source::map(path).and_then(open).map_err(|error| error.in_file(path))
     }
 
     /// The archive that `bytes` hold.
+    ///
+    /// # Errors
+    /// Bytes that are no sound archive.
     pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         Self::read_source(Source::Held(bytes.into()), limits)
     }

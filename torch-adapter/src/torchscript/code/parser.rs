@@ -15,6 +15,9 @@ use super::{Span, text_of, unquote};
 ///
 /// Takes what the serializer of PyTorch 1.0 to 2.x writes, `op_version_set = 1` and `import` lines of old files, comments,
 /// and either kind of line end. Anything else is an error with its place; no text makes it panic or recurse without limit.
+///
+/// # Errors
+/// What it does not take, with its place.
 pub fn parse(source: &str) -> Result<SourceFile, ParseError> {
     parse_within(source, &Budget::for_file(source.len() as u64))
 }

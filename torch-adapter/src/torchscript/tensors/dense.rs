@@ -49,6 +49,9 @@ impl Irregular {
 
 impl Tensor {
     /// The tensor's memory, if it is dense.
+    ///
+    /// # Errors
+    /// Why it is none.
     pub fn dense(&self) -> Result<Dense, Irregular> {
         if self.sizes.contains(&0) {
             return Err(Irregular::Empty);

@@ -14,6 +14,9 @@ pub trait Fill: Sync {
     ///
     /// Pieces start at multiples of 1 MiB from the span's start, come once each, and in any order: what a piece holds must depend on
     /// nothing but its position and the source.
+    ///
+    /// # Errors
+    /// What cannot be made; nothing is written then.
     fn fill(&self, source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error>;
 }
 
