@@ -88,6 +88,16 @@ fn training_gives_back_what_quantization_took() {
     }
 }
 
+/// With one scale and 2 bits, a range leaves a weight little but 0; a step that is learnt does not follow the largest weight.
+#[test]
+fn learnt_steps_train_what_ranges_do_not() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let [lsq, qat] = ["lsq_w2a8", "qat_w2a8"].map(|name| trained(&tensorflow, name, &LABELS));
+    eprintln!("2 bits, per tensor: LSQ {lsq:.2} %, QAT {qat:.2} %");
+    // Seeds are 0.2 points apart for LSQ, and 34 for QAT, whose best is 36 below.
+    assert!(lsq > 90.0 && lsq > qat + 20.0, "LSQ {lsq} %, QAT {qat} %");
+}
+
 #[test]
 fn dorefa_trains_at_every_width() {
     let Some(tensorflow) = TensorFlow::find() else { return };
