@@ -361,9 +361,9 @@ pub(crate) mod tests {
 
     #[test]
     fn wrong_words_name_the_right_ones() {
-        let error = parse("tool -o x --quantizer lsq").unwrap_err();
+        let error = parse("tool -o x --quantizer bnn").unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("[possible values: naive, qat, dorefa]"), "{error}");
+        assert!(error.to_string().contains("[possible values: naive, qat, dorefa, lsq]"), "{error}");
         let error = parse("tool -o x --emit onnx").unwrap_err();
         assert!(error.to_string().contains("[possible values: training, inference, baked, packed]"), "{error}");
         assert_eq!(parse("tool -o x --jobs 0").unwrap_err().exit_code(), 2);

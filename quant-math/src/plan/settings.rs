@@ -191,6 +191,12 @@ impl Settings {
         }
     }
 
+    /// What is done, in the words of the `config_list`: the text of a mark.
+    pub fn in_words(&self) -> String {
+        let granularity = if self.channel_axis.is_some() { "per channel" } else { "per tensor" };
+        format!("{} {} bits {granularity}", self.quantizer, self.bits)
+    }
+
     /// Whether the tensor stays as it is: DoReFa's 32 bits.
     pub fn changes_nothing(&self) -> bool {
         self.quantizer.row().bits.beside == Some(self.bits)

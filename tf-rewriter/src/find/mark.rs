@@ -1,7 +1,5 @@
 //! The mark that our own output carries, so that a second run knows what was done.
 
-use quant_math::plan::Settings;
-
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
 
@@ -22,12 +20,6 @@ pub(crate) const SITE: &str = "_quantization_site";
 
 /// TensorFlow's attribute of a node that is to stand on one device with others: a list of `loc:@name`.
 pub(crate) const COLOCATED: &str = "_class";
-
-/// What was done, in the words of the `config_list`.
-pub(crate) fn text(settings: &Settings) -> String {
-    let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
-    format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
-}
 
 /// The part that a node has in a training graph.
 pub(crate) fn part(graph: &Graph, id: NodeId) -> Option<&str> {

@@ -125,12 +125,6 @@ impl Mark {
     }
 }
 
-/// What was done, in the words of the `config_list`.
-pub(crate) fn text(settings: &Settings) -> String {
-    let granularity = if settings.channel_axis.is_some() { "per channel" } else { "per tensor" };
-    format!("{} {} bits {granularity}", settings.quantizer, settings.bits)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

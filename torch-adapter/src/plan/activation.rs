@@ -6,7 +6,6 @@ use quant_math::{Emit, QuantType};
 
 use super::{Planner, site, skip};
 use crate::codes;
-use crate::find::mark;
 use crate::find::sites::{Edge, Op};
 
 impl Planner<'_> {
@@ -31,7 +30,7 @@ impl Planner<'_> {
         chosen: Result<Chosen, Reason>,
     ) -> Decision {
         if let Some(done) = self.model.marked(&op.name, kind, tensor) {
-            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", mark::text(done)));
+            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", done.in_words()));
         }
         match edge {
             Edge::Blocked(reason) if reason.is(codes::ALREADY_QUANTIZED) => return Decision::Skip(reason.clone()),

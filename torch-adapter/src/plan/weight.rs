@@ -7,7 +7,6 @@ use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Planner, site, skip};
 use crate::codes;
-use crate::find::mark;
 use crate::find::sites::{Op, OpWeight};
 use crate::torchscript::heap::TensorId;
 
@@ -24,7 +23,7 @@ impl Planner<'_> {
 
     fn decide_weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Decision {
         if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
-            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", mark::text(done)));
+            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", done.in_words()));
         }
         if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.is(codes::ALREADY_QUANTIZED)) {
             return Decision::Skip(reason.clone());

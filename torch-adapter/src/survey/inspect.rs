@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::data::LittleEndian;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
+use quant_math::plan::Settings;
 use quant_math::weights::{ChannelLayout, observe_ranges};
 use quant_math::{DType, QuantType, Range, WeightData};
 
 use super::values::values;
 use crate::error::Error;
-use crate::find::mark::{self, Mark};
+use crate::find::mark::Mark;
 use crate::find::model::Model;
 use crate::rewrite::freeze::trained::Trained;
 use crate::rewrite::weights;
@@ -113,7 +114,7 @@ impl Model {
                     bytes,
                     range,
                     is_default: op.is_default,
-                    quantized: self.marked(&op.name, QuantType::Weight, &weight.name).map(mark::text),
+                    quantized: self.marked(&op.name, QuantType::Weight, &weight.name).map(Settings::in_words),
                 });
             }
         }

@@ -25,7 +25,7 @@ pub(crate) fn baked<'w>(
     let graph = editor.graph;
     let weight = &first.weight;
     let source = weight.source;
-    let text = mark::text(&first.settings);
+    let text = first.settings.in_words();
 
     if owned {
         let content = content(graph, first)?;

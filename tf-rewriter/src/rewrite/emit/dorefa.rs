@@ -7,7 +7,6 @@ use quant_math::weights::WeightMap;
 use super::edge::{on_activation, on_weight};
 use super::maker::Maker;
 use super::{ActivationWork, Editor, Pieces, WeightWork};
-use crate::find::mark;
 
 /// `2·quantize_k(tanh(w) / (2·max|tanh w|) + 1/2) − 1` (eq. 9), or `sign(w)·E|w|` (eq. 7) for one bit; returns the constants' bytes.
 ///
@@ -18,7 +17,7 @@ pub(super) fn weight<'w>(
     work: &'w WeightWork,
     pieces: &mut Pieces<'w>,
 ) -> Result<u64, MathError> {
-    let mark = mark::text(&work.settings);
+    let mark = work.settings.in_words();
     on_weight(editor, (work.edge(), pieces), &format!("dorefa {}", work.slot), |editor, maker, from| {
         match *work.map {
             WeightMap::DoReFa { bits, max_abs_tanh } => {
@@ -58,7 +57,7 @@ pub(super) fn weight<'w>(
 /// None; the signature is that of the other quantizers.
 pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) -> Result<Option<f32>, MathError> {
     let bits = work.settings.bits;
-    let mark = mark::text(&work.settings);
+    let mark = work.settings.in_words();
     on_activation(editor, work, &format!("dorefa activation {bits}"), |editor, maker, from| {
         let zero = maker.float(editor, "zero", 0.0);
         let one = maker.float(editor, "one", 1.0);

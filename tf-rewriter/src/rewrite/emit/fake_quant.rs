@@ -156,7 +156,7 @@ struct FakeQuant {
 
 impl FakeQuant {
     fn new(ends: Ends, settings: &Settings) -> Self {
-        Self { ends, bits: settings.bits, narrow: settings.narrow_range(), mark: mark::text(settings) }
+        Self { ends, bits: settings.bits, narrow: settings.narrow_range(), mark: settings.in_words() }
     }
 
     /// The op under the site's name.

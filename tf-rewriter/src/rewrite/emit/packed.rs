@@ -112,7 +112,7 @@ fn chain(
     if takes_over {
         end = end.taking_over(kept_fields(graph, weight.source));
     }
-    maker.push(end.taking_over(attr_text(mark::ATTR, &mark::text(&work.settings))));
+    maker.push(end.taking_over(attr_text(mark::ATTR, &work.settings.in_words())));
     maker.done()
 }
 

@@ -50,7 +50,7 @@ pub(super) fn activation(editor: &mut Editor<'_>, maker: &mut Maker<'_>, setting
     let one = maker.float(editor, "one", 1.0);
     let positive = maker.float_op(editor, "Maximum", "positive", &[from, &zero]);
     // A second run finds this node behind the op.
-    maker.mark(&crate::find::mark::text(settings));
+    maker.mark(&settings.in_words());
     let clipped = maker.float_op(editor, "Minimum", "clipped", &[&positive, &one]);
     quantize(editor, maker, settings.bits, &clipped)
 }

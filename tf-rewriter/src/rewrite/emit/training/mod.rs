@@ -74,7 +74,7 @@ fn last(maker: &mut Maker<'_>, kind: QuantType, settings: &Settings, result: &st
     let node = state::identity(maker.base().to_owned(), result, controls, maker.device);
     // Settings are numbers and words: they always have a JSON form.
     let site = serde_json::json!({ "kind": kind, "settings": settings }).to_string();
-    let node = node.taking_over(attr_text(mark::ATTR, &mark::text(settings)));
+    let node = node.taking_over(attr_text(mark::ATTR, &settings.in_words()));
     maker.push_part(node.taking_over(attr_text(mark::SITE, &site)), "site");
 }
 
