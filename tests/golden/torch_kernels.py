@@ -39,7 +39,7 @@ def cases():
     for bits in range(2, 9):
         half = 2 ** (bits - 1)
         for low, high in ((0, 2**bits - 1), (-half, half - 1)):
-            for scale in SCALES:
+            for scale in 3 * SCALES:
                 seed += 1
                 yield {"kernel": "lsq", "low": low, "high": high, "scale": F32(scale), "zero": 0, "seed": seed}
 
