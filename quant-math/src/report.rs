@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codes;
 use crate::metrics::Metrics;
 use crate::plan::{Emit, QuantType, Quantizer, Reason, Site};
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 
 /// What became of one site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl Report {
                 ),
             ));
         }
-        if self.quantizer.row().steps == Steps::Levels || self.emit == Emit::Training {
+        if self.quantizer.row().steps == StepSource::Levels || self.emit == Emit::Training {
             return advice;
         }
         let decibels = |site: &SiteReport| site.metrics.as_ref().and_then(|metrics| metrics.sqnr_db);

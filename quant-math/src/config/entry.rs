@@ -5,7 +5,7 @@ use super::per_channel::PerChannel;
 use super::preset::Preset;
 use crate::plan::{Emit, Observer, QuantType, Quantizer, Reason, Rounding, Settings};
 use crate::quantizers::qat;
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 
 /// The bits of an absent config.
 pub(super) const DEFAULT_BITS: u32 = 8;
@@ -85,7 +85,7 @@ impl Entry {
         if let Some(preset) = preset {
             preset.set(&mut entry, quantizer);
         }
-        if quantizer.row().steps != Steps::Range {
+        if quantizer.row().steps != StepSource::Range {
             entry.per_channel = PerChannel::Never;
         }
         entry
@@ -122,7 +122,7 @@ impl Entry {
             bits: self.bits.get(kind)?,
             symmetric: match row.steps {
                 // LSQ's weights are signed.
-                Steps::Learnt if is_weight => true,
+                StepSource::Learnt if is_weight => true,
                 _ => self.symmetric.get(kind).unwrap_or(is_weight),
             },
             channel_axis: None,
@@ -138,7 +138,7 @@ impl Entry {
     /// Whether the entry leaves open if the grid of a tensor is signed: LSQ's activations have it from the op that makes them.
     pub fn leaves_sign_open(&self, quantizer: Quantizer, kind: QuantType) -> bool {
         let activation = matches!(kind, QuantType::Input | QuantType::Output);
-        quantizer.row().steps == Steps::Learnt && activation && self.symmetric.get(kind).is_none()
+        quantizer.row().steps == StepSource::Learnt && activation && self.symmetric.get(kind).is_none()
     }
 
     /// [`settings`](Self::settings) in a form of output: the ranges that a `training` graph learns follow a moving average unless the

@@ -10,7 +10,7 @@ use super::preset::{PRESETS, Preset};
 use super::value::Value;
 use crate::codes;
 use crate::plan::{QuantType, Quantizer, Reason, Rounding};
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 
 /// The keys of an entry.
 pub(super) const KEYS: [&str; 13] = [
@@ -229,11 +229,12 @@ impl Checker {
                 help,
             );
         }
-        if !row.reads("per_channel") {
-            if entry.per_channel == PerChannel::Always {
-                let message = format!("{quantizer} scales a tensor as a whole, expected false");
-                self.push(Kind::Conflict, &join(path, "per_channel"), message);
-            }
+        if !row.reads("per_channel") && entry.per_channel == PerChannel::Always {
+            let message = format!("{quantizer} scales a tensor as a whole, expected false");
+            self.push(Kind::Conflict, &join(path, "per_channel"), message);
+        }
+        // What channels save is known of ranges alone.
+        if row.steps != StepSource::Range && entry.per_channel == PerChannel::Auto {
             entry.per_channel = PerChannel::Never;
         }
         if !row.reads("rounding") && entry.rounding != Rounding::Nearest {
@@ -306,7 +307,7 @@ fn no_effect(path: &str, pairs: &Pairs, quantizer: Quantizer, entry: &Entry) -> 
             }
             ("ema_decay" | "observer", _) if !activation => warn(key, "no input or output is quantized".to_owned()),
             ("symmetric", _)
-                if quantizer.row().steps == Steps::Learnt
+                if quantizer.row().steps == StepSource::Learnt
                     && names(QuantType::Weight)
                     && entry.symmetric.get(QuantType::Weight) == Some(false) =>
             {

@@ -17,7 +17,7 @@ use crate::codes::{self, Code};
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
 use crate::late;
-use crate::quantizers::table::{DefaultForm, Steps};
+use crate::quantizers::table::{DefaultForm, StepSource};
 use crate::range::Range;
 use crate::ranges::{Ranges, SiteRange};
 
@@ -186,7 +186,7 @@ impl Plan {
         warnings.extend(unmatched);
         warnings.extend(config.taken_away(ops));
         warnings.extend(about_model);
-        let rescales = config.quantizer.row().steps == Steps::Levels && emit != Emit::Training;
+        let rescales = config.quantizer.row().steps == StepSource::Levels && emit != Emit::Training;
         if rescales && sites.iter().any(|site| site.settings().is_some()) {
             warnings.push(Reason::new(
                 codes::DOREFA_RESCALES,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 
 /// A quantizer by its NNI name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl Settings {
 
     /// Whether its grid leaves out the lowest code, to be symmetric about 0. LSQ's does not.
     pub fn narrow_range(&self) -> bool {
-        self.symmetric && self.quantizer.row().steps == Steps::Range
+        self.symmetric && self.quantizer.row().steps == StepSource::Range
     }
 
     /// The highest code of its grid, at most 65,535: `2^(bits−1) − 1` on a signed grid, `2^bits − 1` on the unsigned one. More than 16 bits

@@ -26,7 +26,7 @@ pub struct Row {
     /// Of the keys that not every quantizer reads, those that it does.
     pub keys: &'static [&'static str],
     /// What makes the steps of its weights.
-    pub steps: Steps,
+    pub steps: StepSource,
     /// The forms of output that it has for a float model.
     pub forms: &'static [Emit],
     /// The form where none is asked for.
@@ -50,7 +50,7 @@ pub struct Bits {
 
 /// What makes the steps between the values of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steps {
+pub enum StepSource {
     /// Its range, or that of each channel.
     Range,
     /// Training: they are variables or parameters of the model.
@@ -82,7 +82,7 @@ static TABLE: [Row; 4] = [
         bits: WIDE,
         default_bits: Some(8),
         keys: &["symmetric", "per_channel", "rounding"],
-        steps: Steps::Range,
+        steps: StepSource::Range,
         forms: &[Inference, Baked, Packed],
         default_form: DefaultForm::Always(Baked),
         lacks: (
@@ -99,7 +99,7 @@ static TABLE: [Row; 4] = [
         bits: WIDE,
         default_bits: None,
         keys: &["quant_start_step", "symmetric", "per_channel", "ema_decay", "observer"],
-        steps: Steps::Range,
+        steps: StepSource::Range,
         forms: &[Training, Inference, Baked, Packed],
         default_form: DefaultForm::ByRanges,
         lacks: ("", ""),
@@ -113,7 +113,7 @@ static TABLE: [Row; 4] = [
         bits: Bits { least: 1, most: 8, beside: Some(32), words: "1 to 8, or 32" },
         default_bits: None,
         keys: &["seed"],
-        steps: Steps::Levels,
+        steps: StepSource::Levels,
         forms: &[Training, Inference, Baked, Packed],
         default_form: DefaultForm::Always(Training),
         lacks: ("", ""),
@@ -127,7 +127,7 @@ static TABLE: [Row; 4] = [
         bits: Bits { least: 2, most: 8, beside: None, words: "2 to 8" },
         default_bits: None,
         keys: &["symmetric", "per_channel"],
-        steps: Steps::Learnt,
+        steps: StepSource::Learnt,
         forms: &[Training],
         default_form: DefaultForm::Always(Training),
         lacks: (

@@ -1,7 +1,7 @@
 //! The least range of a channel beside its bias.
 
 use crate::plan::Settings;
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 use crate::weights::{ChannelLayout, observe_ranges};
 use crate::{MathError, Range, WeightData};
 
@@ -17,7 +17,7 @@ const MOST_BITS: u32 = 8;
 /// Whether the channels of a weight that is quantized so have a least range where they have a bias: there is a scale for each of them, and
 /// codes have at most 8 bits, beyond which there is no integer kernel. DoReFa has one scale.
 pub fn has_floor(settings: &Settings) -> bool {
-    settings.channel_axis.is_some() && settings.quantizer.row().steps == Steps::Range && settings.bits <= MOST_BITS
+    settings.channel_axis.is_some() && settings.quantizer.row().steps == StepSource::Range && settings.bits <= MOST_BITS
 }
 
 /// What the absolute value of a bias is multiplied with, to be the least width of its channel's range: the largest absolute value for symmetric

@@ -2,7 +2,7 @@
 
 use crate::config::channels_pay;
 use crate::plan::Settings;
-use crate::quantizers::table::Steps;
+use crate::quantizers::table::StepSource;
 use crate::weights::{ChannelLayout, observe_ranges};
 use crate::{MathError, Range, WeightData};
 
@@ -28,7 +28,7 @@ pub fn channel_spread<D: WeightData + ?Sized>(
 
 /// `channels`, where the question arises.
 pub(super) fn asked(settings: &Settings, channels: Option<ChannelLayout>) -> Option<ChannelLayout> {
-    let asked = settings.channel_axis.is_none() && settings.quantizer.row().steps == Steps::Range;
+    let asked = settings.channel_axis.is_none() && settings.quantizer.row().steps == StepSource::Range;
     channels.filter(|layout| asked && channels_pay(layout.len() as u64, layout.channels as u64))
 }
 

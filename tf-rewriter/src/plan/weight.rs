@@ -2,7 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Chosen, Decision, Reason, Site};
-use quant_math::quantizers::table::Steps;
+use quant_math::quantizers::table::StepSource;
 use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Op, Planner, site, skip, with_axis};
@@ -114,7 +114,7 @@ impl Planner<'_> {
 
     fn chosen(&self, op: &Op<'_>, input: usize, weight: &Weight, chosen: Chosen) -> Result<Decision, Error> {
         let settings = chosen.settings;
-        let learns = settings.quantizer.row().steps == Steps::Learnt;
+        let learns = settings.quantizer.row().steps == StepSource::Learnt;
         if weight.elements() == 0 {
             return Ok(skip(codes::TENSOR_EMPTY, "the weight has no elements"));
         }

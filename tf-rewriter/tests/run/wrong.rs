@@ -322,6 +322,22 @@ fn nan_that_a_graph_makes_itself() {
 }
 
 #[test]
+fn quantizers_without_ranges_are_not_calibrated() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let out = tensorflow.path("no_ranges.pb");
+    for (quantizer, why) in [("dorefa", "clipped to [0, 1]"), ("lsq", "training learns their steps")] {
+        let text = format!(
+            "{{ quantizer: '{quantizer}', config_list: [{{ quant_types: ['output'], quant_bits: 4, op_types: ['Relu6'] }}] }}"
+        );
+        let config = tensorflow.file("no_ranges_config.json", text);
+        let mut command = tensorflow.command("compress", Path::new(DIGITS));
+        command.args(["--calibrate", TEST_DATA]).arg("-c").arg(&config).arg("-o").arg(&out);
+        fails(&mut command, "E0805", &[why, "leave the calibration out"]);
+        assert!(!out.exists());
+    }
+}
+
+#[test]
 fn a_misspelt_type_is_told_with_the_nearest_one() {
     let Some(tensorflow) = TensorFlow::find() else { return };
     let out = tensorflow.path("misspelt.json");

@@ -105,6 +105,11 @@ impl Class {
         self.calls() == Some(Function::LeastWidth)
     }
 
+    /// Whether it is one of LSQ, whose step is trained.
+    pub(crate) fn learns(self) -> bool {
+        !self.parameters().is_empty()
+    }
+
     /// The names of its buffers.
     pub(crate) fn buffers(self) -> &'static [&'static str] {
         match self {

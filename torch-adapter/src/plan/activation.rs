@@ -1,7 +1,7 @@
 //! Decisions about activations: inputs and outputs of ops.
 
 use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
-use quant_math::quantizers::table::Steps;
+use quant_math::quantizers::table::StepSource;
 use quant_math::{Emit, QuantType};
 
 use super::{Planner, site, skip};
@@ -58,7 +58,7 @@ impl Planner<'_> {
         if sign_is_open {
             settings.symmetric = !matches!(edge, Edge::Spots { never_negative: true, .. });
         }
-        if let (Emit::Training, Steps::Learnt, Edge::Spots { spots, .. }) =
+        if let (Emit::Training, StepSource::Learnt, Edge::Spots { spots, .. }) =
             (self.emit, settings.quantizer.row().steps, edge)
             && let Some(reason) = spots.first().and_then(|spot| self.model.unlearnable(spot.object))
         {

@@ -2,7 +2,7 @@
 
 use quant_math::config::PerChannel;
 use quant_math::plan::{Choice, Chosen, Decision, Site};
-use quant_math::quantizers::table::Steps;
+use quant_math::quantizers::table::StepSource;
 use quant_math::{Emit, QuantType, Rounding};
 
 use super::{Planner, site, skip};
@@ -75,7 +75,7 @@ impl Planner<'_> {
                 Ok(_) => Decision::Quantize(settings),
                 Err(reason) => Decision::Skip(reason),
             },
-            Emit::Training if settings.quantizer.row().steps == Steps::Learnt => {
+            Emit::Training if settings.quantizer.row().steps == StepSource::Learnt => {
                 let home = weight.spots.first().map(|spot| spot.spot.object);
                 if let Some(reason) = home.and_then(|home| self.model.unlearnable(home)) {
                     return Decision::Skip(reason);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quant_math::Plan;
+use quant_math::quantizers::table::StepSource;
 
 use super::{Fate, Located, describe, locate, observe_all};
 use crate::error::Error;
@@ -62,7 +63,12 @@ impl Graph {
             training::activation(&mut editor, &mut context, work)
                 .map_err(|source| Error::Math { tensor: self.full_name(work.op), source })?;
             if let Some(fate) = fates.get_mut(*site) {
-                fate.bytes_after = if work.settings.quantizer.row().measures() { 8 } else { 0 };
+                fate.bytes_after = match work.settings.quantizer.row().steps {
+                    // Two ends of a range, one step.
+                    StepSource::Range => 8,
+                    StepSource::Learnt => 4,
+                    StepSource::Levels => 0,
+                };
             }
         }
         for work in &gradients {

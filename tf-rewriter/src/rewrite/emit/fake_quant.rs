@@ -1,4 +1,4 @@
-//! TensorFlow's fake-quant ops with constant ranges.
+//! TensorFlow's fake-quant ops with constant ranges: Naive, and QAT after Jacob et al. 2018.
 
 use quant_math::kernels::tensorflow::NudgedRange;
 use quant_math::plan::Settings;
@@ -72,11 +72,15 @@ pub(super) fn weight_between<'w>(
     })
 }
 
-/// `FakeQuantWithMinMaxVars` on an activation; returns its scale.
-pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork, range: Range) -> Result<f32, MathError> {
+/// `FakeQuantWithMinMaxVars` on an activation; returns its scale. The plan refuses activations without a range.
+///
+/// # Errors
+/// A range from which the op makes no numbers.
+pub(super) fn activation(editor: &mut Editor<'_>, work: &ActivationWork) -> Result<Option<f32>, MathError> {
+    let Some(range) = work.range else { return Ok(None) };
     let (ends, affine) = ends(range, &work.settings)?;
     activation_between(editor, work, ends)?;
-    Ok(affine.scale())
+    Ok(Some(affine.scale()))
 }
 
 /// The same between given ends.

@@ -1,7 +1,7 @@
 //! Emit: from decisions to nodes, edges and bytes.
 //!
 //! `baked` and `packed` are byte work that every quantizer shares (the map from float to code is `quant-math`'s);
-//! `inference` is one file per quantizer, since each has its own ops.
+//! `inference` is one file for each sort of ops: `fake_quant` (Naive and QAT), `lsq`, `dorefa`.
 
 mod baked;
 mod dorefa;
@@ -10,11 +10,9 @@ mod editor;
 mod fake_quant;
 mod lsq;
 mod maker;
-mod naive;
 mod node;
 mod packed;
 mod path;
-mod qat;
 mod shared_bytes;
 mod taking_over;
 pub(crate) mod training;
@@ -102,8 +100,7 @@ pub(crate) fn inference_weight<'w>(
     pieces: &mut Pieces<'w>,
 ) -> Result<u64, MathError> {
     match work.settings.quantizer {
-        Quantizer::Naive => naive::weight(editor, work, pieces),
-        Quantizer::Qat => qat::weight(editor, work, pieces),
+        Quantizer::Naive | Quantizer::Qat => fake_quant::weight(editor, work, pieces),
         Quantizer::DoReFa => dorefa::weight(editor, work, pieces),
         Quantizer::Lsq => lsq::weight(editor, work, pieces),
     }
@@ -113,7 +110,7 @@ pub(crate) fn inference_weight<'w>(
 pub(crate) fn inference_activation(editor: &mut Editor<'_>, work: &ActivationWork) -> Result<Option<f32>, MathError> {
     match work.settings.quantizer {
         // The config refuses activations for Naive.
-        Quantizer::Naive | Quantizer::Qat => qat::activation(editor, work),
+        Quantizer::Naive | Quantizer::Qat => fake_quant::activation(editor, work),
         Quantizer::DoReFa => dorefa::activation(editor, work),
         Quantizer::Lsq => lsq::activation(editor, work),
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
 use quant_math::plan::{Emit, Reason, Site};
-use quant_math::quantizers::table::Steps;
+use quant_math::quantizers::table::StepSource;
 use quant_math::ranges::Ranges;
 use quant_math::{Plan, QuantType};
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ impl Finetuner {
             }
         };
         variables::begin(&trainer.model, &trainer.slots)?;
-        if config.quantizer.row().steps == Steps::Learnt {
+        if config.quantizer.row().steps == StepSource::Learnt {
             // The first batch sets the steps; in the first pass, in which it does, they have no gradient.
             let mut order = train.clone();
             shuffle(&mut order, options.seed, 1);
@@ -351,8 +351,8 @@ impl Finetuner {
         let found = judge.score(&self.candidate(trained, emit, None)?)?;
         let number = epoch.number;
         let how = match self.config.quantizer.row().steps {
-            Steps::Learnt => "with the steps of the first batch",
-            Steps::Range | Steps::Levels => "with measured ranges",
+            StepSource::Learnt => "with the steps of the first batch",
+            StepSource::Range | StepSource::Levels => "with measured ranges",
         };
         let on = format!("on {} samples{}", numbers.len(), if self.validation.is_empty() { "" } else { " held back" });
         if found.is_better_than(&untrained) {

@@ -17,7 +17,7 @@ use super::edit::output::Output;
 use super::edit::stem;
 use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
-use super::emit::{dorefa, lsq, naive, packed, qat};
+use super::emit::{dorefa, fake_quant, lsq, packed, qat};
 use super::fate::Fate;
 use super::thaw;
 use super::weights::{Observed, WeightSite, observe_all};
@@ -204,9 +204,8 @@ impl<'m> Applier<'m> {
             (Emit::Inference, Some((observed, _))) => {
                 let dtype = observed.stored.dtype;
                 let found = match settings.quantizer {
-                    Quantizer::Naive => naive::inference_weight(&observed.map, dtype, settings.channel_axis),
-                    Quantizer::Qat | Quantizer::Lsq => {
-                        qat::inference_weight(&observed.map, dtype, settings.channel_axis)
+                    Quantizer::Naive | Quantizer::Qat | Quantizer::Lsq => {
+                        fake_quant::mapped(&observed.map, dtype, settings.channel_axis)
                     }
                     Quantizer::DoReFa => Some(dorefa::inference_weight(settings)),
                 };

@@ -1,10 +1,18 @@
 //! Calls of torch's fake-quantization ops with constants.
 
-use quant_math::{Affine, DType, Grid};
+use quant_math::{Affine, DType, Grid, WeightMap};
 
 use crate::find::injected::Function;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::value::NewTensor;
+
+/// A weight with the scales that the reference codes have, where it has any: that of Naive, QAT and LSQ.
+pub(crate) fn mapped(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<(Wrap, Option<Function>)> {
+    match map {
+        WeightMap::Affine(map) => Some(weight(map.channels(), dtype, axis)),
+        WeightMap::DoReFa { .. } | WeightMap::Sign { .. } | WeightMap::Unchanged => None,
+    }
+}
 
 /// A weight, per tensor or per channel, and the function of the library that it takes.
 pub(crate) fn weight(channels: &[Affine], dtype: DType, axis: Option<usize>) -> (Wrap, Option<Function>) {

@@ -5,7 +5,6 @@ mod decoder;
 pub(crate) mod dorefa;
 pub(crate) mod fake_quant;
 pub(crate) mod lsq;
-pub(crate) mod naive;
 pub(crate) mod packed;
 mod packed_lists;
 pub(crate) mod qat;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quant_math::plan::{Observer, Settings};
-use quant_math::weights::{WeightMap, has_floor};
+use quant_math::weights::has_floor;
 use quant_math::{Affine, DType, Grid, MathError, Range};
 
 use super::fake_quant;
@@ -13,11 +13,6 @@ use crate::find::sites::Spot;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::value::NewValue;
 use crate::torchscript::code::ExprId;
-
-/// `inference`, weights: as for Naive.
-pub(crate) fn inference_weight(map: &WeightMap, dtype: DType, axis: Option<usize>) -> Option<(Wrap, Option<Function>)> {
-    super::naive::inference_weight(map, dtype, axis)
-}
 
 /// `inference`, activations: scale and zero point of a measured range.
 pub(crate) fn inference_activation(

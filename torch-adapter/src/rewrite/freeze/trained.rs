@@ -88,8 +88,7 @@ impl Trained {
     fn is_symmetric(&self) -> bool {
         match self.class {
             Class::WeightSymmetric | Class::WeightSymmetricPerChannel | Class::RangeSymmetric => true,
-            Class::LsqWeight | Class::LsqWeightPerChannel | Class::LsqActivation => self.number("quant_min") < 0,
-            _ => false,
+            class => class.learns() && self.number("quant_min") < 0,
         }
     }
 
@@ -124,9 +123,7 @@ impl Trained {
         match self.class {
             Class::DoReFaWeight | Class::DoReFaSign | Class::DoReFaActivation => true,
             Class::RangeAffine | Class::RangeSymmetric => self.step >= self.number("start") && self.step > 0,
-            Class::LsqWeight | Class::LsqWeightPerChannel | Class::LsqActivation => {
-                self.steps.iter().flatten().any(|step| lsq::is_set(*step))
-            }
+            class if class.learns() => self.steps.iter().flatten().any(|step| lsq::is_set(*step)),
             _ => self.step >= self.number("start"),
         }
     }
