@@ -7,8 +7,10 @@ pub mod atomic;
 mod in_file;
 mod lfs;
 mod map;
+mod pipeline;
 
 pub use atomic::{AtomicError, AtomicFile};
 pub use in_file::InFile;
 pub use lfs::{LFS_HELP, LFS_POINTER, is_lfs_pointer};
 pub use map::{Changed, MappedFile};
+pub use pipeline::{WRITE, pipeline, put};

@@ -3,7 +3,7 @@
 use crate::MathError;
 
 /// A tensor in storage order, seen as `[outer, channels, inner]`: element `i` belongs to channel `(i / inner) % channels`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChannelLayout {
     /// Blocks of all channels.
     pub outer: usize,

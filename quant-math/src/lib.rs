@@ -15,6 +15,7 @@ pub mod difference;
 pub mod einsum;
 mod error;
 mod extremes;
+pub mod fate;
 pub mod grid;
 pub mod inspection;
 pub mod kernels;

@@ -6,6 +6,7 @@
 
 mod abs_sum;
 mod affine_map;
+mod alike;
 mod dequant;
 mod floor;
 mod map;
@@ -13,9 +14,11 @@ mod measure;
 mod observe;
 mod spread;
 mod storage;
+mod stream;
 mod view;
 
 pub use affine_map::AffineMap;
+pub use alike::{Look, Seen, Way, look_once};
 pub use dequant::Dequant;
 pub use floor::{Biases, LEAST_OF_BIAS, LEAST_OF_LARGEST, has_floor, least_width_of_bias, weight_ranges};
 pub use map::WeightMap;
@@ -23,6 +26,7 @@ pub use measure::{Form, measure};
 pub use observe::{observe, observe_beside, observe_ranges, observe_with_spread};
 pub use spread::channel_spread;
 pub use storage::Storage;
+pub use stream::{Errors, WeightStream};
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
 use abs_sum::mean_abs;

@@ -10,7 +10,6 @@
 pub(crate) mod apply;
 pub(crate) mod edit;
 pub(crate) mod emit;
-mod fate;
 pub(crate) mod freeze;
 mod thaw;
 pub(crate) mod weights;

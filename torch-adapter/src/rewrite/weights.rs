@@ -1,14 +1,14 @@
 //! Weights of a plan: found again in the model, looked at, and how their values are made.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use quant_math::Emit;
 use quant_math::data::LittleEndian;
+use quant_math::fate::{Cost, Fate};
 use quant_math::plan::Settings;
-use quant_math::quantizers::lsq;
-use quant_math::weights::{Biases, ChannelLayout, WeightMap, has_floor, observe_with_spread};
-use rayon::prelude::*;
+use quant_math::weights::{Biases, ChannelLayout, Look, Way, WeightMap, has_floor, look_once, measure};
 
 use crate::error::Error;
 use crate::find::model::Model;
@@ -39,6 +39,8 @@ pub(crate) struct Observed {
     pub(crate) site: WeightSite,
     pub(crate) stored: Stored,
     pub(crate) key: StoreKey,
+    /// Sites that are quantized alike have the same.
+    pub(crate) number: usize,
     pub(crate) map: Arc<WeightMap>,
     /// What is added to its channels.
     pub(crate) biases: Arc<Biases>,
@@ -46,45 +48,56 @@ pub(crate) struct Observed {
     pub(crate) spread: Option<f32>,
 }
 
-/// How a weight is quantized: the settings, and the steps that were learnt.
-type Way = (Settings, Option<Vec<f32>>);
+impl Observed {
+    /// Tell the fate of its site what was seen. The error is found where the values are made; `inference` makes them when it runs.
+    pub(crate) fn tell(&self, model: &Model, emit: Emit, fate: &mut Fate) -> Result<(), Error> {
+        fate.observed(&self.map, self.spread);
+        fate.cost = match emit {
+            _ if *self.map == WeightMap::Unchanged => Cost::Nothing,
+            Emit::Inference => {
+                let bytes = bytes(model.archive(), &self.stored)?;
+                Cost::Measured(measure(&self.map, &LittleEndian::new(self.stored.dtype, &bytes)))
+            }
+            Emit::Baked | Emit::Packed | Emit::Training => Cost::Written(self.number),
+        };
+        Ok(())
+    }
+}
+
+/// A weight site, found in the archive.
+struct Found {
+    site: WeightSite,
+    stored: Stored,
+    key: StoreKey,
+    layout: ChannelLayout,
+}
+
+impl Found {
+    fn of(model: &Model, site: WeightSite) -> Result<Self, Error> {
+        let plan = |what: &str| Error::Plan { message: format!("`{}` {what}", site.name) };
+        let found = model.contents().stored(site.tensor).ok().zip(model.contents().store_key(site.tensor));
+        let (stored, key) = found.ok_or_else(|| plan("is not a tensor that can be quantized"))?;
+        let layout = layout(&stored, site.settings.channel_axis);
+        let layout = layout.ok_or_else(|| plan("has no such channel axis"))?;
+        Ok(Self { site, stored, key, layout })
+    }
+
+    /// Two sites with the same key have the same map.
+    fn way(&self) -> (StoreKey, Way) {
+        (self.key, Way::new(&self.site.settings, self.layout, self.site.steps.as_deref()))
+    }
+}
 
 /// Look at every weight once per way of quantizing it.
 pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<Observed>, Error> {
-    // By weight: every way of quantizing it, with its number; by number: the first site.
-    let mut ways: BTreeMap<StoreKey, Vec<(Way, usize)>> = BTreeMap::new();
-    let mut firsts = Vec::new();
-    // Ops that share a weight share its scales: the largest of their biases counts.
-    let mut biases: Vec<BTreeSet<TensorId>> = Vec::new();
-    let mut found = Vec::new();
-    for site in sites {
-        let (Ok(stored), Some(key)) = (model.contents().stored(site.tensor), model.contents().store_key(site.tensor))
-        else {
-            return Err(Error::Plan { message: format!("`{}` is not a tensor that can be quantized", site.name) });
-        };
-        let way = (Settings { entry: 0, ..site.settings }, site.steps.clone());
-        let ways = ways.entry(key).or_default();
-        let known = ways.iter().find(|(known, _)| *known == way).map(|(_, number)| *number);
-        let number = known.unwrap_or_else(|| {
-            ways.push((way, firsts.len()));
-            firsts.push(found.len());
-            biases.push(BTreeSet::new());
-            firsts.len() - 1
-        });
-        if let Some(biases) = biases.get_mut(number) {
-            biases.extend(&site.biases);
-        }
-        found.push((site, stored, key, number));
-    }
-    let maps: Vec<Looked> = firsts
-        .par_iter()
-        .zip(&biases)
-        .filter_map(|(first, biases)| Some((found.get(*first)?, biases)))
-        .map(|((site, stored, ..), biases)| observe_one(model, site, stored, biases))
-        .collect::<Result<_, _>>()?;
-    let observed = found.iter().filter_map(|(site, stored, key, number)| {
-        let Looked { map, biases, spread } = maps.get(*number)?.clone();
-        Some(Observed { site: site.clone(), stored: stored.clone(), key: *key, map, biases, spread })
+    let found = sites.into_iter().map(|site| Found::of(model, site).map(|found| (found.way(), found)));
+    let seen = look_once(found.collect::<Result<_, _>>()?, |found, alike| {
+        let biases = alike.iter().flat_map(|found| &found.site.biases).copied().collect();
+        observe_one(model, found, &biases)
+    })?;
+    let observed = seen.into_iter().map(|(found, number, Looked { map, biases, spread })| {
+        let Found { site, stored, key, .. } = found;
+        Observed { site, stored, key, number, map, biases, spread }
     });
     Ok(observed.collect())
 }
@@ -97,25 +110,16 @@ struct Looked {
     spread: Option<f32>,
 }
 
-fn observe_one(
-    model: &Model,
-    site: &WeightSite,
-    stored: &Stored,
-    biases: &BTreeSet<TensorId>,
-) -> Result<Looked, Error> {
+fn observe_one(model: &Model, found: &Found, biases: &BTreeSet<TensorId>) -> Result<Looked, Error> {
+    let Found { site, stored, layout, .. } = found;
     let archive = model.archive();
-    let layout = layout(stored, site.settings.channel_axis)
-        .ok_or_else(|| Error::Plan { message: format!("`{}` has no such channel axis", site.name) })?;
     let bytes = cut(archive.peek(&stored.record)?, stored)?;
-    let data = LittleEndian::new(stored.dtype, &bytes);
     let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
-    let biases = Arc::new(values(model, site, layout, biases)?);
-    let observed = match &site.steps {
-        Some(steps) => lsq::learnt(&site.settings, layout, steps, &data).map(|map| (map, None)),
-        None => observe_with_spread(&site.settings, layout, &biases, channels, &data),
-    };
-    let observed = observed.map(|(map, spread)| Looked { map: Arc::new(map), biases, spread });
-    observed.or_else(|source| {
+    let biases = Arc::new(values(model, site, *layout, biases)?);
+    let (settings, steps) = (&site.settings, site.steps.as_deref());
+    let look = Look { settings, layout: *layout, steps, biases: &biases, channels };
+    let seen = look.at(&LittleEndian::new(stored.dtype, &bytes));
+    seen.map(|(map, spread)| Looked { map: Arc::new(map), biases, spread }).or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
         archive.read(&stored.record)?;
         Err(Error::Math { tensor: site.name.clone(), source })

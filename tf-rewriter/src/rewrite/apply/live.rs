@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use quant_math::Plan;
+use quant_math::fate::Fate;
 use quant_math::quantizers::table::StepSource;
 
-use super::{Fate, Located, describe, locate, observe_all};
+use super::{Located, describe, locate, observe_all};
 use crate::error::Error;
 use crate::find::frames::Frames;
 use crate::find::sites::{Roles, backward_readers};
@@ -23,7 +24,7 @@ impl Graph {
         let gradients = locate::gradients(self, plan)?;
         let mut editor = Editor::new(self);
         let works: Vec<(usize, LiveWeight)> = live(&editor, &located);
-        for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)?.0 {
+        for work in &observe_all(self, located.into_iter().filter(is_whole_constant).collect(), plan.emit)? {
             if let Some(fate) = fates.get_mut(work.site) {
                 describe(fate, work);
                 // All-zero weights are quantized like others: they are going to change.

@@ -12,9 +12,9 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quant_math::plan::{Decision, Reason, Settings, Site};
-use quant_math::quantizers::lsq;
-use quant_math::weights::{Biases, ChannelLayout, WeightMap, measure, observe_ranges, observe_with_spread};
+use quant_math::fate::{Cost, Fate};
+use quant_math::plan::{Reason, Settings};
+use quant_math::weights::{Biases, ChannelLayout, Look, Way, WeightMap, look_once, measure, observe_ranges};
 use quant_math::{Emit, Plan, Range, WeightData};
 use rayon::prelude::*;
 
@@ -29,21 +29,6 @@ use crate::rewrite::splice::{Segment, WeightSource};
 pub(crate) use read_back::types_fit;
 pub use write::Compressed;
 
-/// What is reported about a site besides its error.
-#[derive(Debug, Clone, Default)]
-struct Fate {
-    scale: Option<(f32, f32)>,
-    spread: Option<f32>,
-    /// Where the streams put the error of its weight.
-    slot: Option<usize>,
-    /// The error, where no stream computes it.
-    metrics: Option<quant_math::metrics::Metrics>,
-    bytes_before: u64,
-    bytes_after: u64,
-    /// Found out only with the values: why nothing was done after all.
-    unchanged: Option<Reason>,
-}
-
 impl Graph {
     /// Carry out a plan that was made for this graph. Weights are observed here; they are quantized while the result is written.
     ///
@@ -51,8 +36,8 @@ impl Graph {
     /// A plan of another graph; NaN or infinite weights; damaged tensors.
     pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
         let applied = self.patch(plan).map_err(|error| self.in_own_file(error));
-        let (segments, fates, slots) = self.settled(applied)?;
-        Ok(Compressed::new(self, plan.clone(), segments, fates, slots))
+        let (segments, fates) = self.settled(applied)?;
+        Ok(Compressed::new(self, plan.clone(), segments, fates))
     }
 
     /// Every attribute and every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
@@ -65,20 +50,14 @@ impl Graph {
         }
     }
 
-    fn patch(&self, plan: &Plan) -> Result<(Vec<Segment>, Vec<Fate>, usize), Error> {
+    fn patch(&self, plan: &Plan) -> Result<(Vec<Segment>, Vec<Fate>), Error> {
         self.check_nodes()?;
-        let mut fates: Vec<Fate> = vec![Fate::default(); plan.sites.len()];
-        for (site, fate) in plan.sites.iter().zip(&mut fates) {
-            let size = site.dtype.map_or(0, |dtype| dtype.size() as u64);
-            let elements = |shape: &Vec<u64>| shape.iter().fold(1u64, |n, dim| n.saturating_mul(*dim));
-            let bytes = site.shape.as_ref().map_or(0, elements).saturating_mul(size);
-            (fate.bytes_before, fate.bytes_after) = (bytes, bytes);
-        }
+        let mut fates = Fate::all_of(plan);
         if plan.emit == Emit::Training {
             let segments = self.patch_training(plan, &mut fates)?;
-            return Ok((segments, fates, 0));
+            return Ok((segments, fates));
         }
-        let (works, slots) = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
+        let works = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
         let mut editor = Editor::new(self);
         let mut groups: Vec<Vec<&WeightWork>> = Vec::new();
         // By slot: ops that quantize a constant in the same way.
@@ -123,9 +102,9 @@ impl Graph {
                     fate.bytes_after = bytes;
                     if plan.emit == Emit::Inference || work.weight.is_one_value() {
                         let data = WeightSource { tensor: work.weight.tensor, node: work.name.clone() };
-                        fate.metrics = Some(measured(&work.map, &data.data(self.bytes())?));
+                        fate.cost = Cost::Measured(measured(&work.map, &data.data(self.bytes())?));
                     } else {
-                        fate.slot = Some(work.slot);
+                        fate.cost = Cost::Written(work.slot);
                     }
                 }
             }
@@ -143,7 +122,7 @@ impl Graph {
             }
         }
         let segments = editor.finish()?.assemble(self.bytes())?;
-        Ok((segments, fates, slots))
+        Ok((segments, fates))
     }
 }
 
@@ -168,13 +147,9 @@ fn leave_out_of_reach(graph: &Graph, group: &mut Vec<&WeightWork>, fates: &mut [
 }
 
 fn describe(fate: &mut Fate, work: &WeightWork) {
-    fate.scale = work.map.scale_span();
-    fate.spread = work.spread;
+    fate.observed(&work.map, work.spread);
     fate.bytes_before = work.weight.stored_bytes();
     fate.bytes_after = fate.bytes_before;
-    if *work.map == WeightMap::Unchanged {
-        fate.unchanged = Some(Reason::new(codes::ALL_ZERO, "all weights are 0 and stay so"));
-    }
 }
 
 /// The error of a map on a constant; of its stored elements alone where they are fewer than the shape says.
@@ -211,42 +186,24 @@ impl Located {
     }
 
     /// Two sites with the same key have the same map.
-    fn key(&self) -> String {
-        let Settings { quantizer, bits, symmetric, rounding, .. } = self.settings;
-        let (source, layout, steps) = (self.weight.source, self.layout(), &self.steps);
-        format!("{source:?} {layout:?} {quantizer} {bits} {symmetric} {rounding:?} {steps:?}")
+    fn key(&self) -> (NodeId, Way) {
+        (self.weight.source, Way::new(&self.settings, self.layout(), self.steps.as_deref()))
     }
 }
 
 /// Look at every weight once per distinct way of quantizing it.
-fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<(Vec<WeightWork>, usize), Error> {
-    let mut slots: BTreeMap<String, usize> = BTreeMap::new();
-    let mut firsts: Vec<(usize, Vec<&Bias>)> = Vec::new();
-    for (position, site) in located.iter().enumerate() {
-        let next = slots.len();
-        let slot = *slots.entry(site.key()).or_insert_with(|| {
-            firsts.push((position, Vec::new()));
-            next
-        });
-        // Ops that share a weight share its scales: the largest of their biases counts.
-        if let Some((_, biases)) = firsts.get_mut(slot) {
-            biases.extend(&site.biases);
-        }
-    }
-    let observed: Vec<Observed> = firsts
-        .par_iter()
-        .filter_map(|(position, biases)| Some((located.get(*position)?, biases)))
-        .map(|(site, biases)| observe_one(graph, site, biases, emit))
-        .collect::<Result<_, _>>()?;
-    let count = observed.len();
-    let works = located.into_iter().filter_map(|site| {
-        let slot = *slots.get(&site.key())?;
-        let Observed { map, ranges, spread } = observed.get(slot)?.clone();
-        let name = graph.name(site.weight.source).to_owned();
-        let Located { site, op, input, weight, is_only, settings, axes, .. } = site;
-        Some(WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, spread, slot })
+fn observe_all(graph: &Graph, located: Vec<Located>, emit: Emit) -> Result<Vec<WeightWork>, Error> {
+    let keyed = located.into_iter().map(|site| (site.key(), site)).collect();
+    let seen = look_once(keyed, |site, alike| {
+        let biases: Vec<&Bias> = alike.iter().flat_map(|site| &site.biases).collect();
+        observe_one(graph, site, &biases, emit)
+    })?;
+    let works = seen.into_iter().map(|(located, slot, Observed { map, ranges, spread })| {
+        let name = graph.name(located.weight.source).to_owned();
+        let Located { site, op, input, weight, is_only, settings, axes, .. } = located;
+        WeightWork { site, op, input, weight, is_only, name, settings, axes, map, ranges, spread, slot }
     });
-    Ok((works.collect(), count))
+    Ok(works.collect())
 }
 
 /// What a look at a weight has shown.
@@ -280,18 +237,16 @@ fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> R
         _ => None,
     };
     let along = axes.map(|axes| axes.source.layout(&site.weight.shape));
-    let (map, spread) = match &site.steps {
-        Some(steps) => lsq::learnt(&site.settings, layout, steps, data).map(|map| (map, None)),
-        None => observe_with_spread(&site.settings, layout, &biases, along, data),
-    }
-    .map_err(math)?;
+    let (settings, steps) = (&site.settings, site.steps.as_deref());
+    let look = Look { settings, layout, steps, biases: &biases, channels: along };
+    let (map, spread) = look.at(data).map_err(math)?;
     let mut ranges = Vec::new();
     if emit == Emit::Inference {
         ranges = observe_ranges(layout, data).map_err(math)?;
         if let (true, Some(range)) = (one_value, ranges.first()) {
             ranges = vec![*range; channels];
         }
-        biases.widen(&site.settings, &mut ranges);
+        biases.widen(settings, &mut ranges);
     }
     Ok(Observed { map: Arc::new(map), ranges: Arc::new(ranges), spread })
 }
@@ -317,13 +272,4 @@ impl WeightData for SliceData {
     fn chunk(&self, span: std::ops::Range<usize>) -> std::borrow::Cow<'_, [f32]> {
         self.0.as_slice().chunk(span)
     }
-}
-
-/// A site as the report shows it.
-fn reported(site: &Site, fate: &Fate) -> Site {
-    let mut site = site.clone();
-    if let Some(reason) = &fate.unchanged {
-        site.decision = Decision::Skip(reason.clone());
-    }
-    site
 }

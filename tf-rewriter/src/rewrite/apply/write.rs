@@ -5,9 +5,10 @@ use std::path::Path;
 
 use model_file::atomic::AtomicFile;
 use quant_math::Plan;
-use quant_math::report::{Report, SiteReport};
+use quant_math::fate::Fate;
+use quant_math::report::Report;
 
-use super::{Fate, read_back, reported};
+use super::read_back;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::rewrite::splice::{self, Segment};
@@ -19,12 +20,11 @@ pub struct Compressed {
     plan: Plan,
     segments: Vec<Segment>,
     fates: Vec<Fate>,
-    slots: usize,
 }
 
 impl Compressed {
-    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>, slots: usize) -> Self {
-        Self { graph, plan, segments, fates, slots }
+    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>) -> Self {
+        Self { graph, plan, segments, fates }
     }
 
     /// The plan that was carried out.
@@ -102,25 +102,12 @@ impl Compressed {
     }
 
     fn write_with(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
-        let errors = splice::write(&self.segments, self.graph.bytes(), self.slots, out, progress)?;
-        let sites = self.plan.sites.iter().zip(&self.fates).map(|(site, fate)| SiteReport {
-            site: reported(site, fate),
-            scale: fate.scale,
-            metrics: fate
-                .metrics
-                .or_else(|| fate.slot.and_then(|slot| errors.get(slot).copied().flatten()).map(|error| error.finish())),
-            channel_spread: fate.spread,
-            bytes_before: fate.bytes_before,
-            bytes_after: fate.bytes_after,
-        });
+        let written = splice::write(&self.segments, self.graph.bytes(), out, progress)?;
         Ok(Report {
-            quantizer: self.plan.quantizer,
-            emit: self.plan.emit,
-            sites: sites.collect(),
             bytes_before: self.graph.file_len(),
             bytes_after: self.len(),
             nodes_left_out: self.graph.nodes_left_out(),
-            warnings: self.plan.warnings.clone(),
+            ..Report::of(&self.plan, &self.fates, &written)
         })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use whole::{Edge, Pieces};
 use std::sync::Arc;
 
 use quant_math::plan::Settings;
-use quant_math::weights::{Form, WeightMap};
+use quant_math::weights::{self, Form, WeightMap};
 use quant_math::{MathError, QuantType, Quantizer, Range};
 
 use crate::find::sites::{ChannelAxes, Weight};
@@ -72,9 +72,11 @@ impl WeightWork {
     fn stream(&self, form: Form) -> WeightStream {
         WeightStream {
             source: WeightSource { tensor: self.weight.tensor, node: self.name.clone() },
-            map: self.map.clone(),
-            form,
-            elements: usize::try_from(self.weight.elements()).unwrap_or(usize::MAX),
+            made: weights::WeightStream {
+                map: self.map.clone(),
+                form,
+                elements: usize::try_from(self.weight.elements()).unwrap_or(usize::MAX),
+            },
             slot: self.slot,
         }
     }

@@ -245,7 +245,7 @@ impl Graph {
     pub(crate) fn patched(&self, patches: Patches) -> Result<Self, Error> {
         let segments = patches.assemble(self.bytes())?;
         let mut bytes = Vec::with_capacity(total(&segments));
-        write(&segments, self.bytes(), 0, &mut bytes, &|_| {})?;
+        write(&segments, self.bytes(), &mut bytes, &|_| {})?;
         self.made_into(bytes)
     }
 }

@@ -1,23 +1,19 @@
 //! Writing segments out; quantized weights are computed on the way, so that no tensor is ever held whole.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
 
-use quant_math::metrics::MetricsAccumulator;
-use quant_math::weights::{CHUNK, Form, WeightMap};
-use rayon::prelude::*;
+use model_file::{WRITE, pipeline, put};
+use quant_math::metrics::Metrics;
+use quant_math::weights::{self, Errors};
 
 use super::Segment;
 use crate::error::Error;
 use crate::graphdef::index::Span;
 use crate::graphdef::tensor::{FloatData, TensorView};
 
-/// Elements that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
-const BATCH: usize = 16 * CHUNK;
-
-/// Bytes of one write. Larger writes make the kernel fill its page cache in large pieces of memory that it must first find, which
-/// took up to ten times as long here; `cp` writes 128 KiB too.
-const WRITE: usize = 128 << 10;
+/// Chunks that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
+const BATCH: usize = 16;
 
 /// A weight of the input: its TensorProto, read again when it is needed.
 #[derive(Debug, Clone)]
@@ -39,33 +35,30 @@ impl WeightSource {
 #[derive(Debug, Clone)]
 pub(crate) struct WeightStream {
     pub(crate) source: WeightSource,
-    pub(crate) map: Arc<WeightMap>,
-    pub(crate) form: Form,
-    /// The number of elements.
-    pub(crate) elements: usize,
-    /// Where its error is reported: an index into the result of [`write`].
+    pub(crate) made: weights::WeightStream,
+    /// Where its error is reported: its key in the result of [`write`].
     pub(crate) slot: usize,
 }
 
 impl WeightStream {
     /// Bytes in the output.
     pub(crate) fn len(&self) -> usize {
-        self.form.bytes(self.elements)
+        self.made.len()
     }
 }
 
-/// Write all segments; returns the error of each weight slot, `None` where no stream had it.
+/// Write all segments; returns the errors of the weights, by their slots.
 pub(crate) fn write(
     segments: &[Segment],
     bytes: &[u8],
-    slots: usize,
     out: &mut (dyn Write + Send),
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<Option<MetricsAccumulator>>, Error> {
-    let mut metrics: Vec<Option<MetricsAccumulator>> = vec![None; slots];
+) -> Result<BTreeMap<usize, Metrics>, Error> {
+    let mut metrics = BTreeMap::new();
     // Small pieces are gathered, large ones go straight through.
     let mut out = std::io::BufWriter::with_capacity(WRITE, out);
-    let mut batches = Batches::default();
+    // All weights use it one after the other.
+    let mut rooms = Rooms::default();
     for segment in segments {
         match segment {
             Segment::Copy(span) => {
@@ -79,10 +72,7 @@ pub(crate) fn write(
                 progress(new.len() as u64);
             }
             Segment::Weights(stream) => {
-                let error = write_weights(stream, bytes, &mut batches, &mut out, progress)?;
-                if let Some(slot) = metrics.get_mut(stream.slot) {
-                    *slot = Some(error);
-                }
+                metrics.insert(stream.slot, write_weights(stream, bytes, &mut rooms, &mut out, progress)?);
             }
         }
     }
@@ -90,64 +80,29 @@ pub(crate) fn write(
     Ok(metrics)
 }
 
-/// Room for two batches, which all weights use one after the other.
-type Batches = [Vec<u8>; 2];
+/// Room for two batches.
+type Rooms = [Vec<u8>; 2];
 
-/// One batch is written while the next is computed.
 fn write_weights(
-    stream: &WeightStream,
+    WeightStream { source, made, .. }: &WeightStream,
     bytes: &[u8],
-    [ready, next]: &mut Batches,
-    out: &mut (dyn Write + Send),
+    rooms: &mut Rooms,
+    out: &mut (impl Write + Send),
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<MetricsAccumulator, Error> {
-    let data = stream.source.data(bytes)?;
-    let mut error = MetricsAccumulator::default();
-    let mut filled = 0;
-    let starts = (0..stream.elements).step_by(BATCH).map(Some).chain([None]);
-    for start in starts {
-        let batch = ready.get(..filled).unwrap_or_default();
-        let (written, computed) = rayon::join(
-            || batch.chunks(WRITE).try_for_each(|piece| out.write_all(piece)),
-            || start.map(|start| compute(stream, &data, start, next)).transpose(),
-        );
-        written.map_err(Error::writing)?;
-        progress(batch.len() as u64);
-        if let Some((length, parts)) = computed? {
-            filled = length;
-            for chunk in &parts {
-                error.merge(chunk);
-            }
-        }
-        std::mem::swap(ready, next);
-    }
-    Ok(error)
-}
-
-/// Compute the batch at `start` into `room`: how long it is; the errors come chunk by chunk, so that their sum has one order.
-fn compute(
-    stream: &WeightStream,
-    data: &FloatData<'_>,
-    start: usize,
-    room: &mut Vec<u8>,
-) -> Result<(usize, Vec<MetricsAccumulator>), Error> {
-    let length = stream.form.bytes(BATCH.min(stream.elements - start));
-    if room.len() < length {
-        room.resize(length, 0);
-    }
-    let batch = room.get_mut(..length).unwrap_or_default();
-    // Whole bytes: a chunk is a multiple of the codes that share one.
-    let chunks = batch.par_chunks_mut(stream.form.bytes(CHUNK)).enumerate();
-    let errors = chunks.map(|(i, out)| one_chunk(stream, data, start + i * CHUNK, out)).collect::<Result<_, _>>()?;
-    Ok((length, errors))
-}
-
-fn one_chunk(
-    stream: &WeightStream,
-    data: &FloatData<'_>,
-    offset: usize,
-    out: &mut [u8],
-) -> Result<MetricsAccumulator, Error> {
-    let stored = stream.map.store(stream.form, data, offset..stream.elements.min(offset + CHUNK), out);
-    stored.map_err(|source| Error::Math { tensor: stream.source.node.clone(), source })
+) -> Result<Metrics, Error> {
+    let data = source.data(bytes)?;
+    let errors = Errors::default();
+    let batch = made.chunks(BATCH);
+    let make = |start: usize, mut room: Vec<u8>| {
+        room.resize(batch.min(made.len() - start), 0);
+        let filled = made.fill(&data, start, &mut room, &errors);
+        filled.map(|()| room).map_err(|fault| Error::Math { tensor: source.node.clone(), source: fault })
+    };
+    let write = |room: Vec<u8>| {
+        put(out, &room).map_err(Error::writing)?;
+        progress(room.len() as u64);
+        Ok(room)
+    };
+    pipeline((0..made.len()).step_by(batch), rooms, make, write)?;
+    Ok(errors.metrics())
 }

@@ -7,6 +7,7 @@ pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quant_math::fate::Fate;
 use quant_math::plan::{Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
@@ -18,7 +19,6 @@ use super::edit::stem;
 use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, fake_quant, lsq, packed, qat};
-use super::fate::Fate;
 use super::thaw;
 use super::weights::{Observed, WeightSite, observe_all};
 use crate::codes;
@@ -56,7 +56,7 @@ impl Model {
             output,
             copies: Copies::default(),
             wrapped: BTreeSet::new(),
-            fates: plan.sites.iter().map(Fate::before).collect(),
+            fates: Fate::all_of(plan),
             warnings: Vec::new(),
         };
         applier.run(plan)?;
@@ -184,7 +184,7 @@ impl<'m> Applier<'m> {
     ) -> Result<(), Error> {
         let math = |source| Error::Math { tensor: weight.name.clone(), source };
         if let (Some((observed, _)), Some(fate)) = (observed, self.fates.get_mut(position)) {
-            fate.observed(observed);
+            observed.tell(self.model, self.emit, fate)?;
             if *observed.map == WeightMap::Unchanged {
                 return Ok(());
             }

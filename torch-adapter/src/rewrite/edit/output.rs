@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 use quant_math::plan::{Plan, Reason};
+use quant_math::weights::Form;
 
-use super::stream::{Form, Pending};
+use super::stream::Pending;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected;
@@ -32,7 +32,7 @@ pub(crate) struct Output {
     /// Storages whose values are quantized in place.
     pub(crate) baked: BTreeMap<StoreKey, Pending>,
     /// New records of codes, or of values for a copy.
-    pub(crate) made: BTreeMap<String, (Pending, Form)>,
+    pub(crate) made: BTreeMap<String, Pending>,
     /// New records that are a part of one of the input's.
     pub(crate) moved: BTreeMap<String, (String, Range<u64>)>,
     /// New values for slots of a pickle.
@@ -73,8 +73,8 @@ impl Output {
 
     /// Quantize a weight where it is stored; once, however many sites share it.
     pub(crate) fn bake(&mut self, observed: &Observed) {
-        let pending = || Pending { stored: observed.stored.clone(), map: Arc::clone(&observed.map) };
-        self.baked.entry(observed.key).or_insert_with(pending);
+        let values = || Pending::new(observed, Form::Values(observed.stored.dtype));
+        self.baked.entry(observed.key).or_insert_with(values);
     }
 
     /// A memo position that nothing uses.

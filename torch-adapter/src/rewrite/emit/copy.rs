@@ -1,11 +1,10 @@
 //! A quantized copy of a weight for one of its readers, where others go on reading the weight itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use quant_math::Emit;
 use quant_math::plan::Reason;
-use quant_math::weights::WeightMap;
+use quant_math::weights::Form;
 
 use super::decoder::Decoder;
 use crate::codes;
@@ -14,10 +13,9 @@ use crate::find::model::Model;
 use crate::rewrite::edit::editor::Wrap;
 use crate::rewrite::edit::library::Used;
 use crate::rewrite::edit::output::Output;
-use crate::rewrite::edit::stream::{Form, Pending};
+use crate::rewrite::edit::stream::Pending;
 use crate::rewrite::edit::value::{Content, NewTensor};
 use crate::rewrite::weights::Observed;
-use crate::torchscript::contents::StoreKey;
 use crate::torchscript::folder::Folder;
 
 const VALUES: &str = "quantized";
@@ -31,9 +29,9 @@ pub(crate) fn warning(weight: &str, op: &str) -> Reason {
     Reason::new(codes::WEIGHT_COPIED, text)
 }
 
-/// Copies that are made already: readers with the same settings share the record.
+/// The records of copies that are made already, by the numbers of their weights: readers with the same settings share one.
 #[derive(Debug, Default)]
-pub(crate) struct Copies(BTreeMap<(StoreKey, *const WeightMap), String>);
+pub(crate) struct Copies(BTreeMap<usize, String>);
 
 impl Copies {
     /// What is put around the expressions by which the reader gets the weight: values (`baked`) or codes (`packed`) take its place. The
@@ -48,11 +46,10 @@ impl Copies {
     ) -> Option<Wrap> {
         let (_, found, _) = model.contents().tensor(weight.site.tensor)?;
         let decoder = if emit == Emit::Packed { Some(Decoder::new(model, weight)?) } else { None };
-        let form = decoder.as_ref().map_or(Form::Values, Decoder::form);
-        let key = self.0.entry((weight.key, Arc::as_ptr(&weight.map))).or_insert_with(|| {
+        let form = decoder.as_ref().map_or(Form::Values(weight.stored.dtype), Decoder::form);
+        let key = self.0.entry(weight.number).or_insert_with(|| {
             let key = output.records(Folder::Data).reserve();
-            let pending = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
-            output.made.insert(format!("{}/{key}", Folder::Data.name()), (pending, form));
+            output.made.insert(format!("{}/{key}", Folder::Data.name()), Pending::new(weight, form));
             key
         });
         let (key, device) = (key.clone(), model.contents().device(weight.site.tensor));

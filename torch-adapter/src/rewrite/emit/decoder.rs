@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use quant_math::weights::{Dequant, Storage};
+use quant_math::DType;
+use quant_math::weights::{Dequant, Form, Storage};
 
 use crate::find::injected::Function;
 use crate::find::model::Model;
 use crate::rewrite::edit::class_edit::Listed;
 use crate::rewrite::edit::editor::Editor;
 use crate::rewrite::edit::stem::identifier;
-use crate::rewrite::edit::stream::Form;
 use crate::rewrite::edit::value::{Content, NewTensor, NewValue};
 use crate::rewrite::weights::Observed;
 use crate::torchscript::heap::{ObjectId, TensorId};
@@ -59,7 +59,8 @@ impl Decoder {
 
     /// What is written for the codes.
     pub(crate) fn form(&self) -> Form {
-        Form::Codes(self.storage)
+        // The error counts the values of the codes before any rounding to the weight's type.
+        Form::Codes(DType::F32, self.storage)
     }
 
     /// The function that separates codes that share bytes.

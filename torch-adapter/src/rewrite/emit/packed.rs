@@ -5,7 +5,8 @@
 //! scale's type; a function of the library separates codes that share bytes before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+
+use quant_math::fate::Fate;
 
 use super::decoder::{Beside, Decoder, declare};
 use super::packed_lists::{self, Lists};
@@ -15,7 +16,6 @@ use crate::rewrite::edit::editor::{Editor, attribute, base};
 use crate::rewrite::edit::output::Output;
 use crate::rewrite::edit::stream::Pending;
 use crate::rewrite::edit::value::{NewTensor, NewValue};
-use crate::rewrite::fate::Fate;
 use crate::rewrite::weights::Observed;
 use crate::torchscript::code::text_of;
 use crate::torchscript::contents::StoreKey;
@@ -64,8 +64,7 @@ fn replace(editor: &mut Editor<'_>, output: &mut Output, lists: &mut Lists, weig
     let tensor = weight.site.tensor;
     let Some((place, ..)) = model.contents().tensor(tensor) else { return };
     let key = output.records(place.folder).reserve();
-    let codes = Pending { stored: weight.stored.clone(), map: Arc::clone(&weight.map) };
-    output.made.insert(format!("{}/{key}", place.folder.name()), (codes, decoder.form()));
+    output.made.insert(format!("{}/{key}", place.folder.name()), Pending::new(weight, decoder.form()));
     let mut slots = slots(model, tensor, place.folder);
     slots.sort_by_key(|slot| slot.span().start);
     let memo = (slots.len() > 1).then(|| output.new_memo(place.folder));

@@ -9,6 +9,7 @@ pub(crate) mod trained;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quant_math::fate::Fate;
 use quant_math::kernels::torch::{CodeType, QParams, Scheme};
 use quant_math::plan::{Decision, Plan, Reason, Settings};
 use quant_math::weights::{WeightMap, weight_ranges};
@@ -19,7 +20,6 @@ use super::edit::editor::{Editor, Wrap};
 use super::edit::output::Output;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, fake_quant, lsq, packed};
-use super::fate::Fate;
 use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
 use crate::codes;
 use crate::error::{At, Error};
@@ -69,7 +69,7 @@ impl Model {
             editor: Editor::new(self, output.new_memo(Folder::Data)),
             output,
             copies: Copies::default(),
-            fates: plan.sites.iter().map(Fate::before).collect(),
+            fates: Fate::all_of(&plan),
             warnings: Vec::new(),
             gone: BTreeSet::new(),
         };
@@ -118,7 +118,7 @@ impl Freezer<'_> {
                 (Some(_), _) => {
                     if let Some(found) = observed.get(&position) {
                         if let Some(fate) = self.fates.get_mut(position) {
-                            fate.observed(found);
+                            found.tell(self.model, self.emit, fate)?;
                         }
                         let stored = self.stored(position, found);
                         if stored.is_some() {
@@ -191,7 +191,7 @@ impl Freezer<'_> {
     ) -> Result<Wrap, Error> {
         let math = |source| Error::Math { tensor: trained.path.clone(), source };
         if let (Some(weight), Some(fate)) = (weight, self.fates.get_mut(position)) {
-            fate.observed(weight);
+            weight.tell(self.model, self.emit, fate)?;
         }
         if settings.quantizer == Quantizer::DoReFa {
             return Ok(self.using(match weight {

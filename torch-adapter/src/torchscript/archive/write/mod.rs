@@ -8,6 +8,8 @@ mod stream;
 
 use std::io::Write;
 
+use model_file::WRITE;
+
 pub use edits::{Body, Edits, Fill, Patch};
 
 use super::Archive;
@@ -37,10 +39,9 @@ pub fn write<W: Write + Send>(
 
 /// The whole file, while its records are checked.
 fn copy<W: Write + Send>(archive: &Archive, out: &mut W, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Error> {
-    const PIECE: usize = 128 << 10;
     let write = || {
         let mut written = 0;
-        for piece in archive.bytes().chunks(PIECE) {
+        for piece in archive.bytes().chunks(WRITE) {
             out.write_all(piece).map_err(Error::writing)?;
             written += piece.len() as u64;
             progress(written);

@@ -1,9 +1,10 @@
-//! The pipeline: while one batch of pieces is written, the next one is made and hashed.
+//! What is written, in pieces; they are made and hashed in batches, each while the one before it is written.
 //!
 //! Memory: two batches of pieces, whatever the size of the records.
 
 use std::io::Write;
 
+use model_file::{pipeline, put};
 use rayon::prelude::*;
 
 use super::super::{ArchiveFault, inflate, verify};
@@ -15,8 +16,6 @@ use crate::error::Error;
 
 /// Bytes of one piece; a multiple of every element size and of the alignment.
 const PIECE: usize = 1 << 20;
-/// Bytes of one write. Larger writes make the kernel fill its page cache in large pieces of memory that it must first find.
-const WRITE: usize = 128 << 10;
 /// Bytes of one batch.
 const BATCH: usize = 8 << 20;
 
@@ -65,21 +64,12 @@ pub(super) fn write<W: Write + Send>(
     let pieces = cut(records);
     let (hasher, source_hasher) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
     let mut sink = Sink { out, at: 0, headers: Vec::with_capacity(records.len()), hasher, source_hasher };
-    let mut spare = Vec::new();
-    let mut batches = batches(&pieces);
-    let mut current = make(records, batches.next().unwrap_or_default(), &mut spare)?;
-    loop {
-        let next = batches.next();
-        let (written, made) = rayon::join(
-            || sink.write_batch(records, current),
-            || next.map(|batch| make(records, batch, &mut spare)).transpose(),
-        );
-        let mut used = written?;
+    let write = |batch| {
+        let used = sink.write_batch(records, batch)?;
         progress(sink.at);
-        let Some(batch) = made? else { break };
-        current = batch;
-        spare.append(&mut used);
-    }
+        Ok(used)
+    };
+    pipeline(batches(&pieces), &mut Default::default(), |batch, spare| make(records, batch, spare), write)?;
     sink.finish(records)
 }
 
@@ -125,7 +115,7 @@ struct Batch<'r> {
     ready: Vec<(usize, Ready<'r>)>,
 }
 
-fn make<'r>(records: &[Record<'_>], pieces: &[Piece<'r>], spare: &mut Vec<Vec<u8>>) -> Result<Batch<'r>, Error> {
+fn make<'r>(records: &[Record<'_>], pieces: &[Piece<'r>], mut spare: Vec<Vec<u8>>) -> Result<Batch<'r>, Error> {
     let buffers: Vec<Vec<u8>> = pieces
         .iter()
         .map(|piece| match piece.work {
@@ -192,9 +182,7 @@ struct Sink<'o, W> {
 
 impl<W: Write> Sink<'_, W> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        for piece in bytes.chunks(WRITE) {
-            self.out.write_all(piece).map_err(Error::writing)?;
-        }
+        put(self.out, bytes).map_err(Error::writing)?;
         self.at += bytes.len() as u64;
         Ok(())
     }
