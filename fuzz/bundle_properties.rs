@@ -9,13 +9,14 @@ use tf_rewriter::wire::put_varint;
 const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 
 /// Two files in one: the length of the first (four bytes, little-endian), then both. With an odd first byte the first is the content
-/// of a block, and stands in a table with right checksums, so that damage reaches what is behind them.
+/// of a block, and stands in a table with right checksums, so that damage reaches what is behind them; with its second bit, the content
+/// is compressed.
 pub(crate) fn split(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else { return (Vec::new(), bytes) };
     let Some((length, rest)) = rest.split_first_chunk::<4>() else { return (Vec::new(), rest) };
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX).min(rest.len());
     let (index, data) = rest.split_at(length);
-    (if kind % 2 == 0 { index.to_vec() } else { table(index) }, data)
+    (if kind % 2 == 0 { index.to_vec() } else { table(index, (kind >> 1) & 1) }, data)
 }
 
 /// Any files are a checkpoint that can be read or an error, and no tensor is longer than the bytes that are there. `folder` is where
@@ -39,11 +40,35 @@ pub(crate) fn checkpoint_is_bounded(bytes: &[u8], folder: &Path) {
             }
             Err(error) => assert!(error.location().is_some(), "{error}"),
         }
+        match bundle.strings(name) {
+            Ok(strings) => {
+                let strings = strings.expect("a name that was listed");
+                assert!(strings.iter().map(Vec::len).sum::<usize>() <= data.len(), "`{name}` is longer than its file");
+            }
+            Err(error) => assert!(error.location().is_some(), "{error}"),
+        }
+        let shape = bundle.entry(name).ok().flatten().map(|entry| entry.shape).unwrap_or_default();
+        for slice in slices(&shape) {
+            match bundle.values(name, &slice) {
+                Ok(values) => {
+                    let values = values.expect("a name that was listed");
+                    assert!(values.bytes().len() <= data.len(), "`{name}` {slice} is longer than its file");
+                }
+                Err(error) => assert!(error.location().is_some(), "{error}"),
+            }
+        }
     }
 }
 
-fn table(content: &[u8]) -> Vec<u8> {
-    let mut table = block(content);
+/// All of a tensor, and a part of one, which lies in the middle of every dimension.
+fn slices(shape: &[u64]) -> [String; 2] {
+    let full: Vec<String> = shape.iter().map(u64::to_string).collect();
+    let middle: Vec<String> = shape.iter().map(|size| format!("{},{}", size / 3, size.div_ceil(3))).collect();
+    [String::new(), format!("{} {}", full.join(" "), middle.join(":"))]
+}
+
+fn table(content: &[u8], compression: u8) -> Vec<u8> {
+    let mut table = block(content, compression);
     // One key above all, with the place of the block; a list of one restart.
     let place = handle(0, content.len());
     let mut index = vec![0, 1, u8::try_from(place.len()).expect("two numbers"), 0xff];
@@ -52,15 +77,15 @@ fn table(content: &[u8]) -> Vec<u8> {
     let mut footer = [handle(0, 0), handle(table.len(), index.len())].concat();
     footer.resize(40, 0);
     footer.extend(MAGIC.to_le_bytes());
-    table.extend(block(&index));
+    table.extend(block(&index, 0));
     table.extend(footer);
     table
 }
 
-/// A block with its trailer: not compressed, and the masked checksum.
-fn block(content: &[u8]) -> Vec<u8> {
+/// A block with its trailer: how it is compressed, and the masked checksum.
+fn block(content: &[u8], compression: u8) -> Vec<u8> {
     let mut block = content.to_vec();
-    block.push(0);
+    block.push(compression);
     let crc = crc32c::crc32c(&block).rotate_right(15).wrapping_add(0xa282_ead8);
     block.extend(crc.to_le_bytes());
     block

@@ -35,10 +35,14 @@ fn check(folder: &Path, prefix: &str, expected: &Value) {
         if wanted[0] == STRING {
             let error = bundle.tensor(name).unwrap_err();
             assert_eq!(error.code(), "E0701", "{prefix} {name}: {error}");
+            let strings = bundle.strings(name).unwrap().unwrap();
+            assert_eq!(json!(strings.iter().map(|text| hex(text)).collect::<Vec<_>>()), wanted[3], "{prefix} {name}");
             continue;
         }
         let found = bundle.tensor(name).unwrap().unwrap();
         assert_eq!(json!([found.dtype as i32, found.shape, hex(&found.bytes)]), *wanted, "{prefix} {name}");
+        let values = bundle.values(name, "").unwrap().unwrap();
+        assert_eq!((values.dtype(), values.shape(), values.bytes()), (found.dtype, &found.shape[..], &found.bytes[..]));
     }
     assert_eq!(bundle.tensor("not/there").unwrap(), None);
     eprintln!("{prefix}: {} tensors", names.len());
@@ -66,6 +70,6 @@ fn what_tensorflow_writes_is_read_bit_for_bit() {
     let prefix = |name: &str| format!("give `{}`", folder.path().join(name).display());
     assert_eq!(told("saved_model").1, prefix("saved_model/variables/variables"));
     assert_eq!(told("saved_model/variables").1, prefix("saved_model/variables/variables"));
-    assert_eq!(told("saver.index").1, prefix("saver"));
+    assert_eq!(Bundle::open(&folder.path().join("saver.index")).unwrap().prefix(), folder.path().join("saver"));
     assert_eq!(told("saver.data-00000-of-00001").1, prefix("saver"));
 }

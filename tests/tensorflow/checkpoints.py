@@ -4,7 +4,8 @@
 
 Writes FOLDER/saver (tf.compat.v1.train.Saver: reference and resource variables, partitioned ones, many types), FOLDER/sharded (one data
 file per device), FOLDER/object (tf.train.Checkpoint), FOLDER/saved_model, FOLDER/many (more than one block of index) and FOLDER/v1
-(version 1). Prints {prefix: {name: [element type, shape, bytes in hex]}} as JSON, null instead of the bytes of a string.
+(version 1). Prints {prefix: {name: [element type, shape, bytes in hex]}} as JSON; for strings null instead of the bytes, and behind it
+the list of the strings.
 tests/golden/checkpoint holds the first of them, as TensorFlow 2.21 wrote it.
 """
 
@@ -101,7 +102,8 @@ def expected(values):
     for name, value in values.items():
         value = np.asarray(value)
         if value.dtype == object:
-            found[name] = [int(tf.string.as_datatype_enum), list(value.shape), None]
+            strings = [text.hex() for text in value.ravel()]
+            found[name] = [int(tf.string.as_datatype_enum), list(value.shape), None, strings]
         else:
             found[name] = [int(tf.as_dtype(value.dtype).as_datatype_enum), list(value.shape), value.tobytes().hex()]
     return found
@@ -112,8 +114,9 @@ def read_back(prefix):
     shapes = reader.get_variable_to_shape_map()
     values = {}
     for name, dtype in reader.get_variable_to_dtype_map().items():
-        # A string's array would have lost its type.
-        values[name] = np.empty(shapes[name], object) if dtype == tf.string else reader.get_tensor(name)
+        value = reader.get_tensor(name)
+        # An array of strings has lost its type, and a single one is no array.
+        values[name] = np.array(value, object).reshape(shapes[name]) if dtype == tf.string else value
     return values
 
 

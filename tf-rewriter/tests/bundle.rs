@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tf_rewriter::bundle::Tensor;
 use tf_rewriter::{Bundle, Error};
 
-use made_bundle::{content, entry, handle, header, partitioned, put_entry, table, table_of};
+use made_bundle::{content, entry, handle, header, partitioned, put_entry, snappy, table, table_of};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/checkpoint/");
 
@@ -82,6 +82,133 @@ fn what_tensorflow_wrote_is_read() {
     let error = bundle.require("nothing").unwrap_err();
     assert_eq!(error.code(), "E0702");
     assert_eq!(error.to_string(), "there is no tensor called `nothing` among the 15 of the checkpoint");
+}
+
+/// The content of the golden checkpoint's one block of entries.
+fn golden_content() -> Vec<u8> {
+    let index = golden(".index");
+    // The footer names the blocks after it: the entries end, with a trailer of five bytes, where the empty metaindex begins.
+    let (metaindex, _) = tf_rewriter::wire::varint(index.get(index.len() - 48..).unwrap()).unwrap();
+    index.get(..usize::try_from(metaindex).unwrap() - 5).unwrap().to_vec()
+}
+
+#[test]
+fn a_compressed_index_is_read() {
+    let whole = read(&Path::new(GOLDEN).join("saver")).unwrap();
+    let text = golden_content();
+    let compressed = snappy(&text);
+    assert!(compressed.len() < text.len() * 9 / 10, "{} of {}", compressed.len(), text.len());
+    let files = Files::new(&table(&compressed, 1), &[&golden(&data_end(0))]);
+    assert_eq!(read(&files.prefix()).unwrap(), whole);
+    for at in 0..compressed.len() {
+        let mut damaged = compressed.clone();
+        damaged[at] ^= 1 << (at % 8);
+        files.write(".index", &table(&damaged, 1));
+        match read(&files.prefix()) {
+            Err(error) => {
+                assert!(["E0201", "E0701", "E0104"].contains(&error.code()), "{at}: {error}");
+                assert!(error.location().unwrap().contains("m."), "{at}: {error}");
+            }
+            // Names and types are in no CRC but the block's; the elements are.
+            Ok(found) => {
+                let known = |bytes: &[u8]| whole.iter().any(|(_, tensor)| tensor.bytes == bytes);
+                assert!(found.iter().all(|(_, tensor)| known(&tensor.bytes)), "{at}");
+            }
+        }
+        files.write(".index", &table(&compressed[..at], 1));
+        assert_eq!(read(&files.prefix()).unwrap_err().code(), "E0201", "{at}");
+    }
+}
+
+#[test]
+fn values_lie_where_the_file_has_them() {
+    let bundle = Bundle::open(&Path::new(GOLDEN).join("saver")).unwrap();
+    let whole = bundle.require("a/w").unwrap();
+    let entry = bundle.entry("a/w").unwrap().unwrap();
+    assert_eq!((entry.shape, entry.size), (whole.shape.clone(), 48));
+    let values = bundle.values("a/w", "").unwrap().unwrap();
+    assert_eq!((values.dtype(), values.shape(), values.bytes()), (whole.dtype, &whole.shape[..], &whole.bytes[..]));
+    let start = usize::try_from(entry.offset).unwrap();
+    assert_eq!(values.in_file().unwrap().1, start..start + 48);
+    let rows = bundle.values("a/w", "3 4 1,2:-").unwrap().unwrap();
+    assert_eq!((rows.shape(), rows.in_file().unwrap().1), (&[2, 4][..], start + 16..start + 48));
+    let columns = bundle.values("a/w", "3 4 -:1,2").unwrap().unwrap();
+    assert!(columns.in_file().is_none());
+    let expected: Vec<u8> = whole.bytes.chunks(16).flat_map(|row| row[4..12].to_vec()).collect();
+    assert_eq!(columns.bytes(), expected);
+    assert_eq!(bundle.values("a/w", "3 5 -:1,2").unwrap_err().code(), "E0704");
+    assert_eq!(bundle.values("string", "").unwrap_err().code(), "E0701");
+    assert!(bundle.values("nothing", "").unwrap().is_none());
+    assert!(bundle.entry("").unwrap().is_none());
+    bundle.check().unwrap();
+    // Of a tensor in parts: one of them, what lies across two, and all.
+    let entry = bundle.entry("columns").unwrap().unwrap();
+    assert_eq!((entry.shape, entry.slices.len(), entry.size), (vec![9, 130], 3, 0));
+    let whole = bundle.require("columns").unwrap().bytes;
+    for (slice, start, length, mapped) in
+        [("9 130 0,9:0,44", 0, 44, true), ("9 130 -:40,50", 40, 50, false), ("", 0, 130, false)]
+    {
+        let part = bundle.values("columns", slice).unwrap().unwrap();
+        let rows: Vec<u8> =
+            whole.chunks(130 * 4).flat_map(|row| row[start * 4..(start + length) * 4].to_vec()).collect();
+        assert!(part.bytes() == rows, "{slice}");
+        assert_eq!((part.shape(), part.in_file().is_some()), (&[9, length as u64][..], mapped), "{slice}");
+        assert_eq!(part.into_bytes(), rows, "{slice}");
+    }
+}
+
+#[test]
+fn strings_are_read_byte_for_byte() {
+    let bundle = Bundle::open(&Path::new(GOLDEN).join("saver")).unwrap();
+    assert_eq!(bundle.strings("string").unwrap().unwrap(), [b"abc".to_vec(), vec![]]);
+    assert!(bundle.strings("nothing").unwrap().is_none());
+    assert_eq!(bundle.strings("a/w").unwrap_err().code(), "E0701");
+    let place = bundle.entry("string").unwrap().unwrap();
+    let (index, data) = (golden(".index"), golden(&data_end(0)));
+    let files = Files::new(&index, &[&data]);
+    for at in place.offset..place.offset + place.size {
+        let mut damaged = data.clone();
+        damaged[usize::try_from(at).unwrap()] ^= 1;
+        files.write(&data_end(0), &damaged);
+        let error = Bundle::open(&files.prefix()).unwrap().strings("string").unwrap_err();
+        assert_eq!(error.code(), "E0201", "{at}: {error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_has_several_names() {
+    let (index, data) = (golden(".index"), golden(&data_end(0)));
+    let files = Files::new(&index, &[&data]);
+    let folder = files.0.path();
+    let copy = |from: &str, to: &str| std::fs::copy(folder.join(from), folder.join(to)).unwrap();
+    let names = |path: &Path| Bundle::open(path).unwrap().names().count();
+    assert_eq!(names(&folder.join("m.index")), 15);
+    let state = |text: &str| model_file::atomic::write(&folder.join("checkpoint"), text.as_bytes()).unwrap();
+    let told = |path: &Path| {
+        let error = Bundle::open(path).unwrap_err();
+        assert_eq!(error.code(), "E0701", "{error}");
+        error.to_string()
+    };
+    assert_eq!(told(folder), "this is a folder, expected the prefix of a checkpoint");
+    state("model_checkpoint_path: \"m\"\nall_model_checkpoint_paths: \"m\"\n");
+    assert_eq!(names(folder), 15);
+    assert_eq!(Bundle::files(folder).len(), 3);
+    assert_eq!(Bundle::files(&folder.join("m.index")).len(), 2);
+    state("model_checkpoint_path: \"/elsewhere/m\"\n");
+    assert_eq!(names(folder), 15);
+    state("model_checkpoint_path: \"n\"\n");
+    assert_eq!(told(folder), format!("it names `{}`, of which there is no index here", folder.join("n").display()));
+    state("model_checkpoint_path: \"../m\"\n");
+    assert_eq!(told(folder), "it names `../m`, which is not in its folder");
+    state("nothing");
+    assert_eq!(told(folder), "there is no `model_checkpoint_path: \"…\"` in it");
+    // Nothing before the dots.
+    copy("m.index", ".index");
+    copy("m.data-00000-of-00001", ".data-00000-of-00001");
+    for path in [folder.to_owned(), folder.join(""), folder.join(".index")] {
+        assert_eq!(names(&path), 15, "{}", path.display());
+        assert_eq!(Bundle::files(&path).len(), 2, "{}", path.display());
+    }
 }
 
 #[test]
@@ -165,7 +292,7 @@ fn what_is_not_read_is_refused_with_its_reason() {
     refused(&with(header(4_000_000_000, 0, 0), one()), &data, "E0701", "number 0 is missing");
     refused(&table(&content(&[(b"w", one())]), 0), &data, "E0201", "no header");
     refused(&table(&content(&[(b"", header(1, 0, 0))]), 0), &data, "E0702", "no tensor called `w` among the 0");
-    refused(&table(&content(&[(b"", header(1, 0, 0)), (b"w", one())]), 1), &data, "E0701", "compressed with Snappy");
+    refused(&table(&content(&[(b"", header(1, 0, 0)), (b"w", one())]), 1), &data, "E0201", "a compressed block");
     refused(&table(&content(&[(b"", header(1, 0, 0)), (b"w", one())]), 7), &data, "E0201", "compression 7");
 
     let sized = |entry| with(header(1, 0, 0), entry);

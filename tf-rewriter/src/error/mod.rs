@@ -264,6 +264,16 @@ pub enum Error {
         /// How many there are.
         tensors: usize,
     },
+    /// A part that a tensor of the checkpoint does not have.
+    #[error("there is no part `{part}` of the tensor `{name}`: {why}")]
+    NoSuchPart {
+        /// The tensor.
+        name: String,
+        /// The part, as RestoreV2 names it.
+        part: String,
+        /// What stands against it.
+        why: String,
+    },
     /// A graph that was not made by `--emit training`, where one is needed.
     #[error("{found}, expected a graph that `--emit training` made")]
     NotTraining {
@@ -346,6 +356,7 @@ impl Error {
             Self::Verify { .. } => "E0601",
             Self::Checkpoint { .. } => "E0701",
             Self::NoSuchTensor { .. } => "E0702",
+            Self::NoSuchPart { .. } => "E0704",
         }
     }
 
@@ -378,7 +389,7 @@ impl Error {
             | Self::MissingRanges { help, .. }
             | Self::Ranges { help, .. }
             | Self::Checkpoint { help, .. } => Some(help.clone().into()),
-            Self::NoSuchTensor { .. } => Some("the checkpoint must be of this very graph: was it saved by another one?".into()),
+            Self::NoSuchTensor { .. } | Self::NoSuchPart { .. } => Some("the checkpoint must be of this very graph: was it saved by another one?".into()),
             Self::NotTraining { .. } => {
                 Some("make one with `compress --emit training`, train it, and save its variables with a Saver".into())
             }

@@ -1,5 +1,10 @@
 //! Index files of checkpoints, made by hand.
-#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "no test uses all of it; a test fails by panicking"
+)]
 
 use tf_rewriter::wire::{put_bytes, put_tag, put_varint};
 
@@ -35,6 +40,35 @@ pub(crate) fn handle(offset: usize, size: usize) -> Vec<u8> {
     put_varint(&mut handle, offset as u64);
     put_varint(&mut handle, size as u64);
     handle
+}
+
+/// Snappy's block format, as plain as it can be: literals, and copies of two-byte distances where four bytes were there before.
+pub(crate) fn snappy(text: &[u8]) -> Vec<u8> {
+    fn literal(out: &mut Vec<u8>, bytes: &[u8]) {
+        for bytes in bytes.chunks(60) {
+            out.push(u8::try_from(bytes.len() - 1).unwrap() << 2);
+            out.extend(bytes);
+        }
+    }
+    let mut out = Vec::new();
+    put_varint(&mut out, text.len() as u64);
+    let mut seen = std::collections::BTreeMap::new();
+    let (mut at, mut plain) = (0, 0);
+    while at < text.len() {
+        let before = text.get(at..at + 4).and_then(|four| seen.insert(four, at)).filter(|before| at - before < 1 << 16);
+        let Some(before) = before else {
+            at += 1;
+            continue;
+        };
+        literal(&mut out, &text[plain..at]);
+        let length = text[at..].iter().zip(&text[before..]).take(64).take_while(|(a, b)| a == b).count();
+        out.push((u8::try_from(length - 1).unwrap() << 2) | 2);
+        out.extend(u16::try_from(at - before).unwrap().to_le_bytes());
+        at += length;
+        plain = at;
+    }
+    literal(&mut out, &text[plain..]);
+    out
 }
 
 /// A table with one data block.

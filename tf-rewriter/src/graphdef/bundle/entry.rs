@@ -1,12 +1,11 @@
 //! The messages of an index: `BundleHeaderProto` and `BundleEntryProto`.
 
-use std::ops::Range;
-
 use protobuf::Enum;
 
 use super::damaged;
 use crate::error::Error;
 use crate::graphdef::pb::DataType;
+use crate::graphdef::tensor::{dtype_name, dtype_size};
 use crate::graphdef::wire::{Fields, Value};
 
 /// The newest version of the format that there is: TensorFlow 2.21 writes 1.
@@ -19,41 +18,44 @@ pub(super) struct Header {
     pub(super) shards: u32,
 }
 
-/// A tensor, or a part of one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) dtype: DataType,
-    pub(super) shape: Vec<u64>,
-    /// Which data file.
-    pub(super) shard: u64,
+/// What the index says of a tensor, or of a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Element type.
+    pub dtype: DataType,
+    /// Outermost dimension first.
+    pub shape: Vec<u64>,
+    /// Which data file, from 0.
+    pub shard: u64,
     /// Where its bytes begin there.
-    pub(super) offset: u64,
-    pub(super) size: u64,
-    /// Masked.
-    pub(super) crc: u32,
-    /// The parts, where it is stored in parts. The entry itself has no bytes then.
-    pub(super) slices: Vec<Vec<Extent>>,
+    pub offset: u64,
+    /// How many bytes it has there.
+    pub size: u64,
+    /// The CRC-32C of its bytes, masked as the index stores it.
+    pub crc: u32,
+    /// The parts, where it is stored in parts: what each has of every dimension. The entry itself has no bytes then.
+    pub slices: Vec<Vec<Extent>>,
     /// Where the entry begins in the index file.
     pub(super) offset_in_index: u64,
 }
 
 /// What a part has of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) start: u64,
-    /// `None`: all of it.
-    pub(super) length: Option<u64>,
+pub struct Extent {
+    /// The first index.
+    pub start: u64,
+    /// How many; `None`: all of them.
+    pub length: Option<u64>,
 }
 
-/// The value of a field in the index file.
-type Bytes<'a> = (&'a [u8], usize);
+/// Bytes of the index, and where they stand in its file.
+pub(super) type Bytes<'a> = (&'a [u8], usize);
 
 impl Header {
-    pub(super) fn read(file: &[u8], span: Range<usize>) -> Result<Self, Error> {
+    pub(super) fn read((bytes, base): Bytes<'_>) -> Result<Self, Error> {
         let what = "the checkpoint's header";
-        let at = span.start as u64;
         let (mut shards, mut big_endian, mut needs) = (0, false, 0);
-        let mut fields = fields(file, span, what);
+        let mut fields = Fields::new(bytes, base, what);
         while let Some(field) = fields.next()? {
             match (field.number, field.value) {
                 (1, Value::Varint(count)) => shards = count,
@@ -80,15 +82,15 @@ impl Header {
         }
         match u32::try_from(shards) {
             Ok(shards) if shards > 0 => Ok(Self { shards }),
-            _ => Err(damaged(what, format!("{shards} data files"), "one or more", at)),
+            _ => Err(damaged(what, format!("{shards} data files"), "one or more", base as u64)),
         }
     }
 }
 
 impl Entry {
-    pub(super) fn read(file: &[u8], span: Range<usize>, name: &str) -> Result<Self, Error> {
+    pub(super) fn read((bytes, base): Bytes<'_>, name: &str) -> Result<Self, Error> {
         let what = || format!("the entry of `{name}`");
-        let offset_in_index = span.start as u64;
+        let offset_in_index = base as u64;
         let mut entry = Self {
             dtype: DataType::DT_INVALID,
             shape: Vec::new(),
@@ -99,7 +101,7 @@ impl Entry {
             slices: Vec::new(),
             offset_in_index,
         };
-        let mut fields = fields(file, span, "an entry of the index");
+        let mut fields = Fields::new(bytes, base, "an entry of the index");
         while let Some(field) = fields.next()? {
             match (field.number, field.value) {
                 (1, Value::Varint(number)) => {
@@ -119,11 +121,31 @@ impl Entry {
         }
         Ok(entry)
     }
-}
 
-fn fields<'a>(file: &'a [u8], span: Range<usize>, what: &'static str) -> Fields<'a> {
-    let base = span.start;
-    Fields::new(file.get(span).unwrap_or_default(), base, what)
+    /// Elements of the whole tensor, and the bytes of one.
+    pub(super) fn elements(&self, name: &str) -> Result<(usize, usize), Error> {
+        let size = dtype_size(self.dtype).ok_or_else(|| Error::Checkpoint {
+            message: format!(
+                "tensor `{name}` holds {}, whose elements have no fixed size",
+                dtype_name(self.dtype as i32)
+            ),
+            help: "only numbers and booleans are read from checkpoints".into(),
+        })?;
+        let count = self.count(name)?;
+        let fits = count.checked_mul(size).is_some();
+        fits.then_some((count, size)).ok_or_else(|| self.too_large(name))
+    }
+
+    /// How many elements the whole tensor has.
+    pub(super) fn count(&self, name: &str) -> Result<usize, Error> {
+        let product = self.shape.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim));
+        product.and_then(|product| usize::try_from(product).ok()).ok_or_else(|| self.too_large(name))
+    }
+
+    fn too_large(&self, name: &str) -> Error {
+        let found = format!("the shape {:?}", self.shape);
+        damaged(format!("tensor `{name}`"), found, "less than 2^64 bytes", self.offset_in_index)
+    }
 }
 
 /// A `TensorShapeProto`.

@@ -15,4 +15,5 @@ mod tests;
 mod write;
 
 pub use read::parse;
+pub(crate) use strings::unquote;
 pub use write::write;

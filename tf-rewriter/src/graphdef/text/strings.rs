@@ -1,10 +1,10 @@
 //! Quoted strings, in and out.
 
 /// Why a string cannot be read: the offset in it, and what stands there.
-pub(super) type Fault = (usize, String);
+pub(crate) type Fault = (usize, String);
 
 /// Appends the bytes that a quoted string stands for.
-pub(super) fn unquote(quoted: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(crate) fn unquote(quoted: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     let mut rest = inner;
     while let Some(escape) = rest.iter().position(|byte| *byte == b'\\') {
