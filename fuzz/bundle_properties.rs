@@ -1,8 +1,10 @@
 //! What holds for the files of any checkpoint. The fuzz target feeds it what it invents, the crate's own tests feed it damaged seeds.
 
+use std::io::Write;
 use std::path::Path;
 
 use tf_rewriter::Bundle;
+use tf_rewriter::bundle::{NewValues, patch};
 use tf_rewriter::wire::put_varint;
 
 /// The end of a LevelDB table.
@@ -23,12 +25,7 @@ pub(crate) fn split(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
 /// they are written.
 pub(crate) fn checkpoint_is_bounded(bytes: &[u8], folder: &Path) {
     let (index, data) = split(bytes);
-    for (end, bytes) in [(".index", &index[..]), (".data-00000-of-00001", data)] {
-        // Nobody maps them any more.
-        #[expect(clippy::disallowed_methods, reason = "files of no worth, by the thousand")]
-        std::fs::write(folder.join(format!("m{end}")), bytes).expect("a folder that can be written");
-    }
-    let bundle = match Bundle::open(&folder.join("m")) {
+    let bundle = match open(&index, data, folder) {
         Ok(bundle) => bundle,
         Err(error) => return assert!(error.location().is_some(), "{error}"),
     };
@@ -58,6 +55,38 @@ pub(crate) fn checkpoint_is_bounded(bytes: &[u8], folder: &Path) {
             }
         }
     }
+}
+
+/// In a checkpoint that can be read, one tensor gets other values, or that is an error: all others are read as before.
+pub(crate) fn patches_keep_the_rest(bytes: &[u8], folder: &Path) {
+    let (index, data) = split(bytes);
+    let Ok(bundle) = open(&index, data, folder) else { return };
+    let tensors = bundle.names().filter_map(|name| Some((name, bundle.tensor(name).ok()??.bytes)));
+    let tensors: Vec<(&str, Vec<u8>)> = tensors.collect();
+    let Some((chosen, old)) = tensors.get(bytes.len() % tensors.len().max(1)) else { return };
+    let new: Vec<u8> = old.iter().map(|byte| !byte).collect();
+    let write = |out: &mut dyn Write| {
+        out.write_all(&new).map_err(|source| tf_rewriter::Error::Io { action: "write the values", source })
+    };
+    let values = NewValues { name: (*chosen).to_owned(), part: String::new(), write: Box::new(write) };
+    if let Err(error) = patch(&bundle, &folder.join("patched"), vec![values]) {
+        // Another entry is damaged, or tensors share bytes.
+        return assert!(["E0104", "E0201", "E0705"].contains(&error.code()), "{error}");
+    }
+    let patched = Bundle::open(&folder.join("patched")).expect("what was written");
+    for (name, old) in &tensors {
+        let found = patched.require(name).expect("a tensor that was there");
+        assert!(found.bytes == if name == chosen { &new[..] } else { old }, "`{name}` with new values for `{chosen}`");
+    }
+}
+
+fn open(index: &[u8], data: &[u8], folder: &Path) -> Result<Bundle, tf_rewriter::Error> {
+    for (end, bytes) in [(".index", index), (".data-00000-of-00001", data)] {
+        // Nobody maps them any more.
+        #[expect(clippy::disallowed_methods, reason = "files of no worth, by the thousand")]
+        std::fs::write(folder.join(format!("m{end}")), bytes).expect("a folder that can be written");
+    }
+    Bundle::open(&folder.join("m"))
 }
 
 /// All of a tensor, and a part of one, which lies in the middle of every dimension.

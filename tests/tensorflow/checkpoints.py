@@ -1,11 +1,13 @@
 """Checkpoints as TensorFlow writes them, and what is in them.
 
     checkpoints.py FOLDER
+    checkpoints.py read PREFIX ...
 
 Writes FOLDER/saver (tf.compat.v1.train.Saver: reference and resource variables, partitioned ones, many types), FOLDER/sharded (one data
-file per device), FOLDER/object (tf.train.Checkpoint), FOLDER/saved_model, FOLDER/many (more than one block of index) and FOLDER/v1
-(version 1). Prints {prefix: {name: [element type, shape, bytes in hex]}} as JSON; for strings null instead of the bytes, and behind it
+file per device), FOLDER/object (tf.train.Checkpoint), FOLDER/saved_model, FOLDER/sliced (tensors
+cut in parts, in several data files), FOLDER/many (more than one block of index) and FOLDER/v1 (version 1). Prints {prefix: {name: [element type, shape, bytes in hex]}} as JSON; for strings null instead of the bytes, and behind it
 the list of the strings.
+With `read`, the same of checkpoints that are there; a Saver has then restored the same as the reader read.
 tests/golden/checkpoint holds the first of them, as TensorFlow 2.21 wrote it.
 """
 
@@ -88,9 +90,9 @@ def save_plain(path, values, version=v1.train.SaverDef.V2):
 
 
 class Model(tf.Module):
-    def __init__(self):
+    def __init__(self, shapes=((2, 1), (2, 2), (2, 3))):
         super().__init__()
-        self.items = [tf.Variable(noise(2, i + 1)) for i in range(3)]
+        self.items = [tf.Variable(noise(*shape)) for shape in shapes]
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
     def run(self, x):
@@ -120,7 +122,33 @@ def read_back(prefix):
     return values
 
 
+def restored(prefix, values):
+    """What a Saver restores into variables of these types and shapes."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    with tf.Graph().as_default():
+        variables = {}
+        for index, name in enumerate(values):
+            initial = v1.placeholder_with_default(tf.zeros(shapes[name], types[name]), shapes[name])
+            variables[name] = v1.get_variable(f"v{index}", initializer=initial, use_resource=True)
+        with v1.Session() as session:
+            v1.train.Saver(variables).restore(session, str(prefix))
+            return session.run(variables)
+
+
+def read(prefix):
+    values = read_back(prefix)
+    answer = expected(values)
+    again = restored(prefix, values)
+    for name, value in values.items():
+        found = np.asarray(again[name], value.dtype).reshape(np.shape(value)) if np.asarray(value).dtype == object else again[name]
+        assert expected({name: found})[name] == answer[name], f"{prefix}: {name} is restored otherwise"
+    return answer
+
+
 def main():
+    if sys.argv[1] == "read":
+        return json.dump({prefix: read(prefix) for prefix in sys.argv[2:]}, sys.stdout)
     folder = pathlib.Path(sys.argv[1])
     answer = {"saver": expected(save_saver(folder / "saver")), "sharded": expected(save_sharded(folder / "sharded"))}
     # TensorFlow begins a new block after 256 KiB: names that share nothing fill one quickly.
@@ -128,7 +156,11 @@ def main():
     answer["many"] = expected(save_plain(folder / "many", {name: noise(1) for name in names}))
     tf.train.Checkpoint(model=Model()).write(str(folder / "object"))
     tf.saved_model.save(Model(), str(folder / "saved_model"))
-    for prefix in ["object", "saved_model/variables/variables"]:
+    # Cuts tensors where a data file is full, in inner dimensions too.
+    policy = tf.train.experimental.MaxShardSizePolicy(max_shard_size=4096)
+    options = tf.saved_model.SaveOptions(experimental_sharding_callback=policy)
+    tf.saved_model.save(Model([(64, 65), (3,), (7, 5, 40)]), str(folder / "sliced"), options=options)
+    for prefix in ["object", "saved_model/variables/variables", "sliced/variables/variables"]:
         answer[prefix] = expected(read_back(folder / prefix))
     save_plain(folder / "v1", {"w": noise(2)}, v1.train.SaverDef.V1)
     json.dump(answer, sys.stdout)

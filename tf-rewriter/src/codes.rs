@@ -81,6 +81,7 @@ since "0.1.0" {
     "E0702" "the checkpoint has no tensor of that name", "give a checkpoint of this very graph";
     "E0703" "the checkpoint has no value for some variables of the graph", "save all variables of the training graph, those that quantization added included";
     "E0704" "the graph reads a part of a tensor that the checkpoint's tensor does not have", "give a checkpoint of this very graph";
+    "E0705" "the values that are written for a tensor do not fit it", "the message says what was expected";
     "E0801" "TensorFlow's library was not found", "`tf-rewriter doctor` shows every place that is looked at, and how to install it";
     "E0802" "the library is none of TensorFlow's that can be used", "name another folder with `--tensorflow-dir`";
     "E0803" "TensorFlow refused or failed", "see its answer";

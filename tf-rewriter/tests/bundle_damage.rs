@@ -11,7 +11,7 @@ mod peak;
 
 use std::path::Path;
 
-use bundle_properties::{checkpoint_is_bounded, split};
+use bundle_properties::{checkpoint_is_bounded, patches_keep_the_rest, split};
 use peak::cost_of;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -110,11 +110,23 @@ fn damaged_checkpoints_are_errors_and_take_no_memory() {
         check(seed, folder.path());
         assert_eq!(tf_rewriter::Bundle::open(&folder.path().join("m")).unwrap().names().count(), 15);
     }
-    let cases = (0..3_usize, any::<bool>(), prop::collection::vec(damage(), 1..6));
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4000));
-    let found = runner.run(&cases, |(which, anywhere, damage)| {
+    run(4000, |bytes| check(bytes, folder.path()));
+    // What is written goes to the disk, which takes its time.
+    let folder = tempfile::tempdir().unwrap();
+    for seed in &seeds {
+        patches_keep_the_rest(seed, folder.path());
+    }
+    assert!(folder.path().join("patched.index").exists());
+    run(200, |bytes| patches_keep_the_rest(bytes, folder.path()));
+}
+
+fn run(cases: u32, property: impl Fn(&[u8])) {
+    let seeds = seeds();
+    let damages = (0..3_usize, any::<bool>(), prop::collection::vec(damage(), 1..6));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
+    let found = runner.run(&damages, |(which, anywhere, damage)| {
         let bytes = if anywhere { damaged(seeds[which].clone(), &damage) } else { in_index(&seeds[which], &damage) };
-        check(&bytes, folder.path());
+        property(&bytes);
         Ok(())
     });
     found.unwrap();

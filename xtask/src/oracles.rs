@@ -25,6 +25,8 @@ const REQUIREMENTS: [&str; 2] = if cfg!(target_arch = "x86_64") {
 } else {
     ["tensorflow==2.21.*", "scikit-learn>=1.3,<2"]
 };
+/// Keras 2, in which some of the tests' models are made. What it asks for is left out: TensorFlow, which it knows by another name.
+const KERAS_2: &str = "tf_keras==2.21.*";
 /// The Python versions that the pinned TensorFlow has wheels for.
 const MINORS: std::ops::RangeInclusive<u32> = 10..=13;
 
@@ -82,6 +84,7 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     if fs::read_to_string(&stamp).is_ok_and(|text| text == REQUIREMENTS.join("\n"))
         && let Some(version) = probe(python(&interpreter).args(["-c", FIND_TENSORFLOW]))
     {
+        keras_2(&interpreter)?;
         return Ok(found("TensorFlow", (interpreter, version)));
     }
     if folder.exists() {
@@ -95,6 +98,7 @@ pub(crate) fn tensorflow() -> Result<PathBuf> {
     let Some(version) = probe(python(&interpreter).args(["-c", IMPORT_TENSORFLOW])) else {
         bail!("TensorFlow was installed into {ENVIRONMENT}, but `import tensorflow, sklearn` fails there");
     };
+    keras_2(&interpreter)?;
     // The stamp belongs to us alone and nobody maps it.
     #[expect(clippy::disallowed_methods, reason = "a plain new file; its absence or a half of it means: make anew")]
     fs::write(&stamp, REQUIREMENTS.join("\n")).with_context(|| format!("cannot write {}", stamp.display()))?;
@@ -191,6 +195,16 @@ fn base_interpreter() -> Result<PathBuf> {
     bail!(
         "`{name}` has no `ensurepip`, so it cannot make a virtual environment; on Debian: apt-get install python3-venv"
     )
+}
+
+/// Finds or installs Keras 2 beside TensorFlow.
+fn keras_2(interpreter: &Path) -> Result<()> {
+    const FIND: &str = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tf_keras') is None)";
+    if probe(python(interpreter).args(["-c", FIND])).is_some() {
+        return Ok(());
+    }
+    note(&format!("installing {KERAS_2} into {ENVIRONMENT}"));
+    pip_install(interpreter, &["--no-deps", KERAS_2])
 }
 
 fn pip_install(interpreter: &Path, requirements: &[&str]) -> Result<()> {

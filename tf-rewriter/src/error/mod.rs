@@ -274,6 +274,16 @@ pub enum Error {
         /// What stands against it.
         why: String,
     },
+    /// Values that are to be written, and do not fit.
+    #[error("new values of `{name}`: found {found}, expected {expected}")]
+    NewValues {
+        /// The tensor.
+        name: String,
+        /// What came.
+        found: String,
+        /// What the tensor takes.
+        expected: String,
+    },
     /// A graph that was not made by `--emit training`, where one is needed.
     #[error("{found}, expected a graph that `--emit training` made")]
     NotTraining {
@@ -357,6 +367,7 @@ impl Error {
             Self::Checkpoint { .. } => "E0701",
             Self::NoSuchTensor { .. } => "E0702",
             Self::NoSuchPart { .. } => "E0704",
+            Self::NewValues { .. } => "E0705",
         }
     }
 
@@ -401,7 +412,7 @@ impl Error {
             Self::Plan { .. } => Some("make the plan again from this file".into()),
             Self::WrittenPlan(faults) => Some(faults.help().into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
-            Self::Io { .. } | Self::Quantizer(_) | Self::Tensor { .. } | Self::Text { .. } => None,
+            Self::Io { .. } | Self::NewValues { .. } | Self::Quantizer(_) | Self::Tensor { .. } | Self::Text { .. } => None,
         }
     }
 

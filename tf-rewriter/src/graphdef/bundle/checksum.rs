@@ -9,13 +9,17 @@ pub(super) fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(ADDED).rotate_left(15)
 }
 
+/// How `crc` is stored.
+pub(super) fn mask(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(ADDED)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::unmask;
+    use super::*;
 
     #[test]
     fn the_mask_is_undone() {
-        let mask = |crc: u32| crc.rotate_right(15).wrapping_add(0xa282_ead8);
         for crc in [0, 1, 0x1234_5678, u32::MAX] {
             assert_eq!(unmask(mask(crc)), crc);
         }

@@ -88,19 +88,15 @@ impl Header {
 }
 
 impl Entry {
+    /// One that is not written yet.
+    pub(super) fn of(dtype: DataType, shape: Vec<u64>) -> Self {
+        Self { dtype, shape, shard: 0, offset: 0, size: 0, crc: 0, slices: Vec::new(), offset_in_index: 0 }
+    }
+
     pub(super) fn read((bytes, base): Bytes<'_>, name: &str) -> Result<Self, Error> {
         let what = || format!("the entry of `{name}`");
         let offset_in_index = base as u64;
-        let mut entry = Self {
-            dtype: DataType::DT_INVALID,
-            shape: Vec::new(),
-            shard: 0,
-            offset: 0,
-            size: 0,
-            crc: 0,
-            slices: Vec::new(),
-            offset_in_index,
-        };
+        let mut entry = Self { offset_in_index, ..Self::of(DataType::DT_INVALID, Vec::new()) };
         let mut fields = Fields::new(bytes, base, "an entry of the index");
         while let Some(field) = fields.next()? {
             match (field.number, field.value) {

@@ -25,6 +25,7 @@ mod state;
 mod strings;
 mod table;
 mod values;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,7 @@ use values::Held;
 
 pub use entry::{Entry, Extent};
 pub use values::Values;
+pub use write::{BundleWriter, NewValues, WriteValues, patch};
 
 /// A checkpoint.
 #[derive(Debug)]

@@ -17,10 +17,10 @@ use super::{damaged, snappy};
 use crate::error::Error;
 use crate::graphdef::wire::varint;
 
-const FOOTER: usize = 48;
-const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
+pub(super) const FOOTER: usize = 48;
+pub(super) const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 /// Type byte and CRC behind a block.
-const TRAILER: usize = 5;
+pub(super) const TRAILER: usize = 5;
 
 /// Keys share their starts with the keys before them, at most 15 times in a row as TensorFlow writes them. What expands further
 /// was made to.
