@@ -47,8 +47,8 @@ impl SchemaArgs {
         use std::io::Write as _;
         let mut out = global.out();
         match (self.op_types, global.json) {
-            (false, _) => out.json(&config::schema())?,
-            (true, true) => out.json(&config::schema().get("x-op-types"))?,
+            (false, _) => write!(out, "{}", config::SCHEMA)?,
+            (true, true) => out.json(&op_types::OP_TYPES)?,
             (true, false) => writeln!(out, "{}", op_type_table(table::terminal_width()))?,
         }
         Ok(out.finish()?)

@@ -7,7 +7,11 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 
 /// The width of the terminal that standard output is, if it is one.
 pub fn terminal_width() -> Option<u16> {
-    if std::io::stdout().is_terminal() { Table::new().width() } else { None }
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size_of(stdout).map(|(terminal_size::Width(columns), _)| columns)
 }
 
 /// A table in the making: which columns may be wrapped, and which are numbers.
@@ -40,7 +44,7 @@ pub(crate) fn cell(text: &str) -> String {
 /// An empty table.
 pub(crate) fn new(layout: &Layout<'_>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).force_no_tty().set_header(layout.header);
+    table.load_preset(presets::NOTHING).set_header(layout.header);
     table.set_content_arrangement(ContentArrangement::Disabled);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));

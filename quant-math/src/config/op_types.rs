@@ -1,7 +1,7 @@
 //! Which op and module types mean the same: one table for TensorFlow, Keras and PyTorch names.
 
 /// A kind of op and the names that mean it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct OpType {
     /// Every name, the first one for messages. Case does not matter, so names that differ in case alone stand once.
     pub names: &'static [&'static str],

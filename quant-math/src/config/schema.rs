@@ -13,9 +13,7 @@ use super::op_types::OP_TYPES;
 use super::preset::Preset;
 use crate::plan::{Observer, QuantType, Quantizer, Rounding};
 
-/// The JSON Schema (draft 2020-12) of a config, with every key's meaning and default.
-///
-/// `x-op-types` holds the table of op types that mean the same.
+/// What [`SCHEMA`](super::SCHEMA) is made by: it stands in a file, so that programs need not make it anew.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
     let mut schema: Schema = settings.into_generator().into_root_schema_for::<Config>();

@@ -15,6 +15,7 @@ mod observe;
 mod spread;
 mod storage;
 mod stream;
+#[cfg(feature = "ndarray")]
 mod view;
 
 pub use affine_map::AffineMap;
@@ -27,6 +28,7 @@ pub use observe::{observe, observe_beside, observe_ranges, observe_with_spread};
 pub use spread::channel_spread;
 pub use storage::Storage;
 pub use stream::{Errors, WeightStream};
+#[cfg(feature = "ndarray")]
 pub use view::{Element, codes_view, fake_quant_view, observe_view};
 
 use abs_sum::mean_abs;

@@ -10,6 +10,7 @@ use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, lab
 use crate::calibrate::{DataArgs, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
+use crate::npz::NpzWriter;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -120,12 +121,11 @@ impl Saved {
         let wrong = |error: &dyn std::fmt::Display| {
             Failure::from(std::io::Error::other(format!("cannot write the outputs: {error}")))
         };
-        let mut archive = ndarray_npy::NpzWriter::new(std::io::Cursor::new(Vec::new()));
+        let mut archive = NpzWriter::new();
         for (name, shape, data) in self.outputs {
-            let array = ndarray::ArrayD::from_shape_vec(shape, data).map_err(|error| wrong(&error))?;
-            archive.add_array(name, &array).map_err(|error| wrong(&error))?;
+            archive.add(&name, &shape, &data).map_err(|error| wrong(&error))?;
         }
-        Ok(archive.finish().map_err(|error| wrong(&error))?.into_inner())
+        archive.finish().map_err(|error| wrong(&error))
     }
 }
 

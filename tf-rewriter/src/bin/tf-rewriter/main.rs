@@ -15,6 +15,8 @@ mod left_behind;
 #[cfg(feature = "run")]
 mod library;
 mod model;
+#[cfg(feature = "run")]
+mod npz;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! TensorFlow's messages, generated from `proto/graph.proto`.
+//! TensorFlow's messages, generated from `proto/graph.proto` by `cargo xtask generate`.
 //!
 //! Only what a rule asks for is decoded into these types, and only what it changes is encoded from them; everything else stays the
 //! bytes it was. Unknown fields are kept, and maps are lists of entries in the order of the file.
@@ -11,11 +11,9 @@
     clippy::allow_attributes_without_reason,
     reason = "generated code"
 )]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
-}
+mod graph;
 
-pub use generated::graph::*;
+pub use graph::*;
 
 #[cfg(test)]
 mod tests {

@@ -79,9 +79,8 @@ pub fn dtype_size(dtype: DataType) -> Option<usize> {
 
 /// The name of an element type as TensorFlow writes it, for messages.
 pub fn dtype_name(number: i32) -> Cow<'static, str> {
-    use protobuf::EnumFull;
     match DataType::from_i32(number) {
-        Some(dtype) => dtype.descriptor().name().to_owned().into(),
+        Some(dtype) => format!("{dtype:?}").into(),
         None => format!("element type {number}").into(),
     }
 }

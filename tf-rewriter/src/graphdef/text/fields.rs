@@ -64,7 +64,7 @@ impl Building {
         if let Some((_, name, _)) = taken {
             return Some(name);
         }
-        self.given.push((field.number, &field.name, field.oneof));
+        self.given.push((field.number, field.name, field.oneof));
         None
     }
 

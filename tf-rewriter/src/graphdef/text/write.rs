@@ -49,7 +49,7 @@ impl<W: Write> Writer<'_, W> {
     fn message(&mut self, spec: &MessageSpec, bytes: &[u8], base: usize, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(Error::Wire {
-                what: spec.name.clone().into(),
+                what: spec.name.into(),
                 found: "messages nested deeper".into(),
                 expected: format!("at most {MAX_DEPTH} levels").into(),
                 at: At::offset(base),
@@ -87,7 +87,7 @@ impl<W: Write> Writer<'_, W> {
         // Copies of copies could add up to many times the file. No writer makes them.
         if self.joined {
             return Err(Error::Wire {
-                what: spec.name.clone().into(),
+                what: spec.name.into(),
                 found: "a message in several pieces inside of another one".into(),
                 expected: "messages in one piece".into(),
                 at: At::offset(single.first),
@@ -217,7 +217,7 @@ fn known<'s>(spec: &'s MessageSpec, field: &Field<'_>) -> Result<&'s FieldSpec, 
         known.kind.wire_type() == wire_type || wire_type == 2 && known.repeated && known.kind.packs()
     };
     spec.by_number(field.number).filter(fits).ok_or_else(|| Error::NoText {
-        message: spec.name.clone(),
+        message: spec.name.to_owned(),
         field: field.number,
         found: field.value.kind(),
         at: At::offset(field.span.start),

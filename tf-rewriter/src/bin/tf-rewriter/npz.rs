@@ -1,0 +1,96 @@
+//! Arrays on their way to a `.npz`, as `numpy.savez` writes it.
+//!
+//! Source of the format: numpy.lib.format, version 1.0; the archive is a zip with one stored entry an array.
+
+use std::io::{Cursor, Error, Result, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+/// Before the length of the head: the magic and version 1.0.
+const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+/// The elements begin at a multiple of this.
+const ALIGNED: usize = 64;
+
+/// An archive in the making.
+pub(crate) struct NpzWriter(ZipWriter<Cursor<Vec<u8>>>);
+
+impl NpzWriter {
+    pub(crate) fn new() -> Self {
+        Self(ZipWriter::new(Cursor::new(Vec::new())))
+    }
+
+    /// Add an array of float32, the last dimension innermost.
+    pub(crate) fn add(&mut self, name: &str, shape: &[usize], data: &[f32]) -> Result<()> {
+        if shape.iter().try_fold(1, |n: usize, dim| n.checked_mul(*dim)) != Some(data.len()) {
+            return Err(Error::other(format!("`{name}` has {} values, expected the shape {shape:?}", data.len())));
+        }
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        self.0.start_file(format!("{name}.npy"), stored)?;
+        self.0.write_all(&head(shape)?)?;
+        for values in data.chunks(1 << 14) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.0.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The archive.
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        Ok(self.0.finish()?.into_inner())
+    }
+}
+
+fn head(shape: &[usize]) -> Result<Vec<u8>> {
+    let mut dims = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if shape.len() == 1 {
+        // In Python, what makes a tuple of one is its comma.
+        dims.push(',');
+    }
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
+    let begin = MAGIC.len() + 2;
+    let end = (begin + text.len() + 1).next_multiple_of(ALIGNED);
+    text.extend(std::iter::repeat_n(' ', end - begin - text.len() - 1));
+    text.push('\n');
+    let length = u16::try_from(text.len()).map_err(|_| Error::other("an array has too many dimensions"))?;
+    Ok([MAGIC, &length.to_le_bytes(), text.as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, IxDyn};
+    use ndarray_npy::NpzReader;
+
+    use super::*;
+
+    #[test]
+    fn arrays_come_back_with_their_shapes() {
+        let values = |n: usize| -> Vec<f32> { (0..n).zip(0_u16..).map(|(_, at)| f32::from(at) - 1.5).collect() };
+        let shapes: [&[usize]; 5] = [&[], &[3], &[2, 5], &[20_000, 1], &[0, 7]];
+        let mut archive = NpzWriter::new();
+        for (at, shape) in shapes.iter().enumerate() {
+            archive.add(&format!("scope/a{at}"), shape, &values(shape.iter().product())).unwrap();
+        }
+        let mut read = NpzReader::new(Cursor::new(archive.finish().unwrap())).unwrap();
+        for (at, shape) in shapes.iter().enumerate() {
+            let found: ArrayD<f32> = read.by_name(&format!("scope/a{at}")).unwrap();
+            let expected = ArrayD::from_shape_vec(IxDyn(shape), values(shape.iter().product())).unwrap();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn elements_begin_where_numpy_puts_them() {
+        for rank in 0..40 {
+            let head = head(&vec![1; rank]).unwrap();
+            assert_eq!((head.len() % ALIGNED, head.last()), (0, Some(&b'\n')), "{rank}");
+        }
+    }
+
+    #[test]
+    fn values_must_fill_the_shape() {
+        let error = NpzWriter::new().add("a", &[2, 2], &[1.0]).unwrap_err().to_string();
+        assert!(error.contains("1 values") && error.contains("[2, 2]"), "{error}");
+        assert!(NpzWriter::new().add("a", &[usize::MAX, 2], &[]).is_err());
+    }
+}
