@@ -13,7 +13,12 @@
 )]
 mod graph;
 
-pub use graph::*;
+pub use graph::{
+    AttrValue, DataType, FullTypeDef, FullTypeId, FunctionDef, FunctionDefLibrary, GradientDef, GraphDebugInfo,
+    GraphDef, NameAttrList, NodeDef, OpDef, OpDeprecation, RegisteredGradient, ResourceHandleProto, TensorProto,
+    TensorShapeProto, VariantTensorDataProto, VersionDef, attr_value, full_type_def, function_def, graph_debug_info,
+    name_attr_list, node_def, op_def, resource_handle_proto, tensor_shape_proto,
+};
 
 #[cfg(test)]
 mod tests {
