@@ -69,9 +69,9 @@ fn the_sound_graph_is_quantized() {
 fn what_is_no_graph() {
     let other = |found: &str| format!("this is {found}, expected a TensorFlow GraphDef (binary or text)");
     check(b"", "E0102", &other("an empty file"));
-    check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "E0102", &other("neither a protobuf message nor text"));
+    check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "E0102", &other("a file of no known format"));
     check(b"#!/bin/sh\necho hello\n", "E0102", &other("text of another kind"));
-    check(&[0xff; 1000], "E0102", &other("neither a protobuf message nor text"));
+    check(&[0xff; 1000], "E0102", &other("a file of no known format"));
     check(b"\x08\x01\x12\x02\x12\x00", "E0102", &other("the saved_model.pb of a SavedModel"));
 }
 

@@ -83,9 +83,9 @@ fn bad_models() {
         |found: &str| format!("error[E0102]: this is {found}, expected a TensorFlow GraphDef (binary or text)");
     let cases: &[(&str, &[u8], &str, &str)] = &[
         ("empty.pb", b"", &no_graph("an empty file"), ""),
-        ("noise.pb", &[0xab; 4096], &no_graph("neither a protobuf message nor text"), ""),
+        ("noise.pb", &[0xab; 4096], &no_graph("a file of no known format"), ""),
         ("prose.pbtxt", b"Dear reader,\n", &no_graph("text of another kind"), ""),
-        ("archive.pb", b"PK\x03\x04", &no_graph("a zip archive"), ""),
+        ("archive.pb", b"PK\x03\x04", &no_graph("a zip archive of another kind"), ""),
         ("saved_model.pb", b"\x08\x01\x12\x02\x12\x00", &no_graph("the saved_model.pb of a SavedModel"), ""),
         (
             "half.pb",

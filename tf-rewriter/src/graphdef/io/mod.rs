@@ -2,7 +2,6 @@
 
 mod detect;
 mod map;
-mod zip;
 
 use std::path::Path;
 

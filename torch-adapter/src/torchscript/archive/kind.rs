@@ -1,8 +1,8 @@
 //! Which kind of archive this is: only what `torch.jit.save` writes is taken.
 
-use std::borrow::Cow;
+use model_file::Format;
 
-use super::Archive;
+use super::{Archive, sniff};
 use crate::error::{ArchiveFault, Error};
 
 /// The record with the file version; torch writes versions below 6 to the second, others to the first, and reads in this order.
@@ -11,9 +11,9 @@ const OLDEST: u32 = 1;
 const NEWEST: u32 = 10;
 
 pub(super) fn check(archive: &Archive) -> Result<(), Error> {
-    if let Some((found, help)) = other(archive) {
-        let (found, help) = (Cow::Borrowed(found), Cow::Borrowed(help));
-        return Err(ArchiveFault::NotAnArchive { found, help }.at(0));
+    let format = Format::of_zip(archive.entries.iter().map(|entry| entry.name.as_str()));
+    if format != Format::TorchScript {
+        return Err(sniff::not_an_archive(format).at(0));
     }
     for name in ["data.pkl", "constants.pkl"] {
         if !archive.has(name) {
@@ -22,40 +22,6 @@ pub(super) fn check(archive: &Archive) -> Result<(), Error> {
     }
     version(archive)?;
     byte_order(archive)
-}
-
-/// Other formats that are zip archives too.
-fn other(archive: &Archive) -> Option<(&'static str, &'static str)> {
-    let has = |name| archive.has(name);
-    let any = |part: fn(&str) -> bool| archive.entries.iter().any(|entry| part(&entry.name));
-    let script = "save the model with `torch.jit.save(torch.jit.script(model), path)` or trace it";
-    Some(if has("bytecode.pkl") && !(has("data.pkl") && any(|name| name.contains("/code/"))) {
-        let help = "there is no code that could be read: quantize the archive of `torch.jit.save`, then convert that with \
-                    `_save_for_lite_interpreter`";
-        ("an archive for the mobile interpreter alone", help)
-    } else if has("model.json") && has("tensors.json") || has("model.json") && !has("data.pkl") {
-        (
-            "a TorchScript archive in the format before PyTorch 1.2",
-            "load it and save it again with PyTorch 1.4 or later",
-        )
-    } else if has("archive_format")
-        || has("serialized_exported_program.json")
-        || any(|name| name.contains("/models/model.json"))
-    {
-        ("a torch.export archive (.pt2)", script)
-    } else if any(|name| name.ends_with("/.data/extern_modules")) {
-        ("a torch.package archive", script)
-    } else if has("data.pkl") && !has("constants.pkl") && !any(|name| name.contains("/code/")) {
-        ("a torch.save file (a state_dict or a pickled module): it holds no code", script)
-    } else if any(|name| name.rsplit_once('.').is_some_and(|(_, kind)| kind == "npy")) {
-        ("a NumPy archive (.npz)", script)
-    } else if any(|name| name.ends_with(".weights.h5")) {
-        ("a Keras model", "use `tf-rewriter` for it")
-    } else if !has("data.pkl") && !VERSION.into_iter().any(has) {
-        ("a zip archive of another kind", script)
-    } else {
-        return None;
-    })
 }
 
 fn version(archive: &Archive) -> Result<(), Error> {

@@ -24,6 +24,7 @@ pub use crate::error::ArchiveFault;
 pub use entry::{Entry, Method};
 pub use write::{Body, Edits, Fill, Patch, write};
 
+use model_file::Format;
 use quant_math::Budget;
 use rayon::prelude::*;
 
@@ -74,7 +75,7 @@ impl Archive {
 
     fn read_source(source: Source, limits: &Limits) -> Result<Self, Error> {
         if !source.starts_with(b"PK\x03\x04") {
-            return Err(sniff::not_an_archive(&source).at(0));
+            return Err(sniff::not_an_archive(Format::of(&source)).at(0));
         }
         let directory = end::find(&source)?;
         let entries = entry::read_all(&source, &directory)?;
