@@ -22,6 +22,9 @@ pub enum DType {
 }
 
 impl DType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F16, Self::BF16, Self::F32, Self::F64];
+
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
@@ -156,7 +159,7 @@ pub fn write_little_endian(dtype: DType, values: &[f32], out: &mut [u8]) {
 }
 
 /// Turn `values` into what is read again after [`write_little_endian`] as `dtype`.
-pub(crate) fn round_to(dtype: DType, values: &mut [f32]) {
+pub fn round_to(dtype: DType, values: &mut [f32]) {
     match dtype {
         DType::F32 | DType::F64 => {}
         DType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),

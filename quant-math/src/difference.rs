@@ -28,6 +28,28 @@ pub struct Difference {
     pub bytes_second: u64,
 }
 
+impl Difference {
+    /// Nothing, so far, of two files so long.
+    pub fn between(bytes_first: u64, bytes_second: u64) -> Self {
+        let (only_in_first, only_in_second, changed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tensors: Vec::new(), same: 0, only_in_first, only_in_second, changed, bytes_first, bytes_second }
+    }
+
+    /// Compare two tensors of the same shape, and note what was found.
+    pub fn hold(
+        &mut self,
+        tensor: &str,
+        shape: &[u64],
+        first: &(impl WeightData + ?Sized),
+        second: &(impl WeightData + ?Sized),
+    ) {
+        match compare(tensor, shape, first, second) {
+            Some(difference) => self.tensors.push(difference),
+            None => self.same += 1,
+        }
+    }
+}
+
 /// One tensor in both models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TensorDifference {

@@ -1,10 +1,15 @@
 //! What is in a model, before anything is done to it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::WeightData;
 use crate::data::DType;
 use crate::plan::{Emit, QuantType, Settings};
 use crate::range::Range;
+use crate::weights::{ChannelLayout, observe_ranges};
 
 /// What `inspect` finds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,4 +103,44 @@ pub struct QuantizedInfo {
     /// What this toolkit did there, in words, where it was this toolkit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
+}
+
+/// How often each op type occurs, most frequent first, then by name.
+pub fn op_types(ops: impl IntoIterator<Item: AsRef<str>>) -> Vec<(String, usize)> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for op in ops {
+        let op = op.as_ref();
+        match counts.get_mut(op) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(op.to_owned(), 1)),
+        }
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts
+}
+
+/// Smallest and largest value of a tensor, where there is one and all of them are finite.
+pub fn range_of(data: &(impl WeightData + ?Sized)) -> Option<Range> {
+    observe_ranges(ChannelLayout::per_tensor(data.len()), data).ok()?.first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_op_comes_first() {
+        let counted = op_types(["MatMul", "Relu", "Conv2D", "Relu"]);
+        let counted: Vec<(&str, usize)> = counted.iter().map(|(op, count)| (op.as_str(), *count)).collect();
+        assert_eq!(counted, [("Relu", 2), ("Conv2D", 1), ("MatMul", 1)]);
+    }
+
+    #[test]
+    fn a_tensor_with_no_range_has_none() {
+        assert_eq!(range_of(&[1.0_f32, -3.0, 2.0][..]), Range::new(-3.0, 2.0).ok());
+        assert_eq!(range_of(&[1.0_f32, f32::NAN][..]), None);
+        let nothing: &[f32] = &[];
+        assert_eq!(range_of(nothing), None);
+    }
 }

@@ -1,8 +1,8 @@
 //! The value of a node that depends on constants alone, as far as weights need it: a constant, or codes behind dequantizing ops.
 
-use half::{bf16, f16};
 use protobuf::Enum;
 use quant_math::WeightData;
+use quant_math::data::round_to;
 
 use super::folded::Folded;
 use super::separated;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Target};
 use crate::graphdef::pb::DataType;
-use crate::graphdef::tensor::TensorView;
+use crate::graphdef::tensor::{TensorView, float_type};
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;
@@ -76,16 +76,12 @@ fn fold_at(graph: &Graph, id: NodeId, steps: &mut usize) -> Result<Option<Folded
 }
 
 /// The values after a Cast to a DataType number, as float32; `None` for types that weights do not have.
-fn cast(folded: Folded, to: Option<u64>) -> Option<Folded> {
+fn cast(mut folded: Folded, to: Option<u64>) -> Option<Folded> {
     let to = DataType::from_i32(i32::try_from(to?).ok()?)?;
-    let round = |round: fn(f32) -> f32| folded.values.iter().map(|x| round(*x)).collect();
-    let values = match to {
-        DataType::DT_FLOAT | DataType::DT_DOUBLE | DataType::DT_INT32 => return Some(folded),
-        DataType::DT_HALF => round(|x| f16::from_f32(x).to_f32()),
-        DataType::DT_BFLOAT16 => round(|x| bf16::from_f32(x).to_f32()),
-        _ => return None,
-    };
-    Some(Folded { values, ..folded })
+    if to != DataType::DT_INT32 {
+        round_to(float_type(to)?, &mut folded.values);
+    }
+    Some(folded)
 }
 
 /// `levels[index]` along the first axis of a vector.

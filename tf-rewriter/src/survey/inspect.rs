@@ -1,9 +1,7 @@
 //! What is in a graph.
 
-use std::collections::BTreeMap;
-
 use quant_math::Range;
-use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
+use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo, op_types};
 
 use super::fold::fold;
 use super::weights::Facts;
@@ -32,17 +30,15 @@ impl Graph {
             fingerprint: self.fingerprint(),
             inputs: Vec::new(),
             outputs: Vec::new(),
-            op_types: Vec::new(),
+            op_types: op_types(self.all_nodes().map(|id| String::from_utf8_lossy(self.op(id)))),
             weights: Vec::new(),
             ranges: Vec::new(),
             quantized: Vec::new(),
             weight_bytes: 0,
         };
-        let mut types: BTreeMap<&[u8], usize> = BTreeMap::new();
         let mut counted = std::collections::BTreeSet::new();
         for id in self.all_nodes() {
             let op = self.op(id);
-            *types.entry(op).or_default() += 1;
             if id.scope == 0 && matches!(op, b"Placeholder" | b"PlaceholderWithDefault") {
                 found.inputs.push(self.port(id)?);
             }
@@ -74,10 +70,6 @@ impl Graph {
                 found.weights.push(self.weight_info(id, facts, info.default));
             }
         }
-        let mut op_types: Vec<_> =
-            types.into_iter().map(|(op, n)| (String::from_utf8_lossy(op).into_owned(), n)).collect();
-        op_types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        found.op_types = op_types;
         Ok(found)
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use protobuf::Enum;
-use quant_math::weights::{ChannelLayout, observe_ranges};
-use quant_math::{DType, Range, WeightData};
+use quant_math::inspection::range_of;
+use quant_math::{DType, Range};
 
 use super::fold::fold;
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl Graph {
         let Some(((codes, ..), mut facts)) = best else { return Ok(None) };
         // The values of codes are what they are made into.
         if let Some(folded) = &folded {
-            facts.range = range(folded);
+            facts.range = range_of(folded);
             if codes {
                 facts.shape.clone_from(&folded.shape);
             }
@@ -164,10 +164,5 @@ fn stored(view: &TensorView<'_>) -> Result<(DType, Vec<u64>, u64, Option<Range>)
 
 fn float_range(view: &TensorView<'_>) -> Result<Option<Range>, Error> {
     let data = view.float_data()?;
-    Ok(range(data.stored()))
-}
-
-/// Smallest and largest value, where all of them are finite and there is one.
-fn range(data: &dyn WeightData) -> Option<Range> {
-    observe_ranges(ChannelLayout::per_tensor(data.len()), data).ok()?.first().copied()
+    Ok(range_of(data.stored()))
 }

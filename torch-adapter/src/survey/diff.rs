@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quant_math::difference::{Difference, compare};
+use quant_math::difference::Difference;
 
 use super::values::{Named, named};
 use crate::error::Error;
@@ -25,24 +25,13 @@ impl Model {
     fn compare(&self, other: &Self) -> Result<Difference, Error> {
         let (first, second) = (named(self), named(other));
         let twins: BTreeMap<&str, &Named> = second.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let mut found = Difference {
-            tensors: Vec::new(),
-            same: 0,
-            only_in_first: Vec::new(),
-            only_in_second: Vec::new(),
-            changed: Vec::new(),
-            bytes_first: self.archive().len() as u64,
-            bytes_second: other.archive().len() as u64,
-        };
+        let mut found = Difference::between(self.archive().len() as u64, other.archive().len() as u64);
         for tensor in &first {
             match twins.get(tensor.name.as_str()).filter(|twin| twin.shape == tensor.shape) {
                 None => found.only_in_first.push(tensor.name.clone()),
                 Some(twin) => {
                     let (a, b) = (self.in_file(tensor.values(self))?, other.in_file(twin.values(other))?);
-                    match compare(&tensor.name, &tensor.shape, a.as_slice(), b.as_slice()) {
-                        Some(difference) => found.tensors.push(difference),
-                        None => found.same += 1,
-                    }
+                    found.hold(&tensor.name, &tensor.shape, a.as_slice(), b.as_slice());
                 }
             }
         }

@@ -1,12 +1,11 @@
 //! What is in a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use quant_math::data::LittleEndian;
-use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo};
+use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo, op_types, range_of};
 use quant_math::plan::Settings;
-use quant_math::weights::{ChannelLayout, observe_ranges};
-use quant_math::{DType, QuantType, Range, WeightData};
+use quant_math::{DType, QuantType, Range};
 
 use super::values::values;
 use crate::error::Error;
@@ -38,7 +37,7 @@ impl Model {
             fingerprint: self.fingerprint(),
             inputs,
             outputs,
-            op_types: self.op_types(),
+            op_types: op_types(self.sites().ops.iter().map(|op| &op.op_type)),
             ranges: all_trained.iter().map(quantized).collect(),
             quantized: self.mark().map(Mark::sites).unwrap_or_default(),
             weight_bytes,
@@ -75,17 +74,6 @@ impl Model {
         (inputs.collect(), vec![port(name, returns.as_ref())])
     }
 
-    fn op_types(&self) -> Vec<(String, usize)> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for op in &self.sites().ops {
-            *counts.entry(&op.op_type).or_insert(0) += 1;
-        }
-        let mut counts: Vec<(String, usize)> =
-            counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        counts
-    }
-
     fn weight_infos(&self) -> Result<Vec<WeightInfo>, Error> {
         let mut infos = Vec::new();
         for op in &self.sites().ops {
@@ -120,10 +108,6 @@ impl Model {
         }
         Ok(infos)
     }
-}
-
-fn range_of(data: &(impl WeightData + ?Sized)) -> Option<Range> {
-    observe_ranges(ChannelLayout::per_tensor(data.len()), data).ok().and_then(|ranges| ranges.first().copied())
 }
 
 fn quantized(trained: &Trained) -> QuantizedInfo {

@@ -1,8 +1,8 @@
 //! The values of tensors by name, decoded where they are codes.
 
-use quant_math::data::{LittleEndian, write_little_endian};
-use quant_math::weights::{CHUNK, Storage};
-use quant_math::{DType, WeightData};
+use quant_math::WeightData;
+use quant_math::data::{LittleEndian, round_to};
+use quant_math::weights::Storage;
 
 use crate::error::Error;
 use crate::find::model::Model;
@@ -75,7 +75,7 @@ pub(super) fn values(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error>
 fn decode(model: &Model, shape: &[u64], values: &mut [f32], step: &Step) -> Result<(), Error> {
     if let (Arithmetic::Cast, Operand::Tensor(tensor)) = (step.how, step.operand) {
         if let Some(dtype) = model.heap().tensor(tensor).and_then(|facts| facts.dtype) {
-            round(dtype, values);
+            round_to(dtype, values);
         }
         return Ok(());
     }
@@ -100,16 +100,6 @@ fn decode(model: &Model, shape: &[u64], values: &mut [f32], step: &Step) -> Resu
         };
     }
     Ok(())
-}
-
-/// Numbers as they are in another type.
-fn round(dtype: DType, values: &mut [f32]) {
-    let mut bytes = vec![0; CHUNK.min(values.len()) * dtype.size()];
-    for values in values.chunks_mut(CHUNK) {
-        let Some(bytes) = bytes.get_mut(..values.len() * dtype.size()) else { return };
-        write_little_endian(dtype, values, bytes);
-        values.copy_from_slice(&LittleEndian::new(dtype, bytes).chunk(0..values.len()));
-    }
 }
 
 /// All elements of a tensor as float32, row-major.

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quant_math::DType;
-
 use super::folder::Folder;
 use crate::torchscript::heap::{Heap, Item, Object, ObjectId, TensorFacts, TensorId};
-use crate::torchscript::pickle::{Identity, Pickle, RawTensor, Slot, StorageType, Value};
+use crate::torchscript::pickle::{Identity, Pickle, RawTensor, Slot, Value};
 
 /// A tensor: where it is defined.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -167,21 +165,11 @@ impl<'a> HeapReader<'a> {
         let name = storage.kind.name();
         self.heap.tensors.push(TensorFacts {
             scalar: name.strip_suffix("Storage").unwrap_or(name).to_owned(),
-            dtype: dtype(storage.kind),
+            dtype: storage.kind.dtype(),
             shape: raw.sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).collect(),
             separated: None,
         });
         self.places.push(TensorPlace { folder, position, slot });
         Item::Tensor(id)
-    }
-}
-
-fn dtype(kind: StorageType) -> Option<DType> {
-    match kind {
-        StorageType::Float => Some(DType::F32),
-        StorageType::Double => Some(DType::F64),
-        StorageType::Half => Some(DType::F16),
-        StorageType::BFloat16 => Some(DType::BF16),
-        _ => None,
     }
 }

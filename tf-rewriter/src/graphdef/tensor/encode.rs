@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use protobuf::Enum;
 use quant_math::DType;
 
-use super::layout::pb_type;
+use super::layout::{Layout, pb_type};
 use crate::graphdef::pb::DataType;
 use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
 
@@ -28,11 +28,6 @@ pub fn encode_tensor(dtype: DataType, shape: &[u64], content: &[u8]) -> Vec<u8> 
 /// A TensorProto in short form: fewer `values` than elements, the last of which stands for all that are missing. The values are
 /// rounded to `dtype`.
 pub fn encode_splat(dtype: DType, shape: &[u64], values: &[f32]) -> Vec<u8> {
-    let field = match dtype {
-        DType::F32 => 5,
-        DType::F64 => 6,
-        DType::F16 | DType::BF16 => 13,
-    };
     let mut packed = Vec::new();
     for value in values {
         match dtype {
@@ -43,8 +38,8 @@ pub fn encode_splat(dtype: DType, shape: &[u64], values: &[f32]) -> Vec<u8> {
         }
     }
     let mut out = type_and_shape(pb_type(dtype), shape);
-    if !packed.is_empty() {
-        put_bytes(&mut out, field, &packed);
+    if let (false, Some(layout)) = (packed.is_empty(), Layout::of(pb_type(dtype))) {
+        put_bytes(&mut out, layout.field, &packed);
     }
     out
 }

@@ -97,11 +97,5 @@ pub(crate) fn pb_type(dtype: DType) -> DataType {
 
 /// The type of a weight's elements; `None` for types that weights do not have.
 pub(crate) fn float_type(dtype: DataType) -> Option<DType> {
-    match dtype {
-        DataType::DT_FLOAT => Some(DType::F32),
-        DataType::DT_DOUBLE => Some(DType::F64),
-        DataType::DT_HALF => Some(DType::F16),
-        DataType::DT_BFLOAT16 => Some(DType::BF16),
-        _ => None,
-    }
+    DType::ALL.into_iter().find(|own| pb_type(*own) == dtype)
 }

@@ -1,5 +1,7 @@
 //! The globals a pickle of torch.jit.save may name.
 
+use quant_math::DType;
+
 use crate::error::PickleFault;
 
 /// The element type of a storage, by its name in the pickle (`torch.FloatStorage`, …).
@@ -62,6 +64,17 @@ impl StorageType {
         (Self::Float8E5M2Fnuz, "Float8_e5m2fnuzStorage", 1),
         (Self::Float8E4M3Fnuz, "Float8_e4m3fnuzStorage", 1),
     ];
+
+    /// The type of its elements, where it is one that can be quantized.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::Float => Some(DType::F32),
+            Self::Double => Some(DType::F64),
+            Self::Half => Some(DType::F16),
+            Self::BFloat16 => Some(DType::BF16),
+            _ => None,
+        }
+    }
 
     fn entry(self) -> (&'static str, u64) {
         // Every variant stands in the table; the tests check it.

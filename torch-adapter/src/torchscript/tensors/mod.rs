@@ -138,13 +138,7 @@ impl Tensor {
 
     /// The element type, where it is one that can be quantized.
     pub fn dtype(&self) -> Option<DType> {
-        match self.kind {
-            StorageType::Float => Some(DType::F32),
-            StorageType::Double => Some(DType::F64),
-            StorageType::Half => Some(DType::F16),
-            StorageType::BFloat16 => Some(DType::BF16),
-            _ => None,
-        }
+        self.kind.dtype()
     }
 
     /// The first element it uses and one more than the last; equal for an empty tensor.
