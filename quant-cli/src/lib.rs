@@ -60,6 +60,6 @@ pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, read_ranges,
-    write_ranges,
+    Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, SharedCommand,
+    read_ranges, write_ranges,
 };

@@ -6,6 +6,7 @@ mod frozen;
 mod inspect;
 mod plan;
 mod ranges;
+mod shared;
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -30,6 +31,7 @@ pub use frozen::FrozenArgs;
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, write_ranges};
+pub use shared::SharedCommand;
 
 /// No options.
 #[derive(Debug, Clone, Copy, Default, Args)]

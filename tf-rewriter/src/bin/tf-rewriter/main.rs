@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(not(feature = "run"))]
 use quant_cli::CompressArgs;
-use quant_cli::{CompletionsArgs, DiffArgs, Failure, GlobalArgs, InspectArgs, MergeRangesArgs, PlanArgs, SchemaArgs};
+use quant_cli::{Failure, GlobalArgs, MergeRangesArgs, SharedCommand};
 
 use crate::model::ModelArgs;
 
@@ -39,10 +39,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is in a graph: inputs, outputs, quantizable sites, weights, ranges, sizes
-    Inspect(InspectArgs<ModelArgs>),
-    /// Dry run: every site, chosen or skipped, and why
-    Plan(PlanArgs<ModelArgs>),
+    #[command(flatten)]
+    Shared(SharedCommand<ModelArgs>),
     /// Quantize a graph
     #[cfg(not(feature = "run"))]
     Compress(CompressArgs<ModelArgs>),
@@ -60,17 +58,11 @@ enum Command {
     /// Quantization-aware training from a frozen graph
     #[cfg(feature = "run")]
     Finetune(finetune::FinetuneArgs),
-    /// What changed between two graphs, per tensor, in codes and in error
-    Diff(DiffArgs),
     /// Join the ranges files of parts of the data
     MergeRanges(MergeRangesArgs),
     /// Where TensorFlow's library was looked for and found, and how to install it
     #[cfg(feature = "run")]
     Doctor(library::DoctorArgs),
-    /// The JSON Schema of a config, or the table of op types
-    Schema(SchemaArgs),
-    /// Completions for a shell
-    Completions(CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -93,14 +85,10 @@ impl Command {
     /// Run a command that needs no TensorFlow.
     fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
         match self {
-            Self::Inspect(args) => args.run(global),
-            Self::Plan(args) => args.run(global),
+            Self::Shared(shared) => shared.run(global, Cli::command()),
             Self::Compress(args) => args.run(global),
             Self::Freeze(args) => args.run(global),
-            Self::Diff(args) => args.run::<ModelArgs>(global),
             Self::MergeRanges(args) => args.run(global),
-            Self::Schema(args) => args.run(global),
-            Self::Completions(args) => args.run(global, Cli::command()),
             #[cfg(feature = "run")]
             Self::Calibrate(_) | Self::Evaluate(_) | Self::Finetune(_) | Self::Doctor(_) => Ok(()),
         }

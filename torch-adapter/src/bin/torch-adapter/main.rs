@@ -7,7 +7,7 @@ mod model;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{CompletionsArgs, CompressArgs, DiffArgs, GlobalArgs, InspectArgs, PlanArgs, SchemaArgs};
+use quant_cli::{CompressArgs, GlobalArgs, SharedCommand};
 
 use crate::model::ModelArgs;
 
@@ -23,20 +23,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is in a model: inputs, outputs, quantizable sites, weights, ranges, sizes
-    Inspect(InspectArgs<ModelArgs>),
-    /// Dry run: every site, chosen or skipped, and why
-    Plan(PlanArgs<ModelArgs>),
+    #[command(flatten)]
+    Shared(SharedCommand<ModelArgs>),
     /// Quantize a model
     Compress(CompressArgs<ModelArgs>),
     /// Turn a trained archive into one for inference
     Freeze(freeze::FreezeArgs),
-    /// What changed between two models, per tensor, in codes and in error
-    Diff(DiffArgs),
-    /// The JSON Schema of a config, or the table of op types
-    Schema(SchemaArgs),
-    /// Completions for a shell
-    Completions(CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,13 +37,9 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     quant_cli::run(&cli.global, || match &cli.command {
-        Command::Inspect(args) => args.run(&cli.global),
-        Command::Plan(args) => args.run(&cli.global),
+        Command::Shared(shared) => shared.run(&cli.global, Cli::command()),
         Command::Compress(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
-        Command::Diff(args) => args.run::<ModelArgs>(&cli.global),
-        Command::Schema(args) => args.run(&cli.global),
-        Command::Completions(args) => args.run(&cli.global, Cli::command()),
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, NoOptions, Progress};
@@ -65,12 +64,7 @@ impl Adapter for ModelArgs {
     }
 
     fn write_to(compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
-        // The library tells how much is written so far.
-        let told = AtomicU64::new(0);
-        let report = compressed.write_to_with(path, &|written| {
-            progress.inc(written.saturating_sub(told.fetch_max(written, Ordering::Relaxed)));
-        });
-        report.map_err(failure)
+        compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
     }
 
     fn write(compressed: &Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure> {

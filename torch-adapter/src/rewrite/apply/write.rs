@@ -82,7 +82,7 @@ impl Compressed {
         self.write_to_with(path.as_ref(), &|_| {})
     }
 
-    /// As [`Compressed::write_to`], telling `progress` how many bytes are written so far.
+    /// As [`Compressed::write_to`], calling `progress` with the number of bytes that were just written.
     ///
     /// # Errors
     ///

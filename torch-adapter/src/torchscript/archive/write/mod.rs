@@ -15,7 +15,7 @@ pub use edits::{Body, Edits, Fill, Patch};
 use super::Archive;
 use crate::error::Error;
 
-/// Write `archive` with `edits` to `out`; returns the number of bytes. `progress` is told how many are written so far.
+/// Write `archive` with `edits` to `out`; returns the number of bytes. `progress` is told how many were just written.
 ///
 /// Every record that is copied has its CRC checked on the way. Without edits the output is the input, byte for byte.
 ///
@@ -44,7 +44,7 @@ fn copy<W: Write + Send>(archive: &Archive, out: &mut W, progress: &(dyn Fn(u64)
         for piece in archive.bytes().chunks(WRITE) {
             out.write_all(piece).map_err(Error::writing)?;
             written += piece.len() as u64;
-            progress(written);
+            progress(piece.len() as u64);
         }
         Ok(written)
     };

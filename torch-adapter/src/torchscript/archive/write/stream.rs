@@ -65,8 +65,9 @@ pub(super) fn write<W: Write + Send>(
     let (hasher, source_hasher) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
     let mut sink = Sink { out, at: 0, headers: Vec::with_capacity(records.len()), hasher, source_hasher };
     let write = |batch| {
+        let before = sink.at;
         let used = sink.write_batch(records, batch)?;
-        progress(sink.at);
+        progress(sink.at - before);
         Ok(used)
     };
     pipeline(batches(&pieces), &mut Default::default(), |batch, spare| make(records, batch, spare), write)?;
