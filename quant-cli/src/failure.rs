@@ -1,9 +1,11 @@
 //! Why a command ends without having done its work.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::io;
 
 use quant_math::config::ConfigErrors;
-use quant_math::plan::PlanFaults;
+use quant_math::plan::{NoPlan, PlanFaults};
 
 use crate::diagnostic::{Coded, Diagnostic};
 
@@ -38,6 +40,32 @@ impl Failure {
     /// Every fault of a plan that was written down: exit code 2.
     pub fn plan(faults: &PlanFaults) -> Self {
         Self::usages(faults.iter().map(Diagnostic::from_error).collect())
+    }
+
+    /// An error of an adapter's library, by its code, way out and place, and the reason why there is no plan where it is one: exit code 1, or 2
+    /// for a request that no model can meet. Of a plan that was written down every fault is told.
+    pub fn of_library(
+        error: &dyn Error,
+        code: &str,
+        help: Option<Cow<'_, str>>,
+        location: Option<String>,
+        no_plan: Option<&NoPlan>,
+    ) -> Self {
+        if let Some(NoPlan::Written(faults)) = no_plan {
+            return Self::plan(faults);
+        }
+        let diagnostic = Diagnostic {
+            location,
+            help: help.map(Cow::into_owned),
+            ..Diagnostic::error(code, error.to_string()).with_causes_of(error)
+        };
+        if no_plan.is_some_and(NoPlan::is_usage) { Self::usage(diagnostic) } else { Self::failed(diagnostic) }
+    }
+
+    /// The same, but for exit code 2.
+    #[must_use]
+    pub fn of_usage(self) -> Self {
+        Self { usage: true, ..self }
     }
 
     /// With a location for every error that has none yet.

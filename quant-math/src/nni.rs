@@ -3,7 +3,7 @@
 //! The adapters name these types for their models: `tf_rewriter::QatQuantizer`, `torch_adapter::QatQuantizer`, ….
 
 use crate::config::ConfigList;
-use crate::plan::{Emit, Gradient, PlanOptions, Quantizer};
+use crate::plan::{Emit, Gradient, NoPlan, PlanOptions, Quantizer};
 use crate::ranges::Ranges;
 
 /// A model of an adapter.
@@ -11,23 +11,13 @@ pub trait Compress: Sized {
     /// The quantized model, ready to be written.
     type Compressed;
     /// The adapter's error.
-    type Error: From<WrongQuantizer>;
+    type Error: From<NoPlan>;
 
     /// Plan and apply.
     ///
     /// # Errors
     /// Those of the adapter's `plan` and `apply`.
     fn compress(self, config_list: &ConfigList, options: PlanOptions<'_>) -> Result<Self::Compressed, Self::Error>;
-}
-
-/// A config of one quantizer given to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the config_list is for {found}, expected {expected}")]
-pub struct WrongQuantizer {
-    /// The config's quantizer.
-    pub found: Quantizer,
-    /// The one that was called.
-    pub expected: Quantizer,
 }
 
 /// What all quantizers hold.
@@ -44,7 +34,7 @@ impl<M: Compress> Call<M> {
     fn new(model: M, config_list: &ConfigList, expected: Quantizer) -> Result<Self, M::Error> {
         let found = config_list.quantizer;
         if found != expected {
-            return Err(WrongQuantizer { found, expected }.into());
+            return Err(NoPlan::Quantizer { found, expected }.into());
         }
         Ok(Self { model, config_list: config_list.clone(), emit: None, gradient: Gradient::default(), ranges: None })
     }
@@ -112,7 +102,7 @@ impl<M: Compress> NaiveQuantizer<M> {
     /// Quantize what a `config_list` selects.
     ///
     /// # Errors
-    /// [`WrongQuantizer`] for a config of another quantizer.
+    /// [`NoPlan::Quantizer`] for a config of another quantizer.
     pub fn with_config(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
         Call::new(model.into(), config_list, Quantizer::Naive).map(Self)
     }
@@ -122,7 +112,7 @@ impl<M: Compress> QatQuantizer<M> {
     /// Quantize what a `config_list` selects.
     ///
     /// # Errors
-    /// [`WrongQuantizer`] for a config of another quantizer.
+    /// [`NoPlan::Quantizer`] for a config of another quantizer.
     pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
         Call::new(model.into(), config_list, Quantizer::Qat).map(Self)
     }
@@ -146,7 +136,7 @@ impl<M: Compress> DoReFaQuantizer<M> {
     /// Quantize what a `config_list` selects.
     ///
     /// # Errors
-    /// [`WrongQuantizer`] for a config of another quantizer.
+    /// [`NoPlan::Quantizer`] for a config of another quantizer.
     pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
         Call::new(model.into(), config_list, Quantizer::DoReFa).map(Self)
     }
@@ -156,7 +146,7 @@ impl<M: Compress> LsqQuantizer<M> {
     /// Quantize what a `config_list` selects.
     ///
     /// # Errors
-    /// [`WrongQuantizer`] for a config of another quantizer.
+    /// [`NoPlan::Quantizer`] for a config of another quantizer.
     pub fn new(model: impl Into<M>, config_list: &ConfigList) -> Result<Self, M::Error> {
         Call::new(model.into(), config_list, Quantizer::Lsq).map(Self)
     }
@@ -172,9 +162,9 @@ mod tests {
 
     impl Compress for Told {
         type Compressed = (Quantizer, Emit, bool);
-        type Error = WrongQuantizer;
+        type Error = NoPlan;
 
-        fn compress(self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Self::Compressed, WrongQuantizer> {
+        fn compress(self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Self::Compressed, NoPlan> {
             Ok((config.quantizer, options.emit_for(config), options.ranges.is_some()))
         }
     }
@@ -193,7 +183,7 @@ mod tests {
     #[test]
     fn a_config_of_another_quantizer_is_refused() {
         let error = QatQuantizer::<Told>::new(Told, &ConfigList::default_for(Quantizer::DoReFa)).unwrap_err();
-        assert_eq!(error, WrongQuantizer { found: Quantizer::DoReFa, expected: Quantizer::Qat });
+        assert_eq!(error, NoPlan::Quantizer { found: Quantizer::DoReFa, expected: Quantizer::Qat });
         assert_eq!(error.to_string(), "the config_list is for dorefa, expected qat");
     }
 }

@@ -1,7 +1,7 @@
 //! Who decides about the tensors of a model: a `config_list`, or a plan that was written down before.
 
 use super::written::Written;
-use super::{Decision, Emit, Plan, PlanFaults, PlanOptions, QuantType, Reason, Settings, Site, not_default};
+use super::{Decision, Emit, NoPlan, Plan, PlanOptions, QuantType, Reason, Settings, Site, not_default};
 use crate::codes;
 use crate::config::{ConfigList, OpFacts, PerChannel, Selection, Selector};
 use crate::range::Range;
@@ -46,6 +46,13 @@ pub struct Chosen {
     pub sign_is_open: bool,
 }
 
+impl Chosen {
+    /// Whether the form has ops with the range of an activation, and none was measured.
+    pub fn lacks_range(&self, emit: Emit) -> bool {
+        emit == Emit::Inference && self.settings.quantizer.row().measures() && self.range.is_none()
+    }
+}
+
 impl<'a> Chooser<'a> {
     /// By a config, for a form of output, with measured ranges.
     pub fn of_config(config: &'a ConfigList, emit: Emit, ranges: Option<&'a Ranges>) -> Self {
@@ -54,11 +61,28 @@ impl<'a> Chooser<'a> {
         }
     }
 
+    /// By a config, as it is asked for of the model with this fingerprint.
+    ///
+    /// # Errors
+    /// Ranges of another model; a form of output that does not exist for the config.
+    pub fn of_request(
+        config: &'a ConfigList,
+        options: &PlanOptions<'a>,
+        fingerprint: impl FnOnce() -> String,
+    ) -> Result<Self, NoPlan> {
+        if let Some(ranges) = options.ranges {
+            ranges.check_model(&fingerprint()).map_err(|error| NoPlan::Ranges(error.to_string()))?;
+        }
+        let emit = options.emit_for(config);
+        emit.check(config)?;
+        Ok(Self::of_config(config, emit, options.ranges))
+    }
+
     /// By a plan.
     ///
     /// # Errors
     /// What is wrong with it whatever the model is.
-    pub fn of_plan(plan: &'a Plan) -> Result<Self, PlanFaults> {
+    pub fn of_plan(plan: &'a Plan) -> Result<Self, NoPlan> {
         Ok(Self { by: By::Plan(Written::new(plan)?) })
     }
 
@@ -79,32 +103,27 @@ impl<'a> Chooser<'a> {
         Choice { op, by }
     }
 
-    /// The plan about the sites that were found, whose ops are `ops`; `about_model` is what a user should know of the model.
+    /// The plan about the sites that were found, whose ops are `ops`; `missing` are those without a range that need one, as `op (kind)`, and
+    /// `about_model` is what a user should know of the model.
     ///
     /// # Errors
-    /// Of a config with [`PlanOptions::strict`], the reasons of what matches nothing; what of a plan the model does not have or
+    /// Missing ranges; of a config with [`PlanOptions::strict`], the reasons of what matches nothing; what of a plan the model does not have or
     /// cannot do.
     pub fn plan(
         &self,
-        sites: Vec<Site>,
+        (sites, missing): (Vec<Site>, Vec<String>),
         ops: &[OpFacts<'_>],
         options: &PlanOptions<'_>,
         about_model: Vec<Reason>,
     ) -> Result<Plan, NoPlan> {
+        if !missing.is_empty() {
+            return Err(NoPlan::MissingRanges(missing));
+        }
         match &self.by {
             By::Config { config, .. } => Plan::new(config, options, sites, ops, about_model).map_err(NoPlan::Unmatched),
             By::Plan(written) => written.carried_over(sites).map_err(NoPlan::Written),
         }
     }
-}
-
-/// Why no plan comes of what was decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoPlan {
-    /// Parts of the config match nothing, where that is forbidden.
-    Unmatched(Vec<Reason>),
-    /// The plan that was written down does not fit the model.
-    Written(PlanFaults),
 }
 
 impl Choice<'_> {

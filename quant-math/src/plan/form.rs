@@ -9,7 +9,7 @@ const PACKED_BITS: u32 = 8;
 
 /// Why a form of output cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{emit}` {why}")]
+#[error("`--emit {emit}` {why}")]
 pub struct NoSuchForm {
     /// The form.
     pub emit: Emit,

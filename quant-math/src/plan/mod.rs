@@ -6,6 +6,8 @@ mod chooser;
 mod fault;
 mod form;
 mod keys;
+mod no_plan;
+mod reasons;
 mod settings;
 mod written;
 
@@ -21,9 +23,11 @@ use crate::quantizers::table::{DefaultForm, StepSource};
 use crate::range::Range;
 use crate::ranges::{Ranges, SiteRange};
 
-pub use chooser::{Choice, Chooser, Chosen, NoPlan};
+pub use chooser::{Choice, Chooser, Chosen};
 pub use fault::{PlanFault, PlanFaultKind, PlanFaults};
 pub use form::NoSuchForm;
+pub use no_plan::{NoPlan, first_names};
+pub use reasons::{no_activation, no_weight};
 pub use settings::{Emit, Gradient, Observer, QuantType, Quantizer, Rounding, Settings};
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.

@@ -43,7 +43,7 @@ impl Plan {
     pub(super) fn faults(&self) -> Vec<PlanFault> {
         let mut faults = Vec::new();
         if let Err(error) = self.emit.check_quantizer(self.quantizer) {
-            faults.push(PlanFault::new(Kind::Value, "emit", error.to_string()));
+            faults.push(PlanFault::new(Kind::Value, "emit", format!("`{}` {}", error.emit, error.why)));
         }
         let mut seen: BTreeMap<Key<'_>, usize> = BTreeMap::new();
         for (index, site) in self.sites.iter().enumerate() {

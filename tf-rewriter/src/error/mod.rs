@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use quant_math::MathError;
+use quant_math::plan::{NoPlan, NoSuchForm};
 
 use crate::codes;
 
@@ -194,54 +195,19 @@ pub enum Error {
         /// What is wrong with it.
         r#source: MathError,
     },
-    /// A form of output that does not exist for this request.
-    #[error("`--emit {emit}` {why}")]
-    Emit {
-        /// The form.
-        emit: quant_math::Emit,
-        /// What stands against it.
-        why: String,
-        /// What can be had instead.
-        help: String,
-    },
-    /// Activations without a range.
-    #[error("{} activation site(s) have no range: {}", .sites.len(), first_names(.sites))]
-    MissingRanges {
-        /// The sites, as `op (kind)`.
-        sites: Vec<String>,
-        /// The command that makes the file.
-        help: String,
-    },
-    /// A ranges file that was made for something else, or is damaged.
-    #[error("ranges file: {message}")]
-    Ranges {
-        /// What is wrong.
-        message: String,
-        /// The way out.
-        help: String,
-    },
+    /// There is no plan for what was asked.
+    #[error(transparent)]
+    NoPlan(#[from] NoPlan),
     /// A name that the graph does not have.
     #[error("there is no node called `{name}`")]
     NoSuchNode {
         /// The name.
         name: String,
     },
-    /// Entries of the config that match nothing, where that was not to be.
-    #[error("{}", joined(.reasons))]
-    Unmatched {
-        /// One reason per entry or name.
-        reasons: Vec<quant_math::plan::Reason>,
-    },
-    /// A config for another quantizer.
-    #[error(transparent)]
-    Quantizer(#[from] quant_math::nni::WrongQuantizer),
     /// Something that needs a graph to execute.
     #[cfg(feature = "run")]
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A plan that was written down, and is wrong or does not fit the model.
-    #[error(transparent)]
-    WrittenPlan(#[from] quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this graph: {message}")]
     Plan {
@@ -291,7 +257,7 @@ pub enum Error {
         found: String,
     },
     /// Variables without a value.
-    #[error("the checkpoint has no value for {} variable(s) of the graph: {}", .names.len(), first_names(.names))]
+    #[error("the checkpoint has no value for {} variable(s) of the graph: {}", .names.len(), quant_math::plan::first_names(.names))]
     MissingVariables {
         /// The variables.
         names: Vec<String>,
@@ -304,29 +270,9 @@ pub enum Error {
     },
 }
 
-fn first_names(sites: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = sites.iter().take(SHOWN).map(String::as_str).collect();
-    let more = sites.len().saturating_sub(SHOWN);
-    if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
-}
-
-fn joined(reasons: &[quant_math::plan::Reason]) -> String {
-    reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
-}
-
-impl From<quant_math::plan::NoPlan> for Error {
-    fn from(no: quant_math::plan::NoPlan) -> Self {
-        match no {
-            quant_math::plan::NoPlan::Unmatched(reasons) => Self::Unmatched { reasons },
-            quant_math::plan::NoPlan::Written(faults) => Self::WrittenPlan(faults),
-        }
-    }
-}
-
-impl From<quant_math::plan::NoSuchForm> for Error {
-    fn from(no: quant_math::plan::NoSuchForm) -> Self {
-        Self::Emit { emit: no.emit, why: no.why, help: no.help }
+impl From<NoSuchForm> for Error {
+    fn from(no: NoSuchForm) -> Self {
+        NoPlan::from(no).into()
     }
 }
 
@@ -353,16 +299,18 @@ impl Error {
             Self::Math { source, .. } => source.code(),
             Self::Text { .. } => "E0401",
             Self::NoText { .. } => "E0402",
-            Self::Emit { .. } => "E0501",
-            Self::MissingRanges { .. } => "E0502",
-            Self::Ranges { .. } => "E0503",
+            Self::NoPlan(no) => match no {
+                NoPlan::Form(_) => "E0501",
+                NoPlan::MissingRanges(_) => "E0502",
+                NoPlan::Ranges(_) => "E0503",
+                NoPlan::Quantizer { .. } => "E0506",
+                NoPlan::Unmatched(_) => codes::UNMATCHED.name,
+                NoPlan::Written(faults) => faults.code(),
+            },
             Self::Plan { .. } => "E0504",
-            Self::WrittenPlan(faults) => faults.code(),
             Self::NoSuchNode { .. } => "E0505",
-            Self::Quantizer(_) => "E0506",
             Self::NotTraining { .. } => "E0507",
             Self::MissingVariables { .. } => "E0703",
-            Self::Unmatched { .. } => codes::UNMATCHED.name,
             Self::Verify { .. } => "E0601",
             Self::Checkpoint { .. } => "E0701",
             Self::NoSuchTensor { .. } => "E0702",
@@ -396,10 +344,13 @@ impl Error {
             Self::Cycle { .. } => Some("only `NextIteration` may close a loop; TensorFlow would refuse the graph too".into()),
             Self::NoText { .. } => Some("write the binary form (.pb), which keeps every field".into()),
             Self::Math { source, .. } => source.help(),
-            Self::Emit { help, .. }
-            | Self::MissingRanges { help, .. }
-            | Self::Ranges { help, .. }
-            | Self::Checkpoint { help, .. } => Some(help.clone().into()),
+            Self::NoPlan(NoPlan::MissingRanges(_)) => Some(
+                "measure them with `calibrate MODEL --data D.npz -o ranges.json` and pass `--ranges ranges.json`; \
+                 `--emit baked` and `--emit packed` quantize the weights alone and need none"
+                    .into(),
+            ),
+            Self::NoPlan(no) => no.help(),
+            Self::Checkpoint { help, .. } => Some(help.clone().into()),
             Self::NoSuchTensor { .. } | Self::NoSuchPart { .. } => Some("the checkpoint must be of this very graph: was it saved by another one?".into()),
             Self::NotTraining { .. } => {
                 Some("make one with `compress --emit training`, train it, and save its variables with a Saver".into())
@@ -408,11 +359,9 @@ impl Error {
                 "save a checkpoint after training with all variables of the training graph, those that quantization added included".into(),
             ),
             Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
-            Self::Unmatched { .. } => Some("without `--strict` this is a warning".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
-            Self::WrittenPlan(faults) => Some(faults.help().into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),
-            Self::Io { .. } | Self::NewValues { .. } | Self::Quantizer(_) | Self::Tensor { .. } | Self::Text { .. } => None,
+            Self::Io { .. } | Self::NewValues { .. } | Self::Tensor { .. } | Self::Text { .. } => None,
         }
     }
 
@@ -440,6 +389,14 @@ impl Error {
         match source.downcast::<model_file::AtomicError>() {
             Ok(error) => Self::Output(error),
             Err(source) => Self::Io { action: "write the graph", source },
+        }
+    }
+
+    /// The error without the file in which it happened.
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::InFile(inner) => inner.error.innermost(),
+            other => other,
         }
     }
 

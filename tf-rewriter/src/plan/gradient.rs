@@ -1,9 +1,9 @@
 //! Decisions about gradients, which exist where a graph computes them itself.
 
-use quant_math::plan::Decision;
+use quant_math::plan::{Decision, Site};
 use quant_math::{DType, Emit, QuantType};
 
-use super::{Op, Planner, site, skip, with_axis};
+use super::{Op, Planner, with_axis};
 use crate::codes;
 use crate::error::Error;
 use crate::find::mark;
@@ -11,9 +11,9 @@ use crate::find::sites::{self, Backward, BackwardOps, tensor_name};
 
 impl Planner<'_> {
     pub(super) fn gradient(&mut self, op: &Op<'_>) -> Result<(), Error> {
-        let mut tensor = format!("{}:0", op.name);
+        let mut tensor = format!("{}:0", op.facts.name);
         let decision = self.gradient_decision(op, &mut tensor)?;
-        let mut found = site(op, QuantType::Gradient, tensor, decision);
+        let mut found = Site::new(&op.facts, QuantType::Gradient, tensor, decision);
         if found.settings().is_some() {
             found.dtype = Some(DType::F32);
         }
@@ -23,23 +23,28 @@ impl Planner<'_> {
     fn gradient_decision(&mut self, op: &Op<'_>, tensor: &mut String) -> Result<Decision, Error> {
         if self.emit != Emit::Training {
             let text = format!("gradients exist only while training, and `--emit {}` does not train", self.emit);
-            return Ok(skip(codes::GRADIENT_NEEDS_TRAINING, text));
+            return Ok(Decision::skip(codes::GRADIENT_NEEDS_TRAINING, text));
         }
-        if !matches!(op.kind, "Conv2D" | "DepthwiseConv2dNative" | "MatMul") {
-            let text =
-                format!("gradients are quantized for Conv2D, DepthwiseConv2dNative and MatMul, not `{}`", op.kind);
-            return Ok(skip(codes::GRADIENT_OP_TYPE, text));
+        if !matches!(op.facts.op_type, "Conv2D" | "DepthwiseConv2dNative" | "MatMul") {
+            let text = format!(
+                "gradients are quantized for Conv2D, DepthwiseConv2dNative and MatMul, not `{}`",
+                op.facts.op_type
+            );
+            return Ok(Decision::skip(codes::GRADIENT_OP_TYPE, text));
         }
         if self.is_stateless(op.id) {
-            return Ok(skip(
+            return Ok(Decision::skip(
                 codes::NO_STATE,
                 "the gradients of ops in functions and loops are not found: inline the functions before the gradients are built",
             ));
         }
-        let weight = match (&op.weight, op.kind) {
+        let weight = match (&op.weight, op.facts.op_type) {
             (Some((input, _)), _) => *input,
             (None, "MatMul") => {
-                return Ok(skip(codes::GRADIENT_NOT_THERE, "it has no weight, whose gradient would lead to it"));
+                return Ok(Decision::skip(
+                    codes::GRADIENT_NOT_THERE,
+                    "it has no weight, whose gradient would lead to it",
+                ));
             }
             (None, _) => 1,
         };
@@ -50,14 +55,14 @@ impl Planner<'_> {
         let edges = match backward_ops.of(op.id, weight)? {
             Backward::Found(edges) => edges,
             Backward::Missing => {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::GRADIENT_NOT_THERE,
                     "the graph has no op that makes the gradient of its weight: build the gradients (`tf.gradients`) into the graph \
                      before it is quantized, else the op trains with gradients in float",
                 ));
             }
             Backward::Ambiguous => {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::GRADIENT_AMBIGUOUS,
                     "its backward ops read different tensors as the gradient of its output: give it an input or a weight of its own",
                 ));
@@ -75,14 +80,14 @@ impl Planner<'_> {
             }
         }
         if sites::element_type(self.graph, op.id)? != Some(1) {
-            return Ok(skip(codes::NOT_FLOAT32, "gradients are quantized in float32 only"));
+            return Ok(Decision::skip(codes::NOT_FLOAT32, "gradients are quantized in float32 only"));
         }
         let settings = match op.choice.of(QuantType::Gradient, tensor) {
             Ok(chosen) => chosen.settings,
             Err(reason) => return Ok(Decision::Skip(reason)),
         };
-        if settings.bits == 32 {
-            return Ok(skip(codes::BITS_32, "32 bits leave the gradient as it is"));
+        if let Some(reason) = settings.no_change(QuantType::Gradient) {
+            return Ok(Decision::Skip(reason));
         }
         Ok(with_axis(settings, None))
     }

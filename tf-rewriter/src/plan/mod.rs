@@ -7,7 +7,6 @@ mod weight;
 use std::cell::OnceCell;
 
 use quant_math::budget::Share;
-use quant_math::codes::Code;
 use quant_math::config::{ConfigList, OpFacts};
 use quant_math::plan::{Choice, Chooser, Decision, PlanOptions, Reason, Settings, Site};
 use quant_math::{Emit, Plan, QuantType};
@@ -31,15 +30,7 @@ impl Graph {
     }
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
-        if let Some(ranges) = options.ranges {
-            ranges.check_model(&self.fingerprint()).map_err(|error| Error::Ranges {
-                message: error.to_string(),
-                help: "ranges belong to one model: calibrate this one".to_owned(),
-            })?;
-        }
-        let emit = options.emit_for(config);
-        emit.check(config)?;
-        self.decide(&Chooser::of_config(config, emit, options.ranges), &options)
+        self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)
     }
 
     /// A plan that was written down, checked against this graph: the same decisions, about the sites in the graph's order.
@@ -56,17 +47,8 @@ impl Graph {
     fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {
         let mut planner = Planner::new(self, chooser);
         let facts = planner.all()?;
-        if !planner.missing.is_empty() {
-            return Err(Error::MissingRanges {
-                sites: planner.missing,
-                help:
-                    "measure them with `calibrate MODEL --data D.npz -o ranges.json` and pass `--ranges ranges.json`; \
-                       `--emit baked` and `--emit packed` quantize the weights alone and need none"
-                        .to_owned(),
-            });
-        }
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
-        Ok(chooser.plan(planner.sites, &facts, options, Vec::new())?)
+        Ok(chooser.plan((planner.sites, planner.missing), &facts, options, Vec::new())?)
     }
 
     /// Whether the graph has variables: else its weights are constants, which no optimizer changes.
@@ -130,8 +112,7 @@ struct Planner<'a> {
 /// An op under consideration.
 struct Op<'a> {
     id: NodeId,
-    name: &'a str,
-    kind: &'a str,
+    facts: OpFacts<'a>,
     info: Option<&'static ops::OpInfo>,
     weight: Option<(usize, Traced)>,
     /// What is decided about it.
@@ -199,7 +180,7 @@ impl<'a> Planner<'a> {
         if choice.names_any() && self.is_ours(id)? {
             choice = choice.without_any();
         }
-        let op = Op { id, name: &facts.name, kind: &facts.op_type, info, weight, choice };
+        let op = Op { id, facts: facts.view(), info, weight, choice };
         // A gather may read any table; one of floats is an embedding, unless all it does is to look up a constant's codes.
         let listed = match &op.weight {
             Some(_) if op.info.is_some_and(|i| i.default) => true,
@@ -222,24 +203,6 @@ impl<'a> Planner<'a> {
         }
         Ok(facts)
     }
-}
-
-fn site(op: &Op<'_>, kind: QuantType, tensor: String, decision: Decision) -> Site {
-    Site {
-        op: op.name.to_owned(),
-        op_type: op.kind.to_owned(),
-        kind,
-        tensor,
-        dtype: None,
-        shape: None,
-        decision,
-        range: None,
-        steps: None,
-    }
-}
-
-fn skip(code: &Code, text: impl Into<String>) -> Decision {
-    Decision::Skip(Reason::new(code, text))
 }
 
 /// Settings as they are kept in a plan: `channel_axis` filled in.

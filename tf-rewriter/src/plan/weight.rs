@@ -1,11 +1,11 @@
 //! Decisions about weights.
 
 use quant_math::config::PerChannel;
-use quant_math::plan::{Chosen, Decision, Reason, Site};
+use quant_math::plan::{Chosen, Decision, Site, no_weight};
 use quant_math::quantizers::table::StepSource;
-use quant_math::{Emit, QuantType, Rounding};
+use quant_math::{Emit, QuantType};
 
-use super::{Op, Planner, site, skip, with_axis};
+use super::{Op, Planner, with_axis};
 use crate::codes;
 use crate::error::Error;
 use crate::find::mark;
@@ -19,11 +19,11 @@ impl Planner<'_> {
         let Some((input, traced)) = &op.weight else {
             let decision = match op.info {
                 Some(info) if !info.weights.is_empty() => {
-                    skip(codes::NO_WEIGHT, "none of its inputs leads to a float constant or variable")
+                    Decision::skip(codes::NO_WEIGHT, "none of its inputs leads to a float constant or variable")
                 }
-                _ => skip(codes::NO_WEIGHT, format!("ops of type `{}` have no weight", op.kind)),
+                _ => Decision::Skip(no_weight(op.facts.op_type)),
             };
-            self.push(site(op, QuantType::Weight, String::new(), decision))?;
+            self.push(Site::new(&op.facts, QuantType::Weight, String::new(), decision))?;
             return Ok(());
         };
         let parts = match traced {
@@ -53,58 +53,60 @@ impl Planner<'_> {
             (Traced::Quantized(id), _) => self.already(*id)?,
             (_, Err(reason)) => Decision::Skip(reason),
             (Traced::Weight(_) | Traced::Variable(..), Ok(_)) if self.role(op.id) == Role::Backward => {
-                skip(codes::BACKWARD, "it computes a gradient, and reads the weight as its layer does")
+                Decision::skip(codes::BACKWARD, "it computes a gradient, and reads the weight as its layer does")
             }
             (Traced::Weight(_) | Traced::Variable(..), Ok(_))
                 if is_one_of_several && matches!(self.emit, Emit::Inference | Emit::Training) =>
             {
                 let text = format!(
                     "`{}` reads one or another of several weights, as the graph runs; `--emit baked` and `--emit packed` can quantize each",
-                    op.name
+                    op.facts.name
                 );
-                skip(codes::SEVERAL_WEIGHTS, text)
+                Decision::skip(codes::SEVERAL_WEIGHTS, text)
             }
             (Traced::Variable(id, _), Ok(_))
-                if self.emit == Emit::Training && op.kind.starts_with("ResourceGather") =>
+                if self.emit == Emit::Training && op.facts.op_type.starts_with("ResourceGather") =>
             {
                 let text = format!(
                     "`{}` looks rows up in the variable `{}` itself, before which no quantizer can stand; frozen, it is a constant that can be quantized",
-                    op.name,
+                    op.facts.name,
                     self.graph.name(*id)
                 );
-                skip(codes::WEIGHT_IS_LOOKED_UP, text)
+                Decision::skip(codes::WEIGHT_IS_LOOKED_UP, text)
             }
             (Traced::Variable(_, Some(weight)), Ok(chosen)) if self.emit == Emit::Training => {
                 self.chosen(op, input, weight, chosen)?
             }
-            (Traced::Variable(id, None), Ok(_)) if self.emit == Emit::Training => skip(
+            (Traced::Variable(id, None), Ok(_)) if self.emit == Emit::Training => Decision::skip(
                 codes::VARIABLE_UNKNOWN,
                 format!("`{}` does not say a float type and a whole shape", self.graph.name(*id)),
             ),
-            (Traced::Variable(id, _), Ok(_)) => skip(
+            (Traced::Variable(id, _), Ok(_)) => Decision::skip(
                 codes::WEIGHT_IS_VARIABLE,
                 format!(
                     "the values of `{}` are in a checkpoint, not in the graph: freeze the model first",
                     self.graph.name(*id)
                 ),
             ),
-            (Traced::Argument, Ok(_)) => skip(
+            (Traced::Argument, Ok(_)) => Decision::skip(
                 codes::WEIGHT_IS_ARGUMENT,
                 "the weight is an argument of the function, and who calls it, or with what, is not known",
             ),
             (Traced::Weight(weight), Ok(chosen)) => self.chosen(op, input, weight, chosen)?,
-            (Traced::OtherConstant, Ok(_)) => skip(codes::NOT_FLOAT, format!("`{tensor}` is no float tensor")),
+            (Traced::OtherConstant, Ok(_)) => {
+                Decision::skip(codes::NOT_FLOAT, format!("`{tensor}` is no float tensor"))
+            }
             (Traced::Computed | Traced::Several(_), Ok(_)) => {
                 if crate::find::sites::reads_parameter(self.graph, op.id, input)? {
                     let text = "is computed from constants: fold them when the model is frozen, then it is one";
-                    skip(codes::COMPUTED_WEIGHT, format!("`{tensor}` {text}"))
+                    Decision::skip(codes::COMPUTED_WEIGHT, format!("`{tensor}` {text}"))
                 } else {
                     let text = "does not come from a constant or variable alone: it depends on what is fed, or changes in a loop";
-                    skip(codes::WEIGHT_IS_ACTIVATION, format!("`{tensor}` {text}"))
+                    Decision::skip(codes::WEIGHT_IS_ACTIVATION, format!("`{tensor}` {text}"))
                 }
             }
         };
-        let mut found = site(op, QuantType::Weight, tensor, decision);
+        let mut found = Site::new(&op.facts, QuantType::Weight, tensor, decision);
         if let Traced::Weight(weight) | Traced::Variable(_, Some(weight)) = traced {
             found.dtype = Some(weight.dtype);
             found.shape = Some(weight.shape.clone());
@@ -116,10 +118,10 @@ impl Planner<'_> {
         let settings = chosen.settings;
         let learns = settings.quantizer.row().steps == StepSource::Learnt;
         if weight.elements() == 0 {
-            return Ok(skip(codes::TENSOR_EMPTY, "the weight has no elements"));
+            return Ok(Decision::skip(codes::TENSOR_EMPTY, "the weight has no elements"));
         }
-        if settings.changes_nothing() {
-            return Ok(skip(codes::BITS_32, "32 bits leave the weight as it is"));
+        if let Some(reason) = settings.no_change(QuantType::Weight) {
+            return Ok(Decision::Skip(reason));
         }
         // A constant in short form with one value has the same scale in every channel, and needs it once.
         let per_channel = match chosen.per_channel {
@@ -130,42 +132,39 @@ impl Planner<'_> {
         };
         if weight.is_too_large_to_spread(per_channel != PerChannel::Never && self.emit == Emit::Inference) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
-            return Ok(skip(codes::SPLAT_TOO_LARGE, text));
+            return Ok(Decision::skip(codes::SPLAT_TOO_LARGE, text));
         }
         if matches!(self.emit, Emit::Inference | Emit::Training) {
-            if settings.rounding == Rounding::Truncate {
-                return Ok(skip(
-                    codes::ROUNDING_NEEDS_VALUES,
-                    "fake-quant ops round to nearest; `--emit baked` and `--emit packed` can truncate",
-                ));
+            if let Some(reason) = self.emit.cannot_round(&settings) {
+                return Ok(Decision::Skip(reason));
             }
             if !crate::find::sites::can_be_whole(self.graph, (op.id, input), weight)? {
                 let text = format!(
                     "`{}` reads a piece of the weight, which is cut off where its ops cannot be copied for it; `--emit baked` and `--emit packed` can quantize the whole",
-                    op.name
+                    op.facts.name
                 );
-                return Ok(skip(codes::WEIGHT_IN_PIECES, text));
+                return Ok(Decision::skip(codes::WEIGHT_IN_PIECES, text));
             }
             if weight.enters_loop(self.graph) {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::WEIGHT_IN_LOOP,
                     "the weight enters a loop; `--emit baked` and `--emit packed` can quantize it",
                 ));
             }
             if self.emit == Emit::Training && learns && self.is_stateless(op.id) {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::NO_STATE,
                     "functions and loops cannot hold the variable of a step: inline the functions first",
                 ));
             }
             if self.emit == Emit::Training && settings.quant_start_step > 0 && self.is_stateless(op.id) {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::NO_STEP,
                     "the step counter cannot be read in a function or a loop, and `quant_start_step` needs it",
                 ));
             }
             if crate::find::sites::element_type(self.graph, op.id)? != Some(1) {
-                return Ok(skip(
+                return Ok(Decision::skip(
                     codes::NOT_FLOAT32,
                     "fake-quant ops take float32 only; `--emit baked` can quantize this weight",
                 ));
@@ -186,9 +185,9 @@ impl Planner<'_> {
                 && let Err(why) = channel_label(self.graph, op.id, input, rank)? =>
             {
                 let text = format!("which axis of its weight is channels is not clear: {why}; per-tensor is possible");
-                Ok(skip(codes::CHANNEL_AXIS_UNKNOWN, text))
+                Ok(Decision::skip(codes::CHANNEL_AXIS_UNKNOWN, text))
             }
-            None => Ok(skip(
+            None => Ok(Decision::skip(
                 codes::CHANNEL_AXIS_UNKNOWN,
                 "the channel axis is lost in a reshape or permutation between constant and op; per-tensor is possible",
             )),
@@ -199,10 +198,8 @@ impl Planner<'_> {
         let bytes = self.graph.bytes();
         let mark = self.graph.index().node(id).map(|n| n.attr_bytes(bytes, mark::ATTR)).transpose()?.flatten();
         let how = mark.map(|span| format!(" ({})", span.text(bytes))).unwrap_or_default();
-        Ok(Decision::Skip(Reason::new(
-            codes::ALREADY_QUANTIZED,
-            format!("`{}` is quantized already{how}", self.graph.name(id)),
-        )))
+        let text = format!("`{}` is quantized already{how}", self.graph.name(id));
+        Ok(Decision::skip(codes::ALREADY_QUANTIZED, text))
     }
 
     fn tensor(&self, id: NodeId) -> String {

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::Path;
 
 use quant_math::MathError;
+use quant_math::plan::{NoPlan, NoSuchForm};
 
 use crate::codes;
 
@@ -121,46 +122,15 @@ pub enum Error {
         /// Where.
         at: At,
     },
-    /// A form of output that does not exist for this request.
-    #[error("`--emit {emit}` {why}")]
-    Emit {
-        /// The form.
-        emit: quant_math::Emit,
-        /// What stands against it.
-        why: String,
-        /// What can be had instead.
-        help: String,
-    },
+    /// There is no plan for what was asked.
+    #[error(transparent)]
+    NoPlan(#[from] NoPlan),
     /// `gradient` among the `quant_types`.
     #[error("TorchScript cannot hold quantized gradients: its code has no backward pass of its own")]
     Gradient,
     /// A model without quantizers where one that was trained is needed.
     #[error("the model has no quantizers to freeze, expected an archive that `--emit training` made")]
     NotTraining,
-    /// Activations without a range.
-    #[error("{} activation site(s) have no range: {}", .sites.len(), first_names(.sites))]
-    MissingRanges {
-        /// The sites, as `op (kind)`.
-        sites: Vec<String>,
-    },
-    /// A ranges file that was made for something else.
-    #[error("ranges file: {message}")]
-    Ranges {
-        /// What is wrong.
-        message: String,
-    },
-    /// Parts of a config that match nothing, where that is forbidden.
-    #[error("{}", .reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("\n"))]
-    Unmatched {
-        /// One reason per part.
-        reasons: Vec<quant_math::plan::Reason>,
-    },
-    /// A config for another quantizer.
-    #[error(transparent)]
-    Quantizer(#[from] quant_math::nni::WrongQuantizer),
-    /// A plan that was written down, and is wrong or does not fit the model.
-    #[error(transparent)]
-    WrittenPlan(#[from] quant_math::plan::PlanFaults),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this model: {message}")]
     Plan {
@@ -186,25 +156,9 @@ pub enum Error {
     },
 }
 
-fn first_names(sites: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = sites.iter().take(SHOWN).map(String::as_str).collect();
-    let more = sites.len().saturating_sub(SHOWN);
-    if more == 0 { shown.join(", ") } else { format!("{}, and {more} more", shown.join(", ")) }
-}
-
-impl From<quant_math::plan::NoPlan> for Error {
-    fn from(no: quant_math::plan::NoPlan) -> Self {
-        match no {
-            quant_math::plan::NoPlan::Unmatched(reasons) => Self::Unmatched { reasons },
-            quant_math::plan::NoPlan::Written(faults) => Self::WrittenPlan(faults),
-        }
-    }
-}
-
-impl From<quant_math::plan::NoSuchForm> for Error {
-    fn from(no: quant_math::plan::NoSuchForm) -> Self {
-        Self::Emit { emit: no.emit, why: no.why, help: no.help }
+impl From<NoSuchForm> for Error {
+    fn from(no: NoSuchForm) -> Self {
+        NoPlan::from(no).into()
     }
 }
 
@@ -222,15 +176,17 @@ impl Error {
             Self::Output(source) => source.code(),
             Self::Code { .. } => "T0401",
             Self::Disagree { .. } => "T0402",
-            Self::Emit { .. } => "T0501",
-            Self::MissingRanges { .. } => "T0502",
-            Self::Ranges { .. } => "T0503",
+            Self::NoPlan(no) => match no {
+                NoPlan::Form(_) => "T0501",
+                NoPlan::MissingRanges(_) => "T0502",
+                NoPlan::Ranges(_) => "T0503",
+                NoPlan::Quantizer { .. } => "T0506",
+                NoPlan::Unmatched(_) => codes::UNMATCHED.name,
+                NoPlan::Written(faults) => faults.code(),
+            },
             Self::Plan { .. } => "T0504",
-            Self::WrittenPlan(faults) => faults.code(),
             Self::Gradient => "T0505",
             Self::NotTraining => "T0507",
-            Self::Quantizer(_) => "T0506",
-            Self::Unmatched { .. } => codes::UNMATCHED.name,
             Self::Verify { .. } => "T0601",
             Self::Math { source, .. } => source.code(),
         }
@@ -247,27 +203,25 @@ impl Error {
             Self::Math { source, .. } => source.help(),
             Self::Output(source) => source.help().map(Cow::Borrowed),
             Self::Changed(changed) => Some(changed.help().into()),
-            Self::Emit { help, .. } => Some(help.clone().into()),
             Self::Gradient => Some(
                 "autograd derives it from the ops of the forward pass, and no op rounds a gradient with noise; quantize weights, inputs and \
                  outputs here, and gradients in Python with a hook or `autograd.Function` around the loaded model"
                     .into(),
             ),
             Self::NotTraining => Some("make one with `compress --emit training`, train it, and save it with `torch.jit.save`".into()),
-            Self::MissingRanges { .. } => Some(
+            Self::NoPlan(NoPlan::MissingRanges(_)) => Some(
                 "measure them and pass `--ranges ranges.json`, or use `--emit training` and `freeze` the trained model; \
                  `--emit baked` and `--emit packed` quantize the weights alone and need none"
                     .into(),
             ),
-            Self::Ranges { .. } => Some("ranges belong to one model: measure them on this one".into()),
+            Self::NoPlan(no) => no.help(),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
-            Self::WrittenPlan(faults) => Some(faults.help().into()),
             Self::Disagree { .. } => Some("torch could not load the archive either; save the model again".into()),
             Self::Code { .. } => Some("the code was not written by torch.jit.save; save the model again".into()),
             Self::Verify { .. } => {
                 Some("this is a defect of torch-adapter: please report it with the command and, if you may, the model".into())
             }
-            Self::Io { .. } | Self::Quantizer(_) | Self::Unmatched { .. } => None,
+            Self::Io { .. } => None,
         }
     }
 
@@ -290,6 +244,14 @@ impl Error {
         match source.downcast::<model_file::AtomicError>() {
             Ok(error) => Self::Output(error),
             Err(source) => Self::Io { action: "write the archive", source },
+        }
+    }
+
+    /// The error without the file in which it happened.
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::InFile(inner) => inner.error.innermost(),
+            other => other,
         }
     }
 

@@ -1,10 +1,10 @@
 //! Decisions about activations: inputs and outputs of ops.
 
-use quant_math::plan::{Choice, Chosen, Decision, Reason, Site};
+use quant_math::plan::{Choice, Chosen, Decision, Reason, Site, no_activation};
 use quant_math::quantizers::table::StepSource;
 use quant_math::{Emit, QuantType};
 
-use super::{Planner, site, skip};
+use super::{Planner, facts};
 use crate::codes;
 use crate::find::sites::{Edge, Op};
 
@@ -16,7 +16,7 @@ impl Planner<'_> {
             let range = chosen.as_ref().ok().and_then(|chosen| chosen.range);
             let decision = self.decide(op, kind, edge, &tensor, chosen);
             let range = range.filter(|_| matches!(decision, Decision::Quantize(_)));
-            Site { range, ..site(op, kind, tensor, decision) }
+            Site { range, ..Site::new(&facts(op), kind, tensor, decision) }
         });
         sites.collect()
     }
@@ -29,19 +29,24 @@ impl Planner<'_> {
         tensor: &str,
         chosen: Result<Chosen, Reason>,
     ) -> Decision {
-        if let Some(done) = self.model.marked(&op.name, kind, tensor) {
-            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", done.in_words()));
+        if let Some(reason) = self.already(op, kind, tensor) {
+            return Decision::Skip(reason);
+        }
+        if let Edge::Blocked(reason) = edge
+            && reason.is(codes::ALREADY_QUANTIZED)
+        {
+            return Decision::Skip(reason.clone());
+        }
+        if let Some(reason) = self.emit.weights_only() {
+            return Decision::Skip(reason);
         }
         match edge {
-            Edge::Blocked(reason) if reason.is(codes::ALREADY_QUANTIZED) => return Decision::Skip(reason.clone()),
-            _ if matches!(self.emit, Emit::Baked | Emit::Packed) => {
-                return skip(codes::WEIGHTS_ONLY, format!("`--emit {}` quantizes weights only", self.emit));
-            }
-            Edge::Absent if kind == QuantType::Input => {
-                return skip(codes::NO_ACTIVATION, format!("ops of type `{}` read no activation", op.op_type));
-            }
+            Edge::Absent if kind == QuantType::Input => return Decision::Skip(no_activation(&op.op_type)),
             Edge::Absent => {
-                return skip(codes::MANY_OUTPUTS, format!("ops of type `{}` do not make a single tensor", op.op_type));
+                return Decision::skip(
+                    codes::MANY_OUTPUTS,
+                    format!("ops of type `{}` do not make a single tensor", op.op_type),
+                );
             }
             Edge::Blocked(reason) => return Decision::Skip(reason.clone()),
             Edge::Spots { spots, .. } => {
@@ -51,25 +56,25 @@ impl Planner<'_> {
                 }
             }
         }
-        let Chosen { mut settings, range, sign_is_open, .. } = match chosen {
+        let mut chosen = match chosen {
             Ok(chosen) => chosen,
             Err(reason) => return Decision::Skip(reason),
         };
-        if sign_is_open {
-            settings.symmetric = !matches!(edge, Edge::Spots { never_negative: true, .. });
+        if chosen.sign_is_open {
+            chosen.settings.symmetric = !matches!(edge, Edge::Spots { never_negative: true, .. });
         }
         if let (Emit::Training, StepSource::Learnt, Edge::Spots { spots, .. }) =
-            (self.emit, settings.quantizer.row().steps, edge)
+            (self.emit, chosen.settings.quantizer.row().steps, edge)
             && let Some(reason) = spots.first().and_then(|spot| self.model.unlearnable(spot.object))
         {
             return Decision::Skip(reason);
         }
-        if settings.changes_nothing() {
-            return skip(codes::BITS_32, "32 bits leave the activation as it is");
+        if let Some(reason) = chosen.settings.no_change(kind) {
+            return Decision::Skip(reason);
         }
-        if self.emit == Emit::Inference && settings.quantizer.row().measures() && range.is_none() {
+        if chosen.lacks_range(self.emit) {
             self.missing.push(format!("`{}` ({kind})", op.name));
         }
-        Decision::Quantize(settings)
+        Decision::Quantize(chosen.settings)
     }
 }

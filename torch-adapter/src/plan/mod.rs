@@ -4,7 +4,7 @@ mod activation;
 mod weight;
 
 use quant_math::config::{ConfigList, OpFacts};
-use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site};
+use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site, no_weight};
 use quant_math::{Emit, Plan, QuantType};
 
 use crate::codes;
@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::find::model::Model;
 use crate::find::readers::{Reader, Wanted};
 use crate::find::sites::Op;
-use quant_math::codes::Code;
 
 impl Model {
     /// Find all sites and decide about each of them.
@@ -26,16 +25,10 @@ impl Model {
     }
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
-        if let Some(ranges) = options.ranges {
-            let checked = ranges.check_model(&self.fingerprint());
-            checked.map_err(|error| Error::Ranges { message: error.to_string() })?;
-        }
-        let emit = options.emit_for(config);
         if config.uses(QuantType::Gradient) {
             return Err(Error::Gradient);
         }
-        emit.check(config)?;
-        self.decide(&Chooser::of_config(config, emit, options.ranges), &options)
+        self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)
     }
 
     /// A plan that was written down, checked against this model: the same decisions, about the sites in the model's order.
@@ -63,13 +56,10 @@ impl Model {
         for (number, op) in ops.iter().enumerate() {
             planner.op(number, op);
         }
-        if !planner.missing.is_empty() {
-            return Err(Error::MissingRanges { sites: planner.missing });
-        }
         planner.place();
         let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
         let about_model = self.warnings(chooser.emit());
-        Ok(chooser.plan(planner.sites, &facts, options, about_model)?)
+        Ok(chooser.plan((planner.sites, planner.missing), &facts, options, about_model)?)
     }
 }
 
@@ -107,8 +97,8 @@ impl Planner<'_> {
                 self.sites.push(site);
             }
             if op.weights.is_empty() {
-                let reason = Reason::new(codes::NO_WEIGHT, format!("ops of type `{}` have no weight", op.op_type));
-                self.sites.push(site(op, QuantType::Weight, String::new(), Decision::Skip(reason)));
+                let decision = Decision::Skip(no_weight(&op.op_type));
+                self.sites.push(Site::new(&facts(op), QuantType::Weight, "", decision));
             }
         }
         for kind in [QuantType::Input, QuantType::Output] {
@@ -117,6 +107,12 @@ impl Planner<'_> {
                 self.sites.extend(sites);
             }
         }
+    }
+
+    /// Whether an earlier run has quantized a tensor.
+    fn already(&self, op: &Op, kind: QuantType, tensor: &str) -> Option<Reason> {
+        let done = self.model.marked(&op.name, kind, tensor)?;
+        Some(Reason::new(codes::ALREADY_QUANTIZED, format!("quantized already ({})", done.in_words())))
     }
 
     /// Skip the weights that have no place to go.
@@ -135,22 +131,4 @@ impl Planner<'_> {
             }
         }
     }
-}
-
-fn site(op: &Op, kind: QuantType, tensor: String, decision: Decision) -> Site {
-    Site {
-        op: op.name.clone(),
-        op_type: op.op_type.clone(),
-        kind,
-        tensor,
-        dtype: None,
-        shape: None,
-        decision,
-        range: None,
-        steps: None,
-    }
-}
-
-fn skip(code: &Code, text: impl Into<String>) -> Decision {
-    Decision::Skip(Reason::new(code, text))
 }

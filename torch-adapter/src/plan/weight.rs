@@ -3,9 +3,9 @@
 use quant_math::config::PerChannel;
 use quant_math::plan::{Choice, Chosen, Decision, Site};
 use quant_math::quantizers::table::StepSource;
-use quant_math::{Emit, QuantType, Rounding};
+use quant_math::{Emit, QuantType};
 
-use super::{Planner, site, skip};
+use super::{Planner, facts};
 use crate::codes;
 use crate::find::sites::{Op, OpWeight};
 use crate::torchscript::heap::TensorId;
@@ -13,7 +13,7 @@ use crate::torchscript::heap::TensorId;
 impl Planner<'_> {
     pub(super) fn weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Site {
         let decision = self.decide_weight(op, weight, choice);
-        let mut found = site(op, QuantType::Weight, weight.name.clone(), decision);
+        let mut found = Site::new(&facts(op), QuantType::Weight, weight.name.clone(), decision);
         if let Some(facts) = weight.tensor.and_then(|tensor| self.model.heap().tensor(tensor)) {
             found.dtype = facts.dtype;
             found.shape = Some(facts.shape.clone());
@@ -22,8 +22,8 @@ impl Planner<'_> {
     }
 
     fn decide_weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Decision {
-        if let Some(done) = self.model.marked(&op.name, QuantType::Weight, &weight.name) {
-            return skip(codes::ALREADY_QUANTIZED, format!("quantized already ({})", done.in_words()));
+        if let Some(reason) = self.already(op, QuantType::Weight, &weight.name) {
+            return Decision::Skip(reason);
         }
         if let Some(reason) = weight.blocked.as_ref().filter(|reason| reason.is(codes::ALREADY_QUANTIZED)) {
             return Decision::Skip(reason.clone());
@@ -35,16 +35,16 @@ impl Planner<'_> {
         if let Some(reason) = &weight.blocked {
             return Decision::Skip(reason.clone());
         }
-        if settings.changes_nothing() {
-            return skip(codes::BITS_32, "32 bits leave the weight as it is");
+        if let Some(reason) = settings.no_change(QuantType::Weight) {
+            return Decision::Skip(reason);
         }
         let Some(tensor) = weight.tensor else {
-            return skip(codes::COMPUTED_WEIGHT, "the weight is computed in the code");
+            return Decision::skip(codes::COMPUTED_WEIGHT, "the weight is computed in the code");
         };
         match weight.axis {
             Some(axis) => settings.channel_axis = self.chooses(per_channel, tensor, axis).then_some(axis),
             None if per_channel == PerChannel::Always => {
-                return skip(
+                return Decision::skip(
                     codes::CHANNEL_AXIS_UNKNOWN,
                     "the channel axis is lost in a reshape between parameter and call; per-tensor is possible",
                 );
@@ -54,11 +54,8 @@ impl Planner<'_> {
         if let (Emit::Inference | Emit::Training, Some(reason)) = (self.emit, &weight.no_text) {
             return Decision::Skip(reason.clone());
         }
-        if self.emit == Emit::Inference && settings.rounding == Rounding::Truncate {
-            return skip(
-                codes::ROUNDING_NEEDS_VALUES,
-                "no op of torch truncates; `--emit baked` and `--emit packed` hold truncated values",
-            );
+        if let Some(reason) = self.emit.cannot_round(&settings) {
+            return Decision::Skip(reason);
         }
         let mut homes = weight.spots.iter().map(|spot| spot.spot.object);
         if self.emit != Emit::Baked

@@ -1,7 +1,7 @@
 //! Weights of a plan: found again in the model, looked at, and how their values are made.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quant_math::Emit;
@@ -88,8 +88,8 @@ impl Found {
     }
 }
 
-/// Look at every weight once per way of quantizing it.
-pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<Observed>, Error> {
+/// Look at every weight once per way of quantizing it; what was seen, by the positions of the sites.
+pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<BTreeMap<usize, Observed>, Error> {
     let found = sites.into_iter().map(|site| Found::of(model, site).map(|found| (found.way(), found)));
     let seen = look_once(found.collect::<Result<_, _>>()?, |found, alike| {
         let biases = alike.iter().flat_map(|found| &found.site.biases).copied().collect();
@@ -97,7 +97,7 @@ pub(crate) fn observe_all(model: &Model, sites: Vec<WeightSite>) -> Result<Vec<O
     })?;
     let observed = seen.into_iter().map(|(found, number, Looked { map, biases, spread })| {
         let Found { site, stored, key, .. } = found;
-        Observed { site, stored, key, number, map, biases, spread }
+        (site.site, Observed { site, stored, key, number, map, biases, spread })
     });
     Ok(observed.collect())
 }

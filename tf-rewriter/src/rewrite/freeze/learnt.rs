@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::budget::Share;
+use quant_math::config::OpFacts;
 use quant_math::late::{self, Before};
-use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
+use quant_math::plan::{Decision, Plan, Reason, Site};
 use quant_math::quantizers::lsq;
-use quant_math::{Emit, QuantType, Quantizer, Range};
+use quant_math::{Emit, QuantType, Range, frozen};
 
 use super::values::{self, Values};
-use crate::codes;
 use crate::error::Error;
 use crate::find::ops;
 use crate::find::sites::{self, Role, Roles, Traced, weight_of};
@@ -17,7 +17,6 @@ use crate::find::trained::{Found, Sites};
 use crate::graphdef::graph::{Graph, Place};
 use crate::graphdef::index::NodeId;
 use crate::rewrite::emit::training::least_width;
-use quant_math::codes::Code;
 
 /// What the variables of a site say.
 #[derive(Debug, Default)]
@@ -113,18 +112,14 @@ pub(super) fn plan(
         };
         for op in ops.into_iter().filter(|op| roles.role(*op) != Role::Backward) {
             let op_type = String::from_utf8_lossy(graph.op(op)).into_owned();
-            let decision = decision(site, learnt, emit);
-            let mut found = Site {
-                op: name(op),
-                op_type,
-                kind: site.kind,
-                tensor: tensor.clone(),
-                dtype: None,
-                shape: None,
-                decision,
-                range: learnt.range,
-                steps: learnt.steps.clone(),
+            let decision = match &learnt.not_begun {
+                Some(reason) => Decision::Skip(reason.clone()),
+                None => frozen::decision(site.kind, site.settings, emit),
             };
+            let facts = OpFacts { name: &name(op), op_type: &op_type, is_default: false };
+            let mut found = Site::new(&facts, site.kind, tensor.clone(), decision);
+            found.range = learnt.range;
+            found.steps.clone_from(&learnt.steps);
             if site.kind == QuantType::Weight {
                 describe(float, &mut found)?;
             }
@@ -135,25 +130,8 @@ pub(super) fn plan(
             }
         }
     }
-    let quantizer = sites.values().next().map_or(Quantizer::Qat, |site| site.settings.quantizer);
-    let before = learnt.values().filter_map(|learnt| learnt.before);
-    let warnings = late::warning(&made, before).into_iter().collect();
-    let gradient = Gradient::default();
-    Ok(Plan { version: PLAN_VERSION, quantizer, emit, gradient, sites: made, warnings })
-}
-
-fn decision(site: &Found, learnt: &Learnt, emit: Emit) -> Decision {
-    let skip = |code: &Code, text: String| Decision::Skip(Reason::new(code, text));
-    if let Some(reason) = &learnt.not_begun {
-        return Decision::Skip(reason.clone());
-    }
-    if site.kind != QuantType::Weight && matches!(emit, Emit::Baked | Emit::Packed) {
-        return skip(codes::WEIGHTS_ONLY, format!("`--emit {emit}` quantizes weights only"));
-    }
-    if site.kind == QuantType::Weight && emit.too_wide(&site.settings).is_some() {
-        return skip(codes::BITS_PACKED, "codes of more than 8 bits do not fit; the weight is float now".to_owned());
-    }
-    Decision::Quantize(site.settings)
+    let quantizer = sites.values().next().map(|site| site.settings.quantizer);
+    Ok(frozen::plan(quantizer, emit, made, learnt.values().filter_map(|learnt| learnt.before)))
 }
 
 /// Name, type and shape of the constant behind a weight site of the float graph.

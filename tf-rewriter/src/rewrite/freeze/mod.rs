@@ -15,7 +15,7 @@ mod strip;
 mod values;
 
 use quant_math::ranges::Ranges;
-use quant_math::{Emit, Plan};
+use quant_math::{Emit, Plan, frozen};
 
 use crate::error::Error;
 use crate::find::trained;
@@ -56,13 +56,7 @@ impl Graph {
         emit: Emit,
         measure: Option<&Measure<'_>>,
     ) -> Result<(Self, Plan), Error> {
-        if emit == Emit::Training {
-            return Err(Error::Emit {
-                emit,
-                why: "is what is frozen, not what comes out".to_owned(),
-                help: "use `inference`, `baked` or `packed`".to_owned(),
-            });
-        }
+        frozen::check_form(emit)?;
         let made = (|| {
             let sites = trained::find(self)?;
             if sites.is_empty() {

@@ -8,7 +8,7 @@ pub(crate) mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::fate::Fate;
-use quant_math::plan::{Plan, Reason, Settings, Site};
+use quant_math::plan::{NoPlan, Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -107,8 +107,7 @@ impl<'m> Applier<'m> {
             });
         }
         let needs_values = self.emit != Emit::Training;
-        let observed = if needs_values { observe_all(model, sites)? } else { Vec::new() };
-        let observed: BTreeMap<usize, Observed> = observed.into_iter().map(|found| (found.site.site, found)).collect();
+        let observed = if needs_values { observe_all(model, sites)? } else { BTreeMap::new() };
         let places = self.places(&ops, plan)?;
         if self.emit == Emit::Training && !plan.is_empty() {
             self.warnings.extend(thaw::thaw(&mut self.editor, &mut self.output)?);
@@ -260,7 +259,7 @@ impl<'m> Applier<'m> {
                 self.using(wrap, function)
             }
             _ => {
-                let range = site.range.ok_or_else(|| Error::MissingRanges { sites: vec![site.tensor.clone()] })?;
+                let range = site.range.ok_or_else(|| NoPlan::MissingRanges(vec![site.tensor.clone()]))?;
                 let ((wrap, function), scale) =
                     qat::inference_activation(settings, range, self.model.float_type()).map_err(math)?;
                 if let Some(fate) = self.fates.get_mut(position) {

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::fate::Fate;
 use quant_math::kernels::torch::{CodeType, QParams, Scheme};
-use quant_math::plan::{Decision, Plan, Reason, Settings};
+use quant_math::plan::{Decision, NoPlan, Plan, Reason, Settings};
 use quant_math::weights::{WeightMap, weight_ranges};
-use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range};
+use quant_math::{Affine, Emit, Grid, QuantType, Quantizer, Range, frozen};
 
 use super::apply::write::Compressed;
 use super::edit::editor::{Editor, Wrap};
@@ -47,13 +47,7 @@ impl Model {
     }
 
     fn make_frozen(&self, emit: Emit) -> Result<(Plan, Output, Vec<Fate>, Vec<Reason>), Error> {
-        if emit == Emit::Training {
-            return Err(Error::Emit {
-                emit,
-                why: "is what is frozen, not what comes out".to_owned(),
-                help: "use `inference`, `baked` or `packed`".to_owned(),
-            });
-        }
+        frozen::check_form(emit)?;
         let all_trained = Trained::all(self)?;
         if all_trained.is_empty() {
             return Err(Error::NotTraining);
@@ -178,7 +172,7 @@ impl Freezer<'_> {
                 });
             }
         }
-        Ok(observe_all(self.model, sites)?.into_iter().map(|found| (found.site.site, found)).collect())
+        observe_all(self.model, sites)
     }
 
     /// The op with constants that does what the quantizer does in evaluation, bit for bit.
@@ -207,7 +201,7 @@ impl Freezer<'_> {
                 }
                 return Ok(self.using(wrap));
             }
-            let range = trained.range().ok_or_else(|| Error::MissingRanges { sites: vec![trained.path.clone()] })?;
+            let range = trained.range().ok_or_else(|| NoPlan::MissingRanges(vec![trained.path.clone()]))?;
             let affine = parameters(settings, range).map_err(math)?;
             if let Some(fate) = self.fates.get_mut(position) {
                 fate.scale = Some((affine.scale(), affine.scale()));

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quant_math::late;
-use quant_math::plan::{Decision, Gradient, PLAN_VERSION, Plan, Reason, Site};
-use quant_math::{Emit, QuantType, Quantizer};
+use quant_math::plan::{Decision, Plan, Site};
+use quant_math::{Emit, QuantType, frozen, late};
 
 use super::calls::Calls;
 use super::trained::Trained;
@@ -12,7 +11,6 @@ use crate::codes;
 use crate::find::model::Model;
 use crate::find::readers::{Place, Reader, Wanted};
 use crate::torchscript::heap::TensorId;
-use quant_math::codes::Code;
 
 /// What is done with every quantizer.
 pub(crate) struct FreezePlan {
@@ -28,19 +26,17 @@ impl Model {
     pub(crate) fn freeze_plan(&self, all_trained: &[Trained], calls: &Calls<'_>, emit: Emit) -> FreezePlan {
         let mut sites: Vec<Site> = all_trained.iter().map(|trained| self.freeze_site(trained, calls, emit)).collect();
         let places = self.freeze_places(all_trained, calls, &mut sites, emit);
-        let said = all_trained.iter().find_map(Trained::site);
-        let quantizer = said.map_or(Quantizer::Qat, |site| site.settings.quantizer);
-        let warnings = late::warning(&sites, all_trained.iter().filter_map(Trained::before)).into_iter().collect();
+        let said = all_trained.iter().find_map(Trained::site).map(|site| site.settings.quantizer);
+        let mut plan = frozen::plan(said, emit, sites, all_trained.iter().filter_map(Trained::before));
         let mut shared = Vec::new();
         for (position, trained) in all_trained.iter().enumerate().filter(|(_, trained)| trained.is_weight()) {
             for (op, weight) in calls.readers(trained.object).iter().skip(1) {
-                let Some(first) = sites.get(position).cloned() else { continue };
+                let Some(first) = plan.sites.get(position).cloned() else { continue };
                 let (name, op_type, tensor) = (op.name.clone(), op.op_type.clone(), weight.name.clone());
-                sites.push(Site { op: name, op_type, tensor, ..first });
+                plan.sites.push(Site { op: name, op_type, tensor, ..first });
                 shared.push(position);
             }
         }
-        let plan = Plan { version: PLAN_VERSION, quantizer, emit, gradient: Gradient::default(), sites, warnings };
         FreezePlan { plan, places, shared }
     }
 
@@ -100,34 +96,31 @@ impl Model {
     }
 
     fn freeze_decision(&self, trained: &Trained, tensor: Option<TensorId>, emit: Emit) -> Decision {
-        let skip = |code: &Code, text: &str| Decision::Skip(Reason::new(code, text));
         if !trained.has_begun() {
             return Decision::Skip(late::not_begun(trained.before()));
         }
         let Some(settings) = trained.site().map(|site| site.settings) else {
-            return skip(codes::SETTINGS_UNKNOWN, "the quantizer's settings are none that torch-adapter writes");
+            return Decision::skip(
+                codes::SETTINGS_UNKNOWN,
+                "the quantizer's settings are none that torch-adapter writes",
+            );
         };
         if !trained.is_weight() {
-            return match emit {
-                Emit::Baked | Emit::Packed => {
-                    skip(codes::WEIGHTS_ONLY, &format!("`--emit {emit}` quantizes weights only"))
-                }
-                Emit::Inference | Emit::Training => Decision::Quantize(settings),
-            };
+            return frozen::decision(QuantType::Output, settings, emit);
         }
         let Some(tensor) = tensor else {
-            return skip(
+            return Decision::skip(
                 codes::COMPUTED_WEIGHT,
                 "what it quantizes is no parameter; if `torch.jit.freeze` made it a constant, give the archive from before that",
             );
         };
-        if emit.too_wide(&settings).is_some() {
-            return skip(codes::BITS_PACKED, "codes of more than 8 bits do not fit; the weight is float now");
-        }
         let reason = match emit {
             Emit::Inference => self.contents().stored(tensor).err(),
             _ => self.unstorable(tensor, emit),
         };
-        reason.map_or(Decision::Quantize(settings), Decision::Skip)
+        match (frozen::decision(QuantType::Weight, settings, emit), reason) {
+            (Decision::Quantize(_), Some(reason)) => Decision::Skip(reason),
+            (decision, _) => decision,
+        }
     }
 }

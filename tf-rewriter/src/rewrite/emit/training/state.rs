@@ -1,5 +1,7 @@
 //! What all sites of a training graph share: the step counter, `is_training`, and the init op.
 
+use quant_math::plan::NoSuchForm;
+
 use crate::error::Error;
 use crate::find::mark::{self, part};
 use crate::graphdef::graph::Graph;
@@ -143,11 +145,9 @@ fn find(graph: &Graph, name: &str) -> Option<NodeId> {
 }
 
 fn foreign(name: &str) -> Error {
-    Error::Emit {
-        emit: quant_math::Emit::Training,
-        why: format!("needs the name `{name}`, and the graph has a node of its own that is called so"),
-        help: "rename that node where the graph is made".to_owned(),
-    }
+    let why = format!("needs the name `{name}`, and the graph has a node of its own that is called so");
+    let help = "rename that node where the graph is made".to_owned();
+    NoSuchForm { emit: quant_math::Emit::Training, why, help }.into()
 }
 
 /// `LogicalAnd`, which has no type.
