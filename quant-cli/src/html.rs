@@ -1,6 +1,6 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
-use quant_math::plan::Decision;
+use quant_math::plan::{Decision, Reason};
 use quant_math::report::{LOW_SQNR_DB, Report, SiteReport};
 
 use crate::printable::printable_line;
@@ -24,7 +24,8 @@ pub fn report_html(report: &Report) -> String {
     page.element("h1", &format!("Quantization report: {title}"));
     page.element("p", &format!("{} of {} quantized", quantized.len(), count(report.sites.len(), "site")));
     page.sizes(report, &quantized);
-    page.warnings(report);
+    page.reasons("Prepared", &report.prepared);
+    page.reasons("Warnings", &report.warnings);
     page.sites(&quantized);
     page.skipped(report);
     page.raw("</body>\n</html>\n");
@@ -93,14 +94,15 @@ impl Page {
         self.raw("</tbody>\n</table>\n");
     }
 
-    fn warnings(&mut self, report: &Report) {
-        if report.warnings.is_empty() {
+    /// A list of reasons under a heading.
+    fn reasons(&mut self, heading: &str, reasons: &[Reason]) {
+        if reasons.is_empty() {
             return;
         }
-        self.element("h2", "Warnings");
+        self.element("h2", heading);
         self.raw("<ul>\n");
-        for warning in &report.warnings {
-            self.element("li", &format!("{}: {}", warning.code, warning.text));
+        for reason in reasons {
+            self.element("li", &format!("{}: {}", reason.code, reason.text));
         }
         self.raw("</ul>\n");
     }

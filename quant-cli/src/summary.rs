@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quant_math::plan::{Decision, Plan, Reason, Settings, Site};
 use quant_math::report::{Report, SiteReport};
 
+use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
 use crate::table::{self, Layout, cell};
 
@@ -31,7 +32,12 @@ pub fn summary(report: &Report) -> String {
 pub fn summary_in(report: &Report, width: Option<u16>) -> String {
     let quantized = quantized(report);
     let sites = count(report.sites.len(), "site");
-    let mut parts = vec![format!("{}, {}: {} of {sites} quantized\n", report.quantizer, report.emit, quantized.len())];
+    let mut parts = Vec::new();
+    parts.extend(prepared(&report.prepared));
+    // Where nothing was to be quantized, the preparation is all that was done.
+    if parts.is_empty() || !report.sites.is_empty() {
+        parts.push(format!("{}, {}: {} of {sites} quantized\n", report.quantizer, report.emit, quantized.len()));
+    }
     if quantized.len() > LONG {
         let (worst, rest) = worst(&quantized);
         let table = site_table(&worst, width);
@@ -63,7 +69,8 @@ pub fn plan_table(plan: &Plan) -> String {
 pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
     let quantized = plan.quantized().count();
     let sites = count(plan.sites.len(), "site");
-    let text = format!("{}, {}: {quantized} of {sites} would be quantized\n", plan.quantizer, plan.emit);
+    let before = prepared(&plan.prepared).map(|text| format!("{text}\n")).unwrap_or_default();
+    let text = format!("{before}{}, {}: {quantized} of {sites} would be quantized\n", plan.quantizer, plan.emit);
     if plan.sites.is_empty() {
         return text;
     }
@@ -76,6 +83,12 @@ pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
         sites.add_row([cell(&site.op_type), cell(&site.op), site.kind.to_string(), shape(site), bits, decision]);
     }
     format!("{text}\n{}\n", table::text(sites, width, &PLAN))
+}
+
+/// What was done to the model before, a line for each step.
+fn prepared(steps: &[Reason]) -> Option<String> {
+    let lines: Vec<String> = steps.iter().map(|step| format!("prepared: {}\n", printable_line(&step.text))).collect();
+    (!lines.is_empty()).then(|| lines.concat())
 }
 
 /// The quantized sites, in the report's order.

@@ -67,6 +67,7 @@ fn report(sites: Vec<SiteReport>) -> Report {
         bytes_before: 40_000,
         bytes_after: 11_000,
         nodes_left_out: 0,
+        prepared: Vec::new(),
         warnings: vec![Reason::new(codes::UNMATCHED, "config_list[1].op_types: `x` matches no op in this model")],
     }
 }
@@ -168,6 +169,7 @@ fn a_plan_lists_every_site_with_its_decision() {
             site("b\u{1b}[0m\n", skip("excluded", "config_list[1] excludes `b`")),
             activation,
         ],
+        prepared: Vec::new(),
         warnings: vec![],
     };
     assert_eq!(
@@ -227,6 +229,7 @@ fn a_table_grows_with_its_rows_whatever_one_name_is() {
             emit: Emit::Baked,
             gradient: Gradient::Op,
             sites,
+            prepared: Vec::new(),
             warnings: Vec::new(),
         }
     };

@@ -84,6 +84,7 @@ impl Report {
             bytes_before: 0,
             bytes_after: 0,
             nodes_left_out: 0,
+            prepared: plan.prepared.clone(),
             warnings: plan.warnings.clone(),
         }
     }
@@ -115,6 +116,7 @@ mod tests {
             emit: Emit::Baked,
             gradient: Gradient::default(),
             sites: vec![site.clone(), site.clone(), site.clone()],
+            prepared: Vec::new(),
             warnings: vec![Reason::new(codes::DOREFA_RESCALES, "it does")],
         };
         let mut fates = Fate::all_of(&plan);

@@ -36,7 +36,8 @@ pub fn plan(
 ) -> Plan {
     let warnings = late::warning(&sites, before).into_iter().collect();
     let quantizer = quantizer.unwrap_or(Quantizer::Qat);
-    Plan { version: PLAN_VERSION, quantizer, emit, gradient: Gradient::default(), sites, warnings }
+    let (version, gradient, prepared) = (PLAN_VERSION, Gradient::default(), Vec::new());
+    Plan { version, quantizer, emit, gradient, sites, prepared, warnings }
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub struct Report {
     /// Nodes that were left out since no named output needs them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub nodes_left_out: usize,
+    /// What was done to the model before it was quantized, and keeps what it computes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<Reason>,
     /// What a user should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
@@ -134,7 +137,16 @@ mod tests {
             bytes_after: 0,
         };
         let sites = sites.iter().map(site).collect();
-        Report { quantizer, emit, sites, bytes_before: 0, bytes_after: 0, nodes_left_out: 0, warnings: Vec::new() }
+        Report {
+            quantizer,
+            emit,
+            sites,
+            bytes_before: 0,
+            bytes_after: 0,
+            nodes_left_out: 0,
+            prepared: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     #[test]

@@ -33,7 +33,19 @@ const TORCH_ADAPTER: Layers = Layers {
 
 const TF_REWRITER: Layers = Layers {
     krate: "tf-rewriter",
-    order: &["codes", "error", "graphdef", "find", "plan", "rewrite", "survey", "run", "quantizers"],
+    order: &[
+        "codes",
+        "error",
+        "graphdef",
+        "find",
+        "prepare",
+        "plan",
+        "rewrite",
+        "survey",
+        "run",
+        "model",
+        "quantizers",
+    ],
 };
 
 /// Every use that goes against the order, or along a circle.

@@ -50,6 +50,12 @@ since "0.1.0" {
     LEFT_OUT = "left-out" [Warning] "the model takes a fixed number of samples at once, and the last ones do not fill it", "give a multiple of that number";
     NOTHING_TO_RESUME = "nothing-to-resume" [Warning] "no interrupted run left anything behind: the work begins anew", "nothing is to be done";
     UNTRAINED = "untrained" [Warning] "training made the model no better, and the untrained one is written", "try a smaller `--lr`, more data, or another `--loss`";
+    // What is done before anything is planned.
+    FUNCTIONS_INLINED = "functions-inlined" [Note] "calls of functions were inlined", "nothing is to be done";
+    VARIABLES_FROZEN = "variables-frozen" [Note] "variables are constants with the values of the checkpoint", "nothing is to be done";
+    TABLES = "tables" [Note] "the graph has lookup tables, which a node of it fills", "run that node before anything else, as a SavedModel's loader does";
+    OBJECTS_LEFT_OUT = "objects-left-out" [Note] "the SavedModel is one graph with its signatures, without Python's objects", "choose `--emit baked`, which keeps them";
+    EFFECTS_LEFT_OUT = "effects-left-out" [Note] "ops that only print, check or count, which no output needs, are not in the graph", "nothing is to be done";
     BEST_EPOCH = "best-epoch" [Note] "the model of the epoch that was best is written", "nothing is to be done";
 }}
 
@@ -90,5 +96,10 @@ since "0.1.0" {
     "E0806" "interrupted work cannot be taken up", "run without `--resume` to begin anew";
     "E0807" "the operating system refused to read or write a file of a run", "see its answer";
     "E0808" "a variable that an output needs has no value in the graph", "freeze the model first";
+    "E0901" "no SavedModel or MetaGraph of a kind that is read", "the message says what was found and what to do";
+    "E0902" "no meta graph, or several, are for the tags that were asked for", "choose one with `--tags`";
+    "E0903" "there is no signature of that name, or several could be meant", "choose one with `--signature`, or tensors with `--outputs`";
+    "E0904" "a node cannot be frozen: it writes variables, or needs state that is in no file", "choose a signature that only reads variables";
+    "E0905" "a function calls itself, or calls too deep", "make the model again without it";
     "U0105" "the quantizer is not trained", "train with `qat`, `dorefa` or `lsq`";
 }}

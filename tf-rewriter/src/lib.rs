@@ -4,17 +4,21 @@ pub mod codes;
 mod error;
 mod find;
 mod graphdef;
+mod model;
 mod plan;
+mod prepare;
 mod quantizers;
 mod rewrite;
 #[cfg(feature = "run")]
 pub mod run;
 mod survey;
 
-pub use error::{At, Error};
+pub use error::{At, ContainerError, Error};
 pub use graphdef::bundle::Bundle;
-pub use graphdef::graph::Graph;
+pub use graphdef::graph::{Endpoint, Graph, Interface};
 pub use graphdef::{bundle, io, pb, tensor, text, wire};
+pub use model::ModelOptions;
+pub use prepare::Names;
 pub use quant_math::plan::{Gradient, PlanOptions};
 pub use quantizers::{DoReFaQuantizer, LsqQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::Compressed;

@@ -86,7 +86,12 @@ fn bad_models() {
         ("noise.pb", &[0xab; 4096], &no_graph("a file of no known format"), ""),
         ("prose.pbtxt", b"Dear reader,\n", &no_graph("text of another kind"), ""),
         ("archive.pb", b"PK\x03\x04", &no_graph("a zip archive of another kind"), ""),
-        ("saved_model.pb", b"\x08\x01\x12\x02\x12\x00", &no_graph("the saved_model.pb of a SavedModel"), ""),
+        (
+            "fingerprint.pb",
+            b"\x08\x07\x10\x05\x18\x03\x20\x02\x28\x01",
+            &no_graph("the fingerprint.pb of a SavedModel"),
+            "",
+        ),
         (
             "half.pb",
             b"\x0a\x09\x0a\x01a\x12\x04NoOp\x0a\x09\x0a\x01b\x12",
@@ -142,15 +147,34 @@ fn bad_models() {
 }
 
 #[test]
-fn a_saved_model_folder_is_told_what_to_do() {
+fn a_saved_model_without_what_it_computes_is_told_what_to_do() {
     let folder = Folder::new();
-    folder.file("saved_model.pb", b"\x08\x01\x12\x00");
-    let output = compress(folder.0.path(), &folder.path("out.pb"), &[]).output().unwrap();
-    check(&output, 1, &["error[E0102]: this is a SavedModel folder, expected a TensorFlow GraphDef (binary or text)"]);
-    check_location(&output, &folder.0.path().display().to_string());
-    let load = format!("tf.saved_model.load('{}')", folder.0.path().display());
-    assert!(stderr(&output).contains("\n  help: freeze it to a GraphDef: python3 -c "), "{}", stderr(&output));
-    assert!(stderr(&output).contains(&load), "{}", stderr(&output));
+    let out = folder.path("out.pb");
+    let told = |line: &str, help: &str| {
+        let output = compress(folder.0.path(), &out, &[]).output().unwrap();
+        check(&output, 1, &[line]);
+        check_location(&output, &folder.0.path().display().to_string());
+        assert!(stderr(&output).contains(help), "{}", stderr(&output));
+    };
+    told(
+        "error[E0102]: this is a folder, expected a TensorFlow GraphDef (binary or text)",
+        "give a SavedModel's folder",
+    );
+    folder.file("saved_model.cpb", b"");
+    told(
+        "error[E0901]: this is a SavedModel in chunks (saved_model.cpb), which no loader of TensorFlow 2.21 reads either",
+        "save the model again without chunks",
+    );
+    // SavedModel { schema version 1, meta_graphs { graph_def {} } }
+    folder.file("saved_model.pb", b"\x08\x01\x12\x02\x12\x00");
+    told("error[E0903]: the model has no signature that says what it computes", "`--outputs`");
+    // Two meta graphs, for `a` and for `b`.
+    folder.file("saved_model.pb", b"\x08\x01\x12\x05\x0a\x03\x22\x01a\x12\x05\x0a\x03\x22\x01b");
+    told(
+        "error[E0902]: the model holds 2 meta graphs, and none is the one to serve",
+        "choose one with `--tags`: `a` or `b`",
+    );
+    assert!(!out.exists());
 }
 
 #[test]

@@ -13,8 +13,9 @@ use crate::run::{note, root};
 /// A file of the tree, and what makes its text.
 type Made = (&'static str, fn() -> Result<String>);
 
-const FILES: [Made; 3] = [
-    ("tf-rewriter/src/graphdef/pb/graph.rs", messages),
+const FILES: [Made; 4] = [
+    ("tf-rewriter/src/graphdef/pb/graph.rs", graph),
+    ("tf-rewriter/src/graphdef/pb/saved_model.rs", saved_model),
     ("tf-rewriter/src/graphdef/text/schema/table.rs", tables),
     ("quant-math/src/config/schema.json", schema),
 ];
@@ -33,20 +34,31 @@ fn proto() -> PathBuf {
     root().join("tf-rewriter/proto")
 }
 
-/// The messages as Rust. Reflection would be half of it, and nothing asks for it.
-fn messages() -> Result<String> {
+fn graph() -> Result<String> {
+    messages("graph")
+}
+
+fn saved_model() -> Result<String> {
+    messages("saved_model")
+}
+
+/// The messages of a file as Rust. Reflection would be half of it, and nothing asks for it.
+fn messages(name: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let mut codegen = protobuf_codegen::Codegen::new();
-    codegen.pure().include(proto()).input(proto().join("graph.proto")).out_dir(folder.path());
+    codegen.pure().include(proto()).input(proto().join(format!("{name}.proto"))).out_dir(folder.path());
     codegen.customize(Customize::default().lite_runtime(true)).run()?;
-    Ok(fs::read_to_string(folder.path().join("graph.rs"))?)
+    Ok(fs::read_to_string(folder.path().join(format!("{name}.rs")))?)
 }
 
 /// The messages' fields as tables, for the text form.
 fn tables() -> Result<String> {
     let mut parser = protobuf_parse::Parser::new();
-    let files = parser.pure().include(proto()).input(proto().join("graph.proto")).file_descriptor_set()?;
-    types::table(files.file.first().context("graph.proto is empty")?)
+    parser.pure().include(proto());
+    for name in ["graph.proto", "saved_model.proto"] {
+        parser.input(proto().join(name));
+    }
+    types::table(&parser.file_descriptor_set()?.file)
 }
 
 /// The JSON Schema of a config.

@@ -9,6 +9,7 @@
 //! writes the same target. Nothing here knows of command lines or terminals.
 
 mod abandoned;
+mod folder;
 mod unfinished;
 mod writeback;
 
@@ -20,6 +21,7 @@ use tempfile::NamedTempFile;
 
 use writeback::Writeback;
 
+pub use folder::AtomicFolder;
 pub use unfinished::Unfinished;
 
 pub use unfinished::remove_all as remove_unfinished;
@@ -43,6 +45,12 @@ pub enum AtomicError {
         path: PathBuf,
         /// What it is.
         what: &'static str,
+    },
+    /// The target is there and is no folder.
+    #[error("`{}` is a file, expected a folder or nothing", path.display())]
+    NotAFolder {
+        /// The target.
+        path: PathBuf,
     },
     /// The target's path leads nowhere: no file name, or a chain of symbolic links without end.
     #[error("`{}` is not the path of a file", path.display())]
@@ -68,6 +76,7 @@ impl AtomicError {
             Self::NotAFile { .. } => "O0102",
             Self::Path { .. } => "O0103",
             Self::Write { .. } => "O0104",
+            Self::NotAFolder { .. } => "O0105",
         }
     }
 
@@ -78,6 +87,7 @@ impl AtomicError {
             Self::NotAFile { .. } => {
                 return Some("the output replaces a file as a whole; name a file, or `-` for standard output");
             }
+            Self::NotAFolder { .. } => return Some("the output is a folder; name one, or a file that ends in `.pb`"),
             Self::Path { .. } => return None,
         };
         match kind {

@@ -44,19 +44,27 @@ impl<M: Adapter> CompressArgs<M> {
     }
 
     fn carry_out(&self, global: &GlobalArgs, files: Files, measure: Option<&Measure<'_, M>>) -> Result<(), Failure> {
-        let destination = destination(files, &self.output, &self.report)?;
-        let planned = self.plan.plan(global, measure)?;
+        let folder = self.plan.model.is_folder(&self.output.output);
+        let destination = destination(files, (&self.output, folder), &self.report)?;
+        let planned = self.plan.plan(global, destination.file(), measure)?;
         let compressed = M::apply(planned.model, &planned.plan)?;
-        write_result::<M>(global, &destination, &self.report, &compressed, Report::advice)
+        write_result(&self.plan.model, global, (&destination, &self.report), &compressed, Report::advice)
     }
 }
 
 /// The place for a quantized model: neither it nor the report takes the place of a file that is needed, and both can be made.
-pub(super) fn destination(files: Files, output: &OutputArgs, report: &ReportArgs) -> Result<Destination, Failure> {
+pub(super) fn destination(
+    files: Files,
+    (output, is_folder): (&OutputArgs, bool),
+    report: &ReportArgs,
+) -> Result<Destination, Failure> {
     let destination = output.destination()?;
     let files = files.may_write("the output", destination.file());
     files.may_write("the report", report.report.as_ref()).check()?;
-    destination.probe()?;
+    // A folder is tried out by whoever writes it.
+    if !is_folder {
+        destination.probe()?;
+    }
     report.probe()?;
     Ok(destination)
 }
@@ -66,9 +74,9 @@ pub(super) fn destination(files: Files, output: &OutputArgs, report: &ReportArgs
 /// # Errors
 /// An output that cannot be written.
 pub(super) fn write_result<M: Adapter>(
+    model: &M,
     global: &GlobalArgs,
-    destination: &Destination,
-    report_args: &ReportArgs,
+    (destination, report_args): (&Destination, &ReportArgs),
     compressed: &M::Compressed,
     advice: impl Fn(&Report) -> Vec<Reason>,
 ) -> Result<(), Failure> {
@@ -76,7 +84,7 @@ pub(super) fn write_result<M: Adapter>(
     let mut report = match destination {
         Destination::File(path) => {
             let progress = Progress::new(global, "writing", M::bytes_to_write(compressed));
-            M::write_to(compressed, path, &progress)?
+            model.write_to(compressed, path, &progress)?
         }
         Destination::Stdout => match M::write(compressed, &mut std::io::stdout())? {
             Some(report) => report,

@@ -45,7 +45,15 @@ impl FrozenArgs {
     /// # Errors
     /// Standard output is a terminal; a file that would take the place of another; one that cannot be made.
     pub fn destination(&self, files: Files) -> Result<Destination, Failure> {
-        destination(files, &self.output, &self.report)
+        self.destination_in(files, false)
+    }
+
+    /// The same, for an output that may be a folder.
+    ///
+    /// # Errors
+    /// Those of [`destination`](Self::destination).
+    pub fn destination_in(&self, files: Files, is_folder: bool) -> Result<Destination, Failure> {
+        destination(files, (&self.output, is_folder), &self.report)
     }
 
     /// Write the model, and tell what was done.
@@ -54,11 +62,12 @@ impl FrozenArgs {
     /// An output that cannot be written.
     pub fn write<M: Adapter>(
         &self,
+        model: &M,
         global: &GlobalArgs,
         destination: &Destination,
         frozen: &M::Compressed,
     ) -> Result<(), Failure> {
         // It was trained to be as it is.
-        write_result::<M>(global, destination, &self.report, frozen, |_| Vec::new())
+        write_result(model, global, (destination, &self.report), frozen, |_| Vec::new())
     }
 }

@@ -53,6 +53,17 @@ pub trait Adapter: Args + Debug {
     /// # Errors
     /// The file cannot be read, or holds no model of this adapter.
     fn open(&self) -> Result<Self::Model, Failure>;
+    /// Open the model that the arguments name, for an output at this path; without one, for standard output.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    fn open_for(&self, _output: Option<&Path>) -> Result<Self::Model, Failure> {
+        self.open()
+    }
+    /// Whether an output at this path is a folder.
+    fn is_folder(&self, _output: &Path) -> bool {
+        false
+    }
     /// Open another model.
     ///
     /// # Errors
@@ -83,7 +94,7 @@ pub trait Adapter: Args + Debug {
     ///
     /// # Errors
     /// The file cannot be written, or what was written is not read back as it should be.
-    fn write_to(compressed: &Self::Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure>;
+    fn write_to(&self, compressed: &Self::Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure>;
     /// Write to a stream; `None` when its reader has enough.
     ///
     /// # Errors

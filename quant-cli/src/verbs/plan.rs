@@ -22,7 +22,7 @@ use crate::summary::plan_table;
 #[derive(Debug, Args)]
 pub struct PlanArgs<M: Adapter> {
     #[command(flatten)]
-    model: M,
+    pub(super) model: M,
     #[command(flatten)]
     quantize: QuantizeArgs,
     #[command(flatten)]
@@ -62,14 +62,20 @@ impl<M: Adapter> PlanArgs<M> {
             .may_read("the plan", self.plan.as_ref())
     }
 
-    pub(super) fn plan(&self, global: &GlobalArgs, measure: Option<&Measure<'_, M>>) -> Result<Planned<M>, Failure> {
+    /// Plan for an output at this path.
+    pub(super) fn plan(
+        &self,
+        global: &GlobalArgs,
+        output: Option<&Path>,
+        measure: Option<&Measure<'_, M>>,
+    ) -> Result<Planned<M>, Failure> {
         if let Some(path) = &self.plan {
-            return self.written(global, path);
+            return self.written(global, output, path);
         }
         // The config first: what is wrong there needs no model.
         let config = self.quantize.config_list()?;
         let given = self.ranges.as_deref().map(read_ranges).transpose()?;
-        let model = self.model.open()?;
+        let model = self.model.open_for(output)?;
         let ranges = match measure {
             Some(measure) => Some(measure(&model, &config)?),
             None => given,
@@ -84,13 +90,13 @@ impl<M: Adapter> PlanArgs<M> {
     }
 
     /// The decisions of a plan that was written down, about this model.
-    fn written(&self, global: &GlobalArgs, path: &Path) -> Result<Planned<M>, Failure> {
+    fn written(&self, global: &GlobalArgs, output: Option<&Path>, path: &Path) -> Result<Planned<M>, Failure> {
         let shown = shown(path);
         let text = side::read(path, LARGEST, true).map_err(|error| {
             Failure::usage(Diagnostic::error("U0107", "cannot read the plan").at(&shown).caused_by(&error))
         })?;
         let plan = Plan::parse(&text).map_err(|faults| Failure::plan(&faults).at(&shown))?;
-        let model = self.model.open()?;
+        let model = self.model.open_for(output)?;
         let plan = M::check_plan(&model, &plan).map_err(|failure| failure.at(&shown))?;
         global.warn(&plan.warnings);
         Ok(Planned { model, plan })
@@ -101,7 +107,7 @@ impl<M: Adapter> PlanArgs<M> {
     /// # Errors
     /// A config, model or ranges file that is wrong.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let planned = self.plan(global, None)?;
+        let planned = self.plan(global, None, None)?;
         let mut out = global.out();
         if global.json {
             out.json(&planned.plan)?;

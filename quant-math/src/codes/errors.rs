@@ -31,6 +31,7 @@ since "0.1.0" {
     "O0101" "the output's folder does not exist or cannot be written", "create the folder, or choose another one";
     "O0102" "the output's path is a folder, a device or another thing that is no file", "name a file, or `-` for standard output";
     "O0103" "the output's path leads to no file", "name a file";
+    "O0105" "the output is a folder, and a file has its name", "name another folder, or a file that ends in `.pb`";
     "O0104" "the output could not be written; an older one is as it was", "free some space, or choose another folder";
     "P0101" "the plan is not JSON of a plan's form, or has a key that does not exist", "`plan MODEL --json` writes one, which can be edited";
     "P0102" "the plan is of another version", "`plan MODEL --json` writes one, which can be edited";

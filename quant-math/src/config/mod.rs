@@ -55,7 +55,7 @@ pub const SCHEMA: &str = include_str!("schema.json");
 pub use entry::Entry;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use learnable::NotLearnable;
-pub(crate) use nearest::nearest;
+pub use nearest::nearest;
 pub use per_channel::{PerChannel, channels_pay};
 pub use preset::Preset;
 #[cfg(feature = "schema")]

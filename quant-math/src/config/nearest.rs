@@ -4,7 +4,7 @@ use crate::steps;
 
 /// The candidate nearest to `word`, if one is near enough to be what was meant: a third of its letters may differ,
 /// but no more than four.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are nobody's slip of the pen.
     const LONGEST: usize = 256;
     if word.len() > LONGEST {

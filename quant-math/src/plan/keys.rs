@@ -30,7 +30,7 @@ fn known(path: &Path<'_>) -> Vec<&'static str> {
         Path::Map { key, .. } if key == "decision" => [fields::<Settings>(), fields::<Reason>()].concat(),
         Path::Map { key, .. } if key == "sites" => fields::<Site>().to_vec(),
         Path::Map { key, .. } if key == "range" => fields::<Range>().to_vec(),
-        Path::Map { key, .. } if key == "warnings" => fields::<Reason>().to_vec(),
+        Path::Map { key, .. } if key == "warnings" || key == "prepared" => fields::<Reason>().to_vec(),
         Path::Map { .. } => Vec::new(),
         Path::Seq { parent, .. }
         | Path::Some { parent }

@@ -163,6 +163,9 @@ pub struct Plan {
     pub gradient: Gradient,
     /// Every site of the model, in the model's order.
     pub sites: Vec<Site>,
+    /// What was done to the model before, and keeps what it computes (functions inlined, variables made constants).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<Reason>,
     /// What a user should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
@@ -199,7 +202,8 @@ impl Plan {
         }
         warnings.extend(late::starts(emit, &sites));
         let gradient = options.gradient;
-        Ok(Self { version: PLAN_VERSION, quantizer: config.quantizer, emit, gradient, sites, warnings })
+        let (version, quantizer, prepared) = (PLAN_VERSION, config.quantizer, Vec::new());
+        Ok(Self { version, quantizer, emit, gradient, sites, prepared, warnings })
     }
 
     /// The sites that are to be quantized.

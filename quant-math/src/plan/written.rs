@@ -209,8 +209,9 @@ impl<'a> Written<'a> {
             }
         }
         PlanFaults::check(faults)?;
-        let Plan { version, quantizer, emit, gradient, ref warnings, .. } = *self.plan;
-        Ok(Plan { version, quantizer, emit, gradient, sites: found, warnings: warnings.clone() })
+        let Plan { version, quantizer, emit, gradient, .. } = *self.plan;
+        let (prepared, warnings) = (self.plan.prepared.clone(), self.plan.warnings.clone());
+        Ok(Plan { version, quantizer, emit, gradient, sites: found, prepared, warnings })
     }
 }
 

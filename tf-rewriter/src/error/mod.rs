@@ -1,5 +1,6 @@
 //! What can go wrong with a TensorFlow graph, with the place and the way out.
 
+mod container;
 #[cfg(feature = "run")]
 mod run;
 
@@ -12,6 +13,7 @@ use quant_math::plan::{NoPlan, NoSuchForm};
 
 use crate::codes;
 
+pub use container::ContainerError;
 #[cfg(feature = "run")]
 pub use run::{INSTALL, RunError};
 
@@ -80,6 +82,9 @@ pub enum Error {
         /// What to do with it.
         help: Cow<'static, str>,
     },
+    /// A SavedModel or MetaGraph of which a part is missing, is not chosen, or cannot be frozen.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// Longer than a protobuf message may be.
     #[error("the graph is {bytes} bytes long, expected at most {limit}")]
     TooLarge {
@@ -285,6 +290,7 @@ impl Error {
             Self::Output(error) => error.code(),
             #[cfg(feature = "run")]
             Self::Run(error) => error.code(),
+            Self::Container(error) => error.code(),
             Self::NotAGraph { .. } => "E0102",
             Self::TooLarge { .. } => "E0103",
             Self::Budget(_) => "E0104",
@@ -326,6 +332,7 @@ impl Error {
             Self::Output(error) => error.help().map(Cow::Borrowed),
             #[cfg(feature = "run")]
             Self::Run(error) => error.help(),
+            Self::Container(error) => Some(error.help()),
             Self::NotAGraph { help, .. } => Some(help.clone()),
             Self::Changed(changed) => Some(changed.help().into()),
             Self::TooLarge { .. } => Some(

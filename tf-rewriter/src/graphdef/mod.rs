@@ -5,6 +5,7 @@ pub(crate) mod graph;
 pub(crate) mod index;
 pub mod io;
 pub mod pb;
+pub(crate) mod saved_model;
 pub mod tensor;
 pub mod text;
 pub(crate) mod types;

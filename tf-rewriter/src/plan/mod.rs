@@ -48,7 +48,8 @@ impl Graph {
         let mut planner = Planner::new(self, chooser);
         let facts = planner.all()?;
         let facts: Vec<OpFacts<'_>> = facts.iter().map(Facts::view).collect();
-        Ok(chooser.plan((planner.sites, planner.missing), &facts, options, Vec::new())?)
+        let plan = chooser.plan((planner.sites, planner.missing), &facts, options, Vec::new())?;
+        Ok(Plan { prepared: self.steps().to_vec(), ..plan })
     }
 
     /// Whether the graph has variables: else its weights are constants, which no optimizer changes.

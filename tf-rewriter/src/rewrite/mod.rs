@@ -4,5 +4,6 @@ pub(crate) mod apply;
 pub(crate) mod emit;
 pub mod for_trainers;
 pub(crate) mod freeze;
+pub(crate) mod saved_model;
 pub(crate) mod splice;
 pub(crate) mod thaw;

@@ -68,7 +68,11 @@ impl Model {
     /// A graph that needs the values of variables; no library; a graph that TensorFlow refuses; a cluster that cannot be reached.
     pub fn new(graph: &Graph, options: &RunOptions) -> Result<Self, RunError> {
         check_values(graph)?;
-        let model = Self::from_bytes(graph.bytes(), graph.output_names(), options);
+        let whole = graph.whole_bytes().map_err(|error| RunError::Request {
+            message: error.to_string(),
+            help: error.help().unwrap_or_default().into_owned(),
+        })?;
+        let model = Self::from_bytes(&whole, graph.output_names(), options);
         // TensorFlow has a copy now.
         let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
         graph.check().map_err(changed).and(model)

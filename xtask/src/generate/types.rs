@@ -1,4 +1,4 @@
-//! The types of a `.proto` file as the tables of constants that the text form reads.
+//! The types of `.proto` files as the tables of constants that the text form reads.
 
 use std::fmt::Write as _;
 
@@ -13,21 +13,26 @@ struct Types<'a> {
 }
 
 /// The text of `table.rs`.
-pub(crate) fn table(file: &FileDescriptorProto) -> Result<String> {
+pub(crate) fn table(files: &[FileDescriptorProto]) -> Result<String> {
     let mut types = Types { messages: Vec::new(), enums: Vec::new() };
-    for message in &file.message_type {
-        types.add(&format!(".{}", file.package()), message);
+    for file in files {
+        for message in &file.message_type {
+            types.add(&format!(".{}", file.package()), message);
+        }
+        let enums = file.enum_type.iter().map(|found| (format!(".{}.{}", file.package(), found.name()), found));
+        types.enums.extend(enums);
     }
-    let enums = file.enum_type.iter().map(|found| (format!(".{}.{}", file.package(), found.name()), found));
-    types.enums.extend(enums);
 
-    let graph = place(&types.messages, ".tensorflow.GraphDef")?;
+    let root = |name: &str| place(&types.messages, &format!(".tensorflow.{name}"));
+    let (graph, meta_graph, saved_model) = (root("GraphDef")?, root("MetaGraphDef")?, root("SavedModel")?);
     let mut text = format!(
-        "//! The types of `proto/graph.proto`, made by `cargo xtask generate`.\n\
+        "//! The types of `proto/`, made by `cargo xtask generate`.\n\
          #![cfg_attr(rustfmt, rustfmt::skip)]\n\n\
          use super::Kind::{{Bool, Bytes, Double, Enum, Fixed64, Float, Int32, Int64, Message, String, Uint32, Uint64}};\n\
          use super::{{EnumId, FieldSpec, MessageId}};\n\n\
-         pub(super) const GRAPH: MessageId = MessageId({graph});\n\n\
+         pub(super) const GRAPH: MessageId = MessageId({graph});\n\
+         pub(super) const META_GRAPH: MessageId = MessageId({meta_graph});\n\
+         pub(super) const SAVED_MODEL: MessageId = MessageId({saved_model});\n\n\
          pub(super) const MESSAGES: &[(&str, &[FieldSpec])] = &[\n"
     );
     for (_, message) in &types.messages {

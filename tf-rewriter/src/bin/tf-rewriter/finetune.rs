@@ -180,7 +180,7 @@ impl FinetuneArgs {
         if !global.quiet && !global.json {
             news.iter().try_for_each(|news| writeln!(anstream::stderr(), "{}", news.text))?;
         }
-        self.frozen.write::<ModelArgs>(global, &destination, &compressed)?;
+        self.frozen.write(&self.model, global, &destination, &compressed)?;
         left.remove()
     }
 

@@ -1,6 +1,4 @@
-//! `freeze`: what a trained graph has learnt, as constants.
-
-use std::path::PathBuf;
+//! `freeze`: variables as constants. What a trained graph has learnt comes out quantized.
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, Files, FrozenArgs, GlobalArgs};
@@ -15,25 +13,25 @@ pub(crate) struct FreezeArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The trained variables: what the names of the checkpoint's files begin with
-    #[arg(long, value_name = "PREFIX")]
-    checkpoint: PathBuf,
-
     #[command(flatten)]
     frozen: FrozenArgs,
 }
 
 impl FreezeArgs {
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let files = Bundle::files(&self.checkpoint);
+        let files = self.model.checkpoint().map(Bundle::files).unwrap_or_default();
         let files = files
             .into_iter()
             .fold(Files::of_model(self.model.path()), |files, file| files.reads("the checkpoint", file));
-        let destination = self.frozen.destination(files)?;
-        let graph = self.model.open()?;
-        let checkpoint = Bundle::open(&self.checkpoint).map_err(failure)?;
-        let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;
-        global.warn(&frozen.plan().warnings);
-        self.frozen.write::<ModelArgs>(global, &destination, &frozen)
+        let folder = self.model.is_folder(self.frozen.path());
+        let destination = self.frozen.destination_in(files, folder)?;
+        if let Some((graph, checkpoint)) = self.model.trained()? {
+            let checkpoint = Bundle::open(checkpoint).map_err(failure)?;
+            let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;
+            global.warn(&frozen.plan().warnings);
+            return self.frozen.write(&self.model, global, &destination, &frozen);
+        }
+        let float = self.model.open_for(destination.file())?.as_it_is().map_err(failure)?;
+        self.frozen.write(&self.model, global, &destination, &float)
     }
 }

@@ -12,23 +12,105 @@ use quant_math::plan::Reason;
 use quant_math::report::Report;
 use quant_math::{Emit, Plan, QuantType};
 use tf_rewriter::codes;
-use tf_rewriter::{Compressed, Error, Graph, PlanOptions};
+use tf_rewriter::{Compressed, Error, Graph, ModelOptions, Names, PlanOptions};
 
 use crate::coded::failure;
 
 /// The graph to work on.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A frozen GraphDef, binary (.pb) or text (.pbtxt); told apart by content
+    /// A SavedModel (its folder), a GraphDef (.pb, .pbtxt), or a MetaGraph (.meta) beside its checkpoint; told apart by content
     model: PathBuf,
 
-    /// Nodes whose names must stay fetchable, besides those that nothing reads (comma-separated)
+    /// Nodes whose names must stay fetchable, besides those that nothing reads; where there is no signature, what the model is run for
+    /// (comma-separated)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     outputs: Vec<String>,
 
     /// Leave out what none of these needs: dangling branches, penalty terms, initializers, gradients
     #[arg(long, requires = "outputs")]
     only_outputs: bool,
+
+    #[command(flatten, next_help_heading = "SavedModel")]
+    parts: PartArgs,
+}
+
+/// Which part of a model is meant, and where its variables are.
+#[derive(Debug, Args)]
+pub(crate) struct PartArgs {
+    /// The tags of the meta graph (comma-separated) [default: the only one, else `serve`, else the one with `serve` among its tags]
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    tags: Option<Vec<String>>,
+
+    /// The signature that is run [default: serving_default, else the only one]
+    #[arg(long, value_name = "KEY")]
+    signature: Option<String>,
+
+    /// The values of the variables: what the names of the checkpoint's files begin with [default: the model's own]
+    #[arg(long, value_name = "PREFIX")]
+    checkpoint: Option<PathBuf>,
+
+    /// Take the moving averages of variables, where the checkpoint has them
+    #[arg(long)]
+    ema: bool,
+
+    /// Replace the SavedModel in a folder that is there and is not the input; its other files stay
+    #[arg(long)]
+    force: bool,
+
+    /// Whose names nodes have: of the function that the signature calls, as TensorFlow 2 freezes, or of the main graph, as TensorFlow 1 does
+    #[arg(long, value_name = "WHOSE", default_value = "function")]
+    names: NamesArg,
+}
+
+/// Whose names nodes have.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum NamesArg {
+    Function,
+    Main,
+}
+
+impl From<NamesArg> for Names {
+    fn from(names: NamesArg) -> Self {
+        match names {
+            NamesArg::Function => Self::Function,
+            NamesArg::Main => Self::Main,
+        }
+    }
+}
+
+impl ModelArgs {
+    /// The checkpoint that was named.
+    pub(crate) fn checkpoint(&self) -> Option<&Path> {
+        self.parts.checkpoint.as_deref()
+    }
+
+    /// A graph that `--emit training` made, and the checkpoint that was named for it.
+    pub(crate) fn trained(&self) -> Result<Option<(Graph, &Path)>, Failure> {
+        let Some(checkpoint) = self.checkpoint() else { return Ok(None) };
+        let mut options = self.model_options();
+        options.checkpoint = None;
+        match Graph::open(&self.model) {
+            Ok(graph) if graph.is_training().map_err(failure)? => {
+                let graph = Graph::open_model(&self.model, &options).map_err(failure)?;
+                Ok(Some((graph, checkpoint)))
+            }
+            // What else it may be is found out when it is opened as a model.
+            _ => Ok(None),
+        }
+    }
+
+    fn model_options(&self) -> ModelOptions {
+        let mut options = ModelOptions::default();
+        options.tags.clone_from(&self.parts.tags);
+        options.signature.clone_from(&self.parts.signature);
+        options.outputs.clone_from(&self.outputs);
+        options.only_outputs = self.only_outputs;
+        options.checkpoint.clone_from(&self.parts.checkpoint);
+        options.averages = self.parts.ema;
+        options.names = self.parts.names.into();
+        options
+    }
 }
 
 #[cfg(feature = "run")]
@@ -49,13 +131,25 @@ impl Adapter for ModelArgs {
     }
 
     fn open(&self) -> Result<Graph, Failure> {
-        let graph = Self::open_path(&self.model)?.with_outputs(&self.outputs);
-        let graph = if self.only_outputs { graph.and_then(Graph::only_outputs) } else { graph };
-        graph.map_err(|error| failure(error.in_file(&self.model)))
+        Graph::open_model(&self.model, &self.model_options()).map_err(failure)
+    }
+
+    fn open_for(&self, output: Option<&Path>) -> Result<Graph, Failure> {
+        let mut options = self.model_options();
+        options.whole = output.is_some_and(|output| self.is_folder(output));
+        Graph::open_model(&self.model, &options).map_err(failure)
+    }
+
+    /// Of a SavedModel another one is made, unless the output is called like a graph.
+    fn is_folder(&self, output: &Path) -> bool {
+        let is_graph =
+            output.extension().is_some_and(|end| end.eq_ignore_ascii_case("pb") || end.eq_ignore_ascii_case("pbtxt"));
+        let is_saved_model = |name: &str| self.model.join(name).is_file() || self.model.ends_with(name);
+        !is_graph && ["saved_model.pb", "saved_model.pbtxt"].into_iter().any(is_saved_model)
     }
 
     fn open_path(path: &Path) -> Result<Graph, Failure> {
-        Graph::open(path).map_err(failure)
+        Graph::open_model(path, &ModelOptions::default()).map_err(failure)
     }
 
     fn options<'a>(given: &GradientArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
@@ -89,7 +183,10 @@ impl Adapter for ModelArgs {
         compressed.len()
     }
 
-    fn write_to(compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
+    fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
+        if compressed.is_model() && self.is_folder(path) {
+            return compressed.write_model(path, self.parts.force, &|bytes| progress.inc(bytes)).map_err(failure);
+        }
         compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
     }
 

@@ -14,7 +14,7 @@ impl Graph {
     /// The view of a Const node's tensor; `None` where the node has none.
     pub(crate) fn constant(&self, id: NodeId) -> Result<Option<TensorView<'_>>, Error> {
         let Some(span) = self.constant_span(id)? else { return Ok(None) };
-        TensorView::parse(span.of(self.bytes()), span.start(), self.name(id)).map(Some)
+        self.tensor(span, self.name(id)).map(Some)
     }
 
     /// Type and shape of a variable, where its node says both and the type is one that weights have.

@@ -105,6 +105,16 @@ impl Bundle {
         &self.prefix
     }
 
+    /// Bytes of all files.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.data_bytes.saturating_add(self.index.len() as u64)
+    }
+
+    /// The index, which has the checksums of all values.
+    pub(crate) fn index_bytes(&self) -> &[u8] {
+        &self.index
+    }
+
     /// The names of all tensors, sorted by their bytes. Names that are not UTF-8 are not listed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         // A key that begins with 0 belongs to a part of a tensor, whose whole is listed.

@@ -150,6 +150,15 @@ fn called(op: &[u8], key: &[u8]) -> Called {
 }
 
 impl Graph {
+    /// The function that a node stands for: one that is called, and nothing else is done.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    pub(crate) fn callee(&self, id: NodeId) -> Result<Option<u32>, Error> {
+        let uses = self.calls()?.uses(id);
+        Ok(uses.iter().find(|found| found.called == Called::Whole).map(|found| found.function))
+    }
+
     /// The tensor that an edge of `scope` reads; `None` for a control edge.
     pub(crate) fn place(&self, scope: u32, target: Target, text: &[u8]) -> Option<Place> {
         match target {

@@ -1,21 +1,28 @@
 //! A graph, opened and indexed.
 
 mod calls;
+mod elsewhere;
+mod interface;
 mod marked;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use protobuf::Message;
 
 use quant_math::Budget;
+use quant_math::plan::Reason;
 
 use crate::error::Error;
-use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Target};
+use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Span, Target};
 use crate::graphdef::io::{self, Form, Mapped};
 use crate::graphdef::pb::OpDef;
+use crate::graphdef::saved_model::Origin;
+use crate::graphdef::tensor::TensorView;
 
 pub(crate) use calls::{Called, Calls, Place, Use};
+pub(crate) use elsewhere::{Elsewhere, Piece, mark};
+pub use interface::{Endpoint, Interface};
 pub(crate) use marked::Marked;
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
@@ -32,10 +39,17 @@ enum Source {
 pub struct Graph {
     source: Source,
     index: GraphIndex,
+    /// Elements of constants that stand in other files.
+    elsewhere: Elsewhere,
     path: Option<PathBuf>,
     /// What is made of the graph is counted against its length.
     budget: Budget,
     outputs: Vec<NodeId>,
+    /// What was done to the model before it was this graph.
+    steps: Vec<Reason>,
+    interface: Interface,
+    /// The model that it was made of, where all of its signatures are in it.
+    origin: Option<Arc<Origin>>,
     /// Where nodes were left out: the file's length and fingerprint.
     cut_from: Option<(u64, String)>,
     nodes_left_out: usize,
@@ -95,14 +109,24 @@ impl Graph {
     }
 
     fn build(source: Source, path: Option<PathBuf>) -> Result<Self, Error> {
+        let whole = Span::new(0, source.binary().len());
+        Self::build_within(source, whole, path)
+    }
+
+    /// The graph that lies at `span`.
+    fn build_within(source: Source, span: Span, path: Option<PathBuf>) -> Result<Self, Error> {
         let budget = Budget::for_file(source.file().len().max(source.binary().len()) as u64);
-        let index = GraphIndex::build(source.binary(), &budget)?;
+        let index = GraphIndex::build(source.binary(), span, &budget)?;
         Ok(Self {
             source,
             index,
+            elsewhere: Elsewhere::default(),
             path,
             budget,
             outputs: Vec::new(),
+            steps: Vec::new(),
+            interface: Interface::default(),
+            origin: None,
             cut_from: None,
             nodes_left_out: 0,
             calls: OnceLock::new(),
@@ -115,7 +139,69 @@ impl Graph {
         io::check_length(bytes.len() as u64)?;
         let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
         let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
-        Ok(Self { nodes_left_out: self.nodes_left_out, ..made })
+        let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
+        let origin = self.origin.clone();
+        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, ..made })
+    }
+
+    /// The graph of a meta graph, which lies at `span` of a file; `binary` is the binary form of one that is text.
+    pub(crate) fn of_meta(file: &Mapped, binary: Option<&[u8]>, span: Span) -> Result<Self, Error> {
+        let source = match binary {
+            Some(binary) => Source::Text(binary.to_vec(), file.clone()),
+            None => Source::File(file.clone()),
+        };
+        Self::build_within(source, span, None)
+    }
+
+    /// A graph in memory, of constants whose elements are `elsewhere`; what it was made of has `length` bytes and this fingerprint.
+    pub(crate) fn prepared(
+        bytes: Vec<u8>,
+        elsewhere: Elsewhere,
+        path: &Path,
+        known: (u64, String),
+    ) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
+        let made = Self::build(Source::Memory(bytes), Some(path.to_owned()))?;
+        made.budget.read_too(known.0);
+        Ok(Self { elsewhere, cut_from: Some(known), ..made })
+    }
+
+    /// The graph, with what was done to the model and what its signature calls its tensors.
+    pub(crate) fn made_by(self, steps: Vec<Reason>, interface: Interface) -> Self {
+        Self { steps, interface, ..self }
+    }
+
+    /// The graph, of which such a model can be made again.
+    pub(crate) fn of_model(self, origin: Origin) -> Self {
+        Self { origin: Some(Arc::new(origin)), ..self }
+    }
+
+    /// The model that it was made of, where all of its signatures are in it.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
+    }
+
+    /// What the signature that it was made of calls its inputs and outputs; nothing for a GraphDef.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// What was done to the model before it was this graph, and keeps what it computes.
+    pub fn steps(&self) -> &[Reason] {
+        &self.steps
+    }
+
+    /// The view of a TensorProto of the graph, which belongs to `node`.
+    ///
+    /// # Errors
+    /// Those of [`TensorView::parse`].
+    pub(crate) fn tensor<'a>(&'a self, span: Span, node: &'a str) -> Result<TensorView<'a>, Error> {
+        TensorView::parse_with(span.of(self.bytes()), span.start(), node, &|number| self.elsewhere.get(number))
+    }
+
+    /// Elements of constants that stand in other files.
+    pub(crate) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
     }
 
     /// Name nodes that are fetched at run time although other nodes read them. Nodes that nothing reads are outputs anyway.
@@ -139,7 +225,8 @@ impl Graph {
         self.path.as_deref()
     }
 
-    /// The binary GraphDef.
+    /// The binary GraphDef. In a graph that was made of a SavedModel or a checkpoint, constants lack the elements that stand there:
+    /// [`Graph::whole_bytes`] has them.
     pub fn bytes(&self) -> &[u8] {
         self.source.binary()
     }
@@ -201,9 +288,10 @@ impl Graph {
     /// Whether the file was the same all the time.
     pub(crate) fn check(&self) -> Result<(), model_file::Changed> {
         match &self.source {
-            Source::File(file) | Source::Text(_, file) => file.check(),
-            Source::Memory(_) => Ok(()),
+            Source::File(file) | Source::Text(_, file) => file.check()?,
+            Source::Memory(_) => {}
         }
+        self.elsewhere.check()
     }
 
     pub(crate) fn index(&self) -> &GraphIndex {
@@ -250,7 +338,7 @@ impl Graph {
     /// NodeDef.device = 4.
     pub(crate) fn device(&self, id: NodeId) -> &str {
         let Some(node) = self.index.node(id) else { return "" };
-        let mut device = crate::graphdef::index::Span::default();
+        let mut device = Span::default();
         let mut walk = crate::graphdef::index::fields(self.bytes(), node.body, "NodeDef");
         while let Ok(Some(field)) = walk.next() {
             if field.number == 4 {
@@ -300,7 +388,7 @@ impl Graph {
     }
 
     /// The signature of the function that is `scope`: its field, and the message. FunctionDef.signature = 1.
-    pub(crate) fn signature(&self, scope: u32) -> Result<Option<(crate::graphdef::index::Span, OpDef)>, Error> {
+    pub(crate) fn signature(&self, scope: u32) -> Result<Option<(Span, OpDef)>, Error> {
         let Some(ScopeKind::Function { function, .. }) = self.index.scope(scope).map(|scope| scope.kind) else {
             return Ok(None);
         };

@@ -24,10 +24,10 @@ const NODE: usize = 2 * size_of::<Node>() + 24;
 const INPUT: usize = 2 * size_of::<Input>() + 8;
 
 impl GraphIndex {
-    /// Index a binary GraphDef and check it: unique names, every edge resolves, no cycle.
-    pub(crate) fn build(bytes: &[u8], budget: &Budget) -> Result<Self, Error> {
+    /// Index the binary GraphDef at `graph` and check it: unique names, every edge resolves, no cycle.
+    pub(crate) fn build(bytes: &[u8], graph: Span, budget: &Budget) -> Result<Self, Error> {
         let mut scopes = vec![Scope::new(ScopeKind::Main)];
-        let mut walk = fields(bytes, Span::new(0, bytes.len()), "GraphDef");
+        let mut walk = fields(bytes, graph, "GraphDef");
         while let Some(field) = walk.next()? {
             match (field.number, scopes.first_mut()) {
                 (1, Some(main)) => main.push(bytes, &field, budget)?,

@@ -8,32 +8,19 @@ use model_file::{Format, LFS_HELP};
 
 use crate::error::Error;
 
-/// Freezing, in one command that can be pasted. `$load` makes `f`, a concrete function of the model, and keeps the model alive in `m`;
-/// the words FOLDER and FILE in it stand for the model's path.
-macro_rules! freeze {
-    ($load:literal) => {
-        concat!(
-            "freeze it to a GraphDef: python3 -c \"import tensorflow as tf; ",
-            "from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2 as freeze; ",
-            $load,
-            "; tf.io.write_graph(freeze(f).graph, '.', 'frozen.pb', as_text=False)\""
-        )
-    };
-}
-
-const FREEZE_SAVED_MODEL: &str = freeze!("m = tf.saved_model.load('FOLDER'); f = m.signatures['serving_default']");
-const FREEZE_KERAS: &str = freeze!(
-    "m = tf.keras.models.load_model('FILE'); f = tf.function(m).get_concrete_function(tf.TensorSpec(m.inputs[0].shape, m.inputs[0].dtype))"
-);
-const FREEZE_META_GRAPH: &str = "it holds a graph without its trained values: restore it together with its checkpoint and freeze it \
-     with tf.compat.v1.graph_util.convert_variables_to_constants";
-const FREEZE_CHECKPOINT: &str =
-    "a checkpoint holds trained values without a graph: restore it into its model and freeze that to a GraphDef";
+/// In one command that can be pasted; the word FILE in it stands for the model's path.
+const EXPORT_KERAS: &str = "export it to a SavedModel, and give its folder: python3 -c \"import tensorflow as tf; \
+     tf.keras.models.load_model('FILE').export('exported')\"";
+const OPEN_MODEL: &str =
+    "a graph by itself is meant here; `Graph::open_model` takes the whole model, with its variables";
+const CHECKPOINT: &str =
+    "a checkpoint holds trained values without a graph: give the model, and the checkpoint with `--checkpoint`";
 const ONNX: &str = "this tool quantizes TensorFlow graphs; use the TensorFlow model that the ONNX file was made from";
 const TFLITE: &str = "a TFLite model is a converted end product; use the TensorFlow model that it was made from";
 const TORCH: &str = "quantize it with `torch-adapter`";
 const CAFFE2: &str = "this tool quantizes TensorFlow graphs; use the model that the Caffe2 net was made from";
-const GRAPH: &str = "give a frozen GraphDef, binary (.pb) or text (.pbtxt)";
+const GRAPH: &str =
+    "give a SavedModel's folder, a GraphDef (.pb or .pbtxt), or a MetaGraph (.meta) beside its checkpoint";
 
 /// The form of the graph `bytes`.
 ///
@@ -53,10 +40,10 @@ pub fn detect(bytes: &[u8]) -> Result<Form, Error> {
 fn help(format: Format) -> &'static str {
     match format {
         Format::LfsPointer => LFS_HELP,
-        Format::SavedModel(_) | Format::Fingerprint => FREEZE_SAVED_MODEL,
-        Format::MetaGraph(_) => FREEZE_META_GRAPH,
-        Format::CheckpointIndex | Format::CheckpointList => FREEZE_CHECKPOINT,
-        Format::KerasHdf5 | Format::KerasZip => FREEZE_KERAS,
+        Format::SavedModel(_) | Format::MetaGraph(_) => OPEN_MODEL,
+        Format::Fingerprint => "give the SavedModel's folder",
+        Format::CheckpointIndex | Format::CheckpointList => CHECKPOINT,
+        Format::KerasHdf5 | Format::KerasZip => EXPORT_KERAS,
         Format::TfLite => TFLITE,
         Format::Onnx(_) => ONNX,
         Format::Caffe2 => CAFFE2,
@@ -86,25 +73,24 @@ pub(super) fn refuse_folder(path: &Path) -> Result<(), Error> {
     }
     let holds = |name: &str| path.join(name).exists();
     let (found, help) = if holds("saved_model.pb") || holds("saved_model.pbtxt") {
-        ("a SavedModel folder", FREEZE_SAVED_MODEL)
+        ("a SavedModel folder", OPEN_MODEL)
     } else if holds("checkpoint") {
-        ("a folder of checkpoints", FREEZE_CHECKPOINT)
+        ("a folder of checkpoints", CHECKPOINT)
     } else {
         ("a folder", GRAPH)
     };
-    Err(with_path(not_a_graph(found, help), path, path))
+    Err(with_path(not_a_graph(found, help), path))
 }
 
 /// The form of the graph in the file `path`, whose bytes are `bytes`; the path stands in the error and in the commands of its help.
 pub(super) fn detect_file(path: &Path, bytes: &[u8]) -> Result<Form, Error> {
-    detect(bytes).map_err(|error| with_path(error, path, path.parent().unwrap_or(path)))
+    detect(bytes).map_err(|error| with_path(error, path))
 }
 
-fn with_path(error: Error, file: &Path, folder: &Path) -> Error {
+fn with_path(error: Error, file: &Path) -> Error {
     match error {
         Error::NotAGraph { found, help } => {
-            let folder = if folder.as_os_str().is_empty() { ".".into() } else { folder.display().to_string() };
-            let help = help.replace("FOLDER", &folder).replace("FILE", &file.display().to_string());
+            let help = help.replace("FILE", &file.display().to_string());
             not_a_graph(found, help).in_file(file)
         }
         other => other.in_file(file),
@@ -175,7 +161,7 @@ mod tests {
         check("a folder of checkpoints");
         touch("saved_model.pb");
         let help = check("a SavedModel folder");
-        assert!(help.contains(&format!("tf.saved_model.load('{}')", folder.path().display())), "{help}");
+        assert!(help.contains("open_model"), "{help}");
         refuse_folder(&folder.path().join("saved_model.pb")).unwrap();
     }
 }

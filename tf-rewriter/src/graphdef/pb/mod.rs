@@ -1,4 +1,4 @@
-//! TensorFlow's messages, generated from `proto/graph.proto` by `cargo xtask generate`.
+//! TensorFlow's messages, generated from `proto/` by `cargo xtask generate`.
 //!
 //! Only what a rule asks for is decoded into these types, and only what it changes is encoded from them; everything else stays the
 //! bytes it was. Unknown fields are kept, and maps are lists of entries in the order of the file.
@@ -12,12 +12,25 @@
     reason = "generated code"
 )]
 mod graph;
+#[expect(
+    warnings,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+mod saved_model;
 
 pub use graph::{
     AttrValue, DataType, FullTypeDef, FullTypeId, FunctionDef, FunctionDefLibrary, GradientDef, GraphDebugInfo,
     GraphDef, NameAttrList, NodeDef, OpDef, OpDeprecation, RegisteredGradient, ResourceHandleProto, TensorProto,
     TensorShapeProto, VariantTensorDataProto, VersionDef, attr_value, full_type_def, function_def, graph_debug_info,
     name_attr_list, node_def, op_def, resource_handle_proto, tensor_shape_proto,
+};
+pub use saved_model::{
+    AssetFileDef, CollectionDef, SavedObjectGraph, SaverDef, SignatureDef, TensorInfo, TrackableObjectGraph,
+    collection_def, meta_graph_def, signature_def,
 };
 
 #[cfg(test)]

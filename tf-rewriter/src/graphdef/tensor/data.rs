@@ -110,6 +110,7 @@ impl<'a> TensorView<'a> {
             Payload::Content(span) | Payload::Values { contiguous: Some(span), .. } => {
                 Stored::InPlace(LittleEndian::new(dtype, self.slice(span)))
             }
+            Payload::Elsewhere => Stored::InPlace(LittleEndian::new(dtype, self.elsewhere)),
             Payload::Values { .. } => Stored::Decoded(Floats(self.decode_floats(dtype)?)),
             Payload::Opaque => Stored::Decoded(Floats(Vec::new())),
         };
@@ -133,6 +134,7 @@ impl<'a> TensorView<'a> {
             Payload::Content(span) => {
                 self.slice(span).chunks_exact(int.size).map(|element| int.read(element)).collect()
             }
+            Payload::Elsewhere => self.elsewhere.chunks_exact(int.size).map(|element| int.read(element)).collect(),
             Payload::Values { .. } => {
                 let mut raw = Vec::new();
                 self.each_varint(|value| raw.push(int.narrow(value)))?;
@@ -158,6 +160,7 @@ impl<'a> TensorView<'a> {
     pub fn code_bytes(&self) -> &'a [u8] {
         match (self.dtype(), self.payload()) {
             (Some(DataType::DT_INT8 | DataType::DT_UINT8), Payload::Content(span)) => self.slice(span),
+            (Some(DataType::DT_INT8 | DataType::DT_UINT8), Payload::Elsewhere) => self.elsewhere,
             _ => &[],
         }
     }

@@ -11,7 +11,7 @@ use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
 /// The bytes of a TensorProto up to its payload: type, shape, and the tag and length of `content_length` bytes of `tensor_content`
 /// that must follow. So large contents need not be copied.
 pub fn header(dtype: DataType, shape: &[u64], content_length: usize) -> Vec<u8> {
-    let mut out = type_and_shape(dtype, shape);
+    let mut out = shape_and_type(dtype, shape);
     put_tag(&mut out, 4, 2);
     put_varint(&mut out, content_length as u64);
     out
@@ -37,14 +37,15 @@ pub fn encode_splat(dtype: DType, shape: &[u64], values: &[f32]) -> Vec<u8> {
             DType::BF16 => put_varint(&mut packed, bf16::from_f32(*value).to_bits().into()),
         }
     }
-    let mut out = type_and_shape(pb_type(dtype), shape);
+    let mut out = shape_and_type(pb_type(dtype), shape);
     if let (false, Some(layout)) = (packed.is_empty(), Layout::of(pb_type(dtype))) {
         put_bytes(&mut out, layout.field, &packed);
     }
     out
 }
 
-fn type_and_shape(dtype: DataType, shape: &[u64]) -> Vec<u8> {
+/// A TensorProto without elements.
+pub(crate) fn shape_and_type(dtype: DataType, shape: &[u64]) -> Vec<u8> {
     let mut out = Vec::new();
     put_tag(&mut out, 1, 0);
     put_varint(&mut out, dtype.value().cast_unsigned().into());

@@ -7,6 +7,7 @@ use protobuf::Enum;
 use super::layout::{Coding, Layout, dtype_name};
 use crate::error::{At, Error};
 use crate::graphdef::pb::DataType;
+use crate::graphdef::tensor::MARK;
 use crate::graphdef::wire::{Field, Fields, Value, varint};
 
 /// The most dimensions that TensorFlow's `TensorShape` holds.
@@ -26,6 +27,8 @@ pub enum Payload {
         /// Their bytes in the file, where they lie there in one piece and little endian.
         contiguous: Option<Range<usize>>,
     },
+    /// All of them, as they lie in memory (little endian), outside of the graph's own bytes: in a checkpoint.
+    Elsewhere,
     /// The type has no fixed-size elements (strings, handles, variants) or is not known here; nothing was checked.
     Opaque,
 }
@@ -42,6 +45,7 @@ pub struct TensorView<'a> {
     shape: Vec<u64>,
     elements: usize,
     payload: Payload,
+    pub(super) elsewhere: &'a [u8],
 }
 
 impl<'a> TensorView<'a> {
@@ -50,8 +54,22 @@ impl<'a> TensorView<'a> {
     /// # Errors
     /// [`Error::Wire`] for bytes that are no message, [`Error::Tensor`] where dtype, shape and payload contradict each other.
     pub fn parse(bytes: &'a [u8], base: usize, node: &'a str) -> Result<Self, Error> {
-        let mut view = Self { bytes, base, node, dtype: 0, shape: Vec::new(), elements: 0, payload: Payload::Opaque };
-        let mut content = None;
+        Self::parse_with(bytes, base, node, &|_| None)
+    }
+
+    /// The same, for a tensor whose elements may be `elsewhere`, under a number.
+    ///
+    /// # Errors
+    /// Those of [`TensorView::parse`].
+    pub(crate) fn parse_with(
+        bytes: &'a [u8],
+        base: usize,
+        node: &'a str,
+        elsewhere: &dyn Fn(u64) -> Option<&'a [u8]>,
+    ) -> Result<Self, Error> {
+        let (payload, shape) = (Payload::Opaque, Vec::new());
+        let mut view = Self { bytes, base, node, dtype: 0, shape, elements: 0, payload, elsewhere: &[] };
+        let (mut content, mut found) = (None, None);
         let mut fields = view.fields();
         while let Some(field) = fields.next()? {
             match field.number {
@@ -62,6 +80,11 @@ impl<'a> TensorView<'a> {
                     Value::Bytes(bytes, offset) => content = Some(offset..offset.saturating_add(bytes.len())),
                     _ => return Err(view.wrong_wire_type(&field, "length-delimited bytes")),
                 },
+                MARK => {
+                    if let Value::Varint(number) = field.value {
+                        found = elsewhere(number);
+                    }
+                }
                 _ => {}
             }
         }
@@ -71,9 +94,13 @@ impl<'a> TensorView<'a> {
         view.elements = view.count_elements()?;
         let layout = DataType::from_i32(view.dtype).and_then(Layout::of);
         if let Some(layout) = layout {
-            view.payload = match content.filter(|span| !span.is_empty()) {
-                Some(span) => view.checked_content(layout, span)?,
-                None => view.checked_values(layout)?,
+            view.payload = match (found, content.filter(|span| !span.is_empty())) {
+                (Some(bytes), _) => {
+                    view.elsewhere = bytes;
+                    view.checked_elsewhere(layout)?
+                }
+                (None, Some(span)) => view.checked_content(layout, span)?,
+                (None, None) => view.checked_values(layout)?,
             };
         }
         Ok(view)
@@ -200,6 +227,15 @@ impl<'a> TensorView<'a> {
         }
         let found = format!("{} bytes of tensor_content", span.len());
         Err(self.error(found, format!("{expected} for {} of shape {:?}", self.dtype_name(), self.shape), span.start))
+    }
+
+    fn checked_elsewhere(&self, layout: Layout) -> Result<Payload, Error> {
+        let expected = self.elements.saturating_mul(layout.size);
+        if self.elsewhere.len() == expected {
+            return Ok(Payload::Elsewhere);
+        }
+        let found = format!("{} bytes in a checkpoint", self.elsewhere.len());
+        Err(self.error(found, format!("{expected} for {} of shape {:?}", self.dtype_name(), self.shape), self.base))
     }
 
     fn checked_values(&self, layout: Layout) -> Result<Payload, Error> {

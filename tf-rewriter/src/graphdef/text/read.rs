@@ -16,8 +16,32 @@ use crate::graphdef::wire::MAX_DEPTH;
 /// # Errors
 /// [`Error::Text`] with line and column; [`Error::TooLarge`] where the binary form would reach 2 GiB.
 pub fn parse(text: &[u8]) -> Result<Vec<u8>, Error> {
+    parse_as(text, Root::Graph)
+}
+
+/// What a text holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// A GraphDef.
+    Graph,
+    /// A MetaGraphDef: what a Saver writes as `.meta`.
+    MetaGraph,
+    /// A SavedModel.
+    SavedModel,
+}
+
+/// The binary form of a message of this kind in text form.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(crate) fn parse_as(text: &[u8], kind: Root) -> Result<Vec<u8>, Error> {
     let schema = Schema::get();
-    let root = Frame { message: schema.graph, building: Building::default(), opened: None };
+    let message = match kind {
+        Root::Graph => schema.graph,
+        Root::MetaGraph => schema.meta_graph,
+        Root::SavedModel => schema.saved_model,
+    };
+    let root = Frame { message, building: Building::default(), opened: None };
     let mut reader = Reader { schema, lexer: Lexer::new(text)?, frame: root, outer: Vec::new() };
     while !reader.step()? {}
     let bytes = reader.frame.building.finish();
@@ -62,7 +86,7 @@ impl Reader<'_> {
             (Token::Symbol(symbol), Some(opened)) if symbol == opened.closer => self.close()?,
             (Token::Word(name), _) => self.field(name)?,
             (Token::Symbol(b'['), _) => {
-                return Err(self.lexer.unexpected("the name of a field; a GraphDef has no extensions"));
+                return Err(self.lexer.unexpected("the name of a field; extensions are not read"));
             }
             (_, None) => return Err(self.lexer.unexpected("the name of a field")),
             (_, Some(opened)) => {

@@ -154,12 +154,7 @@ fn mistakes_are_named_with_line_and_column() {
     check_error("node {]", 1, 7, "found `]`, expected the name of a field or `}`");
     check_error("node { >", 1, 8, "found `>`, expected the name of a field or `}`");
     check_error("}", 1, 1, "found `}`, expected the name of a field");
-    check_error(
-        "[type.googleapis.com/x] {}",
-        1,
-        1,
-        "found `[`, expected the name of a field; a GraphDef has no extensions",
-    );
+    check_error("[type.googleapis.com/x] {}", 1, 1, "found `[`, expected the name of a field; extensions are not read");
     check_error("node 5", 1, 6, "found `5`, expected `{`");
     check_error("node [{} {}]", 1, 10, "found `{`, expected `,` or `]`");
     check_error("node [{},]", 1, 10, "found `]`, expected `{`");

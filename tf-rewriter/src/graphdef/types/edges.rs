@@ -178,8 +178,8 @@ impl Functions {
         let bytes = graph.bytes();
         let op = node.op.of(bytes);
         let mut types = Vec::new();
-        if let Some((inputs, _)) = signatures::signature(op) {
-            for run in expand(graph, node, inputs.split(' ').map(|spec| ("", spec)))?.runs {
+        if let Some(known) = signatures::signature(op) {
+            for run in expand(graph, node, known.inputs.split(' ').map(|spec| ("", spec)))?.runs {
                 types.extend(std::iter::repeat_n(run.own, run.count.min(count.saturating_sub(types.len()))));
             }
         }
@@ -225,8 +225,8 @@ struct Outputs {
 
 impl Outputs {
     fn of(graph: &Graph, node: &Node) -> Result<Option<Self>, Error> {
-        let Some((_, outputs)) = signatures::signature(node.op.of(graph.bytes())) else { return Ok(None) };
-        let specs = outputs.split(' ').filter_map(|output| output.split_once(':'));
+        let Some(known) = signatures::signature(node.op.of(graph.bytes())) else { return Ok(None) };
+        let specs = known.outputs.split(' ').filter_map(|output| output.split_once(':'));
         expand(graph, node, specs).map(Some)
     }
 
@@ -298,18 +298,25 @@ fn expand(
 }
 
 fn fixed_type(name: &str) -> Option<u64> {
-    let dtype = match name {
-        "bool" => DataType::DT_BOOL,
-        "float" => DataType::DT_FLOAT,
-        "int32" => DataType::DT_INT32,
-        "int64" => DataType::DT_INT64,
-        "resource" => DataType::DT_RESOURCE,
-        "string" => DataType::DT_STRING,
-        "uint64" => DataType::DT_UINT64,
-        "variant" => DataType::DT_VARIANT,
-        _ => return None,
-    };
+    let dtype = DataType::from_str(&format!("DT_{}", name.to_ascii_uppercase()))?;
     u64::try_from(dtype.value()).ok()
+}
+
+/// The number in the main graph of what function bodies call `name:index` of a node: outputs are counted through there.
+///
+/// # Errors
+/// Damaged attributes. `Ok(None)` where TensorFlow does not know the op, or it has no such output.
+pub(crate) fn flat_port(graph: &Graph, node: &Node, name: &str, index: u32) -> Result<Option<u32>, Error> {
+    let Some(outputs) = Outputs::of(graph, node)? else { return Ok(None) };
+    // A list of several types is as many runs as it changes its type.
+    let mut left = index as usize;
+    for run in outputs.runs.iter().filter(|run| run.name == name) {
+        if left < run.count {
+            return Ok(u32::try_from(run.start + left).ok());
+        }
+        left -= run.count;
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -322,9 +329,13 @@ mod tests {
 
     #[test]
     fn every_signature_can_be_read() {
-        let all: Vec<_> = signatures::all().collect();
-        assert!(all.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, so that it can be searched");
-        for (op, inputs, outputs) in all {
+        let all = signatures::all();
+        assert!(
+            all.len() > 1900 && all.windows(2).all(|pair| pair[0].op < pair[1].op),
+            "sorted, so that it can be searched"
+        );
+        for known in all {
+            let (op, inputs, outputs) = (known.op, known.inputs, known.outputs);
             for output in outputs.split(' ').filter(|output| !output.is_empty()) {
                 assert!(output.contains(':'), "{op}: {output}");
             }

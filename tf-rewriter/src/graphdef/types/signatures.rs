@@ -1,248 +1,46 @@
-//! What types ops take and give.
+//! What types ops take and give, and what their outputs are called: TensorFlow's own registrations.
+//!
+//! `ops.txt` has a line for each op that TensorFlow 2.21 registers, sorted by name: `Op|inputs|outputs`, the outputs with their names, a `!`
+//! behind the name of an op that has state. `tests/tensorflow/ops.py` makes it.
+//!
+//! A type is `=float` or the name of the attribute that holds it; `N*T` stands for as many as the attribute `N` says, `*Tin` for a list of
+//! types, `&` for a reference.
 
-/// Op, inputs, outputs with their names (TensorFlow 2.21's registrations), sorted by op.
-///
-/// A type is `=float` or the name of the attribute that holds it; `N*T` stands for as many as the attribute `N` says, `*Tin` for a list of
-/// types, `&` for a reference.
-static SIGNATURES: &[(&str, &str, &str)] = &[
-    ("Abs", "T", "y:T"),
-    ("Add", "T T", "z:T"),
-    ("AddN", "N*T", "sum:T"),
-    ("AddV2", "T T", "z:T"),
-    ("All", "=bool Tidx", "output:=bool"),
-    ("Any", "=bool Tidx", "output:=bool"),
-    ("ApplyGradientDescent", "&T T T", "out:&T"),
-    ("ArgMax", "T Tidx", "output:output_type"),
-    ("ArgMin", "T Tidx", "output:output_type"),
-    ("Assign", "&T T", "output_ref:&T"),
-    ("AssignAdd", "&T T", "output_ref:&T"),
-    ("AssignAddVariableOp", "=resource dtype", ""),
-    ("AssignSub", "&T T", "output_ref:&T"),
-    ("AssignSubVariableOp", "=resource dtype", ""),
-    ("AssignVariableOp", "=resource dtype", ""),
-    ("Atan2", "T T", "z:T"),
-    ("AvgPool", "T", "output:T"),
-    ("AvgPool3D", "T", "output:T"),
-    ("BatchMatMul", "T T", "output:T"),
-    ("BatchMatMulV2", "T T", "output:T"),
-    ("BatchMatMulV3", "Ta Tb", "output:Tout"),
-    ("BatchNormWithGlobalNormalization", "T T T T T", "result:T"),
-    ("BatchToSpaceND", "T Tblock_shape Tcrops", "output:T"),
-    ("BiasAdd", "T T", "output:T"),
-    ("BiasAddGrad", "T", "output:T"),
-    ("Bitcast", "T", "output:type"),
-    ("BitwiseAnd", "T T", "z:T"),
-    ("BroadcastArgs", "T T", "r0:T"),
-    ("BroadcastTo", "T Tidx", "output:T"),
-    ("Case", "=int32 *Tin", "output:*Tout"),
-    ("Cast", "SrcT", "y:DstT"),
-    ("Ceil", "T", "y:T"),
-    ("ClipByValue", "T T T", "output:T"),
-    ("Concat", "=int32 N*T", "output:T"),
-    ("ConcatV2", "N*T Tidx", "output:T"),
-    ("Const", "", "output:dtype"),
-    ("Conv2D", "T T", "output:T"),
-    ("Conv2DBackpropFilter", "T =int32 T", "output:T"),
-    ("Conv2DBackpropInput", "=int32 T T", "output:T"),
-    ("Conv3D", "T T", "output:T"),
-    ("Conv3DBackpropInputV2", "Tshape T T", "output:T"),
-    ("Cos", "T", "y:T"),
-    ("CropAndResize", "T =float =int32 =int32", "crops:=float"),
-    ("Cumsum", "T Tidx", "out:T"),
-    ("DepthToSpace", "T", "output:T"),
-    ("DepthwiseConv2dNative", "T T", "output:T"),
-    ("DepthwiseConv2dNativeBackpropFilter", "T =int32 T", "output:T"),
-    ("DepthwiseConv2dNativeBackpropInput", "=int32 T T", "output:T"),
-    ("Dequantize", "T =float =float", "output:dtype"),
-    ("Dilation2D", "T T", "output:T"),
-    ("Div", "T T", "z:T"),
-    ("DivNoNan", "T T", "z:T"),
-    ("DynamicStitch", "N*=int32 N*T", "merged:T"),
-    ("Einsum", "N*T", "output:T"),
-    ("Elu", "T", "activations:T"),
-    ("Enter", "T", "output:T"),
-    ("Equal", "T T", "z:=bool"),
-    ("Erf", "T", "y:T"),
-    ("Erfc", "T", "y:T"),
-    ("Exit", "T", "output:T"),
-    ("Exp", "T", "y:T"),
-    ("ExpandDims", "T Tdim", "output:T"),
-    ("Expm1", "T", "y:T"),
-    ("ExtractImagePatches", "T", "patches:T"),
-    ("FakeQuantWithMinMaxArgs", "=float", "outputs:=float"),
-    ("FakeQuantWithMinMaxVars", "=float =float =float", "outputs:=float"),
-    ("FakeQuantWithMinMaxVarsPerChannel", "=float =float =float", "outputs:=float"),
-    ("Fill", "index_type T", "output:T"),
-    ("Floor", "T", "y:T"),
-    ("FloorDiv", "T T", "z:T"),
-    ("FloorMod", "T T", "z:T"),
-    ("FusedBatchNorm", "T T T T T", "y:T batch_mean:T batch_variance:T reserve_space_1:T reserve_space_2:T"),
-    ("FusedBatchNormV2", "T U U U U", "y:T batch_mean:U batch_variance:U reserve_space_1:U reserve_space_2:U"),
-    (
-        "FusedBatchNormV3",
-        "T U U U U",
-        "y:T batch_mean:U batch_variance:U reserve_space_1:U reserve_space_2:U reserve_space_3:U",
-    ),
-    ("Gather", "Tparams Tindices", "output:Tparams"),
-    ("GatherNd", "Tparams Tindices", "output:Tparams"),
-    ("GatherV2", "Tparams Tindices Taxis", "output:Tparams"),
-    ("Greater", "T T", "z:=bool"),
-    ("GreaterEqual", "T T", "z:=bool"),
-    ("GuaranteeConst", "T", "output:T"),
-    ("Identity", "T", "output:T"),
-    ("IdentityN", "*T", "output:*T"),
-    ("If", "Tcond *Tin", "output:*Tout"),
-    ("InTopKV2", "=float T T", "precision:=bool"),
-    ("Inv", "T", "y:T"),
-    ("InvertPermutation", "T", "y:T"),
-    ("IsFinite", "T", "y:=bool"),
-    ("IsNan", "T", "y:=bool"),
-    ("L2Loss", "T", "output:T"),
-    ("LRN", "T", "output:T"),
-    ("LeakyRelu", "T", "activations:T"),
-    ("Less", "T T", "z:=bool"),
-    ("LessEqual", "T T", "z:=bool"),
-    ("Log", "T", "y:T"),
-    ("Log1p", "T", "y:T"),
-    ("LogSoftmax", "T", "logsoftmax:T"),
-    ("LogicalAnd", "=bool =bool", "z:=bool"),
-    ("LogicalNot", "=bool", "y:=bool"),
-    ("LogicalOr", "=bool =bool", "z:=bool"),
-    ("LoopCond", "=bool", "output:=bool"),
-    ("MatMul", "T T", "product:T"),
-    ("MatrixDiag", "T", "output:T"),
-    ("Max", "T Tidx", "output:T"),
-    ("MaxPool", "T", "output:T"),
-    ("MaxPool3D", "T", "output:T"),
-    ("MaxPoolV2", "T =int32 =int32", "output:T"),
-    ("Maximum", "T T", "z:T"),
-    ("Mean", "T Tidx", "output:T"),
-    ("Merge", "N*T", "output:T value_index:=int32"),
-    ("Min", "T Tidx", "output:T"),
-    ("Minimum", "T T", "z:T"),
-    ("MirrorPad", "T Tpaddings", "output:T"),
-    ("Mod", "T T", "z:T"),
-    ("Mul", "T T", "z:T"),
-    ("MulNoNan", "T T", "z:T"),
-    ("Neg", "T", "y:T"),
-    ("NextIteration", "T", "output:T"),
-    ("NonMaxSuppressionV3", "T T =int32 T_threshold T_threshold", "selected_indices:=int32"),
-    ("NotEqual", "T T", "z:=bool"),
-    ("OneHot", "TI =int32 T T", "output:T"),
-    ("OnesLike", "T", "y:T"),
-    ("Pack", "N*T", "output:T"),
-    ("Pad", "T Tpaddings", "output:T"),
-    ("PadV2", "T Tpaddings T", "output:T"),
-    ("PartitionedCall", "*Tin", "output:*Tout"),
-    ("Placeholder", "", "output:dtype"),
-    ("PlaceholderWithDefault", "dtype", "output:dtype"),
-    ("Pow", "T T", "z:T"),
-    ("PreventGradient", "T", "output:T"),
-    ("Prod", "T Tidx", "output:T"),
-    ("QuantizeAndDequantizeV2", "T T T", "output:T"),
-    ("QuantizeAndDequantizeV3", "T T T =int32", "output:T"),
-    ("QuantizeAndDequantizeV4", "T T T", "output:T"),
-    ("QuantizeV2", "=float =float =float", "output:T output_min:=float output_max:=float"),
-    ("RandomStandardNormal", "T", "output:dtype"),
-    ("RandomUniform", "T", "output:dtype"),
-    ("Range", "Tidx Tidx Tidx", "output:Tidx"),
-    ("Rank", "T", "output:=int32"),
-    ("ReadVariableOp", "=resource", "value:dtype"),
-    ("RealDiv", "T T", "z:T"),
-    ("Reciprocal", "T", "y:T"),
-    ("RefEnter", "&T", "output:&T"),
-    ("RefExit", "&T", "output:&T"),
-    ("RefIdentity", "&T", "output:&T"),
-    ("RefMerge", "N*&T", "output:&T value_index:=int32"),
-    ("RefNextIteration", "&T", "output:&T"),
-    ("RefSwitch", "&T =bool", "output_false:&T output_true:&T"),
-    ("Relu", "T", "activations:T"),
-    ("Relu6", "T", "activations:T"),
-    ("Relu6Grad", "T T", "backprops:T"),
-    ("ReluGrad", "T T", "backprops:T"),
-    ("Reshape", "T Tshape", "output:T"),
-    ("ResizeBicubic", "T =int32", "resized_images:=float"),
-    ("ResizeBilinear", "T =int32", "resized_images:=float"),
-    ("ResizeNearestNeighbor", "T =int32", "resized_images:T"),
-    ("ResourceApplyGradientDescent", "=resource T T", ""),
-    ("ResourceGather", "=resource Tindices", "output:dtype"),
-    ("RestoreV2", "=string =string =string", "tensors:*dtypes"),
-    ("ReverseSequence", "T Tlen", "output:T"),
-    ("ReverseV2", "T Tidx", "output:T"),
-    ("RightShift", "T T", "z:T"),
-    ("Rint", "T", "y:T"),
-    ("Round", "T", "y:T"),
-    ("Rsqrt", "T", "y:T"),
-    ("SaveV2", "=string =string =string *dtypes", ""),
-    ("ScatterNd", "Tindices T Tindices", "output:T"),
-    ("Select", "=bool T T", "output:T"),
-    ("SelectV2", "=bool T T", "output:T"),
-    ("Selu", "T", "activations:T"),
-    ("Shape", "T", "output:out_type"),
-    ("ShapeN", "N*T", "output:N*out_type"),
-    ("Sigmoid", "T", "y:T"),
-    ("Sign", "T", "y:T"),
-    ("Sin", "T", "y:T"),
-    ("Size", "T", "output:out_type"),
-    ("Slice", "T Index Index", "output:T"),
-    ("Snapshot", "T", "output:T"),
-    ("Softmax", "T", "softmax:T"),
-    ("SoftmaxCrossEntropyWithLogits", "T T", "loss:T backprop:T"),
-    ("Softplus", "T", "activations:T"),
-    ("Softsign", "T", "activations:T"),
-    ("SpaceToBatchND", "T Tblock_shape Tpaddings", "output:T"),
-    ("SpaceToDepth", "T", "output:T"),
-    ("SparseSoftmaxCrossEntropyWithLogits", "T Tlabels", "loss:T backprop:T"),
-    ("Split", "=int32 T", "output:num_split*T"),
-    ("SplitV", "T Tlen =int32", "output:num_split*T"),
-    ("Sqrt", "T", "y:T"),
-    ("Square", "T", "y:T"),
-    ("SquaredDifference", "T T", "z:T"),
-    ("Squeeze", "T", "output:T"),
-    ("StatefulPartitionedCall", "*Tin", "output:*Tout"),
-    ("StatelessCase", "=int32 *Tin", "output:*Tout"),
-    ("StatelessIf", "Tcond *Tin", "output:*Tout"),
-    ("StatelessRandomUniformV2", "Tshape =uint64 =uint64 =int32", "output:dtype"),
-    ("StatelessWhile", "*T", "output:*T"),
-    ("StopGradient", "T", "output:T"),
-    ("StridedSlice", "T Index Index Index", "output:T"),
-    ("Sub", "T T", "z:T"),
-    ("Sum", "T Tidx", "output:T"),
-    ("Switch", "T =bool", "output_false:T output_true:T"),
-    ("Tanh", "T", "y:T"),
-    ("TensorArrayGatherV3", "=resource =int32 =float", "value:dtype"),
-    ("TensorArrayReadV3", "=resource =int32 =float", "value:dtype"),
-    ("TensorArrayScatterV3", "=resource =int32 T =float", "flow_out:=float"),
-    ("TensorArraySizeV3", "=resource =float", "size:=int32"),
-    ("TensorArrayV3", "=int32", "handle:=resource flow:=float"),
-    ("TensorArrayWriteV3", "=resource =int32 T =float", "flow_out:=float"),
-    ("TensorListFromTensor", "element_dtype shape_type", "output_handle:=variant"),
-    ("TensorListGetItem", "=variant =int32 Tshape", "item:element_dtype"),
-    ("TensorListReserve", "shape_type =int32", "handle:=variant"),
-    ("TensorListSetItem", "=variant =int32 element_dtype", "output_handle:=variant"),
-    ("TensorListStack", "=variant =int32", "tensor:element_dtype"),
-    ("TensorScatterUpdate", "T Tindices T", "output:T"),
-    ("Tile", "T Tmultiples", "output:T"),
-    ("TopKV2", "T Tk", "values:T indices:index_type"),
-    ("Transpose", "T Tperm", "y:T"),
-    ("TruncatedNormal", "T", "output:dtype"),
-    ("Unpack", "T", "output:num*T"),
-    ("VarHandleOp", "", "resource:=resource"),
-    ("Variable", "", "ref:&dtype"),
-    ("VariableV2", "", "ref:&dtype"),
-    ("Where", "T", "index:=int64"),
-    ("While", "*T", "output:*T"),
-    ("ZerosLike", "T", "y:T"),
-];
+use std::sync::LazyLock;
 
-/// Inputs and outputs of `op`, where they are known.
-pub(super) fn signature(op: &[u8]) -> Option<(&'static str, &'static str)> {
-    let found = SIGNATURES.binary_search_by(|(name, ..)| name.as_bytes().cmp(op)).ok()?;
-    SIGNATURES.get(found).map(|(_, inputs, outputs)| (*inputs, *outputs))
+static TEXT: &str = include_str!("ops.txt");
+
+static OPS: LazyLock<Vec<Signature>> = LazyLock::new(|| TEXT.lines().filter_map(Signature::parse).collect());
+
+/// An op's registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(super) op: &'static str,
+    /// Whether it does more than compute its outputs from its inputs.
+    pub(crate) is_stateful: bool,
+    /// Types of the inputs, with a space between.
+    pub(super) inputs: &'static str,
+    /// `name:type` of the outputs, with a space between.
+    pub(super) outputs: &'static str,
 }
 
-/// Ops of the table, for the test that each can be read.
+impl Signature {
+    fn parse(line: &'static str) -> Option<Self> {
+        let (op, rest) = line.split_once('|')?;
+        let (inputs, outputs) = rest.split_once('|')?;
+        let (op, is_stateful) = op.strip_suffix('!').map_or((op, false), |op| (op, true));
+        Some(Self { op, is_stateful, inputs, outputs })
+    }
+}
+
+/// The registration of `op`, where TensorFlow has it.
+pub(crate) fn signature(op: &[u8]) -> Option<&'static Signature> {
+    let found = OPS.binary_search_by(|known| known.op.as_bytes().cmp(op)).ok()?;
+    OPS.get(found)
+}
+
+/// All ops, for the test that each can be read.
 #[cfg(test)]
-pub(super) fn all() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    SIGNATURES.iter()
+pub(super) fn all() -> &'static [Signature] {
+    &OPS
 }

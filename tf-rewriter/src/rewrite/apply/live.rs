@@ -80,7 +80,7 @@ impl Graph {
         if let Some(state) = state {
             state.finish(&mut editor);
         }
-        editor.finish()?.assemble(self.bytes())
+        editor.finish()?.assemble_whole(self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Plan ──locate──▶ weights, activations ──observe──▶ maps ──emit──▶ patches ──splice──▶ segments ──write──▶ file
 //! ```
 
+mod baked;
 mod live;
 mod locate;
 mod read_back;
@@ -26,8 +27,12 @@ use crate::graphdef::index::NodeId;
 use crate::rewrite::emit::{self, Copies, Editor, Pieces, WeightWork};
 use crate::rewrite::splice::{Segment, WeightSource};
 
+pub(crate) use baked::Baked;
 pub(crate) use read_back::types_fit;
 pub use write::Compressed;
+
+/// The output, what became of each site, and the constants of `baked`.
+type Patched = (Vec<Segment>, Vec<Fate>, Vec<Baked>);
 
 impl Graph {
     /// Carry out a plan that was made for this graph. Weights are observed here; they are quantized while the result is written.
@@ -36,8 +41,26 @@ impl Graph {
     /// A plan of another graph; NaN or infinite weights; damaged tensors.
     pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
         let applied = self.patch(plan).map_err(|error| self.in_own_file(error));
-        let (segments, fates) = self.settled(applied)?;
-        Ok(Compressed::new(self, plan.clone(), segments, fates))
+        let (segments, fates, baked) = self.settled(applied)?;
+        Ok(Compressed::new(self, plan.clone(), segments, fates, baked))
+    }
+
+    /// The graph as it is, ready to be written: functions inlined and variables as constants where it comes of a model that had some.
+    ///
+    /// # Errors
+    /// Damaged tensors.
+    pub fn as_it_is(self) -> Result<Compressed, Error> {
+        let plan = Plan {
+            version: quant_math::plan::PLAN_VERSION,
+            quantizer: quant_math::Quantizer::Naive,
+            // The form of a graph whose constants are its own.
+            emit: Emit::Packed,
+            gradient: quant_math::plan::Gradient::default(),
+            sites: Vec::new(),
+            prepared: self.steps().to_vec(),
+            warnings: Vec::new(),
+        };
+        self.apply(&plan)
     }
 
     /// Every attribute and every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
@@ -50,12 +73,12 @@ impl Graph {
         }
     }
 
-    fn patch(&self, plan: &Plan) -> Result<(Vec<Segment>, Vec<Fate>), Error> {
+    fn patch(&self, plan: &Plan) -> Result<Patched, Error> {
         self.check_nodes()?;
         let mut fates = Fate::all_of(plan);
         if plan.emit == Emit::Training {
             let segments = self.patch_training(plan, &mut fates)?;
-            return Ok((segments, fates));
+            return Ok((segments, fates, Vec::new()));
         }
         let works = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
         let mut editor = Editor::new(self);
@@ -80,6 +103,7 @@ impl Graph {
         let edges =
             works.iter().filter(|work| *work.map != WeightMap::Unchanged).map(|work| (work.op, work.input)).collect();
         let (mut copies, mut pieces) = (Copies::default(), Pieces::default());
+        let mut baked = Vec::new();
         for group in &mut groups {
             let owned = plan.emit != Emit::Inference && emit::owns(self, group, &edges)?;
             if !owned && plan.emit != Emit::Inference {
@@ -87,6 +111,9 @@ impl Graph {
             }
             let Some(first) = group.first() else { continue };
             editor.within_budget()?;
+            if plan.emit == Emit::Baked {
+                baked.push(Baked::of(self, first, owned));
+            }
             let bytes = match plan.emit {
                 // Codes would be larger than the one value that stands for all.
                 Emit::Packed if !first.weight.is_one_value() => emit::packed(&mut editor, group, owned, &mut copies),
@@ -102,7 +129,7 @@ impl Graph {
                     fate.bytes_after = bytes;
                     if plan.emit == Emit::Inference || work.weight.is_one_value() {
                         let data = WeightSource { tensor: work.weight.tensor, node: work.name.clone() };
-                        fate.cost = Cost::Measured(measured(&work.map, &data.data(self.bytes())?));
+                        fate.cost = Cost::Measured(measured(&work.map, &data.data(self)?));
                     } else {
                         fate.cost = Cost::Written(work.slot);
                     }
@@ -121,8 +148,8 @@ impl Graph {
                 fate.bytes_after = if scale.is_some() { 8 } else { 0 };
             }
         }
-        let segments = editor.finish()?.assemble(self.bytes())?;
-        Ok((segments, fates))
+        let segments = editor.finish()?.assemble_whole(self)?;
+        Ok((segments, fates, baked))
     }
 }
 
@@ -221,7 +248,7 @@ const SCALE: usize = size_of::<quant_math::Affine>() + 20;
 fn observe_one(graph: &Graph, site: &Located, biases: &[&Bias], emit: Emit) -> Result<Observed, Error> {
     let node = graph.name(site.weight.source).to_owned();
     let source = WeightSource { tensor: site.weight.tensor, node: node.clone() };
-    let data = source.data(graph.bytes())?;
+    let data = source.data(graph)?;
     let layout = site.layout();
     let math = |source| Error::Math { tensor: node.clone(), source };
     let channels = site.axes.map_or(1, |axes| axes.source.layout(&site.weight.shape).channels);
@@ -256,7 +283,7 @@ fn values(graph: &Graph, biases: &[&Bias], channels: usize) -> Result<Biases, Er
     let mut values = Biases::none(if biases.is_empty() { 0 } else { channels });
     for Bias { vector, .. } in biases.iter().filter(|bias| bias.vector.tensor.len() > 0) {
         let source = WeightSource { tensor: vector.tensor, node: graph.name(vector.source).to_owned() };
-        values.add(&source.data(graph.bytes())?);
+        values.add(&source.data(graph)?);
     }
     Ok(values)
 }

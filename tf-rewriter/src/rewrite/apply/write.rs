@@ -1,14 +1,16 @@
 //! Writing the result, and the report that comes with it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use model_file::atomic::AtomicFile;
 use quant_math::Plan;
 use quant_math::fate::Fate;
+use quant_math::metrics::Metrics;
 use quant_math::report::Report;
 
-use super::read_back;
+use super::{Baked, read_back};
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::rewrite::splice::{self, Segment};
@@ -20,11 +22,22 @@ pub struct Compressed {
     plan: Plan,
     segments: Vec<Segment>,
     fates: Vec<Fate>,
+    baked: Vec<Baked>,
 }
 
 impl Compressed {
-    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>) -> Self {
-        Self { graph, plan, segments, fates }
+    pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>, baked: Vec<Baked>) -> Self {
+        Self { graph, plan, segments, fates, baked }
+    }
+
+    /// The graph that it was made of.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The constants that hold quantized values, for `baked`.
+    pub(crate) fn baked(&self) -> &[Baked] {
+        &self.baked
     }
 
     /// The plan that was carried out.
@@ -101,14 +114,23 @@ impl Compressed {
         }
     }
 
-    fn write_with(&self, out: &mut (dyn Write + Send), progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
-        let written = splice::write(&self.segments, self.graph.bytes(), out, progress)?;
-        Ok(Report {
+    pub(crate) fn write_with(
+        &self,
+        out: &mut (dyn Write + Send),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report, Error> {
+        let written = splice::write(&self.segments, &self.graph, out, progress)?;
+        Ok(self.report(&written))
+    }
+
+    /// The report, with the errors of what was written, by their slots.
+    pub(crate) fn report(&self, written: &BTreeMap<usize, Metrics>) -> Report {
+        Report {
             bytes_before: self.graph.file_len(),
             bytes_after: self.len(),
             nodes_left_out: self.graph.nodes_left_out(),
-            ..Report::of(&self.plan, &self.fates, &written)
-        })
+            ..Report::of(&self.plan, &self.fates, written)
+        }
     }
 }
 

@@ -96,5 +96,5 @@ fn content(graph: &Graph, work: &WeightWork) -> Result<Content, Error> {
 }
 
 fn view<'a>(graph: &'a Graph, work: &'a WeightWork) -> Result<TensorView<'a>, Error> {
-    TensorView::parse(work.weight.tensor.of(graph.bytes()), work.weight.tensor.start(), graph.name(work.weight.source))
+    graph.tensor(work.weight.tensor, graph.name(work.weight.source))
 }

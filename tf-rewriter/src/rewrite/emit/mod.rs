@@ -69,7 +69,7 @@ impl WeightWork {
     }
 
     /// The weight's elements on their way to the output.
-    fn stream(&self, form: Form) -> WeightStream {
+    pub(crate) fn stream(&self, form: Form) -> WeightStream {
         WeightStream {
             source: WeightSource { tensor: self.weight.tensor, node: self.name.clone() },
             made: weights::WeightStream {

@@ -48,6 +48,14 @@ impl Graph {
         float.apply(&plan).map_err(|error| self.in_own_file(error))
     }
 
+    /// Whether it was made by `--emit training`: there are quantizers in it whose state is in variables.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    pub fn is_training(&self) -> Result<bool, Error> {
+        Ok(!trained::find(self).map_err(|error| self.in_own_file(error))?.is_empty())
+    }
+
     /// The float graph, and what is to be done with it. `measure` gives ranges of its activations in place of those that the training
     /// learnt.
     pub(crate) fn float_and_plan(

@@ -5,6 +5,7 @@
 //! ```
 
 mod stream;
+mod whole;
 
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
@@ -18,6 +19,8 @@ pub(crate) use stream::{WeightSource, WeightStream, write};
 pub(crate) enum Segment {
     /// These bytes of the input.
     Copy(Span),
+    /// Elements of a constant that are not in the graph's bytes: the number of the piece, and its length.
+    Elsewhere(u64, usize),
     /// New bytes.
     Bytes(Vec<u8>),
     /// A quantized weight, computed while it is written.
@@ -28,6 +31,7 @@ impl Segment {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Copy(span) => span.len(),
+            Self::Elsewhere(_, length) => *length,
             Self::Bytes(bytes) => bytes.len(),
             Self::Weights(stream) => stream.len(),
         }
@@ -36,7 +40,7 @@ impl Segment {
     /// Bytes that are held in memory for it until it is written.
     pub(crate) fn held(&self) -> usize {
         match self {
-            Self::Copy(_) | Self::Weights(_) => 0,
+            Self::Copy(_) | Self::Elsewhere(..) | Self::Weights(_) => 0,
             Self::Bytes(bytes) => bytes.capacity(),
         }
     }
@@ -241,11 +245,11 @@ pub(crate) fn node_field(scope: ScopeKind, body: Vec<Segment>) -> Vec<Segment> {
 }
 
 impl Graph {
-    /// The graph with patches carried out, in memory, with the same named outputs.
+    /// The graph with patches carried out, in memory, with the same named outputs. Elements that are elsewhere stay there.
     pub(crate) fn patched(&self, patches: Patches) -> Result<Self, Error> {
         let segments = patches.assemble(self.bytes())?;
         let mut bytes = Vec::with_capacity(total(&segments));
-        write(&segments, self.bytes(), &mut bytes, &|_| {})?;
+        write(&segments, self, &mut bytes, &|_| {})?;
         self.made_into(bytes)
     }
 }

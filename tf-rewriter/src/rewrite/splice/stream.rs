@@ -9,8 +9,9 @@ use quant_math::weights::{self, Errors};
 
 use super::Segment;
 use crate::error::Error;
+use crate::graphdef::graph::Graph;
 use crate::graphdef::index::Span;
-use crate::graphdef::tensor::{FloatData, TensorView};
+use crate::graphdef::tensor::FloatData;
 
 /// Chunks that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
 const BATCH: usize = 16;
@@ -26,8 +27,8 @@ pub(crate) struct WeightSource {
 
 impl WeightSource {
     /// The float elements.
-    pub(crate) fn data<'a>(&'a self, bytes: &'a [u8]) -> Result<FloatData<'a>, Error> {
-        TensorView::parse(self.tensor.of(bytes), self.tensor.start(), &self.node)?.float_data()
+    pub(crate) fn data<'a>(&'a self, graph: &'a Graph) -> Result<FloatData<'a>, Error> {
+        graph.tensor(self.tensor, &self.node)?.float_data()
     }
 }
 
@@ -50,7 +51,7 @@ impl WeightStream {
 /// Write all segments; returns the errors of the weights, by their slots.
 pub(crate) fn write(
     segments: &[Segment],
-    bytes: &[u8],
+    graph: &Graph,
     out: &mut (dyn Write + Send),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<BTreeMap<usize, Metrics>, Error> {
@@ -62,7 +63,13 @@ pub(crate) fn write(
     for segment in segments {
         match segment {
             Segment::Copy(span) => {
-                for piece in span.of(bytes).chunks(WRITE) {
+                for piece in span.of(graph.bytes()).chunks(WRITE) {
+                    out.write_all(piece).map_err(Error::writing)?;
+                    progress(piece.len() as u64);
+                }
+            }
+            Segment::Elsewhere(number, _) => {
+                for piece in graph.elsewhere().get(*number).unwrap_or_default().chunks(WRITE) {
                     out.write_all(piece).map_err(Error::writing)?;
                     progress(piece.len() as u64);
                 }
@@ -72,7 +79,7 @@ pub(crate) fn write(
                 progress(new.len() as u64);
             }
             Segment::Weights(stream) => {
-                metrics.insert(stream.slot, write_weights(stream, bytes, &mut rooms, &mut out, progress)?);
+                metrics.insert(stream.slot, write_weights(stream, graph, &mut rooms, &mut out, progress)?);
             }
         }
     }
@@ -85,12 +92,12 @@ type Rooms = [Vec<u8>; 2];
 
 fn write_weights(
     WeightStream { source, made, .. }: &WeightStream,
-    bytes: &[u8],
+    graph: &Graph,
     rooms: &mut Rooms,
     out: &mut (impl Write + Send),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Metrics, Error> {
-    let data = source.data(bytes)?;
+    let data = source.data(graph)?;
     let errors = Errors::default();
     let batch = made.chunks(BATCH);
     let make = |start: usize, mut room: Vec<u8>| {

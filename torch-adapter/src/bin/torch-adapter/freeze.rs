@@ -20,6 +20,6 @@ impl FreezeArgs {
         let destination = self.frozen.destination(Files::of_model(self.model.path()))?;
         let frozen = self.model.open()?.freeze(self.frozen.form()).map_err(failure)?;
         global.warn(&frozen.plan().warnings);
-        self.frozen.write::<ModelArgs>(global, &destination, &frozen)
+        self.frozen.write(&self.model, global, &destination, &frozen)
     }
 }

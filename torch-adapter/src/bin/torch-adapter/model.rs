@@ -63,7 +63,7 @@ impl Adapter for ModelArgs {
         compressed.input_len()
     }
 
-    fn write_to(compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
+    fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
         compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
     }
 

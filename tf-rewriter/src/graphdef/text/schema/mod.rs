@@ -5,7 +5,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use table::{ENUMS, GRAPH, MESSAGES};
+use table::{ENUMS, GRAPH, MESSAGES, META_GRAPH, SAVED_MODEL};
 
 /// A message type: its position in [`Schema::messages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +126,14 @@ pub(super) struct Schema {
     nothing: (MessageSpec, EnumSpec),
     /// GraphDef.
     pub(super) graph: MessageId,
+    /// MetaGraphDef.
+    pub(super) meta_graph: MessageId,
+    /// SavedModel.
+    pub(super) saved_model: MessageId,
 }
 
 impl Schema {
-    /// The types of `proto/graph.proto`.
+    /// The types of `proto/`.
     pub(super) fn get() -> &'static Self {
         static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::build);
         &SCHEMA
@@ -149,6 +153,8 @@ impl Schema {
             enums: ENUMS.iter().map(EnumSpec::new).collect(),
             nothing: Default::default(),
             graph: GRAPH,
+            meta_graph: META_GRAPH,
+            saved_model: SAVED_MODEL,
         }
     }
 }
@@ -167,6 +173,7 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(schema.message(schema.graph).name, "GraphDef");
+        let roots = [schema.graph, schema.meta_graph, schema.saved_model].map(|root| schema.message(root).name);
+        assert_eq!(roots, ["GraphDef", "MetaGraphDef", "SavedModel"]);
     }
 }

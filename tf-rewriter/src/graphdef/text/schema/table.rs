@@ -1,10 +1,12 @@
-//! The types of `proto/graph.proto`, made by `cargo xtask generate`.
+//! The types of `proto/`, made by `cargo xtask generate`.
 #![cfg_attr(rustfmt, rustfmt::skip)]
 
 use super::Kind::{Bool, Bytes, Double, Enum, Fixed64, Float, Int32, Int64, Message, String, Uint32, Uint64};
 use super::{EnumId, FieldSpec, MessageId};
 
 pub(super) const GRAPH: MessageId = MessageId(0);
+pub(super) const META_GRAPH: MessageId = MessageId(43);
+pub(super) const SAVED_MODEL: MessageId = MessageId(38);
 
 pub(super) const MESSAGES: &[(&str, &[FieldSpec])] = &[
     ("GraphDef", &[
@@ -238,6 +240,149 @@ pub(super) const MESSAGES: &[(&str, &[FieldSpec])] = &[
         FieldSpec { name: "frames_by_id", number: 4, kind: Message(MessageId(33)), repeated: true, oneof: None },
         FieldSpec { name: "name_to_trace_id", number: 5, kind: Message(MessageId(36)), repeated: true, oneof: None },
         FieldSpec { name: "traces_by_id", number: 6, kind: Message(MessageId(34)), repeated: true, oneof: None },
+    ]),
+    ("SavedModel", &[
+        FieldSpec { name: "saved_model_schema_version", number: 1, kind: Int64, repeated: false, oneof: None },
+        FieldSpec { name: "meta_graphs", number: 2, kind: Message(MessageId(43)), repeated: true, oneof: None },
+    ]),
+    ("FunctionAliasesEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: String, repeated: false, oneof: None },
+    ]),
+    ("MetaInfoDef", &[
+        FieldSpec { name: "meta_graph_version", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "stripped_op_list", number: 2, kind: Message(MessageId(44)), repeated: false, oneof: None },
+        FieldSpec { name: "any_info", number: 3, kind: Message(MessageId(45)), repeated: false, oneof: None },
+        FieldSpec { name: "tags", number: 4, kind: String, repeated: true, oneof: None },
+        FieldSpec { name: "tensorflow_version", number: 5, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "tensorflow_git_version", number: 6, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "stripped_default_attrs", number: 7, kind: Bool, repeated: false, oneof: None },
+        FieldSpec { name: "function_aliases", number: 8, kind: Message(MessageId(39)), repeated: true, oneof: None },
+    ]),
+    ("CollectionDefEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Message(MessageId(52)), repeated: false, oneof: None },
+    ]),
+    ("SignatureDefEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Message(MessageId(55)), repeated: false, oneof: None },
+    ]),
+    ("MetaGraphDef", &[
+        FieldSpec { name: "meta_info_def", number: 1, kind: Message(MessageId(40)), repeated: false, oneof: None },
+        FieldSpec { name: "graph_def", number: 2, kind: Message(MessageId(0)), repeated: false, oneof: None },
+        FieldSpec { name: "saver_def", number: 3, kind: Message(MessageId(46)), repeated: false, oneof: None },
+        FieldSpec { name: "collection_def", number: 4, kind: Message(MessageId(41)), repeated: true, oneof: None },
+        FieldSpec { name: "signature_def", number: 5, kind: Message(MessageId(42)), repeated: true, oneof: None },
+        FieldSpec { name: "asset_file_def", number: 6, kind: Message(MessageId(59)), repeated: true, oneof: None },
+        FieldSpec { name: "object_graph_def", number: 7, kind: Message(MessageId(61)), repeated: false, oneof: None },
+    ]),
+    ("OpList", &[
+        FieldSpec { name: "op", number: 1, kind: Message(MessageId(28)), repeated: true, oneof: None },
+    ]),
+    ("Any", &[
+        FieldSpec { name: "type_url", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Bytes, repeated: false, oneof: None },
+    ]),
+    ("SaverDef", &[
+        FieldSpec { name: "filename_tensor_name", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "save_tensor_name", number: 2, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "restore_op_name", number: 3, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "max_to_keep", number: 4, kind: Int32, repeated: false, oneof: None },
+        FieldSpec { name: "sharded", number: 5, kind: Bool, repeated: false, oneof: None },
+        FieldSpec { name: "keep_checkpoint_every_n_hours", number: 6, kind: Float, repeated: false, oneof: None },
+        FieldSpec { name: "version", number: 7, kind: Int32, repeated: false, oneof: None },
+    ]),
+    ("NodeList", &[
+        FieldSpec { name: "value", number: 1, kind: String, repeated: true, oneof: None },
+    ]),
+    ("BytesList", &[
+        FieldSpec { name: "value", number: 1, kind: Bytes, repeated: true, oneof: None },
+    ]),
+    ("Int64List", &[
+        FieldSpec { name: "value", number: 1, kind: Int64, repeated: true, oneof: None },
+    ]),
+    ("FloatList", &[
+        FieldSpec { name: "value", number: 1, kind: Float, repeated: true, oneof: None },
+    ]),
+    ("AnyList", &[
+        FieldSpec { name: "value", number: 1, kind: Message(MessageId(45)), repeated: true, oneof: None },
+    ]),
+    ("CollectionDef", &[
+        FieldSpec { name: "node_list", number: 1, kind: Message(MessageId(47)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "bytes_list", number: 2, kind: Message(MessageId(48)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "int64_list", number: 3, kind: Message(MessageId(49)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "float_list", number: 4, kind: Message(MessageId(50)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "any_list", number: 5, kind: Message(MessageId(51)), repeated: false, oneof: Some(0) },
+    ]),
+    ("TensorInfoEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Message(MessageId(58)), repeated: false, oneof: None },
+    ]),
+    ("DefaultsEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Message(MessageId(11)), repeated: false, oneof: None },
+    ]),
+    ("SignatureDef", &[
+        FieldSpec { name: "inputs", number: 1, kind: Message(MessageId(53)), repeated: true, oneof: None },
+        FieldSpec { name: "outputs", number: 2, kind: Message(MessageId(53)), repeated: true, oneof: None },
+        FieldSpec { name: "method_name", number: 3, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "defaults", number: 4, kind: Message(MessageId(54)), repeated: true, oneof: None },
+    ]),
+    ("CooSparse", &[
+        FieldSpec { name: "values_tensor_name", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "indices_tensor_name", number: 2, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "dense_shape_tensor_name", number: 3, kind: String, repeated: false, oneof: None },
+    ]),
+    ("CompositeTensor", &[
+        FieldSpec { name: "components", number: 2, kind: Message(MessageId(58)), repeated: true, oneof: None },
+    ]),
+    ("TensorInfo", &[
+        FieldSpec { name: "name", number: 1, kind: String, repeated: false, oneof: Some(0) },
+        FieldSpec { name: "coo_sparse", number: 4, kind: Message(MessageId(56)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "composite_tensor", number: 5, kind: Message(MessageId(57)), repeated: false, oneof: Some(0) },
+        FieldSpec { name: "dtype", number: 2, kind: Enum(EnumId(0)), repeated: false, oneof: None },
+        FieldSpec { name: "tensor_shape", number: 3, kind: Message(MessageId(10)), repeated: false, oneof: None },
+    ]),
+    ("AssetFileDef", &[
+        FieldSpec { name: "tensor_info", number: 1, kind: Message(MessageId(58)), repeated: false, oneof: None },
+        FieldSpec { name: "filename", number: 2, kind: String, repeated: false, oneof: None },
+    ]),
+    ("ConcreteFunctionsEntry", &[
+        FieldSpec { name: "key", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "value", number: 2, kind: Message(MessageId(65)), repeated: false, oneof: None },
+    ]),
+    ("SavedObjectGraph", &[
+        FieldSpec { name: "nodes", number: 1, kind: Message(MessageId(63)), repeated: true, oneof: None },
+        FieldSpec { name: "concrete_functions", number: 2, kind: Message(MessageId(60)), repeated: true, oneof: None },
+    ]),
+    ("ObjectReference", &[
+        FieldSpec { name: "node_id", number: 1, kind: Int32, repeated: false, oneof: None },
+        FieldSpec { name: "local_name", number: 2, kind: String, repeated: false, oneof: None },
+    ]),
+    ("SavedObject", &[
+        FieldSpec { name: "children", number: 1, kind: Message(MessageId(62)), repeated: true, oneof: None },
+        FieldSpec { name: "variable", number: 7, kind: Message(MessageId(64)), repeated: false, oneof: None },
+    ]),
+    ("SavedVariable", &[
+        FieldSpec { name: "dtype", number: 1, kind: Enum(EnumId(0)), repeated: false, oneof: None },
+        FieldSpec { name: "shape", number: 2, kind: Message(MessageId(10)), repeated: false, oneof: None },
+        FieldSpec { name: "trainable", number: 3, kind: Bool, repeated: false, oneof: None },
+        FieldSpec { name: "name", number: 6, kind: String, repeated: false, oneof: None },
+    ]),
+    ("SavedConcreteFunction", &[
+        FieldSpec { name: "bound_inputs", number: 2, kind: Int32, repeated: true, oneof: None },
+    ]),
+    ("SerializedTensor", &[
+        FieldSpec { name: "name", number: 1, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "full_name", number: 2, kind: String, repeated: false, oneof: None },
+        FieldSpec { name: "checkpoint_key", number: 3, kind: String, repeated: false, oneof: None },
+    ]),
+    ("TrackableObject", &[
+        FieldSpec { name: "children", number: 1, kind: Message(MessageId(62)), repeated: true, oneof: None },
+        FieldSpec { name: "attributes", number: 2, kind: Message(MessageId(66)), repeated: true, oneof: None },
+    ]),
+    ("TrackableObjectGraph", &[
+        FieldSpec { name: "nodes", number: 1, kind: Message(MessageId(67)), repeated: true, oneof: None },
     ]),
 ];
 

@@ -1,0 +1,174 @@
+//! SavedModels and MetaGraphs, frozen without TensorFlow, against what TensorFlow computes of the originals.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking and tells its story on stderr")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::{Framework, oracle, run_python};
+use quant_math::config::ConfigList;
+use quant_math::{Emit, Quantizer};
+use serde_json::{Value, json};
+use tf_rewriter::{Error, Graph, ModelOptions, Names, PlanOptions};
+
+const MAKE: &str = "tests/tensorflow/saved_models.py";
+const CHECK: &str = "tests/tensorflow/check_frozen.py";
+const LOAD: &str = "tests/tensorflow/check_models.py";
+
+fn text(call: &Value, key: &str) -> Option<String> {
+    call[key].as_str().map(str::to_owned)
+}
+
+fn texts(call: &Value, key: &str) -> Vec<String> {
+    call[key].as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// Freeze what a call of the manifest says, into `frozen/NAME`.
+fn freeze(folder: &Path, call: &Value, names: Names) -> Result<(), Error> {
+    let mut options = ModelOptions::default();
+    options.names = names;
+    let path = if let Some(meta) = text(call, "meta") {
+        options.outputs = texts(call, "outputs");
+        meta
+    } else {
+        options.tags = Some(texts(call, "tags"));
+        options.signature = text(call, "signature");
+        text(call, "path").unwrap()
+    };
+    let graph = Graph::open_model(folder.join(path), &options)?;
+    let keys = |endpoints: &[tf_rewriter::Endpoint]| {
+        endpoints.iter().map(|endpoint| (endpoint.key.clone(), endpoint.tensor.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let interface = graph.interface().clone();
+    let own = folder.join("frozen").join(text(call, "name").unwrap());
+    drop(std::fs::remove_dir_all(&own));
+    std::fs::create_dir_all(&own).unwrap();
+    graph.as_it_is()?.write_to(own.join("graph.pb"))?;
+    let mut inputs = keys(&interface.inputs);
+    // Without a signature, what is fed is named by its tensor.
+    let fed = call["types"].as_object().unwrap().keys().filter(|key| key.contains(':'));
+    inputs.extend(fed.filter(|_| interface.inputs.is_empty()).map(|key| (key.clone(), key.clone())));
+    let names = json!({ "inputs": inputs, "outputs": keys(&interface.outputs), "init": interface.initializer });
+    serde_json::to_writer(std::fs::File::create_new(own.join("names.json")).unwrap(), &names).unwrap();
+    Ok(())
+}
+
+/// The models, made by TensorFlow: those of CI, or all that stand in the folder `QUANT_SAVED_MODELS`.
+struct Corpus {
+    folder: PathBuf,
+    manifest: Value,
+    _own: Option<tempfile::TempDir>,
+}
+
+impl Corpus {
+    fn make(python: &Path) -> Self {
+        let own = std::env::var_os("QUANT_SAVED_MODELS").is_none().then(|| tempfile::tempdir().unwrap());
+        let folder = match &own {
+            Some(own) => own.path().to_owned(),
+            None => std::env::var_os("QUANT_SAVED_MODELS").unwrap().into(),
+        };
+        if own.is_some() {
+            run_python(python, MAKE, &[folder.as_path(), Path::new("--ci")], &[]);
+        }
+        let manifest = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        Self { folder, manifest, _own: own }
+    }
+
+    fn calls(&self) -> &[Value] {
+        self.manifest.get("calls").unwrap().as_array().unwrap()
+    }
+}
+
+/// Write a SavedModel again, in a form.
+fn write_again(folder: &Path, call: &Value, form: &str) -> Result<(), Error> {
+    let mut options = ModelOptions::default();
+    options.tags = Some(texts(call, "tags"));
+    options.signature = text(call, "signature");
+    options.whole = true;
+    let graph = Graph::open_model(folder.join(text(call, "path").unwrap()), &options)?;
+    let place = folder.join("models").join(form);
+    std::fs::create_dir_all(&place).unwrap();
+    let place = place.join(text(call, "name").unwrap());
+    let made = match form {
+        "float" => graph.as_it_is()?,
+        emit => {
+            let config = ConfigList::default_for(Quantizer::Naive);
+            let emit = if emit == "baked" { Emit::Baked } else { Emit::Packed };
+            let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
+            graph.apply(&plan)?
+        }
+    };
+    made.write_model(&place, false, &|_| {}).map(drop)
+}
+
+/// What is written as a SavedModel loads in every loader of TensorFlow alike: unquantized it computes what the original did, and `packed` what
+/// `baked` does.
+#[test]
+fn models_that_are_written_again_load_everywhere() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let corpus = Corpus::make(&python);
+    let folder = corpus.folder.as_path();
+    let models: Vec<&Value> =
+        corpus.calls().iter().filter(|call| call["refused"].is_null() && call["meta"].is_null()).collect();
+    let mut wrong = Vec::new();
+    for form in ["float", "baked", "packed"] {
+        for call in &models {
+            if let Err(error) = write_again(folder, call, form) {
+                wrong.push(format!("{form}/{}: {} {error}", text(call, "name").unwrap(), error.code()));
+            }
+        }
+    }
+    let answer: Value = serde_json::from_slice(&run_python(&python, LOAD, &[folder], &[])).unwrap();
+    let answer = answer.as_object().unwrap();
+    assert!(answer.len() + wrong.len() >= 3 * models.len(), "{} of {}", answer.len(), 3 * models.len());
+    for (name, found) in answer {
+        let is_float = name.starts_with("float/");
+        if found["loaders"] != "equal" || (is_float && found["expected"] != "equal") {
+            wrong.push(format!("{name}: {found}"));
+        }
+        if let Some(call) = name.strip_prefix("packed/") {
+            let baked = &answer[&format!("baked/{call}")];
+            if baked["expected"] != found["expected"] {
+                wrong.push(format!("{name}: {found}, baked {baked}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of ops is what TensorFlow registers.
+#[test]
+fn ops_are_those_that_tensorflow_has() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let registered = run_python::<&str>(&python, "tests/tensorflow/ops.py", &[], &[]);
+    let table = std::fs::read(common::repository("tf-rewriter/src/graphdef/types/ops.txt")).unwrap();
+    let differs = registered != table;
+    assert!(!differs, "`python3 tests/tensorflow/ops.py` makes the table anew");
+}
+
+#[test]
+fn frozen_models_compute_what_the_originals_do() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let corpus = Corpus::make(&python);
+    let folder = corpus.folder.as_path();
+    for names in [Names::Function, Names::Main] {
+        let mut wrong = Vec::new();
+        for call in corpus.calls() {
+            let name = text(call, "name").unwrap();
+            match (freeze(folder, call, names), text(call, "refused")) {
+                (Ok(()), None) => {}
+                (Err(error), Some(why)) => eprintln!("{name}: refused ({why}): {} {error}", error.code()),
+                (Ok(()), Some(why)) => wrong.push(format!("{name}: not refused: {why}")),
+                (Err(error), None) => wrong.push(format!("{name}: {} {error} {:?}", error.code(), error.location())),
+            }
+        }
+        let answer: Value = serde_json::from_slice(&run_python(&python, CHECK, &[folder], &[])).unwrap();
+        let answer = answer.as_object().unwrap();
+        for (name, found) in answer.iter().filter(|(_, found)| *found != "equal") {
+            wrong.push(format!("{name}: {found}"));
+        }
+        eprintln!("{names:?}: {} frozen", answer.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

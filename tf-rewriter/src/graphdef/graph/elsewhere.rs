@@ -1,0 +1,69 @@
+//! Elements of constants that do not stand in the graph's own bytes: they stay where they are, in a checkpoint's data file, until the graph is
+//! written.
+//!
+//! A TensorProto that has such elements carries, in place of `tensor_content`, a field of ours with the number of the piece
+//! ([`MARK`]). It is part of the graph in memory alone: whatever writes the graph puts the elements there.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::graphdef::bundle::Values;
+use crate::graphdef::io::Mapped;
+use crate::graphdef::tensor::MARK;
+use crate::graphdef::wire::{put_tag, put_varint};
+
+/// Bytes in a file, or in memory.
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    /// In a file.
+    File(Mapped, Range<usize>),
+    /// In a checkpoint.
+    Checkpoint(Values),
+}
+
+impl Piece {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::File(file, span) => file.get(span.clone()).unwrap_or_default(),
+            Self::Checkpoint(values) => values.bytes(),
+        }
+    }
+}
+
+/// The pieces of a graph, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Elsewhere(Arc<Vec<Piece>>);
+
+impl Elsewhere {
+    pub(crate) fn new(pieces: Vec<Piece>) -> Self {
+        Self(Arc::new(pieces))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The elements of the piece with this number.
+    pub(crate) fn get(&self, number: u64) -> Option<&[u8]> {
+        usize::try_from(number).ok().and_then(|number| self.0.get(number)).map(Piece::bytes)
+    }
+
+    /// Whether all files were the same all the time.
+    ///
+    /// # Errors
+    /// What happened to one of them.
+    pub(crate) fn check(&self) -> Result<(), model_file::Changed> {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::File(file, _) => file.check(),
+            Piece::Checkpoint(values) => values.in_file().map_or(Ok(()), |(file, _)| file.check()),
+        })
+    }
+}
+
+/// The field that stands for the piece with this number.
+pub(crate) fn mark(number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_tag(&mut bytes, MARK, 0);
+    put_varint(&mut bytes, number as u64);
+    bytes
+}

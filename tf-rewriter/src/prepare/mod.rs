@@ -1,0 +1,151 @@
+//! From a model to the graph that is planned: steps that keep what the model computes. Each is told in the plan and in the report.
+//!
+//! ```text
+//! SavedModel, MetaGraph ──variables──▶ which tensor of the checkpoint each is ──inline──▶ one flat graph of constants
+//! ```
+//!
+//! The elements of constants stay in their files (`values`) until the graph is written.
+
+mod attrs;
+mod inline;
+mod values;
+mod variables;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use quant_math::plan::Reason;
+
+use crate::codes;
+use crate::error::{ContainerError, Error};
+use crate::graphdef::bundle::Bundle;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::fields;
+use crate::graphdef::saved_model::{Choice, MetaGraph, Origin, SavedModel};
+
+use inline::Inliner;
+use values::Constants;
+use variables::Variables;
+
+pub use inline::Names;
+
+/// What a caller says of the model.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked<'a> {
+    pub(crate) tags: Option<&'a [String]>,
+    pub(crate) signature: Option<&'a str>,
+    /// Tensors or nodes of the main graph, in place of a signature.
+    pub(crate) outputs: &'a [String],
+    /// The prefix of the checkpoint, where it is not the model's own.
+    pub(crate) checkpoint: Option<&'a Path>,
+    /// Moving averages in place of variables, where the checkpoint has them.
+    pub(crate) averages: bool,
+    pub(crate) names: Names,
+    /// All signatures of the meta graph, under the names of the main graph, so that such a model can be made again.
+    pub(crate) whole: bool,
+}
+
+/// The flat graph of a signature, or of some outputs, of a model.
+///
+/// # Errors
+/// Tags, a signature or outputs that are not there; variables without a value; what cannot be frozen ([`ContainerError::Freeze`]).
+pub(crate) fn prepare(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
+    let (file, path) = (model.file().clone(), model.path().to_owned());
+    file.settled(prepared(model, asked)).map_err(|error| error.in_file(&path))
+}
+
+fn prepared(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
+    let choice = Choice { tags: asked.tags, signature: asked.signature };
+    let meta = model.meta_graph(choice)?;
+    let signature = if asked.outputs.is_empty() { model.signature(meta, choice)? } else { None };
+    let graph = Graph::of_meta(model.file(), model.binary(), meta.graph)?;
+    let prefix = asked.checkpoint.map_or_else(|| model.checkpoint(), Path::to_owned);
+    let bundle = open_bundle(&prefix, asked.checkpoint.is_some())?;
+    // In a SavedModel the loader knows where assets are.
+    let assets = if asked.whole { PathBuf::new() } else { model.path().join("assets") };
+    let variables = Variables::of(&graph, meta, bundle.as_ref(), asked.averages)?.with_assets_in(&assets);
+    let file = model.binary().is_none().then(|| model.file().clone());
+    let mut inliner = Inliner::new(&graph, &variables, bundle.as_ref(), Constants::of(file))?;
+    let mut tensors = Vec::new();
+    if asked.whole {
+        for (_, signature) in meta.signatures() {
+            tensors.extend(inliner.signature(signature, Names::Main)?.outputs);
+        }
+    }
+    let names = if asked.whole { Names::Main } else { asked.names };
+    let mut interface = match (signature, asked.outputs) {
+        (Some((_, signature)), _) => inliner.signature(signature, names)?,
+        (None, []) => return Err(no_outputs(&model)),
+        (None, outputs) => inliner.outputs(outputs)?,
+    };
+    interface.initializer = inliner.initializer(meta.initializer())?;
+    let lost = inliner.lost_effects()?;
+    let mut steps = Vec::new();
+    if inliner.calls() > 0 {
+        let text = format!("{} calls of functions were inlined", inliner.calls());
+        steps.push(Reason::new(codes::FUNCTIONS_INLINED, text));
+    }
+    let count = inliner.constants.variables;
+    if count > 0 {
+        let text = format!("{count} variables are constants with the values of `{}`", prefix.display());
+        steps.push(Reason::new(codes::VARIABLES_FROZEN, text));
+    }
+    if let Some(initializer) = &interface.initializer {
+        let text = format!("lookup tables are empty until the node `{initializer}` has run");
+        steps.push(Reason::new(codes::TABLES, text));
+    }
+    if !lost.is_empty() {
+        let ops: Vec<String> = lost.iter().map(|(op, count)| format!("{count} {op}")).collect();
+        let text = format!("what no output needs is not in the graph: {}", ops.join(", "));
+        steps.push(Reason::new(codes::EFFECTS_LEFT_OUT, text));
+    }
+    let bytes = inliner.finish(&versions(&graph, meta)?);
+    let length = model.file().len() as u64 + bundle.as_ref().map_or(0, Bundle::file_bytes);
+    let print = fingerprint(&model, bundle.as_ref(), length);
+    tensors.extend(interface.outputs.iter().cloned());
+    let names: BTreeSet<&str> =
+        tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let (homes, assets) = (inliner.homes()?, inliner.assets());
+    let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
+    let made = made.with_outputs(&names)?.made_by(steps, interface);
+    if !asked.whole {
+        return Ok(made);
+    }
+    let meta = meta.clone();
+    Ok(made.of_model(Origin { model, meta, checkpoint: prefix, homes, assets }))
+}
+
+/// The checkpoint with the variables; one that nobody named need not be there.
+fn open_bundle(prefix: &Path, is_named: bool) -> Result<Option<Bundle>, Error> {
+    if !is_named && Bundle::files(prefix).is_empty() {
+        return Ok(None);
+    }
+    Bundle::open(prefix).map(Some)
+}
+
+fn no_outputs(model: &SavedModel) -> Error {
+    let message = "the model has no signature that says what it computes".to_owned();
+    let help =
+        "name the nodes that it is run for with `--outputs`; `inspect` lists those that nothing reads".to_owned();
+    Error::from(ContainerError::Signature { message, help }).in_file(model.path())
+}
+
+/// GraphDef.versions = 4, as it stands there.
+fn versions(graph: &Graph, meta: &MetaGraph) -> Result<Vec<u8>, Error> {
+    let mut found = Vec::new();
+    let mut walk = fields(graph.bytes(), meta.graph, "GraphDef");
+    while let Some(field) = walk.next()? {
+        if field.number == 4 {
+            found.extend_from_slice(graph.bytes().get(field.span.clone()).unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+/// Of the file with the graph and of the checkpoint's index, which has the checksums of all values.
+fn fingerprint(model: &SavedModel, bundle: Option<&Bundle>, length: u64) -> String {
+    let crc = crc32c::crc32c(model.file());
+    let crc = bundle.map_or(crc, |bundle| crc32c::crc32c_append(crc, bundle.index_bytes()));
+    quant_math::ranges::fingerprint(crc, length)
+}

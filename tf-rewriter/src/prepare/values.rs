@@ -1,0 +1,131 @@
+//! Constants whose elements stay where they are: in a checkpoint, or in the file of the graph.
+
+use protobuf::{Enum, EnumOrUnknown};
+
+use super::attrs::{encoded, tensor};
+use super::variables::Variables;
+use crate::error::{ContainerError, Error};
+use crate::graphdef::bundle::Bundle;
+use crate::graphdef::graph::{Elsewhere, Graph, Piece, mark};
+use crate::graphdef::index::{NodeId, payload};
+use crate::graphdef::io::Mapped;
+use crate::graphdef::pb::{DataType, attr_value};
+use crate::graphdef::tensor::{dtype_name, shape_and_type};
+use crate::graphdef::wire::put_bytes;
+
+/// From so many bytes on the elements of a constant stay in the graph's file.
+const LARGE: usize = 4096;
+
+/// Elements that stay where they are.
+#[derive(Debug, Default)]
+pub(super) struct Constants {
+    pieces: Vec<Piece>,
+    /// Variables that became constants.
+    pub(super) variables: usize,
+    /// The file of the graph, where it is binary.
+    file: Option<Mapped>,
+}
+
+impl Constants {
+    pub(super) fn of(file: Option<Mapped>) -> Self {
+        Self { file, ..Self::default() }
+    }
+
+    pub(super) fn into_elsewhere(self) -> Elsewhere {
+        Elsewhere::new(self.pieces)
+    }
+
+    /// The fields of a constant with the value of a variable.
+    pub(super) fn variable(
+        &mut self,
+        graph: &Graph,
+        variables: &Variables,
+        bundle: Option<&Bundle>,
+        variable: u32,
+    ) -> Result<Vec<u8>, Error> {
+        let id = NodeId { scope: 0, node: variable };
+        let missing = || ContainerError::Freeze {
+            node: graph.full_name(id),
+            op: String::from_utf8_lossy(graph.op(id)).into_owned(),
+            why: "the checkpoint has no value for the variable".to_owned(),
+            help: "give the checkpoint that belongs to the model with `--checkpoint`".into(),
+        };
+        let (Some(key), Some(bundle)) = (variables.key(variable), bundle) else { return Err(missing().into()) };
+        let is_text = bundle.entry(&key.name)?.is_some_and(|entry| entry.dtype == DataType::DT_STRING);
+        if is_text {
+            self.variables += 1;
+            return strings(bundle, &key.name);
+        }
+        let Some(found) = bundle.values(&key.name, &key.slice)? else { return Err(missing().into()) };
+        let dtype = found.dtype();
+        fits(graph, id, dtype)?;
+        self.variables += 1;
+        let mut value = shape_and_type(dtype, found.shape());
+        if found.bytes().len() < LARGE {
+            put_bytes(&mut value, 4, found.bytes());
+        } else {
+            value.extend(mark(self.pieces.len()));
+            self.pieces.push(Piece::Checkpoint(found));
+        }
+        let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(dtype)))]);
+        fields.extend(tensor(&value));
+        Ok(fields)
+    }
+
+    /// The attribute `value` of a constant whose elements are many: they stay in the file. `None` for any other.
+    pub(super) fn large(&mut self, graph: &Graph, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(file), Some(span)) = (&self.file, graph.constant_span(id)?) else { return Ok(None) };
+        let mut walk = crate::graphdef::index::fields(graph.bytes(), span, "TensorProto");
+        let (mut value, mut found) = (Vec::new(), None);
+        while let Some(field) = walk.next()? {
+            if field.number == 4 {
+                let content = payload(&field, "TensorProto.tensor_content")?;
+                if content.len() < LARGE {
+                    return Ok(None);
+                }
+                found = Some(content);
+            } else {
+                value.extend_from_slice(graph.bytes().get(field.span.clone()).unwrap_or_default());
+            }
+        }
+        let Some(content) = found else { return Ok(None) };
+        value.extend(mark(self.pieces.len()));
+        self.pieces.push(Piece::File(file.clone(), content.start()..content.end()));
+        Ok(Some(tensor(&value)))
+    }
+}
+
+/// A variable and its value have one type.
+fn fits(graph: &Graph, id: NodeId, dtype: DataType) -> Result<(), Error> {
+    let declared = graph.index().node(id).map(|node| node.attr_type(graph.bytes(), "dtype")).transpose()?.flatten();
+    match declared.and_then(|number| i32::try_from(number).ok()) {
+        Some(number) if number != dtype.value() => Err(Error::Tensor {
+            what: format!("variable `{}`", graph.name(id)),
+            found: dtype_name(dtype.value()).into_owned(),
+            expected: dtype_name(number).into_owned(),
+            at: Box::default(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The fields of a constant that is one string.
+pub(super) fn text(text: &str) -> Vec<u8> {
+    let mut value = shape_and_type(DataType::DT_STRING, &[]);
+    put_bytes(&mut value, 8, text.as_bytes());
+    let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_STRING)))]);
+    fields.extend(tensor(&value));
+    fields
+}
+
+/// The fields of a constant with the strings of a checkpoint's tensor.
+fn strings(bundle: &Bundle, name: &str) -> Result<Vec<u8>, Error> {
+    let shape = bundle.entry(name)?.map(|entry| entry.shape).unwrap_or_default();
+    let mut value = shape_and_type(DataType::DT_STRING, &shape);
+    for text in bundle.strings(name)?.unwrap_or_default() {
+        put_bytes(&mut value, 8, &text);
+    }
+    let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_STRING)))]);
+    fields.extend(tensor(&value));
+    Ok(fields)
+}

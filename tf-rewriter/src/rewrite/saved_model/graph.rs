@@ -1,0 +1,143 @@
+//! One graph of constants with a model's signatures: the form of a SavedModel that every loader reads, TensorFlow 1's too.
+//!
+//! MetaGraphDef: meta_info_def = 1, graph_def = 2, collection_def = 4, signature_def = 5, asset_file_def = 6. There are no variables, so there is
+//! no saver, and no objects, so there is no object graph: Python's loader then takes the signatures alone.
+
+use std::io::Write;
+use std::path::Path;
+
+use model_file::atomic::AtomicFile;
+use protobuf::Message;
+use quant_math::report::Report;
+
+use super::{copy, files_of};
+use crate::error::Error;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{fields, payload};
+use crate::graphdef::pb::{AssetFileDef, CollectionDef, TensorInfo, collection_def, meta_graph_def};
+use crate::graphdef::saved_model::{Origin, SavedModel};
+use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
+use crate::rewrite::apply::{Compressed, types_fit};
+
+/// The collection that names what a loader runs first.
+const MAIN_OP: &str = "saved_model_main_op";
+
+/// Write the model's `saved_model.pb` and its assets into `folder`.
+pub(super) fn write(
+    compressed: &Compressed,
+    origin: &Origin,
+    folder: &Path,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Error> {
+    let graph = compressed.graph();
+    let before = before(origin)?;
+    let after = after(origin, graph)?;
+    let length = compressed.len();
+    let mut head = before;
+    put_tag(&mut head, 2, 2);
+    put_varint(&mut head, length);
+    let whole = head.len() as u64 + length + after.len() as u64;
+    crate::graphdef::io::check_length(whole)?;
+    // SavedModel: saved_model_schema_version = 1, meta_graphs = 2.
+    let mut first = Vec::new();
+    put_tag(&mut first, 1, 0);
+    put_varint(&mut first, 1);
+    put_tag(&mut first, 2, 2);
+    put_varint(&mut first, whole);
+    let path = folder.join("saved_model.pb");
+    let mut file = AtomicFile::create(&path)?;
+    file.write_all(&[first, head].concat()).map_err(Error::writing)?;
+    let report = compressed.write_with(&mut file, progress)?;
+    file.write_all(&after).map_err(Error::writing)?;
+    read_back(file.path(), graph, length)?;
+    file.persist()?;
+    let from = origin.model.path();
+    for name in ["assets", "assets.extra"] {
+        let part = from.join(name);
+        if part.is_dir() {
+            for asset in files_of(&part)? {
+                copy(&asset, from, folder)?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// What stands in front of the graph.
+fn before(origin: &Origin) -> Result<Vec<u8>, Error> {
+    let bytes = origin.model.bytes();
+    let mut out = Vec::new();
+    let mut walk = fields(bytes, origin.meta.body, "MetaGraphDef");
+    while let Some(field) = walk.next()? {
+        if field.number == 1 {
+            out.extend_from_slice(bytes.get(field.span.clone()).unwrap_or_default());
+        }
+    }
+    Ok(out)
+}
+
+/// What stands behind it: signatures as they were, assets that the graph still reads, and what fills its tables.
+fn after(origin: &Origin, graph: &Graph) -> Result<Vec<u8>, Error> {
+    let bytes = origin.model.bytes();
+    let mut out = Vec::new();
+    if let Some(initializer) = &graph.interface().initializer {
+        let list = collection_def::NodeList { value: vec![initializer.clone()], ..Default::default() };
+        let value = CollectionDef { kind: Some(collection_def::Kind::NodeList(list)), ..Default::default() };
+        let entry = meta_graph_def::CollectionDefEntry {
+            key: MAIN_OP.to_owned(),
+            value: Some(value).into(),
+            ..Default::default()
+        };
+        // A message in memory without required fields always encodes.
+        put_bytes(&mut out, 4, &entry.write_to_bytes().unwrap_or_default());
+    }
+    let mut walk = fields(bytes, origin.meta.body, "MetaGraphDef");
+    while let Some(field) = walk.next()? {
+        if field.number != 5 {
+            continue;
+        }
+        let entry = payload(&field, "MetaGraphDef.signature_def")?;
+        let mut key = None;
+        let mut inner = fields(bytes, entry, "SignatureDef");
+        while let Some(part) = inner.next()? {
+            if part.number == 1 {
+                key = Some(payload(&part, "the key of a signature")?);
+            }
+        }
+        // Those that loaders run by themselves name nodes that are not there any more.
+        if !key.is_some_and(|key| key.text(bytes).starts_with("__saved_model_")) {
+            out.extend_from_slice(bytes.get(field.span.clone()).unwrap_or_default());
+        }
+    }
+    for (node, file) in &origin.assets {
+        let mut tensor = TensorInfo::new();
+        tensor.set_name(format!("{node}:0"));
+        let asset = AssetFileDef { tensor_info: Some(tensor).into(), filename: file.clone(), ..Default::default() };
+        put_bytes(&mut out, 6, &asset.write_to_bytes().unwrap_or_default());
+    }
+    Ok(out)
+}
+
+/// What was written is a model again, whose edges fit, and every tensor of a signature is there.
+fn read_back(path: &Path, graph: &Graph, length: u64) -> Result<(), Error> {
+    let wrong = |message: String| Error::Verify { message };
+    let written = SavedModel::open(path)?.ok_or_else(|| wrong("what was written is no SavedModel".to_owned()))?;
+    let [meta] = written.meta_graphs() else { return Err(wrong("what was written has no meta graph".to_owned())) };
+    if meta.graph.len() as u64 != length {
+        return Err(wrong(format!("a graph of {} bytes was written, and not {length}", meta.graph.len())));
+    }
+    let made = Graph::of_meta(written.file(), written.binary(), meta.graph)?;
+    types_fit(&made, graph)?;
+    for (key, signature) in meta.signatures() {
+        for entry in signature.inputs.iter().chain(&signature.outputs) {
+            let name = entry.value.name();
+            let node = name.split(':').next().unwrap_or(name);
+            if !name.is_empty() && made.named(node).is_none() {
+                return Err(wrong(format!(
+                    "signature `{key}` names `{name}`, which is not in the graph that was written"
+                )));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! A quantized model as a SavedModel again.
+//!
+//! ```text
+//! baked                 ─▶ the folder as it is, with new values in its checkpoint        `baked`
+//! packed, inference …   ─▶ one graph of constants with the model's signatures            `graph`
+//! ```
+//!
+//! The folder is complete or absent as a whole, and may be the one that was read.
+
+mod baked;
+mod graph;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model_file::atomic::AtomicFolder;
+use quant_math::Emit;
+use quant_math::plan::Reason;
+use quant_math::report::Report;
+
+use crate::codes;
+use crate::error::{ContainerError, Error};
+use crate::graphdef::saved_model::Origin;
+use crate::rewrite::apply::Compressed;
+
+/// The parts of a SavedModel, by their names in its folder.
+const PARTS: [&str; 8] = [
+    "assets",
+    "assets.extra",
+    "debug",
+    "fingerprint.pb",
+    "keras_metadata.pb",
+    "saved_model.pb",
+    "saved_model.pbtxt",
+    "variables",
+];
+
+impl Compressed {
+    /// Write a SavedModel: a folder that is complete or not there. `baked` is the model as it was, its weights patched where they lie: all signatures
+    /// and Python's objects stay. The other forms are one graph of constants with the model's signatures, assets and lookup tables, which every
+    /// loader of TensorFlow reads; Python's objects are gone. The folder may be the one that was read; any other that is there is replaced with
+    /// `force` alone. Files in it that are no part of a SavedModel stay.
+    ///
+    /// # Errors
+    /// A graph that was not opened with [`ModelOptions::whole`](crate::ModelOptions::whole); weights of `baked` that cannot change alone where
+    /// they lie; a folder that is in the way; what the file system says; [`Error::TooLarge`] for constants of 2 GiB.
+    pub fn write_model(&self, folder: &Path, force: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        self.write_folder(folder, force, progress).map_err(|error| error.in_file(folder))
+    }
+
+    /// Whether it can be written as a SavedModel.
+    pub fn is_model(&self) -> bool {
+        self.graph().origin().is_some_and(|origin| origin.model.is_folder())
+    }
+
+    fn write_folder(&self, folder: &Path, force: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+        let Some(origin) = self.graph().origin().filter(|origin| origin.model.is_folder()) else {
+            return Err(Error::from(ContainerError::NoModel {
+                found: "a graph that was not made of a whole SavedModel".into(),
+                help: "open the SavedModel with all of its signatures, or write a GraphDef (.pb)".into(),
+            }));
+        };
+        let place = AtomicFolder::create(folder)?;
+        refuse_other(place.target(), origin, force)?;
+        let mut report = if self.plan().emit == Emit::Baked {
+            baked::write(self, origin, place.path(), progress)?
+        } else {
+            let mut report = graph::write(self, origin, place.path(), progress)?;
+            let text = "the model is one graph with its signatures: what Python made of it (`loaded(x)`, layers, training) is gone";
+            report.prepared.push(Reason::new(codes::OBJECTS_LEFT_OUT, text));
+            report
+        };
+        report.bytes_after = files_of(place.path())?.iter().map(|path| length(path)).sum();
+        report.bytes_before = model_files(origin)?.iter().map(|path| length(path)).sum();
+        self.graph().settled(Ok(()))?;
+        place.persist(&is_part)?;
+        Ok(report)
+    }
+}
+
+/// Whether a path in a SavedModel's folder is a part of the model.
+fn is_part(path: &Path) -> bool {
+    let first = path.components().next().map(std::path::Component::as_os_str);
+    first.is_some_and(|first| PARTS.iter().any(|part| first == *part))
+}
+
+/// A folder that is there and is not the model itself is somebody's.
+fn refuse_other(target: &Path, origin: &Origin, force: bool) -> Result<(), Error> {
+    let same = || matches!((target.canonicalize(), origin.model.path().canonicalize()), (Ok(a), Ok(b)) if a == b);
+    let is_empty = || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    if !target.exists() || force || same() || is_empty() {
+        return Ok(());
+    }
+    Err(Error::from(ContainerError::NoModel {
+        found: "a folder that is there, and not the model that was read".into(),
+        help: "name a folder that is not there, or replace the model in this one with `--force`; its other files stay"
+            .into(),
+    }))
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// All files below a folder.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        let io = |source| Error::Io { action: "read a folder", source }.in_file(&next);
+        for entry in fs::read_dir(&next).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            // Links are followed: the files of a hub's cache are some.
+            if path.is_dir() { waiting.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of the model that was read.
+fn model_files(origin: &Origin) -> Result<Vec<PathBuf>, Error> {
+    let folder = origin.model.path();
+    let files = files_of(folder)?;
+    Ok(files.into_iter().filter(|path| path.strip_prefix(folder).is_ok_and(is_part)).collect())
+}
+
+/// Copy a file of the model to the same place in the new folder.
+fn copy(path: &Path, from: &Path, to: &Path) -> Result<(), Error> {
+    let Ok(inner) = path.strip_prefix(from) else { return Ok(()) };
+    let place = to.join(inner);
+    let io = |source| Error::Io { action: "copy a part of the model", source }.in_file(path);
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder).map_err(io)?;
+    }
+    fs::copy(path, &place).map_err(io).map(drop)
+}
