@@ -75,7 +75,14 @@ impl Model {
         let model = Self::from_bytes(&whole, graph.output_names(), options);
         // TensorFlow has a copy now.
         let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
-        graph.check().map_err(changed).and(model)
+        let model = graph.check().map_err(changed).and(model)?;
+        // Lookup tables are empty until then.
+        if let Some(name) = &graph.interface().initializer
+            && let Some(initializer) = model.graph.operation_by_name(name).ok().flatten()
+        {
+            model.run_with([], &[], &[&initializer])?;
+        }
+        Ok(model)
     }
 
     /// Hand the bytes of a binary GraphDef to TensorFlow. Its variables get their values from whoever calls this.
