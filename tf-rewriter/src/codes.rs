@@ -98,7 +98,7 @@ since "0.1.0" {
     "E0808" "a variable that an output needs has no value in the graph", "freeze the model first";
     "E0901" "no SavedModel or MetaGraph of a kind that is read", "the message says what was found and what to do";
     "E0902" "no meta graph, or several, are for the tags that were asked for", "choose one with `--tags`";
-    "E0903" "there is no signature of that name, or several could be meant", "choose one with `--signature`, or tensors with `--outputs`";
+    "E0903" "there is no signature of that name, or several could be meant", "choose one with `--signature`; a model that has none takes `--outputs`";
     "E0904" "a node cannot be frozen: it writes variables, or needs state that is in no file", "choose a signature that only reads variables";
     "E0905" "a function calls itself, or calls too deep", "make the model again without it";
     "U0105" "the quantizer is not trained", "train with `qat`, `dorefa` or `lsq`";

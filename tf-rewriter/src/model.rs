@@ -39,8 +39,11 @@ impl Graph {
     /// ([`ContainerError::Freeze`]).
     pub fn open_model(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, Error> {
         let path = path.as_ref();
-        let Some(model) = SavedModel::open(path)? else { return Self::open_plain(path, options) };
-        prepare(model, &options.asked())
+        let graph = match SavedModel::open(path)? {
+            Some(model) => prepare(model, &options.asked())?,
+            None => Self::open_plain(path, options)?,
+        };
+        if options.only_outputs { graph.only_outputs().map_err(|error| error.in_file(path)) } else { Ok(graph) }
     }
 
     /// A GraphDef. One with variables can be given the checkpoint that they are in.
@@ -63,8 +66,7 @@ impl Graph {
             let model = SavedModel::of_graph(path)?;
             return prepare(model, &options.asked());
         }
-        let graph = Self::open(path)?.with_outputs(&options.outputs).map_err(|error| error.in_file(path))?;
-        if options.only_outputs { graph.only_outputs().map_err(|error| error.in_file(path)) } else { Ok(graph) }
+        Self::open(path)?.with_outputs(&options.outputs).map_err(|error| error.in_file(path))
     }
 }
 

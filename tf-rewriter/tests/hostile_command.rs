@@ -509,6 +509,26 @@ fn no_file_takes_the_place_of_another() {
     assert!(fs::read(&model).unwrap() == bytes);
 }
 
+/// `freeze` of a graph without variables or quantizers copies it; a form is nothing that it could have.
+#[test]
+fn a_float_graph_is_frozen_as_it_is() {
+    let folder = Folder::new();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("freeze").arg(DIGITS).arg("-o").arg(folder.path("out.pb")).args(more);
+        command.output().unwrap()
+    };
+    let output = run(&["--emit", "baked"]);
+    let told = format!(
+        "error[E0507]: {DIGITS}: the model has no quantizers to freeze, and comes out in float whatever `--emit` says, expected a graph that `--emit training` made"
+    );
+    check(&output, 1, &[&told]);
+    assert!(folder.names().is_empty());
+    let output = run(&[]);
+    check(&output, 0, &[]);
+    assert!(fs::read(DIGITS).unwrap() == fs::read(folder.path("out.pb")).unwrap());
+}
+
 #[test]
 fn hostile_files_under_a_memory_cap() {
     let huge = "dtype: DT_FLOAT tensor_shape { dim { size: 1024 } dim { size: 1099511627776 } } float_val: 3";

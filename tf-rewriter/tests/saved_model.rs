@@ -178,3 +178,50 @@ fn damaged_models_are_errors_or_models() {
     // Much of a model is names and what nobody looks at.
     assert!(opened > 0);
 }
+
+/// Nodes that are fetched beside those of the signature.
+#[test]
+fn outputs_are_fetched_besides_those_of_the_signature() {
+    let inner = function("f", READ, "sum:z:0");
+    let folder = folder(&model(&format!("{} library {{ {inner} }}", main_graph())));
+    let mut options = ModelOptions { outputs: vec!["read".to_owned()], ..ModelOptions::default() };
+    let names = |graph: &Graph| {
+        let outputs = graph.inspect().unwrap().outputs;
+        outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>()
+    };
+    let graph = Graph::open_model(folder.path(), &options).unwrap();
+    assert_eq!(graph.interface().outputs.len(), 1);
+    assert_eq!(names(&graph), ["read", "sum"]);
+    options.only_outputs = true;
+    assert_eq!(names(&Graph::open_model(folder.path(), &options).unwrap()), ["read", "sum"]);
+    options.outputs = vec!["gone".to_owned()];
+    assert_eq!(Graph::open_model(folder.path(), &options).unwrap_err().code(), "E0505");
+}
+
+/// Hubs keep files as links; a folder that holds itself has no end.
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_may_not_lead_back() {
+    use std::os::unix::fs::symlink;
+    let inner = function("f", READ, "sum:z:0");
+    let place = folder(&model(&format!("{} library {{ {inner} }}", main_graph())));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let blob = elsewhere.path().join("blob");
+    std::fs::rename(place.path().join("saved_model.pb"), &blob).unwrap();
+    symlink(&blob, place.path().join("saved_model.pb")).unwrap();
+    let write = || {
+        let options = ModelOptions { whole: true, ..ModelOptions::default() };
+        let made = Graph::open_model(place.path(), &options).unwrap().as_it_is().unwrap();
+        let out = tempfile::tempdir().unwrap();
+        made.write_model(&out.path().join("new"), false, &|_| {}).map(|_| ())
+    };
+    write().unwrap();
+    std::fs::create_dir(place.path().join("assets")).unwrap();
+    symlink(place.path(), place.path().join("assets").join("back")).unwrap();
+    let error = write().unwrap_err();
+    assert_eq!(error.code(), "E0901", "{error}");
+    assert!(error.to_string().contains("leads back"), "{error}");
+    std::fs::remove_file(place.path().join("assets/back")).unwrap();
+    symlink("nowhere", place.path().join("assets/lost")).unwrap();
+    assert!(write().unwrap_err().to_string().contains("lost"));
+}

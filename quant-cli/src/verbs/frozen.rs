@@ -17,7 +17,7 @@ pub struct FrozenArgs {
     #[command(flatten)]
     output: OutputArgs,
 
-    /// The form of the output [default: inference]
+    /// The form of a quantized output [default: inference]
     #[arg(long, value_name = "FORM", value_parser = parser())]
     emit: Option<Emit>,
 
@@ -33,6 +33,11 @@ impl FrozenArgs {
     /// The form.
     pub fn form(&self) -> Emit {
         self.emit.unwrap_or(Emit::Inference)
+    }
+
+    /// Whether a form was named.
+    pub fn asks_for_a_form(&self) -> bool {
+        self.emit.is_some()
     }
 
     /// The output as it was named.

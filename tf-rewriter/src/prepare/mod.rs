@@ -34,7 +34,7 @@ pub use inline::Names;
 pub(crate) struct Asked<'a> {
     pub(crate) tags: Option<&'a [String]>,
     pub(crate) signature: Option<&'a str>,
-    /// Tensors or nodes of the main graph, in place of a signature.
+    /// Nodes that are fetched too: of the flat graph where there is a signature, else of the main graph.
     pub(crate) outputs: &'a [String],
     /// The prefix of the checkpoint, where it is not the model's own.
     pub(crate) checkpoint: Option<&'a Path>,
@@ -57,7 +57,7 @@ pub(crate) fn prepare(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Err
 fn prepared(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
     let choice = Choice { tags: asked.tags, signature: asked.signature };
     let meta = model.meta_graph(choice)?;
-    let signature = if asked.outputs.is_empty() { model.signature(meta, choice)? } else { None };
+    let signature = model.signature(meta, choice)?;
     let graph = Graph::of_meta(model.file(), model.binary(), meta.graph)?;
     let prefix = asked.checkpoint.map_or_else(|| model.checkpoint(), Path::to_owned);
     let bundle = open_bundle(&prefix, asked.checkpoint.is_some())?;
@@ -108,7 +108,8 @@ fn prepared(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
     let names: Vec<&str> = names.into_iter().collect();
     let (homes, assets) = (inliner.homes()?, inliner.assets());
     let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
-    let made = made.with_outputs(&names)?.made_by(steps, interface);
+    let more = if signature.is_some() { asked.outputs } else { &[] };
+    let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
     if !asked.whole {
         return Ok(made);
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, Files, FrozenArgs, GlobalArgs};
-use tf_rewriter::Bundle;
+use tf_rewriter::{Bundle, Error};
 
 use crate::coded::failure;
 use crate::model::ModelArgs;
@@ -30,6 +30,10 @@ impl FreezeArgs {
             let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;
             global.warn(&frozen.plan().warnings);
             return self.frozen.write(&self.model, global, &destination, &frozen);
+        }
+        if self.frozen.asks_for_a_form() {
+            let found = "the model has no quantizers to freeze, and comes out in float whatever `--emit` says";
+            return Err(failure(Error::NotTraining { found: found.to_owned() }.in_file(self.model.path())));
         }
         let float = self.model.open_for(destination.file())?.as_it_is().map_err(failure)?;
         self.frozen.write(&self.model, global, &destination, &float)

@@ -105,17 +105,30 @@ fn length(path: &Path) -> u64 {
 /// All files below a folder.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(next) = waiting.pop() {
-        let io = |source| Error::Io { action: "read a folder", source }.in_file(&next);
-        for entry in fs::read_dir(&next).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            // Links are followed: the files of a hub's cache are some.
-            if path.is_dir() { waiting.push(path) } else { found.push(path) }
-        }
-    }
+    collect(folder, &mut Vec::new(), &mut found)?;
     found.sort();
     Ok(found)
+}
+
+/// The files below a folder, of which `above` are the ones that it is in, without links.
+fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let io = |source| Error::Io { action: "read a folder", source }.in_file(folder);
+    let place = folder.canonicalize().map_err(io)?;
+    if above.contains(&place) {
+        let error = ContainerError::NoModel {
+            found: "a link that leads back to a folder above it".into(),
+            help: "take the link out of the model's folder".into(),
+        };
+        return Err(Error::from(error).in_file(folder));
+    }
+    above.push(place);
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        // Links are followed: the files of a hub's cache are some.
+        if path.is_dir() { collect(&path, above, found)? } else { found.push(path) }
+    }
+    above.pop();
+    Ok(())
 }
 
 /// The files of the model that was read.
