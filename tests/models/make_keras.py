@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Freeze Keras MobileNetV2 and ResNet50 with seeded weights into target/models, each with a batch to run it on.
 
-    python make_keras.py [--only mobilenet_v2] [--out target/models]
+    python make_keras.py [--only mobilenet_v2] [--out target/models] [--export]
 
-Writes NAME.pb (placeholder `image` in, class probabilities out), NAME_input.npz (array `image`) and NAME.json (the names of the
+With --export, writes the SavedModels NAME_export of the same models instead, as Keras 3's `model.export` makes them. Else it writes NAME.pb (placeholder `image` in, class probabilities out), NAME_input.npz (array `image`) and NAME.json (the names of the
 tensors before and after the softmax). Nothing is downloaded: weights
 are seeded, batch norm has seeded scales and offsets and the statistics of a seeded batch, so that the activations of every layer
 have a sensible size, as in a trained model. The graph is frozen the way Keras 3 writes it: batch norm stays unfolded, decomposed
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -52,14 +53,29 @@ def freeze(model):
     return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
 
 
+def export(model, folder):
+    """Its folder takes its name when it is complete."""
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    model.export(partial, verbose=False)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+    print(f"{folder}: {sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())} bytes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=MAKERS, help="without it both")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[2] / "target" / "models")
+    parser.add_argument("--export", action="store_true", help="SavedModels")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in [args.only] if args.only else MAKERS:
         model, batch = build(name)
+        if args.export:
+            export(model, args.out / f"{name}_export")
+            keras.backend.clear_session()
+            continue
         graph = freeze(model)
         # The graph goes last and takes its name in one step: who sees it, sees all of it.
         np.savez(args.out / f"{name}_input.npz", image=batch)
