@@ -6,6 +6,8 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::data::{self, DataFile, Finished};
 use super::spread::{Piece, Spread, Target};
 use super::{message, write_index, wrong};
@@ -63,17 +65,16 @@ pub fn patch(bundle: &Bundle, prefix: &Path, values: Vec<NewValues<'_>>) -> Resu
     let files: Vec<Option<Finished>> = files.collect::<Result<_, _>>()?;
     let maps = files.iter().map(|file| file.as_ref().map(Finished::map).transpose());
     let maps: Vec<Option<Mapped>> = maps.collect::<Result<_, _>>()?;
-    for ((name, crc), target) in crcs.iter().zip(&targets) {
+    crcs.par_iter().zip(&targets).try_for_each(|((name, crc), target)| {
         let read = target.pieces.iter().try_fold(0, |crc, piece| {
             Some(crc32c::crc32c_append(crc, bytes(&maps, piece.shard, piece.offset, piece.length)?))
         });
-        if read != Some(*crc) {
-            return Err(wrong(name, "other bytes than were written"));
-        }
-    }
+        if read == Some(*crc) { Ok(()) } else { Err(wrong(name, "other bytes than were written")) }
+    })?;
     same_elsewhere(bundle, &maps, &ranges)?;
 
-    let new = entries(bundle, &maps, &touched)?;
+    let whole = targets.iter().zip(&crcs).filter_map(|(target, (_, crc))| Some((target.whole_entry()?, *crc)));
+    let new = entries(bundle, &maps, &touched, &whole.collect())?;
     let index = write_index(&files::index_of(prefix), &new.iter().map(|(key, value)| (*key, &value[..])))?;
     bundle.check()?;
     drop(maps);
@@ -185,11 +186,12 @@ fn same_elsewhere(bundle: &Bundle, maps: &[Option<Mapped>], ranges: &[Vec<Range<
 /// Of the index.
 type KeyAndValue<'b> = (&'b [u8], Vec<u8>);
 
-/// All entries, with the CRCs of what was written.
+/// All entries, with the CRCs of what was written; those of the entries in `known` were computed before.
 fn entries<'b>(
     bundle: &'b Bundle,
     maps: &[Option<Mapped>],
     touched: &BTreeMap<&[u8], &Entry>,
+    known: &BTreeMap<&[u8], u32>,
 ) -> Result<Vec<KeyAndValue<'b>>, Error> {
     let mut all = Vec::new();
     let mut left: BTreeSet<&[u8]> = touched.keys().copied().collect();
@@ -205,7 +207,8 @@ fn entries<'b>(
                     if entry.size == 0 { Some(&[][..]) } else { bytes(maps, shard, entry.offset, entry.size) };
                 let written = written.ok_or_else(|| wrong(&name(), "its end"))?;
                 left.remove(key);
-                message::with_crc(value, crc32c::crc32c(written)).map_err(|error| error.in_file(&bundle.index_path))?
+                let crc = known.get(key).copied().unwrap_or_else(|| crc32c::crc32c(written));
+                message::with_crc(value, crc).map_err(|error| error.in_file(&bundle.index_path))?
             }
         };
         all.push((key, new));

@@ -74,6 +74,14 @@ impl Target {
         Err(in_index(damaged(what, found, "each element once", entry.offset_in_index)))
     }
 
+    /// The key of the entry, where the new values are one from its first byte to its last, side by side.
+    pub(super) fn whole_entry(&self) -> Option<&[u8]> {
+        match (self.pieces.as_slice(), self.entries.as_slice()) {
+            ([piece], [(key, entry)]) if (piece.offset, piece.length) == (entry.offset, entry.size) => Some(key),
+            _ => None,
+        }
+    }
+
     /// The elements `from` of an entry are the elements `to` of the new values.
     fn add(
         &mut self,
