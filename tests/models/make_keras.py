@@ -3,8 +3,9 @@
 
     python make_keras.py [--only mobilenet_v2] [--out target/models] [--export]
 
-With --export, writes the SavedModels NAME_export of the same models instead, as Keras 3's `model.export` makes them. Else it writes NAME.pb (placeholder `image` in, class probabilities out), NAME_input.npz (array `image`) and NAME.json (the names of the
-tensors before and after the softmax). Nothing is downloaded: weights
+Writes NAME.pb (placeholder `image` in, class probabilities out), NAME_input.npz (array `image`) and NAME.json (the names of the
+tensors before and after the softmax); with --export, NAME_input.npz and the SavedModel NAME_export, as Keras 3's `model.export` makes it.
+Nothing is downloaded: weights
 are seeded, batch norm has seeded scales and offsets and the statistics of a seeded batch, so that the activations of every layer
 have a sensible size, as in a trained model. The graph is frozen the way Keras 3 writes it: batch norm stays unfolded, decomposed
 into Rsqrt, Mul, Sub and AddV2.
@@ -72,13 +73,13 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for name in [args.only] if args.only else MAKERS:
         model, batch = build(name)
+        np.savez(args.out / f"{name}_input.npz", image=batch)
         if args.export:
             export(model, args.out / f"{name}_export")
             keras.backend.clear_session()
             continue
         graph = freeze(model)
         # The graph goes last and takes its name in one step: who sees it, sees all of it.
-        np.savez(args.out / f"{name}_input.npz", image=batch)
         (softmax,) = [node for node in graph.node if node.op == "Softmax"]
         names = {"logits": f"{softmax.input[0]}:0", "probabilities": f"{softmax.name}:0"}
         (args.out / f"{name}.json").write_text(json.dumps(names) + "\n")

@@ -32,16 +32,22 @@ def tool(*arguments):
     return json.loads(done.stdout)
 
 
-def measured(program, name, note, path, run, decide, folder):
-    """A row: the model at `path` in every form, compared on what `run` gives; `decide` is what a user takes from the outputs."""
-    reference = run(path)
+def measured(program, name, note, path, run, decide, folder, model=(), reference=None):
+    """A row: the model at `path` in every form, compared on what `run` gives; `decide` is what a user takes from the outputs.
+
+    Where `path` was frozen by the tool, `model` is what the tool is given in its place, and `reference` what the framework computes of that."""
+    found = run(path)
+    if reference is None:
+        reference = found
+    elif (decibel := sqnr_db(reference, found)) is not None and decibel < 100:
+        sys.exit(f"{name}: frozen, it computes something else ({decibel:.1f} dB)")
     float_bytes = pathlib.Path(path).stat().st_size
     row = {"model": name, "note": note, "bytes": float_bytes, "forms": {}}
     for form, settings, emit in FORMS:
         config = folder / "config.json"
         config.write_text(json.dumps([{"op_types": ["default"], "quant_types": ["weight"], **settings}]))
         out = folder / f"{form.replace(' ', '_')}{pathlib.Path(path).suffix}"
-        report = tool(program, "compress", path, "-o", out, "-Q", "naive", "--config", config, "--emit", emit)
+        report = tool(program, "compress", *(model or [path]), "-o", out, "-Q", "naive", "--config", config, "--emit", emit)
         found = run(out)
         weights = [site for site in report["sites"] if site["kind"] == "weight"]
         row["forms"][form] = {

@@ -1,5 +1,5 @@
 """Time and memory of whole commands, side by side. Arguments: tf-rewriter, Python with TensorFlow, Python with OpenVINO, the models' folder, a folder
-to work in, and which of COMPARED to run (all without).
+to work in, and which of COMPARED to run.
 
 Prints a row a line, as JSON. Needs no package: a process starts small where the one that starts it is small, and peak memory begins with that.
 Commands that are compared run in turns, so that all meet the same machine. Of each, the least of the runs counts: what else the machine does makes
@@ -114,5 +114,5 @@ def large():
 COMPARED = {"freeze": freeze, "baked": baked, "large": large}
 
 WORK.mkdir(parents=True, exist_ok=True)
-for which in sys.argv[6:] or COMPARED:
+for which in sys.argv[6:]:
     COMPARED[which]()

@@ -1,4 +1,6 @@
-"""Measures TensorFlow models that packages ship, frozen by TensorFlow. Arguments: the packages' folder, tf-rewriter, a folder to work in."""
+"""Measures TensorFlow models that packages ship. Arguments: the packages' folder, tf-rewriter, a folder to work in.
+
+SavedModels and MetaGraphs go into the tool as they are, and TensorFlow computes what is expected of them. Keras files are frozen by TensorFlow."""
 
 import os
 import pathlib
@@ -10,9 +12,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-from tensorflow.python.trackable import autotrackable
 
-from measure import chords, measured, pictures
+from measure import chords, measured, pictures, tool
 
 v1 = tf.compat.v1
 PACKAGES, PROGRAM, WORK = (pathlib.Path(argument) for argument in sys.argv[1:4])
@@ -31,32 +32,39 @@ def runner(feeds, outputs):
     return run
 
 
-def frozen(function, name):
-    """The file of a concrete function with constants for variables, its inputs and its outputs."""
+def frozen(model, name):
+    """The file of a model that the tool has frozen."""
+    path = WORK / f"{name}.pb"
+    tool(PROGRAM, "freeze", *model, "-o", path)
+    return path
+
+
+def keras(path, name, shape):
+    """The file of a Keras model with constants for variables, its inputs and its outputs."""
+    model = tf.keras.models.load_model(path, compile=False)
+    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(shape, tf.float32))
     made = convert_variables_to_constants_v2(function)
     path = WORK / f"{name}.pb"
     path.write_bytes(made.graph.as_graph_def().SerializeToString())
     return path, [tensor.name for tensor in made.inputs], [tensor.name for tensor in made.outputs]
 
 
-def keras(path, name, shape):
-    """A Keras file, frozen."""
-    model = tf.keras.models.load_model(path, compile=False)
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    return frozen(function, name)
-
-
 def basic_pitch():
-    """Notes, onsets and contours of sound. The SavedModel holds an optimizer's slots, for which TensorFlow 2.21 has no place."""
-    autotrackable.AutoTrackable.add_slot = lambda self, var, slot_name: tf.Variable(tf.zeros_like(var))
-    loaded = tf.saved_model.load(PACKAGES / "basic_pitch/saved_models/icassp_2022/nmp")
-    path, inputs, outputs = frozen(loaded.signatures["serving_default"], "basic_pitch")
+    """Notes, onsets and contours of sound."""
+    model = PACKAGES / "basic_pitch/saved_models/icassp_2022/nmp"
     length = 43844
     sound = chords(22050, 24)
     windows = sound[: len(sound) // length * length].reshape(-1, length, 1)
-    run = runner([{inputs[0]: windows}], outputs)
+    # Not `tf.saved_model.load`: the model holds an optimizer's slots, for which TensorFlow 2.21 has no place.
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        signature = v1.saved_model.load(session, ["serve"], str(model)).signature_def["serving_default"]
+        outputs = [info.name for _, info in sorted(signature.outputs.items())]
+        (taken,) = signature.inputs.values()
+        reference = session.run(outputs, {taken.name: windows})
+    run = runner([{"input_2:0": windows}], ["Identity:0", "Identity_1:0", "Identity_2:0"])
     on = lambda outputs: np.concatenate([output.ravel() > 0.5 for output in outputs])
-    measured(PROGRAM, "basic-pitch 0.4.0 `nmp`", "SavedModel; made chords", path, run, on, WORK)
+    note = "SavedModel; made chords"
+    measured(PROGRAM, "basic-pitch 0.4.0 `nmp`", note, frozen([model], "basic_pitch"), run, on, WORK, [model], reference)
 
 
 def fer():
@@ -76,27 +84,26 @@ def spliceai():
 
 
 def musicnn(name):
-    """Tags of music: a MetaGraph of TensorFlow 1 and its checkpoint, frozen for inference."""
+    """Tags of music: a MetaGraph of TensorFlow 1 and its checkpoint."""
     folder = PACKAGES / "musicnn" / name
     meta = v1.MetaGraphDef.FromString((folder / ".meta").read_bytes())
     for node in meta.graph_def.node:
         # Shapes that TensorFlow 2.21 finds inconsistent with its own.
         node.attr.pop("_output_shapes", None)
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
-        saver = v1.train.import_meta_graph(meta)
-        saver.restore(session, str(folder) + "/")
+        v1.train.import_meta_graph(meta).restore(session, str(folder) + "/")
         placeholders = [op for op in graph.get_operations() if op.type == "Placeholder"]
         (data,) = [op.outputs[0] for op in placeholders if op.outputs[0].dtype == tf.float32 and op.outputs[0].shape[-1] == 96]
         flags = [op.outputs[0] for op in placeholders if op.outputs[0].dtype == tf.bool]
-        made = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["model/Sigmoid"])
-    path = WORK / f"{name}.pb"
-    path.write_bytes(made.SerializeToString())
-    rng = np.random.default_rng(5)
-    smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(9) / 9, "same"), 1, rng.random((32, data.shape[1], 96)))
-    feed = {data.name: (4 * smooth).astype(np.float32), **{flag.name: False for flag in flags}}
+        rng = np.random.default_rng(5)
+        smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(9) / 9, "same"), 1, rng.random((32, data.shape[1], 96)))
+        feed = {data.name: (4 * smooth).astype(np.float32), **{flag.name: False for flag in flags}}
+        reference = session.run(["model/Sigmoid:0"], feed)
     run = runner([feed], ["model/Sigmoid:0"])
+    model = [folder / ".meta", "--outputs", "model/Sigmoid"]
     note = "MetaGraph and checkpoint; made spectrograms"
-    measured(PROGRAM, f"musicnn 0.1.0 `{name}`", note, path, run, lambda y: y[0].argmax(-1), WORK)
+    first = lambda outputs: outputs[0].argmax(-1)
+    measured(PROGRAM, f"musicnn 0.1.0 `{name}`", note, frozen(model, name), run, first, WORK, model, reference)
 
 
 tf.config.threading.set_intra_op_parallelism_threads(1)

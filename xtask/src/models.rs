@@ -1,10 +1,23 @@
 //! The models that examples, tests and benches work on.
 
+use std::path::Path;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::oracles;
-use crate::run::{python, root, run};
+use crate::run::{python, root, run, run_aside};
+
+/// Where those are that git does not have.
+pub(crate) const FOLDER: &str = "target/models";
+
+/// SavedModels that only measurements need: the folder in [`FOLDER`], and the script that makes it.
+pub(crate) type SavedModel<'a> = (&'a str, &'a [&'a str]);
+pub(crate) const MOBILENET: SavedModel<'_> =
+    ("mobilenet_v2_export", &["tests/models/make_keras.py", "--export", "--only", "mobilenet_v2"]);
+pub(crate) const RESNET: SavedModel<'_> =
+    ("resnet50_export", &["tests/models/make_keras.py", "--export", "--only", "resnet50"]);
+pub(crate) const BIG: SavedModel<'_> = ("big_saved_model", &["tests/models/make_big_saved_model.py"]);
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelsArgs {
@@ -52,6 +65,16 @@ pub(crate) fn make(args: &ModelsArgs) -> Result<()> {
                 torch("tests/models/make_torch.py", &["tests/models/torch"])?;
             }
             Which::BigTorch => torch("tests/models/make_big_torch.py", &[])?,
+        }
+    }
+    Ok(())
+}
+
+/// Make those that are not there.
+pub(crate) fn bring(interpreter: &Path, models: &[SavedModel<'_>]) -> Result<()> {
+    for (folder, script) in models {
+        if !root().join(FOLDER).join(folder).is_dir() {
+            run_aside(python(interpreter).args(*script))?;
         }
     }
     Ok(())

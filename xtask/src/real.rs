@@ -10,9 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::oracles;
-use crate::page;
 use crate::run::{cargo, note, output, python, root, run_aside, say};
+use crate::{exports, oracles, page};
 
 #[derive(Debug, Args)]
 pub(crate) struct RealArgs {
@@ -71,8 +70,11 @@ pub(crate) fn make(args: &RealArgs) -> Result<()> {
     let mut rows = measure(&oracles.torch, "torch_models.py", &packages, &programs.join("torch-adapter"))?;
     let program = programs.join("tf-rewriter");
     rows.extend(measure(&oracles.tensorflow, "tensorflow_models.py", &packages, &program)?);
-    let table = table(&rows)?;
-    if args.write { page::write(PAGE, "cargo xtask real --write", &[("real models", table)]) } else { say(&table) }
+    let tables = [("real models", table(&rows)?), ("exports", exports::measured(&oracles.tensorflow, &program)?)];
+    if args.write {
+        return page::write(PAGE, "cargo xtask real --write", &tables);
+    }
+    tables.iter().try_for_each(|(_, table)| say(table))
 }
 
 /// The folder in which the packages lie.
