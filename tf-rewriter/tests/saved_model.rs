@@ -184,7 +184,8 @@ fn damaged_models_are_errors_or_models() {
 fn outputs_are_fetched_besides_those_of_the_signature() {
     let inner = function("f", READ, "sum:z:0");
     let folder = folder(&model(&format!("{} library {{ {inner} }}", main_graph())));
-    let mut options = ModelOptions { outputs: vec!["read".to_owned()], ..ModelOptions::default() };
+    let mut options = ModelOptions::default();
+    options.outputs = vec!["read".to_owned()];
     let names = |graph: &Graph| {
         let outputs = graph.inspect().unwrap().outputs;
         outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>()
@@ -210,7 +211,8 @@ fn links_are_followed_and_may_not_lead_back() {
     std::fs::rename(place.path().join("saved_model.pb"), &blob).unwrap();
     symlink(&blob, place.path().join("saved_model.pb")).unwrap();
     let write = || {
-        let options = ModelOptions { whole: true, ..ModelOptions::default() };
+        let mut options = ModelOptions::default();
+        options.whole = true;
         let made = Graph::open_model(place.path(), &options).unwrap().as_it_is().unwrap();
         let out = tempfile::tempdir().unwrap();
         made.write_model(&out.path().join("new"), false, &|_| {}).map(|_| ())
