@@ -108,7 +108,7 @@ def baked():
 def large():
     model = MODELS / "big_saved_model"
     command = lambda out: [PROGRAM, "compress", model, "-o", out, "-Q", "naive", "--emit", "packed", "--quiet"]
-    compared("large", "model", [("`tf-rewriter compress --emit packed`", command, 1)], 1, watch=True)
+    compared("large", "model", [("`tf-rewriter compress --emit packed`", command, 3)], 3, watch=True)
 
 
 COMPARED = {"freeze": freeze, "baked": baked, "large": large}
