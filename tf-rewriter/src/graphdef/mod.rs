@@ -1,5 +1,6 @@
 //! What a GraphDef is: files and their forms, the messages on the wire, the index over them, and the values they carry.
 
+pub(crate) mod attrs;
 pub mod bundle;
 pub(crate) mod graph;
 pub(crate) mod index;

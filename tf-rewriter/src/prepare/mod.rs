@@ -6,7 +6,6 @@
 //!
 //! The elements of constants stay in their files (`values`) until the graph is written.
 
-mod attrs;
 mod inline;
 mod values;
 mod variables;

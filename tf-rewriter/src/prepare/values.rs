@@ -1,15 +1,15 @@
 //! Constants whose elements stay where they are: in a checkpoint, or in the file of the graph.
 
-use protobuf::{Enum, EnumOrUnknown};
+use protobuf::Enum;
 
-use super::attrs::{encoded, tensor};
 use super::variables::Variables;
 use crate::error::{ContainerError, Error};
+use crate::graphdef::attrs;
 use crate::graphdef::bundle::Bundle;
 use crate::graphdef::graph::{Elsewhere, Graph, Piece, mark};
 use crate::graphdef::index::{NodeId, payload};
 use crate::graphdef::io::Mapped;
-use crate::graphdef::pb::{DataType, attr_value};
+use crate::graphdef::pb::DataType;
 use crate::graphdef::tensor::{dtype_name, shape_and_type};
 use crate::graphdef::wire::put_bytes;
 
@@ -67,9 +67,7 @@ impl Constants {
             value.extend(mark(self.pieces.len()));
             self.pieces.push(Piece::Checkpoint(found));
         }
-        let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(dtype)))]);
-        fields.extend(tensor(&value));
-        Ok(fields)
+        Ok(attrs::constant(dtype, &value))
     }
 
     /// The attribute `value` of a constant whose elements are many: they stay in the file. `None` for any other.
@@ -91,7 +89,7 @@ impl Constants {
         let Some(content) = found else { return Ok(None) };
         value.extend(mark(self.pieces.len()));
         self.pieces.push(Piece::File(file.clone(), content.start()..content.end()));
-        Ok(Some(tensor(&value)))
+        Ok(Some(attrs::tensor("value", &value)))
     }
 }
 
@@ -113,9 +111,7 @@ fn fits(graph: &Graph, id: NodeId, dtype: DataType) -> Result<(), Error> {
 pub(super) fn text(text: &str) -> Vec<u8> {
     let mut value = shape_and_type(DataType::DT_STRING, &[]);
     put_bytes(&mut value, 8, text.as_bytes());
-    let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_STRING)))]);
-    fields.extend(tensor(&value));
-    fields
+    attrs::constant(DataType::DT_STRING, &value)
 }
 
 /// The fields of a constant with the strings of a checkpoint's tensor.
@@ -125,7 +121,5 @@ fn strings(bundle: &Bundle, name: &str) -> Result<Vec<u8>, Error> {
     for text in bundle.strings(name)?.unwrap_or_default() {
         put_bytes(&mut value, 8, &text);
     }
-    let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_STRING)))]);
-    fields.extend(tensor(&value));
-    Ok(fields)
+    Ok(attrs::constant(DataType::DT_STRING, &value))
 }

@@ -39,6 +39,13 @@ pub(crate) struct Input {
     pub(crate) target: Target,
 }
 
+impl Input {
+    /// An edge that stands in no text: it reads this output.
+    pub(crate) fn of_output(node: u32, port: u32) -> Self {
+        Self { field: Span::default(), text: Span::default(), target: Target::Data { node, port } }
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
@@ -99,6 +106,13 @@ pub(crate) struct Return {
     /// The value, as text: `node:output:port` or an argument's name.
     pub(crate) text: Span,
     pub(crate) target: Target,
+}
+
+impl Return {
+    /// The edge that reads what leaves.
+    pub(crate) fn as_input(&self) -> Input {
+        Input { field: self.field, text: self.text, target: self.target }
+    }
 }
 
 /// All scopes of a graph; the main graph is scope 0.

@@ -11,11 +11,11 @@ use super::instance::{Instance, MAX_DEPTH, Made, Outer};
 use super::node::plain_type;
 use super::{Handle, Inliner, Value, lost};
 use crate::error::{ContainerError, Error};
+use crate::graphdef::attrs::{self, Set};
 use crate::graphdef::index::{Input, NodeId, ScopeKind, fields, payload};
 use crate::graphdef::pb::op_def::ArgDef;
 use crate::graphdef::pb::{DataType, TensorShapeProto, attr_value, function_def};
 use crate::graphdef::wire::put_bytes;
-use crate::prepare::attrs::{Set, attr_key};
 
 /// A function, and the arguments that are values of variables: their positions and types.
 pub(super) type Key = (u32, BTreeMap<u32, i32>);
@@ -342,7 +342,7 @@ impl Inliner<'_> {
             let whole = graph.bytes().get(field.span.clone()).unwrap_or_default();
             match field.number {
                 5 => {
-                    let key = attr_key(payload(&field, "FunctionDef.attr")?.of(graph.bytes()))?;
+                    let key = attrs::key_of(payload(&field, "FunctionDef.attr")?.of(graph.bytes()))?;
                     if !DROPPED.contains(&key) {
                         bytes.extend_from_slice(whole);
                     }

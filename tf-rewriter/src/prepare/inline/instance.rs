@@ -7,7 +7,7 @@ use protobuf::Message;
 
 use crate::error::{At, ContainerError, Error};
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{Input, NodeId, ScopeKind, fields, payload};
+use crate::graphdef::index::{Input, NodeId, Return, ScopeKind, fields, payload};
 use crate::graphdef::pb::function_def;
 
 /// How deep functions may call each other.
@@ -187,12 +187,12 @@ impl Inliner<'_> {
         let name = input.text.text(graph.bytes()).split(':').nth(1).filter(|_| call.scope != 0);
         let by_number = |number: u32| {
             let found = scope.returns.iter().find(|returned| scope.result(graph.bytes(), returned) == Some(number));
-            found.map(|found| Input { field: found.field, text: found.text, target: found.target })
+            found.map(Return::as_input)
         };
         // The call of a function by its own name has the function's results as outputs.
         let by_name = |name: &str| {
             let found = scope.returns.iter().find(|returned| returned.key.text(graph.bytes()) == name);
-            found.map(|found| Input { field: found.field, text: found.text, target: found.target })
+            found.map(Return::as_input)
         };
         let is_direct = graph.index().function(graph.bytes(), graph.op(call)).is_some();
         let found = match name.filter(|_| is_direct) {

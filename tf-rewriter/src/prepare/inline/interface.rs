@@ -10,10 +10,10 @@ use super::instance::{Instance, Made, Outer};
 use super::{Inliner, Value, lost};
 use crate::error::Error;
 use crate::find::ops::is_variable;
+use crate::graphdef::attrs;
 use crate::graphdef::graph::{Endpoint, Interface};
-use crate::graphdef::index::{Input, NodeId, Span, Target};
+use crate::graphdef::index::{Input, NodeId};
 use crate::graphdef::pb::{SignatureDef, TensorInfo, attr_value};
-use crate::prepare::attrs::encoded;
 
 /// Whose names the nodes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,11 +138,7 @@ impl Inliner<'_> {
         }
         for (key, info) in outputs {
             let (source, port) = self.required(key, info.name())?;
-            let input = Input {
-                field: Span::default(),
-                text: Span::default(),
-                target: Target::Data { node: source.node, port },
-            };
+            let input = Input::of_output(source.node, port);
             let value = self.settle(0, &input)?;
             let text = self.tensor_of(0, &value)?;
             interface.outputs.push(endpoint(key, info, &text));
@@ -154,11 +150,7 @@ impl Inliner<'_> {
     /// The input of a signature, whether something reads it or not: under the name of the function's argument, or the one that it has.
     fn placeholder(&mut self, source: NodeId, info: &TensorInfo, argument: Option<&str>) -> Result<usize, Error> {
         let Some(argument) = argument else {
-            let input = Input {
-                field: Span::default(),
-                text: Span::default(),
-                target: Target::Data { node: source.node, port: 0 },
-            };
+            let input = Input::of_output(source.node, 0);
             self.settle(0, &input)?;
             return match self.instance(0)?.made(source.node) {
                 Some(Made::Node { node, .. } | Made::Only { node, .. }) => Ok(*node),
@@ -172,7 +164,7 @@ impl Inliner<'_> {
         self.take_nodes(1)?;
         let body = self.body(0)?;
         let node =
-            Node { name: argument.into(), op: "Placeholder".to_owned(), inputs: Vec::new(), fields: encoded(&set) };
+            Node { name: argument.into(), op: "Placeholder".to_owned(), inputs: Vec::new(), fields: attrs::entries(&set) };
         body.nodes.push(node);
         let node = body.nodes.len() - 1;
         if let Some(main) = self.instances.first_mut() {
@@ -207,8 +199,7 @@ impl Inliner<'_> {
     /// A tensor of the main graph, made, under the name that it had.
     fn main_tensor(&mut self, key: &str, tensor: &str) -> Result<Rc<str>, Error> {
         let (source, port) = self.required(key, tensor)?;
-        let input =
-            Input { field: Span::default(), text: Span::default(), target: Target::Data { node: source.node, port } };
+        let input = Input::of_output(source.node, port);
         self.settle(0, &input)?;
         let name = self.graph.name(source);
         Ok(if port == 0 { name.into() } else { format!("{name}:{port}").into() })
@@ -231,11 +222,7 @@ impl Inliner<'_> {
         let ports = if self.is_inlined(source)? { count.len() } else { 1 };
         let mut types = Vec::new();
         for port in 0..u32::try_from(ports).unwrap_or(0) {
-            let input = Input {
-                field: Span::default(),
-                text: Span::default(),
-                target: Target::Data { node: source.node, port },
-            };
+            let input = Input::of_output(source.node, port);
             let value = self.settle(0, &input)?;
             let dtype = match &value {
                 Value::Variable(handle) => EnumOrUnknown::from_i32(super::node::plain_type(handle.dtype)),
@@ -254,7 +241,7 @@ impl Inliner<'_> {
             }
         };
         self.take_nodes(1)?;
-        let node = Node { name, op: op.to_owned(), inputs: texts, fields: encoded(&[("T", set)]) };
+        let node = Node { name, op: op.to_owned(), inputs: texts, fields: attrs::entries(&[("T", set)]) };
         self.body(0)?.nodes.push(node);
         Ok(())
     }

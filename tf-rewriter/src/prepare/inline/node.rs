@@ -1,16 +1,14 @@
 //! One node: its inputs are there, and it is made.
 
-use protobuf::EnumOrUnknown;
-
 use super::body::Node;
 use super::instance::Made;
 use super::{Handle, Inliner, Value, lost};
 use crate::error::Error;
 use crate::find::ops::writes_variables;
-use crate::graphdef::index::{Input, NodeId, Span, Target, fields, payload};
+use crate::graphdef::attrs::{self, Set, of_type, of_type_number};
+use crate::graphdef::index::{Input, NodeId, Target, fields, payload};
 use crate::graphdef::pb::{DataType, attr_value};
 use crate::graphdef::tensor::encode_tensor;
-use crate::prepare::attrs::{Set, attr_key, encoded, tensor};
 use crate::prepare::values;
 
 /// Attributes that say something of the graph as it was: what a node stands with, and shapes that held before.
@@ -56,8 +54,7 @@ impl Inliner<'_> {
         let path = match asset {
             None => None,
             Some(placeholder) => {
-                let target = Target::Data { node: placeholder.node, port: 0 };
-                match self.value(at, &Input { field: Span::default(), text: Span::default(), target })? {
+                match self.value(at, &Input::of_output(placeholder.node, 0))? {
                     Some(Value::Tensor(text)) => Some(text),
                     Some(Value::Variable(_)) => return Err(lost("the path of an asset")),
                     None => return Ok(None),
@@ -163,11 +160,11 @@ impl Inliner<'_> {
         let dtype = |key: &str| -> Result<Set<'static>, Error> {
             let number = node.attr_type(graph.bytes(), key)?.and_then(|number| i32::try_from(number).ok());
             let number = number.filter(|number| *number != 0).unwrap_or(handle.dtype);
-            Ok(("T", attr_value::Value::Type(EnumOrUnknown::from_i32(plain_type(number)))))
+            Ok(("T", of_type_number(plain_type(number))))
         };
         match op {
             b"ReadVariableOp" => {
-                let set = encoded(&[dtype("dtype")?]);
+                let set = attrs::entries(&[dtype("dtype")?]);
                 let texts = self.texts(at, inputs)?;
                 let node = self.push(at, id, "Identity", [texts, controls].concat(), set)?;
                 Ok(Made::Only { node, output: "output" })
@@ -175,25 +172,24 @@ impl Inliner<'_> {
             b"Identity" if !handle.is_ref => Ok(Made::Value(inputs.first().cloned().ok_or_else(|| lost("an input"))?)),
             b"ResourceGather" | b"ResourceGatherNd" => self.gather(at, id, inputs, controls, handle),
             b"VariableShape" => {
-                let mut set = vec![("T", attr_value::Value::Type(EnumOrUnknown::from_i32(plain_type(handle.dtype))))];
+                let mut set = vec![("T", of_type_number(plain_type(handle.dtype)))];
                 if let Some(number) =
                     node.attr_type(graph.bytes(), "out_type")?.and_then(|number| i32::try_from(number).ok())
                 {
-                    set.push(("out_type", attr_value::Value::Type(EnumOrUnknown::from_i32(number))));
+                    set.push(("out_type", of_type_number(number)));
                 }
                 let texts = self.texts(at, inputs)?;
-                let node = self.push(at, id, "Shape", [texts, controls].concat(), encoded(&set))?;
+                let node = self.push(at, id, "Shape", [texts, controls].concat(), attrs::entries(&set))?;
                 Ok(Made::Only { node, output: "output" })
             }
             b"VarIsInitializedOp" | b"IsVariableInitialized" => {
-                let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_BOOL)))]);
-                fields.extend(tensor(&encode_tensor(DataType::DT_BOOL, &[], &[1])));
+                let fields = attrs::constant(DataType::DT_BOOL, &encode_tensor(DataType::DT_BOOL, &[], &[1]));
                 let node = self.push(at, id, "Const", controls, fields)?;
                 Ok(Made::Only { node, output: "output" })
             }
             b"DisableCopyOnRead" | b"NoOp" => Ok(Made::Nothing),
             b"Enter" | b"Exit" | b"Switch" | b"RefEnter" | b"RefExit" | b"RefSwitch" | b"RefIdentity" => {
-                let set = [("T", attr_value::Value::Type(EnumOrUnknown::from_i32(plain_type(handle.dtype))))];
+                let set = [("T", of_type_number(plain_type(handle.dtype)))];
                 let fields = self.fields(id, &set, &[])?;
                 let texts = self.texts(at, inputs)?;
                 let body = self.instance(at)?.body;
@@ -232,30 +228,28 @@ impl Inliner<'_> {
         let graph = self.graph;
         let node = graph.index().node(id).ok_or_else(|| lost("a node"))?;
         let index_type = node.attr_type(graph.bytes(), "Tindices")?.and_then(|number| i32::try_from(number).ok());
-        let type_of = |number: i32| attr_value::Value::Type(EnumOrUnknown::from_i32(number));
         let mut set = vec![
-            ("Tparams", type_of(plain_type(handle.dtype))),
-            ("Tindices", type_of(index_type.unwrap_or(DataType::DT_INT32 as i32))),
+            ("Tparams", of_type_number(plain_type(handle.dtype))),
+            ("Tindices", of_type_number(index_type.unwrap_or(DataType::DT_INT32 as i32))),
         ];
         let mut texts = self.texts(at, inputs)?;
         if graph.op(id) == b"ResourceGatherNd" {
-            let node = self.push(at, id, "GatherNd", [texts, controls].concat(), encoded(&set))?;
+            let node = self.push(at, id, "GatherNd", [texts, controls].concat(), attrs::entries(&set))?;
             return Ok(Made::Only { node, output: "output" });
         }
         let batch = node.attr_int(graph.bytes(), "batch_dims")?.unwrap_or(0);
         let entry = self.entry(at)?;
         let axis = i32::try_from(batch).unwrap_or(0).to_le_bytes();
-        let mut fields = encoded(&[("dtype", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_INT32)))]);
-        fields.extend(tensor(&encode_tensor(DataType::DT_INT32, &[], &axis)));
+        let fields = attrs::constant(DataType::DT_INT32, &encode_tensor(DataType::DT_INT32, &[], &axis));
         let body = self.instance(at)?.body;
         let prefix = self.instance(at)?.prefix.clone();
         let name = self.body(body)?.unique(&format!("{prefix}{}/axis", graph.name(id)));
         let body = self.body(body)?;
         body.nodes.push(Node { name: super::Rc::clone(&name), op: "Const".to_owned(), inputs: entry, fields });
         texts.push(body.first_output(&name, "output"));
-        set.push(("Taxis", attr_value::Value::Type(EnumOrUnknown::new(DataType::DT_INT32))));
+        set.push(("Taxis", of_type(DataType::DT_INT32)));
         set.push(("batch_dims", attr_value::Value::I(batch)));
-        let node = self.push(at, id, "GatherV2", [texts, controls].concat(), encoded(&set))?;
+        let node = self.push(at, id, "GatherV2", [texts, controls].concat(), attrs::entries(&set))?;
         Ok(Made::Only { node, output: "output" })
     }
 
@@ -292,7 +286,7 @@ impl Inliner<'_> {
                 // What stands there instead is written by whoever asks; debug information says where things were.
                 1..=4 | 6 => {}
                 5 => {
-                    let key = attr_key(payload(&field, "NodeDef.attr")?.of(bytes))?;
+                    let key = attrs::key_of(payload(&field, "NodeDef.attr")?.of(bytes))?;
                     if !DROPPED.contains(&key)
                         && !left_out.contains(&key)
                         && !set.iter().any(|(other, _)| *other == key)
@@ -305,7 +299,7 @@ impl Inliner<'_> {
                 _ => out.extend_from_slice(bytes.get(field.span.clone()).unwrap_or_default()),
             }
         }
-        out.extend(encoded(set));
+        out.extend(attrs::entries(set));
         Ok(out)
     }
 }

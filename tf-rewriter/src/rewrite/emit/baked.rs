@@ -2,7 +2,7 @@
 
 use quant_math::weights::Form;
 
-use super::node::{NewNode, attr_tensor, attr_text};
+use super::node::NewNode;
 use super::path::{Copies, homes};
 use super::taking_over::control_inputs;
 use super::{Editor, WeightWork};
@@ -11,7 +11,7 @@ use crate::find::mark;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::tensor::pb_type;
 use crate::graphdef::tensor::{Payload, TensorView, encode_splat, header};
-use crate::rewrite::splice::Segment;
+use crate::rewrite::splice::{Segment, tensor_attr};
 
 /// Quantize one constant for the ops of `group`, which all want the same; returns the bytes of its elements in the output. `owned`: nothing
 /// else reads it, so that it may change itself.
@@ -40,7 +40,7 @@ pub(crate) fn baked<'w>(
         let attr = node.map(|n| n.attr(graph.bytes(), "value")).transpose()?.flatten();
         match (in_place, attr) {
             (Some(span), _) => editor.patch(source, span, vec![content.payload]),
-            (None, Some(attr)) => editor.patch(source, attr.entry, attr_tensor("value", content.tensor())),
+            (None, Some(attr)) => editor.patch(source, attr.entry, tensor_attr("value", content.tensor())),
             (None, None) => {}
         }
         editor.mark(source, &text);
@@ -55,7 +55,7 @@ pub(crate) fn baked<'w>(
         let controls = if home == source { control_inputs(graph, source) } else { Vec::new() };
         let mut node = NewNode::new("Const", name, controls, editor.device(home))
             .typed("dtype", pb_type(weight.dtype))
-            .taking_over(attr_text(mark::ATTR, &text));
+            .marked(mark::ATTR, &text);
         bytes += crate::rewrite::splice::total(std::slice::from_ref(&content.payload)) as u64;
         node.set_tensor(content.tensor());
         copies.add(&works, &node.output(editor.scope_kind(home.scope)));

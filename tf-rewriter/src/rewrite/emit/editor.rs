@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use quant_math::budget::Share;
 
-use super::node::{NewNode, attr_text};
+use super::node::NewNode;
 use crate::error::Error;
 use crate::find::frames::Frames;
 use crate::find::mark;
+use crate::graphdef::attrs;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::wire::put_bytes;
@@ -130,7 +131,7 @@ impl<'g> Editor<'g> {
 
     /// Leave our mark on a node of the input.
     pub(crate) fn mark(&mut self, id: NodeId, text: &str) {
-        let content = vec![Segment::Bytes(attr_text(mark::ATTR, text))];
+        let content = vec![Segment::Bytes(attrs::text(mark::ATTR, text))];
         self.count(&content);
         self.patches.append(self.graph.index(), id, content);
     }

@@ -6,7 +6,7 @@ use quant_math::{Affine, Grid, MathError, Range};
 
 use super::edge::{on_activation, on_weight};
 use super::maker::{Maker, plain};
-use super::node::{NewNode, attr_text};
+use super::node::NewNode;
 use super::{ActivationWork, Editor, Pieces, WeightWork};
 use crate::find::mark;
 use crate::find::sites::Axes;
@@ -211,7 +211,7 @@ pub(super) fn shaped(
 /// The same under the site's name, with our mark.
 fn shaped_last(maker: &mut Maker<'_>, op: &str, from: &str, by: &str, mark: &str) {
     let node = shape_node(op, maker.base().to_owned(), from, by, maker.device);
-    maker.push(node.taking_over(attr_text(mark::ATTR, mark)));
+    maker.push(node.marked(mark::ATTR, mark));
 }
 
 fn shape_node(op: &str, name: String, from: &str, by: &str, device: &str) -> NewNode {

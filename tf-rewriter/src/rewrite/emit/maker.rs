@@ -1,7 +1,7 @@
 //! Making the nodes of one site: names below the site's, its device, its `while` frame, and the references between them.
 
 use super::Editor;
-use super::node::{NewNode, attr_text};
+use super::node::NewNode;
 use crate::find::mark;
 use crate::graphdef::index::{NodeId, ScopeKind};
 use crate::graphdef::pb::DataType;
@@ -156,13 +156,13 @@ impl<'g> Maker<'g> {
     /// A marked float32 op that has the site's name.
     pub(super) fn last(&mut self, op: &str, inputs: &[&str], mark: &str) -> String {
         let node = plain(op, self.base.clone(), DataType::DT_FLOAT, inputs, self.device);
-        self.push(node.taking_over(attr_text(mark::ATTR, mark)))
+        self.push(node.marked(mark::ATTR, mark))
     }
 
     /// Leave our mark on the newest node.
     pub(super) fn mark(&mut self, mark: &str) {
         if let Some(node) = self.nodes.pop() {
-            self.nodes.push(node.taking_over(attr_text(mark::ATTR, mark)));
+            self.nodes.push(node.marked(mark::ATTR, mark));
         }
     }
 

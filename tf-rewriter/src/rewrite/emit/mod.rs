@@ -21,7 +21,7 @@ mod whole;
 
 pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
-pub(crate) use node::{NewNode, attr_entry};
+pub(crate) use node::NewNode;
 pub(crate) use packed::packed;
 pub(crate) use path::{Copies, can_have_its_own, owns};
 pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};

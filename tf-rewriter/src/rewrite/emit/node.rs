@@ -1,13 +1,13 @@
 //! New nodes as bytes.
 
-use protobuf::{EnumOrUnknown, Message};
+use protobuf::Message;
 
+use crate::graphdef::attrs;
 use crate::graphdef::index::ScopeKind;
 use crate::graphdef::pb::tensor_shape_proto::Dim;
-use crate::graphdef::pb::{AttrValue, DataType, NodeDef, TensorShapeProto, attr_value, node_def};
+use crate::graphdef::pb::{DataType, NodeDef, TensorShapeProto, attr_value};
 use crate::graphdef::tensor::{encode_tensor, header};
-use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
-use crate::rewrite::splice::{Segment, total};
+use crate::rewrite::splice::{Segment, tensor_attr};
 
 /// The name of an op's first output, which references in function bodies need (from the ops' registrations in TensorFlow).
 fn output_name(op: &str) -> &'static str {
@@ -47,14 +47,12 @@ impl NewNode {
     }
 
     fn attr(mut self, key: &str, value: attr_value::Value) -> Self {
-        let value = AttrValue { value: Some(value), ..AttrValue::default() };
-        let entry = node_def::AttrEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
-        self.node.attr.push(entry);
+        self.node.attr.push(attrs::message(key, value));
         self
     }
 
     pub(crate) fn typed(self, key: &str, dtype: DataType) -> Self {
-        self.attr(key, attr_value::Value::Type(EnumOrUnknown::new(dtype)))
+        self.attr(key, attrs::of_type(dtype))
     }
 
     pub(crate) fn int(self, key: &str, value: i64) -> Self {
@@ -128,6 +126,11 @@ impl NewNode {
         self
     }
 
+    /// Add what a mark says: an attribute with a text.
+    pub(crate) fn marked(self, key: &str, text: &str) -> Self {
+        self.taking_over(attrs::text(key, text))
+    }
+
     /// Add encoded NodeDef fields as they are.
     pub(crate) fn taking_over(mut self, fields: Vec<u8>) -> Self {
         self.taken_over.extend(fields);
@@ -142,7 +145,7 @@ impl NewNode {
         match self.tensor {
             None => vec![Segment::Bytes(bytes)],
             Some((key, tensor)) => {
-                let mut segments = attr_tensor(key, tensor);
+                let mut segments = tensor_attr(key, tensor);
                 if let Some(Segment::Bytes(first)) = segments.first_mut() {
                     bytes.append(first);
                     *first = bytes;
@@ -151,41 +154,4 @@ impl NewNode {
             }
         }
     }
-}
-
-/// NodeDef.attr = 5 { key = 1, value = 2 { tensor = 8 } }, as segments that begin with bytes.
-pub(crate) fn attr_tensor(key: &str, tensor: Vec<Segment>) -> Vec<Segment> {
-    let mut inner = Vec::new();
-    put_tag(&mut inner, 8, 2);
-    put_varint(&mut inner, total(&tensor) as u64);
-    let value_len = inner.len() + total(&tensor);
-    let mut entry = Vec::new();
-    put_bytes(&mut entry, 1, key.as_bytes());
-    put_tag(&mut entry, 2, 2);
-    put_varint(&mut entry, value_len as u64);
-    entry.extend(inner);
-    let mut bytes = Vec::new();
-    put_tag(&mut bytes, 5, 2);
-    put_varint(&mut bytes, (entry.len() + total(&tensor)) as u64);
-    bytes.extend(entry);
-    std::iter::once(Segment::Bytes(bytes)).chain(tensor).collect()
-}
-
-/// NodeDef.attr = 5 with any value.
-pub(crate) fn attr_entry(key: &str, value: AttrValue) -> Vec<u8> {
-    let entry = node_def::AttrEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
-    // A message in memory without required fields always encodes.
-    NodeDef { attr: vec![entry], ..NodeDef::default() }.write_to_bytes().unwrap_or_default()
-}
-
-/// NodeDef.attr = 5 with a bytes value (AttrValue.s = 2).
-pub(crate) fn attr_text(key: &str, value: &str) -> Vec<u8> {
-    let mut inner = Vec::new();
-    put_bytes(&mut inner, 2, value.as_bytes());
-    let mut entry = Vec::new();
-    put_bytes(&mut entry, 1, key.as_bytes());
-    put_bytes(&mut entry, 2, &inner);
-    let mut bytes = Vec::new();
-    put_bytes(&mut bytes, 5, &entry);
-    bytes
 }

@@ -6,7 +6,7 @@ use quant_math::DType;
 use quant_math::weights::{Dequant, Form, Storage};
 
 use super::maker::{Maker, cast, plain};
-use super::node::{NewNode, attr_text};
+use super::node::NewNode;
 use super::path::{Copies, homes};
 use super::taking_over::{control_inputs, kept_fields};
 use super::{Editor, WeightWork, shared_bytes};
@@ -112,7 +112,7 @@ fn chain(
     if takes_over {
         end = end.taking_over(kept_fields(graph, weight.source));
     }
-    maker.push(end.taking_over(attr_text(mark::ATTR, &work.settings.in_words())));
+    maker.push(end.marked(mark::ATTR, &work.settings.in_words()));
     maker.done()
 }
 

@@ -13,11 +13,12 @@ use super::gather::{gather, gathers};
 use super::kept::Kept;
 use crate::error::Error;
 use crate::find::ops::writes_variables;
+use crate::graphdef::attrs;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Return, Target};
-use crate::graphdef::pb::{AttrValue, DataType, attr_value};
+use crate::graphdef::pb::{DataType, attr_value};
 use crate::graphdef::wire::put_bytes;
-use crate::rewrite::emit::{Editor, NewNode, attr_entry};
+use crate::rewrite::emit::{Editor, NewNode};
 
 /// A tensor that is a handle: an output of a node (`None`: every output), or an argument of a function, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -379,11 +380,10 @@ fn retype(editor: &mut Editor<'_>, id: NodeId, key: &str, types: &Retyped) -> Re
         }
     }
     let value = match (single, list) {
-        (Some(dtype), _) => attr_value::Value::Type(EnumOrUnknown::new(dtype)),
+        (Some(dtype), _) => attrs::of_type(dtype),
         (None, Some(list)) => attr_value::Value::List(list),
         (None, None) => return Ok(()),
     };
-    let value = AttrValue { value: Some(value), ..AttrValue::default() };
-    editor.patch(id, attr.entry, vec![crate::rewrite::splice::Segment::Bytes(attr_entry(key, value))]);
+    editor.patch(id, attr.entry, vec![crate::rewrite::splice::Segment::Bytes(attrs::entry(key, value))]);
     Ok(())
 }

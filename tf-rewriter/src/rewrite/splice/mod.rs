@@ -8,6 +8,7 @@ mod stream;
 mod whole;
 
 use crate::error::Error;
+use crate::graphdef::attrs;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{GraphIndex, NodeId, ScopeKind, Span};
 use crate::graphdef::wire::{put_varint, varint};
@@ -49,6 +50,11 @@ impl Segment {
 /// The length of some segments.
 pub(crate) fn total(segments: &[Segment]) -> usize {
     segments.iter().map(Segment::len).sum()
+}
+
+/// An attribute with the segments of a TensorProto; it begins with bytes.
+pub(crate) fn tensor_attr(key: &str, tensor: Vec<Segment>) -> Vec<Segment> {
+    std::iter::once(Segment::Bytes(attrs::tensor_head(key, total(&tensor)))).chain(tensor).collect()
 }
 
 /// What a patch lies in: lengths are put right from the inside out.

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::{Patches, Segment, total, write};
+use super::{Patches, Segment, tensor_attr, total, write};
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Span, fields};
 use crate::graphdef::tensor::MARK;
-use crate::graphdef::wire::{Value, put_bytes, put_tag, put_varint};
+use crate::graphdef::wire::{Value, put_tag, put_varint};
 
 impl Patches {
     /// The output as segments, complete: what the patches leave of constants whose elements are elsewhere has them.
@@ -70,7 +70,7 @@ impl Constant {
         Ok(None)
     }
 
-    /// The attribute with the elements: NodeDef.attr = 5 { key = 1, value = 2 { tensor = 8 { tensor_content = 4 } } }.
+    /// The attribute with the elements. TensorProto.tensor_content = 4.
     fn whole(&self, graph: &Graph) -> Vec<Segment> {
         let length = graph.elsewhere().get(self.number).map_or(0, <[u8]>::len);
         let mut head = Vec::new();
@@ -84,17 +84,6 @@ impl Constant {
             Segment::Elsewhere(self.number, length),
             Segment::Copy(after),
         ];
-        let within = |number: u32, length: usize, first: Vec<u8>| {
-            let mut out = first;
-            put_tag(&mut out, number, 2);
-            put_varint(&mut out, length as u64);
-            out
-        };
-        let value = within(8, total(&tensor), Vec::new());
-        let mut key = Vec::new();
-        put_bytes(&mut key, 1, b"value");
-        let entry = [within(2, value.len() + total(&tensor), key), value].concat();
-        let field = [within(5, entry.len() + total(&tensor), Vec::new()), entry].concat();
-        std::iter::once(Segment::Bytes(field)).chain(tensor).collect()
+        tensor_attr("value", tensor)
     }
 }

@@ -17,7 +17,6 @@ use quant_math::plan::{Gradient, Settings};
 
 use super::Editor;
 use super::maker::Maker;
-use super::node::attr_text;
 use crate::find::mark;
 use crate::find::sites::{Axes, Weight};
 use crate::graphdef::index::NodeId;
@@ -74,8 +73,8 @@ fn last(maker: &mut Maker<'_>, kind: QuantType, settings: &Settings, result: &st
     let node = state::identity(maker.base().to_owned(), result, controls, maker.device);
     // Settings are numbers and words: they always have a JSON form.
     let site = serde_json::json!({ "kind": kind, "settings": settings }).to_string();
-    let node = node.taking_over(attr_text(mark::ATTR, &settings.in_words()));
-    maker.push_part(node.taking_over(attr_text(mark::SITE, &site)), "site");
+    let node = node.marked(mark::ATTR, &settings.in_words());
+    maker.push_part(node.marked(mark::SITE, &site), "site");
 }
 
 /// What is rounded, with the gradient of what is not: `StopGradient(rounded) + (smooth − StopGradient(smooth))`. The difference is exactly
