@@ -163,8 +163,12 @@ impl Inliner<'_> {
         }
         self.take_nodes(1)?;
         let body = self.body(0)?;
-        let node =
-            Node { name: argument.into(), op: "Placeholder".to_owned(), inputs: Vec::new(), fields: attrs::entries(&set) };
+        let node = Node {
+            name: argument.into(),
+            op: "Placeholder".to_owned(),
+            inputs: Vec::new(),
+            fields: attrs::entries(&set),
+        };
         body.nodes.push(node);
         let node = body.nodes.len() - 1;
         if let Some(main) = self.instances.first_mut() {

@@ -53,13 +53,11 @@ impl Inliner<'_> {
         let is_ref = self.graph.op(id) != b"VarHandleOp";
         let path = match asset {
             None => None,
-            Some(placeholder) => {
-                match self.value(at, &Input::of_output(placeholder.node, 0))? {
-                    Some(Value::Tensor(text)) => Some(text),
-                    Some(Value::Variable(_)) => return Err(lost("the path of an asset")),
-                    None => return Ok(None),
-                }
-            }
+            Some(placeholder) => match self.value(at, &Input::of_output(placeholder.node, 0))? {
+                Some(Value::Tensor(text)) => Some(text),
+                Some(Value::Variable(_)) => return Err(lost("the path of an asset")),
+                None => return Ok(None),
+            },
         };
         let handle = Handle { variable: Some(id.node), dtype, argument: None, at: path, is_ref };
         Ok(Some(Made::Value(Value::Variable(handle))))
