@@ -519,10 +519,9 @@ fn a_float_graph_is_frozen_as_it_is() {
         command.output().unwrap()
     };
     let output = run(&["--emit", "baked"]);
-    let told = format!(
-        "error[E0507]: {DIGITS}: the model has no quantizers to freeze, and comes out in float whatever `--emit` says, expected a graph that `--emit training` made"
-    );
-    check(&output, 1, &[&told]);
+    let told = "error[E0507]: the model has no quantizers to freeze, and comes out in float whatever `--emit` says, expected a graph that `--emit training` made";
+    check(&output, 1, &[told]);
+    assert!(stderr(&output).contains(&format!("--> {DIGITS}\n")));
     assert!(folder.names().is_empty());
     let output = run(&[]);
     check(&output, 0, &[]);
