@@ -65,7 +65,7 @@ pub(crate) fn patches_keep_the_rest(bytes: &[u8], folder: &Path) {
     let tensors: Vec<(&str, Vec<u8>)> = tensors.collect();
     let Some((chosen, old)) = tensors.get(bytes.len() % tensors.len().max(1)) else { return };
     let new: Vec<u8> = old.iter().map(|byte| !byte).collect();
-    let write = |out: &mut dyn Write| {
+    let write = |out: &mut (dyn Write + Send)| {
         out.write_all(&new).map_err(|source| tf_rewriter::Error::Io { action: "write the values", source })
     };
     let values = NewValues { name: (*chosen).to_owned(), part: String::new(), write: Box::new(write) };

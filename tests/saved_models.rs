@@ -10,7 +10,7 @@ use common::{Framework, oracle, run_python};
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Quantizer};
 use serde_json::{Value, json};
-use tf_rewriter::{Error, Graph, ModelOptions, Names, PlanOptions};
+use tf_rewriter::{Error, Graph, ModelOptions, ModelOutput, Names, PlanOptions, WeightPlace};
 
 const MAKE: &str = "tests/tensorflow/saved_models.py";
 const CHECK: &str = "tests/tensorflow/check_frozen.py";
@@ -90,16 +90,24 @@ fn write_again(folder: &Path, call: &Value, form: &str) -> Result<(), Error> {
     let place = folder.join("models").join(form);
     std::fs::create_dir_all(&place).unwrap();
     let place = place.join(text(call, "name").unwrap());
-    let made = match form {
-        "float" => graph.as_it_is()?,
-        emit => {
-            let config = ConfigList::default_for(Quantizer::Naive);
-            let emit = if emit == "baked" { Emit::Baked } else { Emit::Packed };
+    let (quantizer, emit, weights) = match form {
+        "float" => (None, Emit::Packed, WeightPlace::Fitting),
+        "float_variables" => (None, Emit::Packed, WeightPlace::Checkpoint),
+        "baked" => (Some(Quantizer::Naive), Emit::Baked, WeightPlace::Fitting),
+        "packed" => (Some(Quantizer::Naive), Emit::Packed, WeightPlace::Fitting),
+        "packed_variables" => (Some(Quantizer::Naive), Emit::Packed, WeightPlace::Checkpoint),
+        _ => (Some(Quantizer::Qat), Emit::Training, WeightPlace::Fitting),
+    };
+    let made = match quantizer {
+        None => graph.as_it_is()?,
+        Some(quantizer) => {
+            let config = ConfigList::default_for(quantizer);
             let plan = graph.plan(&config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
             graph.apply(&plan)?
         }
     };
-    made.write_model(&place, false, &|_| {}).map(drop)
+    let output = ModelOutput { weights, ..ModelOutput::default() };
+    made.write_model(&place, output, &|_| {}).map(drop)
 }
 
 /// What is written as a SavedModel loads in every loader of TensorFlow alike: unquantized it computes what the original did, and `packed` what
@@ -112,7 +120,8 @@ fn models_that_are_written_again_load_everywhere() {
     let models: Vec<&Value> =
         corpus.calls().iter().filter(|call| call["refused"].is_null() && call["meta"].is_null()).collect();
     let mut wrong = Vec::new();
-    for form in ["float", "baked", "packed"] {
+    let forms = ["float", "float_variables", "baked", "packed", "packed_variables", "training"];
+    for form in forms {
         for call in &models {
             if let Err(error) = write_again(folder, call, form) {
                 wrong.push(format!("{form}/{}: {} {error}", text(call, "name").unwrap(), error.code()));
@@ -121,13 +130,14 @@ fn models_that_are_written_again_load_everywhere() {
     }
     let answer: Value = serde_json::from_slice(&run_python(&python, LOAD, &[folder], &[])).unwrap();
     let answer = answer.as_object().unwrap();
-    assert!(answer.len() + wrong.len() >= 3 * models.len(), "{} of {}", answer.len(), 3 * models.len());
+    assert!(answer.len() + wrong.len() >= forms.len() * models.len(), "{} of {}", answer.len(), models.len());
     for (name, found) in answer {
-        let is_float = name.starts_with("float/");
+        let is_float = name.starts_with("float");
         if found["loaders"] != "equal" || (is_float && found["expected"] != "equal") {
             wrong.push(format!("{name}: {found}"));
         }
-        if let Some(call) = name.strip_prefix("packed/") {
+        let is_packed = |form: &str| name.strip_prefix(form);
+        if let Some(call) = is_packed("packed/").or_else(|| is_packed("packed_variables/")) {
             let baked = &answer[&format!("baked/{call}")];
             if baked["expected"] != found["expected"] {
                 wrong.push(format!("{name}: {found}, baked {baked}"));

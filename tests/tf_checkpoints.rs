@@ -89,7 +89,7 @@ fn what_we_write_is_read<'a>(python: &Path, folder: &Path, prefixes: impl Iterat
             if number % 2 == 0 && !is_text {
                 tensor.bytes.iter_mut().for_each(|byte| *byte ^= 1);
                 let bytes = tensor.bytes.clone();
-                let write = move |out: &mut dyn Write| out.write_all(&bytes).map_err(io);
+                let write = move |out: &mut (dyn Write + Send)| out.write_all(&bytes).map_err(io);
                 new.push(NewValues { name: name.to_owned(), part: String::new(), write: Box::new(write) });
             }
             other.insert(name.to_owned(), shown(&bundle, name, &tensor));

@@ -23,4 +23,5 @@ pub use quant_math::plan::{Gradient, PlanOptions};
 pub use quantizers::{DoReFaQuantizer, LsqQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::Compressed;
 pub use rewrite::for_trainers as training;
+pub use rewrite::saved_model::{ModelOutput, WeightPlace};
 pub use rewrite::thaw::{Kept, Trainable, TrainableGraph, VARIABLES_INIT};

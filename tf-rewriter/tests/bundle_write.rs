@@ -48,7 +48,7 @@ fn tensors(bundle: &Bundle) -> Vec<(String, Tensor)> {
 
 /// New values that come in pieces of a few bytes.
 fn new<'a>(name: &str, part: &str, bytes: &'a [u8]) -> NewValues<'a> {
-    let write = move |out: &mut dyn Write| {
+    let write = move |out: &mut (dyn Write + Send)| {
         bytes
             .chunks(7)
             .try_for_each(|chunk| out.write_all(chunk))
@@ -72,7 +72,7 @@ fn what_is_written_is_read() {
         let prefix = folder.path().join(format!("m{shards}"));
         let mut writer = BundleWriter::create(&prefix, shards).unwrap();
         for (number, (name, tensor)) in tensors(&golden).iter().enumerate() {
-            let write = |out: &mut dyn Write| (new("", "", &tensor.bytes).write)(out);
+            let write = |out: &mut (dyn Write + Send)| (new("", "", &tensor.bytes).write)(out);
             writer.tensor(name, tensor.dtype, &tensor.shape, write).unwrap();
             if number % 4 == 3 {
                 writer.next_shard().unwrap();
@@ -96,7 +96,7 @@ fn an_unfinished_checkpoint_is_none() {
     let prefix = folder.path().join("m");
     let begin = || BundleWriter::create(&prefix, 2).unwrap();
     let mut writer = begin();
-    let write = |count: usize| move |out: &mut dyn Write| (new("", "", &vec![1; count]).write)(out);
+    let write = |count: usize| move |out: &mut (dyn Write + Send)| (new("", "", &vec![1; count]).write)(out);
     let float = DataType::DT_FLOAT;
     let told = |result: Result<(), Error>| {
         let error = result.unwrap_err();
@@ -115,7 +115,7 @@ fn an_unfinished_checkpoint_is_none() {
     assert_eq!(error.code(), "E0701");
     let error = begin().tensor("w", float, &[u64::MAX, 8], write(1)).unwrap_err();
     assert_eq!(error.code(), "E0201");
-    let failed = |_: &mut dyn Write| Err(Error::NotTraining { found: "nothing".to_owned() });
+    let failed = |_: &mut (dyn Write + Send)| Err(Error::NotTraining { found: "nothing".to_owned() });
     assert_eq!(begin().tensor("w", float, &[], failed).unwrap_err().code(), "E0507");
     writer.next_shard().unwrap();
     drop(writer);
@@ -221,7 +221,7 @@ fn what_does_not_fit_leaves_everything_as_it_was() {
     told(vec![new("nothing", "", &[])], "E0702");
     told(vec![new("a/w", "3 5 -:-", &[])], "E0704");
     told(vec![new("string", "", &[])], "E0701");
-    let failed = |_: &mut dyn Write| Err(Error::NotTraining { found: "nothing".to_owned() });
+    let failed = |_: &mut (dyn Write + Send)| Err(Error::NotTraining { found: "nothing".to_owned() });
     let failing = NewValues { name: "a/w".to_owned(), part: String::new(), write: Box::new(failed) };
     told(vec![failing], "E0507");
 }
@@ -252,7 +252,7 @@ fn a_source_that_changes_meanwhile_is_told() {
     let prefix = copied(&folder);
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::open(&prefix).unwrap();
-    let write = |sink: &mut dyn Write| {
+    let write = |sink: &mut (dyn Write + Send)| {
         let data = with_end(&prefix, ".data-00000-of-00001");
         std::fs::OpenOptions::new().write(true).open(data).unwrap().set_len(10).unwrap();
         (new("", "", &[1; 48]).write)(sink)

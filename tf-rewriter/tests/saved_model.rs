@@ -8,7 +8,7 @@ use std::path::Path;
 use tf_rewriter::bundle::BundleWriter;
 use tf_rewriter::pb::DataType;
 use tf_rewriter::wire::put_bytes;
-use tf_rewriter::{Error, Graph, ModelOptions, text};
+use tf_rewriter::{Error, Graph, ModelOptions, ModelOutput, text};
 
 /// A message with one length-delimited field.
 fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
@@ -215,7 +215,7 @@ fn links_are_followed_and_may_not_lead_back() {
         options.whole = true;
         let made = Graph::open_model(place.path(), &options).unwrap().as_it_is().unwrap();
         let out = tempfile::tempdir().unwrap();
-        made.write_model(&out.path().join("new"), false, &|_| {}).map(|_| ())
+        made.write_model(&out.path().join("new"), ModelOutput::default(), &|_| {}).map(|_| ())
     };
     write().unwrap();
     std::fs::create_dir(place.path().join("assets")).unwrap();

@@ -113,7 +113,7 @@ fn prepared(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
         return Ok(made);
     }
     let meta = meta.clone();
-    Ok(made.of_model(Origin { model, meta, checkpoint: prefix, homes, assets }))
+    Ok(made.of_model(Origin { model, meta, checkpoint: prefix, assets }, Some(homes)))
 }
 
 /// The checkpoint with the variables; one that nobody named need not be there.

@@ -12,7 +12,7 @@ use quant_math::plan::Reason;
 use quant_math::report::Report;
 use quant_math::{Emit, Plan, QuantType};
 use tf_rewriter::codes;
-use tf_rewriter::{Compressed, Error, Graph, ModelOptions, Names, PlanOptions};
+use tf_rewriter::{Compressed, Error, Graph, ModelOptions, ModelOutput, Names, PlanOptions, WeightPlace};
 
 use crate::coded::failure;
 
@@ -58,9 +58,29 @@ pub(crate) struct PartArgs {
     #[arg(long)]
     force: bool,
 
+    /// Where the weights of a SavedModel are that is written as one graph: in it, below 2 GiB, or in the checkpoint
+    #[arg(long, value_name = "PLACE", default_value = "fitting")]
+    weights: WeightsArg,
+
     /// Whose names nodes have: of the function that the signature calls, as TensorFlow 2 freezes, or of the main graph, as TensorFlow 1 does
     #[arg(long, value_name = "WHOSE", default_value = "function")]
     names: NamesArg,
+}
+
+/// Where weights are.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum WeightsArg {
+    Fitting,
+    Checkpoint,
+}
+
+impl From<WeightsArg> for WeightPlace {
+    fn from(weights: WeightsArg) -> Self {
+        match weights {
+            WeightsArg::Fitting => Self::Fitting,
+            WeightsArg::Checkpoint => Self::Checkpoint,
+        }
+    }
 }
 
 /// Whose names nodes have.
@@ -159,7 +179,7 @@ impl Adapter for ModelArgs {
     fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
         let mut plan = model.plan(config, options).map_err(failure)?;
         let quantizes_weights = plan.quantized().any(|site| site.kind == QuantType::Weight);
-        if plan.emit == Emit::Training && quantizes_weights && !model.has_variables() {
+        if plan.emit == Emit::Training && quantizes_weights && !model.has_variables() && !model.keeps_variables() {
             let text = "every weight is a constant, which an optimizer does not change: in a loop of your own, ranges alone are \
                         learned; `finetune` makes variables of the weights and trains them";
             plan.warnings.push(Reason::new(codes::CONSTANT_WEIGHTS, text));
@@ -185,7 +205,8 @@ impl Adapter for ModelArgs {
 
     fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
         if compressed.is_model() && self.is_folder(path) {
-            return compressed.write_model(path, self.parts.force, &|bytes| progress.inc(bytes)).map_err(failure);
+            let output = ModelOutput { force: self.parts.force, weights: self.parts.weights.into() };
+            return compressed.write_model(path, output, &|bytes| progress.inc(bytes)).map_err(failure);
         }
         compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
     }

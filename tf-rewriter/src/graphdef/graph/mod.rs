@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Span, Target};
 use crate::graphdef::io::{self, Form, Mapped};
 use crate::graphdef::pb::OpDef;
-use crate::graphdef::saved_model::Origin;
+use crate::graphdef::saved_model::{Home, Homes, Origin};
 use crate::graphdef::tensor::TensorView;
 
 pub(crate) use calls::{Called, Calls, Place, Use};
@@ -50,6 +50,8 @@ pub struct Graph {
     interface: Interface,
     /// The model that it was made of, where all of its signatures are in it.
     origin: Option<Arc<Origin>>,
+    /// Where its constants stand in that model; not for a graph in which they may have other values.
+    homes: Option<Homes>,
     /// Where nodes were left out: the file's length and fingerprint.
     cut_from: Option<(u64, String)>,
     nodes_left_out: usize,
@@ -127,6 +129,7 @@ impl Graph {
             steps: Vec::new(),
             interface: Interface::default(),
             origin: None,
+            homes: None,
             cut_from: None,
             nodes_left_out: 0,
             calls: OnceLock::new(),
@@ -172,8 +175,19 @@ impl Graph {
     }
 
     /// The graph, of which such a model can be made again.
-    pub(crate) fn of_model(self, origin: Origin) -> Self {
-        Self { origin: Some(Arc::new(origin)), ..self }
+    pub(crate) fn of_model(self, origin: Origin, homes: Option<Homes>) -> Self {
+        Self { origin: Some(Arc::new(origin)), homes, ..self }
+    }
+
+    /// Where its constants stand in the model, where they have the values that they have there.
+    pub(crate) fn homes(&self) -> Option<&Homes> {
+        self.homes.as_ref()
+    }
+
+    /// Whether variables of its model are constants here, and variables again in a SavedModel that is made of it.
+    pub fn keeps_variables(&self) -> bool {
+        let in_checkpoint = |home: &Home| matches!(home, Home::Checkpoint(..));
+        self.homes.as_ref().is_some_and(|homes| homes.values().any(in_checkpoint))
     }
 
     /// The model that it was made of, where all of its signatures are in it.

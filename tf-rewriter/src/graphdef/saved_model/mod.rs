@@ -21,7 +21,7 @@ use crate::graphdef::text::{Root, parse_as};
 
 pub(crate) use choice::Choice;
 pub(crate) use meta_graph::MetaGraph;
-pub(crate) use origin::{Home, Key, Origin};
+pub(crate) use origin::{Home, Homes, Key, Origin};
 
 /// A SavedModel, or the MetaGraph of a checkpoint.
 #[derive(Debug)]

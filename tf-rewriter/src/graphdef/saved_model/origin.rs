@@ -23,6 +23,9 @@ pub(crate) enum Home {
     File(Span),
 }
 
+/// Where the elements of constants stand, by their names.
+pub(crate) type Homes = BTreeMap<String, Home>;
+
 /// The model that a flat graph was made of.
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -31,8 +34,6 @@ pub(crate) struct Origin {
     pub(crate) meta: MetaGraph,
     /// The prefix of the checkpoint that was read.
     pub(crate) checkpoint: PathBuf,
-    /// By the name of the constant.
-    pub(crate) homes: BTreeMap<String, Home>,
     /// Constants that are paths of assets, and the assets' names.
     pub(crate) assets: Vec<(String, String)>,
 }

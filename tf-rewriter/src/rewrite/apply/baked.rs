@@ -1,17 +1,15 @@
 //! Weights of `baked`, one by one: for a model whose constants are elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use quant_math::metrics::Metrics;
-use quant_math::weights::{Errors, Form};
+use quant_math::weights::Form;
 
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::rewrite::emit::WeightWork;
-use crate::rewrite::splice::WeightStream;
-
-/// Chunks that are computed before they are written.
-const BATCH: usize = 16;
+use crate::rewrite::splice::{self, Segment, WeightStream};
 
 /// A constant that holds quantized values.
 #[derive(Debug)]
@@ -31,25 +29,13 @@ impl Baked {
         Self { constant, stream: work.stream(Form::Values(work.weight.dtype)), is_alone }
     }
 
-    /// Write its quantized values, row-major, little-endian; how far they are from the float ones, which `graph` has.
+    /// Write its quantized values, row-major, little-endian; how far they are from the float ones, which `graph` has, by their slot.
     pub(crate) fn write(
         &self,
         graph: &Graph,
-        out: &mut dyn Write,
+        out: &mut (dyn Write + Send),
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Metrics, Error> {
-        let WeightStream { source, made, .. } = &self.stream;
-        let data = source.data(graph)?;
-        let errors = Errors::default();
-        let batch = made.chunks(BATCH);
-        let mut room = Vec::new();
-        for start in (0..made.len()).step_by(batch.max(1)) {
-            room.resize(batch.min(made.len() - start), 0);
-            let filled = made.fill(&data, start, &mut room, &errors);
-            filled.map_err(|fault| Error::Math { tensor: source.node.clone(), source: fault })?;
-            out.write_all(&room).map_err(Error::writing)?;
-            progress(room.len() as u64);
-        }
-        Ok(errors.metrics())
+    ) -> Result<BTreeMap<usize, Metrics>, Error> {
+        splice::write(&[Segment::Weights(self.stream.clone())], graph, out, progress)
     }
 }

@@ -35,6 +35,11 @@ impl Compressed {
         &self.graph
     }
 
+    /// The output, as it is written.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// The constants that hold quantized values, for `baked`.
     pub(crate) fn baked(&self) -> &[Baked] {
         &self.baked

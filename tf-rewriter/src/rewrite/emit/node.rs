@@ -1,12 +1,13 @@
 //! New nodes as bytes.
 
-use protobuf::Message;
+use protobuf::{EnumOrUnknown, Message};
 
 use crate::graphdef::attrs;
 use crate::graphdef::index::ScopeKind;
 use crate::graphdef::pb::tensor_shape_proto::Dim;
 use crate::graphdef::pb::{DataType, NodeDef, TensorShapeProto, attr_value};
-use crate::graphdef::tensor::{encode_tensor, header};
+use crate::graphdef::tensor::{encode_tensor, header, shape_and_type};
+use crate::graphdef::wire::put_bytes;
 use crate::rewrite::splice::{Segment, tensor_attr};
 
 /// The name of an op's first output, which references in function bodies need (from the ops' registrations in TensorFlow).
@@ -55,6 +56,11 @@ impl NewNode {
         self.attr(key, attrs::of_type(dtype))
     }
 
+    pub(crate) fn types(self, key: &str, dtypes: &[DataType]) -> Self {
+        let type_ = dtypes.iter().map(|dtype| EnumOrUnknown::new(*dtype)).collect();
+        self.attr(key, attr_value::Value::List(attr_value::ListValue { type_, ..attr_value::ListValue::default() }))
+    }
+
     pub(crate) fn int(self, key: &str, value: i64) -> Self {
         self.attr(key, attr_value::Value::I(value))
     }
@@ -99,6 +105,17 @@ impl NewNode {
     pub(crate) fn raw(name: String, device: &str, dtype: DataType, shape: &[u64], content: &[u8]) -> Self {
         let mut node = Self::new("Const", name, Vec::new(), device).typed("dtype", dtype);
         node.set_tensor(vec![Segment::Bytes(encode_tensor(dtype, shape, content))]);
+        node
+    }
+
+    /// A Const of strings.
+    pub(crate) fn strings(name: String, shape: &[u64], values: &[&str]) -> Self {
+        let mut tensor = shape_and_type(DataType::DT_STRING, shape);
+        for value in values {
+            put_bytes(&mut tensor, 8, value.as_bytes());
+        }
+        let mut node = Self::new("Const", name, Vec::new(), "").typed("dtype", DataType::DT_STRING);
+        node.set_tensor(vec![Segment::Bytes(tensor)]);
         node
     }
 

@@ -16,20 +16,20 @@ use super::{copy, model_files};
 use crate::error::Error;
 use crate::graphdef::bundle::{Bundle, NewValues, patch};
 use crate::graphdef::index::Span;
-use crate::graphdef::saved_model::{Home, Key, Origin};
+use crate::graphdef::saved_model::{Home, Homes, Key, Origin};
 use crate::rewrite::apply::{Baked, Compressed};
 
 /// Copy the model into `folder`, with new values.
 pub(super) fn write(
     compressed: &Compressed,
-    origin: &Origin,
+    (origin, homes): (&Origin, &Homes),
     folder: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Error> {
     let mut in_checkpoint: Vec<(&Key, &Baked)> = Vec::new();
     let mut in_file: BTreeMap<Span, &Baked> = BTreeMap::new();
     for baked in compressed.baked() {
-        let home = origin.homes.get(&baked.constant).filter(|_| baked.is_alone);
+        let home = homes.get(&baked.constant).filter(|_| baked.is_alone);
         match home {
             Some(Home::Checkpoint(key, second)) => {
                 in_checkpoint.extend(std::iter::once(key).chain(second).map(|key| (key, baked)));
@@ -41,9 +41,7 @@ pub(super) fn write(
     let from = origin.model.path();
     let checkpoint = from.join("variables");
     let written: Mutex<BTreeMap<usize, Metrics>> = Mutex::default();
-    let note = |baked: &Baked, metrics: Metrics| {
-        written.lock().unwrap_or_else(PoisonError::into_inner).insert(baked.stream.slot, metrics);
-    };
+    let note = |errors| written.lock().unwrap_or_else(PoisonError::into_inner).extend(errors);
     for path in model_files(origin)? {
         if path.starts_with(&checkpoint) && !in_checkpoint.is_empty() {
             continue;
@@ -60,8 +58,8 @@ pub(super) fn write(
     Ok(compressed.report(&written.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Notes how far the new values of a constant are from the float ones.
-type Note<'a> = dyn Fn(&Baked, Metrics) + 'a;
+/// Notes how far new values are from the float ones, by their slots.
+type Note<'a> = dyn Fn(BTreeMap<usize, Metrics>) + 'a;
 
 /// Variables: new values in the checkpoint, under every key.
 fn patch_checkpoint(
@@ -78,7 +76,7 @@ fn patch_checkpoint(
         name: key.name.clone(),
         part: key.slice.clone(),
         write: Box::new(move |out| {
-            note(baked, baked.write(compressed.graph(), out, progress)?);
+            note(baked.write(compressed.graph(), out, progress)?);
             Ok(())
         }),
     });
@@ -106,7 +104,7 @@ fn patch_file(
     let mut done = 0;
     for (span, baked) in spans {
         file.write_all(bytes.get(done..span.start()).unwrap_or_default()).map_err(Error::writing)?;
-        note(baked, baked.write(compressed.graph(), &mut file, &|_| {})?);
+        note(baked.write(compressed.graph(), &mut file, &|_| {})?);
         done = span.end();
     }
     file.write_all(bytes.get(done..).unwrap_or_default()).map_err(Error::writing)?;

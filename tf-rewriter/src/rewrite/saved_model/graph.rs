@@ -8,8 +8,10 @@ use std::path::Path;
 
 use model_file::atomic::AtomicFile;
 use protobuf::Message;
+use quant_math::Emit;
 use quant_math::report::Report;
 
+use super::variables::{Variables, WeightPlace};
 use super::{copy, files_of};
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
@@ -26,14 +28,22 @@ const MAIN_OP: &str = "saved_model_main_op";
 pub(super) fn write(
     compressed: &Compressed,
     origin: &Origin,
-    folder: &Path,
+    (folder, weights): (&Path, WeightPlace),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Error> {
     let graph = compressed.graph();
-    let before = before(origin)?;
     let after = after(origin, graph)?;
-    let length = compressed.len();
-    let mut head = before;
+    let is_training = compressed.plan().emit == Emit::Training;
+    let fits = compressed.len() + (after.len() as u64) < crate::graphdef::io::MAX_GRAPH_BYTES;
+    let variables = if is_training || weights == WeightPlace::Checkpoint || !fits {
+        Some(Variables::of(compressed, weights)?)
+    } else {
+        None
+    };
+    let saver = variables.as_ref().map(saver).unwrap_or_default();
+    let after = [saver, after].concat();
+    let length = variables.as_ref().map_or(compressed.len(), |variables| variables.graph.len() as u64);
+    let mut head = before(origin)?;
     put_tag(&mut head, 2, 2);
     put_varint(&mut head, length);
     let whole = head.len() as u64 + length + after.len() as u64;
@@ -47,7 +57,13 @@ pub(super) fn write(
     let path = folder.join("saved_model.pb");
     let mut file = AtomicFile::create(&path)?;
     file.write_all(&[first, head].concat()).map_err(Error::writing)?;
-    let report = compressed.write_with(&mut file, progress)?;
+    let report = match variables {
+        None => compressed.write_with(&mut file, progress)?,
+        Some(variables) => {
+            file.write_all(&variables.graph).map_err(Error::writing)?;
+            compressed.report(&variables.write(compressed, folder, progress)?)
+        }
+    };
     file.write_all(&after).map_err(Error::writing)?;
     read_back(file.path(), graph, length)?;
     file.persist()?;
@@ -61,6 +77,27 @@ pub(super) fn write(
         }
     }
     Ok(report)
+}
+
+/// What saves and restores variables, and the lists of them: saver_def = 3, collection_def = 4.
+fn saver(variables: &Variables) -> Vec<u8> {
+    let mut out = Vec::new();
+    let Some(saver) = &variables.saver else { return out };
+    // A message in memory without required fields always encodes.
+    put_bytes(&mut out, 3, &saver.write_to_bytes().unwrap_or_default());
+    for (key, value) in &variables.collections {
+        out.extend(collection(key, value.clone()));
+    }
+    out
+}
+
+/// MetaGraphDef.collection_def = 4.
+fn collection(key: &str, value: CollectionDef) -> Vec<u8> {
+    let entry =
+        meta_graph_def::CollectionDefEntry { key: key.to_owned(), value: Some(value).into(), ..Default::default() };
+    let mut out = Vec::new();
+    put_bytes(&mut out, 4, &entry.write_to_bytes().unwrap_or_default());
+    out
 }
 
 /// What stands in front of the graph.
@@ -83,13 +120,7 @@ fn after(origin: &Origin, graph: &Graph) -> Result<Vec<u8>, Error> {
     if let Some(initializer) = &graph.interface().initializer {
         let list = collection_def::NodeList { value: vec![initializer.clone()], ..Default::default() };
         let value = CollectionDef { kind: Some(collection_def::Kind::NodeList(list)), ..Default::default() };
-        let entry = meta_graph_def::CollectionDefEntry {
-            key: MAIN_OP.to_owned(),
-            value: Some(value).into(),
-            ..Default::default()
-        };
-        // A message in memory without required fields always encodes.
-        put_bytes(&mut out, 4, &entry.write_to_bytes().unwrap_or_default());
+        out.extend(collection(MAIN_OP, value));
     }
     let mut walk = fields(bytes, origin.meta.body, "MetaGraphDef");
     while let Some(field) = walk.next()? {

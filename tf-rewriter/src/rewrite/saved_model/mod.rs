@@ -3,12 +3,16 @@
 //! ```text
 //! baked                 ─▶ the folder as it is, with new values in its checkpoint        `baked`
 //! packed, inference …   ─▶ one graph of constants with the model's signatures            `graph`
+//! training, over 2 GiB  ─▶ the same, whose weights are variables in a checkpoint         `variables`
 //! ```
 //!
 //! The folder is complete or absent as a whole, and may be the one that was read.
 
 mod baked;
+mod gaps;
 mod graph;
+mod nodes;
+mod variables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +26,17 @@ use crate::codes;
 use crate::error::{ContainerError, Error};
 use crate::graphdef::saved_model::Origin;
 use crate::rewrite::apply::Compressed;
+
+pub use variables::WeightPlace;
+
+/// How a SavedModel is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModelOutput {
+    /// Replace the SavedModel in a folder that is there and is not the input; its other files stay.
+    pub force: bool,
+    /// Where the weights are, for all forms but `baked` of a model as it was.
+    pub weights: WeightPlace,
+}
 
 /// The parts of a SavedModel, by their names in its folder.
 const PARTS: [&str; 8] = [
@@ -37,15 +52,21 @@ const PARTS: [&str; 8] = [
 
 impl Compressed {
     /// Write a SavedModel: a folder that is complete or not there. `baked` is the model as it was, its weights patched where they lie: all signatures
-    /// and Python's objects stay. The other forms are one graph of constants with the model's signatures, assets and lookup tables, which every
-    /// loader of TensorFlow reads; Python's objects are gone. The folder may be the one that was read; any other that is there is replaced with
-    /// `force` alone. Files in it that are no part of a SavedModel stay.
+    /// and Python's objects stay. The other forms, and what was trained, are one graph with the model's signatures, assets and lookup tables, which
+    /// every loader of TensorFlow reads; Python's objects are gone. Weights are constants of the graph where they fit there
+    /// ([`WeightPlace`]). The folder may be the one that was read; any other that is there is replaced with `force` alone. Files in it that are no
+    /// part of a SavedModel stay.
     ///
     /// # Errors
     /// A graph that was not opened with [`ModelOptions::whole`](crate::ModelOptions::whole); weights of `baked` that cannot change alone where
-    /// they lie; a folder that is in the way; what the file system says; [`Error::TooLarge`] for constants of 2 GiB.
-    pub fn write_model(&self, folder: &Path, force: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
-        self.write_folder(folder, force, progress).map_err(|error| error.in_file(folder))
+    /// they lie; a folder that is in the way; what the file system says.
+    pub fn write_model(
+        &self,
+        folder: &Path,
+        output: ModelOutput,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report, Error> {
+        self.write_folder(folder, output, progress).map_err(|error| error.in_file(folder))
     }
 
     /// Whether it can be written as a SavedModel.
@@ -53,7 +74,12 @@ impl Compressed {
         self.graph().origin().is_some_and(|origin| origin.model.is_folder())
     }
 
-    fn write_folder(&self, folder: &Path, force: bool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Error> {
+    fn write_folder(
+        &self,
+        folder: &Path,
+        output: ModelOutput,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report, Error> {
         let Some(origin) = self.graph().origin().filter(|origin| origin.model.is_folder()) else {
             return Err(Error::from(ContainerError::NoModel {
                 found: "a graph that was not made of a whole SavedModel".into(),
@@ -61,11 +87,12 @@ impl Compressed {
             }));
         };
         let place = AtomicFolder::create(folder)?;
-        refuse_other(place.target(), origin, force)?;
-        let mut report = if self.plan().emit == Emit::Baked {
-            baked::write(self, origin, place.path(), progress)?
+        refuse_other(place.target(), origin, output.force)?;
+        let homes = self.graph().homes().filter(|_| self.plan().emit == Emit::Baked);
+        let mut report = if let Some(homes) = homes {
+            baked::write(self, (origin, homes), place.path(), progress)?
         } else {
-            let mut report = graph::write(self, origin, place.path(), progress)?;
+            let mut report = graph::write(self, origin, (place.path(), output.weights), progress)?;
             let text = "the model is one graph with its signatures: what Python made of it (`loaded(x)`, layers, training) is gone";
             report.prepared.push(Reason::new(codes::OBJECTS_LEFT_OUT, text));
             report

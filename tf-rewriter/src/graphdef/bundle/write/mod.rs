@@ -80,7 +80,7 @@ impl BundleWriter {
         name: &str,
         dtype: DataType,
         shape: &[u64],
-        values: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+        values: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let wrong = |found: String, expected: String| Error::NewValues { name: name.to_owned(), found, expected };
         self.check_new(name)?;

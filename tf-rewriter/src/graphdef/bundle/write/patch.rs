@@ -17,7 +17,7 @@ use crate::graphdef::bundle::{Bundle, files};
 use crate::graphdef::io::Mapped;
 
 /// Writes values, row-major, little-endian, as they come.
-pub type WriteValues<'a> = dyn FnOnce(&mut dyn Write) -> Result<(), Error> + 'a;
+pub type WriteValues<'a> = dyn FnOnce(&mut (dyn Write + Send)) -> Result<(), Error> + 'a;
 
 /// New values for a tensor or a part of one.
 pub struct NewValues<'a> {
