@@ -157,6 +157,12 @@ pub(crate) fn is_variable(op: &[u8]) -> bool {
     matches!(op, b"Variable" | b"VariableV2" | b"VarHandleOp")
 }
 
+/// Ops that make a lookup table, which is empty at first.
+pub(crate) fn is_table(op: &[u8]) -> bool {
+    let families: [&[u8]; 4] = [b"HashTable", b"MutableHashTable", b"MutableDenseHashTable", b"LookupTable"];
+    families.iter().any(|family| op.starts_with(family))
+}
+
 /// Ops whose output is on a grid.
 pub(crate) fn is_quantizer(op: &[u8]) -> bool {
     op.starts_with(b"FakeQuantWithMinMax") || op.starts_with(b"QuantizeAndDequantize") || op == b"Dequantize"

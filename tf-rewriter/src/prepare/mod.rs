@@ -12,6 +12,7 @@ mod variables;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quant_math::plan::Reason;
 
@@ -44,76 +45,117 @@ pub(crate) struct Asked<'a> {
     pub(crate) whole: bool,
 }
 
+/// The meta graph that is meant, with its variables: what the flat graph is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) model: Arc<SavedModel>,
+    pub(crate) meta: MetaGraph,
+    /// The meta graph's own graph.
+    pub(crate) graph: Graph,
+    /// The prefix of the checkpoint, which need not be there.
+    prefix: PathBuf,
+    pub(crate) bundle: Option<Bundle>,
+    pub(crate) variables: Variables,
+}
+
 /// The flat graph of a signature, or of some outputs, of a model.
 ///
 /// # Errors
-/// Tags, a signature or outputs that are not there; variables without a value; what cannot be frozen ([`ContainerError::Freeze`]).
+/// Those of [`Parts::of`] and [`Parts::flat`].
 pub(crate) fn prepare(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
-    let (file, path) = (model.file().clone(), model.path().to_owned());
-    file.settled(prepared(model, asked)).map_err(|error| error.in_file(&path))
+    Parts::of(&Arc::new(model), asked)?.flat(asked)
 }
 
-fn prepared(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
-    let choice = Choice { tags: asked.tags, signature: asked.signature };
-    let meta = model.meta_graph(choice)?;
-    let signature = model.signature(meta, choice)?;
-    let graph = Graph::of_meta(model.file(), model.binary(), meta.graph)?;
-    let prefix = asked.checkpoint.map_or_else(|| model.checkpoint(), Path::to_owned);
-    let bundle = open_bundle(&prefix, asked.checkpoint.is_some())?;
-    // In a SavedModel the loader knows where assets are.
-    let assets = if asked.whole { PathBuf::new() } else { model.path().join("assets") };
-    let variables = Variables::of(&graph, meta, bundle.as_ref(), asked.averages)?.with_assets_in(&assets);
-    let file = model.binary().is_none().then(|| model.file().clone());
-    let mut inliner = Inliner::new(&graph, &variables, bundle.as_ref(), Constants::of(file))?;
-    let mut tensors = Vec::new();
-    if asked.whole {
-        for (_, signature) in meta.signatures() {
-            tensors.extend(inliner.signature(signature, Names::Main)?.outputs);
+impl Parts {
+    /// The parts of a model that are meant; no values are read.
+    ///
+    /// # Errors
+    /// Tags that are not there; a damaged graph or index of the checkpoint.
+    pub(crate) fn of(model: &Arc<SavedModel>, asked: &Asked<'_>) -> Result<Self, Error> {
+        model.settled(Self::found(model, asked))
+    }
+
+    fn found(model: &Arc<SavedModel>, asked: &Asked<'_>) -> Result<Self, Error> {
+        let meta = model.meta_graph(asked.choice())?.clone();
+        let graph = Graph::of_meta(model.file(), model.binary(), meta.graph)?;
+        let prefix = asked.checkpoint.map_or_else(|| model.checkpoint(), Path::to_owned);
+        let bundle = open_bundle(&prefix, asked.checkpoint.is_some())?;
+        // In a SavedModel the loader knows where assets are.
+        let assets = if asked.whole { PathBuf::new() } else { model.assets() };
+        let variables = Variables::of(&graph, &meta, bundle.as_ref(), asked.averages)?.with_assets_in(&assets);
+        Ok(Self { model: Arc::clone(model), meta, graph, prefix, bundle, variables })
+    }
+
+    /// The flat graph of the signature, or of the outputs, that are meant.
+    ///
+    /// # Errors
+    /// A signature or outputs that are not there; variables without a value; what cannot be frozen ([`ContainerError::Freeze`]).
+    pub(crate) fn flat(&self, asked: &Asked<'_>) -> Result<Graph, Error> {
+        self.model.settled(self.made(asked))
+    }
+
+    fn made(&self, asked: &Asked<'_>) -> Result<Graph, Error> {
+        let Self { model, meta, graph, bundle, .. } = self;
+        let bundle = bundle.as_ref();
+        let signature = model.signature(meta, asked.choice())?;
+        let file = model.binary().is_none().then(|| model.file().clone());
+        let mut inliner = Inliner::new(graph, &self.variables, bundle, Constants::of(file))?;
+        let mut tensors = Vec::new();
+        if asked.whole {
+            for (_, signature) in meta.signatures() {
+                tensors.extend(inliner.signature(signature, Names::Main)?.outputs);
+            }
         }
+        let names = if asked.whole { Names::Main } else { asked.names };
+        let mut interface = match (signature, asked.outputs) {
+            (Some((_, signature)), _) => inliner.signature(signature, names)?,
+            (None, []) => return Err(no_outputs(model)),
+            (None, outputs) => inliner.outputs(outputs)?,
+        };
+        interface.initializer = inliner.initializer(meta.initializer())?;
+        let lost = inliner.lost_effects()?;
+        let mut steps = Vec::new();
+        if inliner.calls() > 0 {
+            let text = format!("{} calls of functions were inlined", inliner.calls());
+            steps.push(Reason::new(codes::FUNCTIONS_INLINED, text));
+        }
+        let count = inliner.constants.variables;
+        if count > 0 {
+            let text = format!("{count} variables are constants with the values of `{}`", self.prefix.display());
+            steps.push(Reason::new(codes::VARIABLES_FROZEN, text));
+        }
+        if let Some(initializer) = &interface.initializer {
+            let text = format!("lookup tables are empty until the node `{initializer}` has run");
+            steps.push(Reason::new(codes::TABLES, text));
+        }
+        if !lost.is_empty() {
+            let ops: Vec<String> = lost.iter().map(|(op, count)| format!("{count} {op}")).collect();
+            let text = format!("what no output needs is not in the graph: {}", ops.join(", "));
+            steps.push(Reason::new(codes::EFFECTS_LEFT_OUT, text));
+        }
+        let bytes = inliner.finish(&versions(graph, meta)?);
+        let length = model.file().len() as u64 + bundle.map_or(0, Bundle::file_bytes);
+        let print = fingerprint(model, bundle, length);
+        tensors.extend(interface.outputs.iter().cloned());
+        let names: BTreeSet<&str> =
+            tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let (homes, assets) = (inliner.homes()?, inliner.assets());
+        let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
+        let more = if signature.is_some() { asked.outputs } else { &[] };
+        let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
+        if !asked.whole {
+            return Ok(made);
+        }
+        let (model, meta) = (Arc::clone(model), meta.clone());
+        Ok(made.of_model(Origin { model, meta, checkpoint: self.prefix.clone(), assets }, Some(homes)))
     }
-    let names = if asked.whole { Names::Main } else { asked.names };
-    let mut interface = match (signature, asked.outputs) {
-        (Some((_, signature)), _) => inliner.signature(signature, names)?,
-        (None, []) => return Err(no_outputs(&model)),
-        (None, outputs) => inliner.outputs(outputs)?,
-    };
-    interface.initializer = inliner.initializer(meta.initializer())?;
-    let lost = inliner.lost_effects()?;
-    let mut steps = Vec::new();
-    if inliner.calls() > 0 {
-        let text = format!("{} calls of functions were inlined", inliner.calls());
-        steps.push(Reason::new(codes::FUNCTIONS_INLINED, text));
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn choice(&self) -> Choice<'a> {
+        Choice { tags: self.tags, signature: self.signature }
     }
-    let count = inliner.constants.variables;
-    if count > 0 {
-        let text = format!("{count} variables are constants with the values of `{}`", prefix.display());
-        steps.push(Reason::new(codes::VARIABLES_FROZEN, text));
-    }
-    if let Some(initializer) = &interface.initializer {
-        let text = format!("lookup tables are empty until the node `{initializer}` has run");
-        steps.push(Reason::new(codes::TABLES, text));
-    }
-    if !lost.is_empty() {
-        let ops: Vec<String> = lost.iter().map(|(op, count)| format!("{count} {op}")).collect();
-        let text = format!("what no output needs is not in the graph: {}", ops.join(", "));
-        steps.push(Reason::new(codes::EFFECTS_LEFT_OUT, text));
-    }
-    let bytes = inliner.finish(&versions(&graph, meta)?);
-    let length = model.file().len() as u64 + bundle.as_ref().map_or(0, Bundle::file_bytes);
-    let print = fingerprint(&model, bundle.as_ref(), length);
-    tensors.extend(interface.outputs.iter().cloned());
-    let names: BTreeSet<&str> =
-        tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    let (homes, assets) = (inliner.homes()?, inliner.assets());
-    let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
-    let more = if signature.is_some() { asked.outputs } else { &[] };
-    let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
-    if !asked.whole {
-        return Ok(made);
-    }
-    let meta = meta.clone();
-    Ok(made.of_model(Origin { model, meta, checkpoint: prefix, assets }, Some(homes)))
 }
 
 /// The checkpoint with the variables; one that nobody named need not be there.

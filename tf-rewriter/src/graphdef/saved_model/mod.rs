@@ -9,6 +9,7 @@
 mod choice;
 mod meta_graph;
 mod origin;
+mod tensors;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use crate::graphdef::text::{Root, parse_as};
 pub(crate) use choice::Choice;
 pub(crate) use meta_graph::MetaGraph;
 pub(crate) use origin::{Home, Homes, Key, Origin};
+pub(crate) use tensors::tensors;
 
 /// A SavedModel, or the MetaGraph of a checkpoint.
 #[derive(Debug)]
@@ -92,6 +94,16 @@ impl SavedModel {
     /// The folder of a SavedModel, or the `.meta` file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder with its assets.
+    pub(crate) fn assets(&self) -> PathBuf {
+        self.path.join("assets")
+    }
+
+    /// `result`, which was made from its bytes: an error where the file has changed meanwhile, whatever else was found.
+    pub(crate) fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        self.file.settled(result).map_err(|error| error.in_file(&self.path))
     }
 
     /// The file with the graphs, as it lies there.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{MetaGraph, SavedModel};
 use crate::graphdef::index::Span;
@@ -29,7 +30,7 @@ pub(crate) type Homes = BTreeMap<String, Home>;
 /// The model that a flat graph was made of.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub(crate) model: SavedModel,
+    pub(crate) model: Arc<SavedModel>,
     /// The meta graph, which all signatures of the flat graph are from.
     pub(crate) meta: MetaGraph,
     /// The prefix of the checkpoint that was read.

@@ -9,11 +9,12 @@ use super::body::{Body, Node};
 use super::instance::{Instance, Made, Outer};
 use super::{Inliner, Value, lost};
 use crate::error::Error;
-use crate::find::ops::is_variable;
+use crate::find::ops::{is_table, is_variable};
 use crate::graphdef::attrs;
 use crate::graphdef::graph::{Endpoint, Interface};
 use crate::graphdef::index::{Input, NodeId};
 use crate::graphdef::pb::{SignatureDef, TensorInfo, attr_value};
+use crate::graphdef::saved_model::tensors;
 
 /// Whose names the nodes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,8 +30,8 @@ pub enum Names {
 impl Inliner<'_> {
     /// Make what a signature needs.
     pub(in crate::prepare) fn signature(&mut self, signature: &SignatureDef, names: Names) -> Result<Interface, Error> {
-        let inputs = sorted(&signature.inputs);
-        let outputs = sorted(&signature.outputs);
+        let inputs = tensors(&signature.inputs);
+        let outputs = tensors(&signature.outputs);
         match self.wrapper(&outputs)?.filter(|_| names == Names::Function) {
             Some(call) => self.function_names(call, &inputs, &outputs),
             None => self.main_names(&inputs, &outputs),
@@ -50,12 +51,7 @@ impl Inliner<'_> {
     /// Make what fills the lookup tables of what was made so far, where there are any: the node that has to run first.
     pub(in crate::prepare) fn initializer(&mut self, name: Option<&str>) -> Result<Option<String>, Error> {
         let Some(main) = self.bodies.first() else { return Ok(None) };
-        let is_table = |op: &str| {
-            ["HashTable", "MutableHashTable", "MutableDenseHashTable", "LookupTable"]
-                .iter()
-                .any(|table| op.starts_with(table))
-        };
-        let has_tables = main.nodes.iter().any(|node| is_table(&node.op));
+        let has_tables = main.nodes.iter().any(|node| is_table(node.op.as_bytes()));
         let Some((source, _)) = name.filter(|_| has_tables).and_then(|name| self.source(name)) else { return Ok(None) };
         let base = self.waiting.len();
         self.waiting.push((0, source.node));
@@ -249,34 +245,6 @@ impl Inliner<'_> {
         self.body(0)?.nodes.push(node);
         Ok(())
     }
-}
-
-/// The tensors of a signature's side, by key. A sparse or composite one is several.
-fn sorted(entries: &[crate::graphdef::pb::signature_def::TensorInfoEntry]) -> Vec<(String, TensorInfo)> {
-    let mut found = Vec::new();
-    for entry in entries {
-        let Some(info) = entry.value.as_ref() else { continue };
-        if info.has_coo_sparse() {
-            let sparse = info.coo_sparse();
-            let parts = [
-                ("values", &sparse.values_tensor_name, info.dtype),
-                ("indices", &sparse.indices_tensor_name, crate::graphdef::pb::DataType::DT_INT64.into()),
-                ("dense_shape", &sparse.dense_shape_tensor_name, crate::graphdef::pb::DataType::DT_INT64.into()),
-            ];
-            for (part, name, dtype) in parts {
-                let mut own = TensorInfo { dtype, ..TensorInfo::default() };
-                own.set_name(name.clone());
-                found.push((format!("{}/{part}", entry.key), own));
-            }
-        } else if info.has_composite_tensor() {
-            let parts = info.composite_tensor().components.iter().enumerate();
-            found.extend(parts.map(|(number, part)| (format!("{}/{number}", entry.key), part.clone())));
-        } else {
-            found.push((entry.key.clone(), info.clone()));
-        }
-    }
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    found
 }
 
 fn endpoint(key: &str, info: &TensorInfo, text: &str) -> Endpoint {

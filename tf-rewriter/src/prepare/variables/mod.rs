@@ -29,7 +29,7 @@ const AVERAGE: &str = "/ExponentialMovingAverage";
 
 /// The variables of a graph: where each has its value.
 #[derive(Debug, Default)]
-pub(super) struct Variables {
+pub(crate) struct Variables {
     /// By the number of the variable's node in the main graph.
     keys: BTreeMap<u32, Key>,
     /// Other keys under which the same values stand, which another loader reads.
@@ -120,12 +120,12 @@ impl Variables {
     }
 
     /// The tensor that is the variable's value.
-    pub(super) fn key(&self, variable: u32) -> Option<&Key> {
+    pub(crate) fn key(&self, variable: u32) -> Option<&Key> {
         self.keys.get(&variable)
     }
 
     /// Another tensor that holds the same, for other loaders.
-    pub(super) fn second(&self, variable: u32) -> Option<&Key> {
+    pub(crate) fn second(&self, variable: u32) -> Option<&Key> {
         self.second.get(&variable)
     }
 }
