@@ -15,6 +15,7 @@ use tf_rewriter::{Error, Graph, ModelOptions, ModelOutput, Names, PlanOptions, W
 const MAKE: &str = "tests/tensorflow/saved_models.py";
 const CHECK: &str = "tests/tensorflow/check_frozen.py";
 const LOAD: &str = "tests/tensorflow/check_models.py";
+const INSPECTED: &str = "tests/tensorflow/check_inspected.py";
 
 fn text(call: &Value, key: &str) -> Option<String> {
     call[key].as_str().map(str::to_owned)
@@ -24,10 +25,9 @@ fn texts(call: &Value, key: &str) -> Vec<String> {
     call[key].as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// Freeze what a call of the manifest says, into `frozen/NAME`.
-fn freeze(folder: &Path, call: &Value, names: Names) -> Result<(), Error> {
+/// The model that a call of the manifest is of, and what is meant of it.
+fn model(folder: &Path, call: &Value) -> (PathBuf, ModelOptions) {
     let mut options = ModelOptions::default();
-    options.names = names;
     let path = if let Some(meta) = text(call, "meta") {
         options.outputs = texts(call, "outputs");
         meta
@@ -36,7 +36,14 @@ fn freeze(folder: &Path, call: &Value, names: Names) -> Result<(), Error> {
         options.signature = text(call, "signature");
         text(call, "path").unwrap()
     };
-    let graph = Graph::open_model(folder.join(path), &options)?;
+    (folder.join(path), options)
+}
+
+/// Freeze what a call of the manifest says, into `frozen/NAME`.
+fn freeze(folder: &Path, call: &Value, names: Names) -> Result<(), Error> {
+    let (path, mut options) = model(folder, call);
+    options.names = names;
+    let graph = Graph::open_model(path, &options)?;
     let keys = |endpoints: &[tf_rewriter::Endpoint]| {
         endpoints.iter().map(|endpoint| (endpoint.key.clone(), endpoint.tensor.clone())).collect::<BTreeMap<_, _>>()
     };
@@ -181,4 +188,29 @@ fn frozen_models_compute_what_the_originals_do() {
         eprintln!("{names:?}: {} frozen", answer.len());
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
+}
+
+/// What `inspect` says of meta graphs, signatures, assets, tables and variables is what TensorFlow reads, of models that cannot be frozen too.
+#[test]
+fn what_is_shown_is_what_tensorflow_reads() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let corpus = Corpus::make(&python);
+    let folder = corpus.folder.as_path();
+    let own = folder.join("inspected");
+    drop(std::fs::remove_dir_all(&own));
+    std::fs::create_dir_all(&own).unwrap();
+    for call in corpus.calls() {
+        let (path, options) = model(folder, call);
+        let name = text(call, "name").unwrap();
+        let found = tf_rewriter::inspect_model(path, &options).unwrap();
+        assert_eq!(found.graph.is_none(), !call["refused"].is_null(), "{name}: {:?}", found.not_flat);
+        let file = std::fs::File::create_new(own.join(format!("{name}.json"))).unwrap();
+        serde_json::to_writer(file, &found).unwrap();
+    }
+    let answer: Value = serde_json::from_slice(&run_python(&python, INSPECTED, &[folder], &[])).unwrap();
+    let answer = answer.as_object().unwrap();
+    assert_eq!(answer.len(), corpus.calls().len());
+    let wrong: Vec<String> =
+        answer.iter().filter(|(_, found)| *found != "equal").map(|(name, found)| format!("{name}: {found}")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

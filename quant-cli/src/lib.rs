@@ -50,14 +50,14 @@ pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;
 pub use files::Files;
 pub use html::report_html;
-pub use model_tables::{difference, difference_in, inspection, inspection_in};
+pub use model_tables::{difference, difference_in, inspection, inspection_in, shape_text};
 pub use out::Out;
 pub use printable::{printable, printable_line};
 pub use progress::Progress;
 pub use run::run;
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
-pub use table::{rows_text, terminal_width};
+pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, SharedCommand,

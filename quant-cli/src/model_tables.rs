@@ -7,10 +7,7 @@ use quant_math::difference::Difference;
 use quant_math::inspection::{Inspection, Port};
 
 use crate::size::{count, human_bytes, share};
-use crate::table::{self, Layout, cell, terminal_width};
-
-/// More rows than this are a count; `--json` has all of them.
-const SHOWN: usize = 40;
+use crate::table::{self, Layout, SHOWN, cell, terminal_width};
 
 /// The text of `inspect`, as wide as the terminal.
 pub fn inspection(found: &Inspection) -> String {
@@ -52,7 +49,7 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
     }
     if !found.weights.is_empty() {
         line(&mut text, format_args!("\n{}", table::text(table, width, &layout)));
-        rest(&mut text, found.weights.len());
+        text.push_str(&table::rest(found.weights.len()));
     }
     line(
         &mut text,
@@ -80,7 +77,7 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
             ]);
         }
         line(&mut text, format_args!("\n{}", table::text(table, width, &layout)));
-        rest(&mut text, found.quantized.len());
+        text.push_str(&table::rest(found.quantized.len()));
     }
     if !found.ranges.is_empty() {
         line(&mut text, format_args!("{} in the model already", count(found.ranges.len(), "quantization op")));
@@ -91,16 +88,19 @@ pub fn inspection_in(found: &Inspection, width: Option<u16>) -> String {
             let (name, kind) = (cell(&op.op), cell(&op.op_type));
             line(&mut text, format_args!("  {name} ({kind}{bits}{range}{how})"));
         }
-        rest(&mut text, found.ranges.len());
+        text.push_str(&table::rest(found.ranges.len()));
     }
     text
 }
 
+/// A shape: `[?, 28, 28]`.
+pub fn shape_text(shape: &[i64]) -> String {
+    let dims: Vec<_> = shape.iter().map(|d| if *d < 0 { "?".to_owned() } else { d.to_string() }).collect();
+    format!("[{}]", dims.join(", "))
+}
+
 fn shown(port: &Port) -> String {
-    let dims = port.shape.as_ref().map(|shape| {
-        let dims: Vec<_> = shape.iter().map(|d| if *d < 0 { "?".to_owned() } else { d.to_string() }).collect();
-        format!(" [{}]", dims.join(", "))
-    });
+    let dims = port.shape.as_ref().map(|shape| format!(" {}", shape_text(shape)));
     let dtype = port.dtype.as_ref().map(|d| format!(" {d}")).unwrap_or_default();
     format!("{}{dtype}{}", cell(&port.name), dims.unwrap_or_default())
 }
@@ -133,7 +133,7 @@ pub fn difference_in(found: &Difference, width: Option<u16>) -> String {
     }
     if !found.tensors.is_empty() {
         line(&mut text, format_args!("{}", table::text(table, width, &layout)));
-        rest(&mut text, found.tensors.len());
+        text.push_str(&table::rest(found.tensors.len()));
         text.push('\n');
     }
     line(
@@ -153,12 +153,6 @@ pub fn difference_in(found: &Difference, width: Option<u16>) -> String {
     let (first, second) = (human_bytes(found.bytes_first), human_bytes(found.bytes_second));
     line(&mut text, format_args!("file  {first} -> {second} ({sizes})"));
     text
-}
-
-fn rest(text: &mut String, rows: usize) {
-    if rows > SHOWN {
-        line(text, format_args!("… and {} more (`--json` has them all)", rows - SHOWN));
-    }
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -80,6 +80,25 @@ pub fn rows_text(
     text(table, terminal_width(), &layout)
 }
 
+/// More rows of a list than this are a count; `--json` has all of them.
+pub(crate) const SHOWN: usize = 40;
+
+/// The first rows of a list as [`rows_text`], and how many more there are.
+pub fn list_text(
+    header: &[&str],
+    wrap: &[usize],
+    right: &[usize],
+    rows: impl ExactSizeIterator<Item = Vec<String>>,
+) -> String {
+    let rest = rest(rows.len());
+    format!("{}\n{rest}", rows_text(header, wrap, right, rows.take(SHOWN)))
+}
+
+/// What is said below the first rows of a list of so many.
+pub(crate) fn rest(rows: usize) -> String {
+    if rows > SHOWN { format!("… and {} more (`--json` has them all)\n", rows - SHOWN) } else { String::new() }
+}
+
 /// The table's text, wrapped if it is wider than `width`; `None` is as wide as it needs to be.
 pub(crate) fn text(mut table: Table, width: Option<u16>, layout: &Layout<'_>) -> String {
     /// Narrower, and names are cut into syllables; the terminal's own line break is better than that.

@@ -1,11 +1,13 @@
 //! A model, from any of the files that people have.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{ContainerError, Error};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::saved_model::SavedModel;
-use crate::prepare::{Asked, Names, prepare};
+use crate::prepare::{Asked, Names, Parts, prepare};
+use crate::survey::{Container, ModelInfo, NotFlat};
 
 /// What is meant of a model that holds several things, and where its variables are.
 #[derive(Debug, Clone, Default)]
@@ -39,21 +41,61 @@ impl Graph {
     /// ([`ContainerError::Freeze`]).
     pub fn open_model(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, Error> {
         let path = path.as_ref();
-        let graph = match SavedModel::open(path)? {
+        let graph = match options.container(path)? {
             Some(model) => prepare(model, &options.asked())?,
-            None => Self::open_plain(path, options)?,
+            None => options.plain(path)?,
         };
-        if options.only_outputs { graph.only_outputs().map_err(|error| error.in_file(path)) } else { Ok(graph) }
+        options.reduced(graph)
     }
+}
 
-    /// A GraphDef. One with variables can be given the checkpoint that they are in.
-    fn open_plain(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
+/// What is in a model, from any of the files that [`Graph::open_model`] opens: meta graphs, signatures, assets, lookup tables, variables and the
+/// files that hold them, and the weights of the flat graph. A model without such a graph (several signatures of which none is meant, one that
+/// writes variables, a checkpoint that is not there) has its parts all the same, and the reason.
+///
+/// ```
+/// use tf_rewriter::{ModelOptions, inspect_model};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/digits.pb");
+/// let found = inspect_model(model, &ModelOptions::default())?;
+/// assert!(found.container.is_none(), "a GraphDef by itself");
+/// assert!(found.graph.is_some_and(|graph| !graph.weights.is_empty()));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// What is no model; tags, a signature, outputs or a checkpoint that were asked for and are not there; a GraphDef that is damaged.
+pub fn inspect_model(path: impl AsRef<Path>, options: &ModelOptions) -> Result<ModelInfo, Error> {
+    let path = path.as_ref();
+    let Some(model) = options.container(path)? else {
+        let graph = options.reduced(options.plain(path)?)?.inspect()?;
+        return Ok(ModelInfo { container: None, graph: Some(graph), not_flat: None });
+    };
+    let (model, asked) = (Arc::new(model), options.asked());
+    let parts = Parts::of(&model, &asked);
+    let container = Some(Container::of(&model, asked.choice(), parts.as_ref().ok())?);
+    let flat = parts.and_then(|parts| options.reduced(parts.flat(&asked)?)?.inspect());
+    match flat {
+        Ok(graph) => Ok(ModelInfo { container, graph: Some(graph), not_flat: None }),
+        Err(error) if options.is_about(&error) => Err(error),
+        Err(error) => Ok(ModelInfo { container, graph: None, not_flat: Some(NotFlat::from(&error)) }),
+    }
+}
+
+impl ModelOptions {
+    /// The model at `path`; `None` for a GraphDef that stands for itself.
+    fn container(&self, path: &Path) -> Result<Option<SavedModel>, Error> {
+        if let Some(model) = SavedModel::open(path)? {
+            return Ok(Some(model));
+        }
         let unused = [
-            ("tags", options.tags.is_some(), "a GraphDef has no meta graphs"),
-            ("signature", options.signature.is_some(), "a GraphDef has no signatures"),
+            ("tags", self.tags.is_some(), "a GraphDef has no meta graphs"),
+            ("signature", self.signature.is_some(), "a GraphDef has no signatures"),
             (
                 "averages",
-                options.averages && options.checkpoint.is_none(),
+                self.averages && self.checkpoint.is_none(),
                 "moving averages are in a checkpoint, and none is given",
             ),
         ];
@@ -62,15 +104,38 @@ impl Graph {
             return Err(Error::from(ContainerError::Signature { message, help: "leave the option out".to_owned() })
                 .in_file(path));
         }
-        if options.checkpoint.is_some() {
-            let model = SavedModel::of_graph(path)?;
-            return prepare(model, &options.asked());
-        }
-        Self::open(path)?.with_outputs(&options.outputs).map_err(|error| error.in_file(path))
+        self.checkpoint.is_some().then(|| SavedModel::of_graph(path)).transpose()
     }
-}
 
-impl ModelOptions {
+    /// A GraphDef that stands for itself.
+    fn plain(&self, path: &Path) -> Result<Graph, Error> {
+        Graph::open(path)?.with_outputs(&self.outputs).map_err(|error| error.in_file(path))
+    }
+
+    /// The graph without what no output needs, if that was asked for.
+    fn reduced(&self, graph: Graph) -> Result<Graph, Error> {
+        if !self.only_outputs {
+            return Ok(graph);
+        }
+        let path = graph.path().map(Path::to_owned);
+        graph.only_outputs().map_err(|error| match &path {
+            Some(path) => error.in_file(path),
+            None => error,
+        })
+    }
+
+    /// Whether an error is about what was asked for, or about a file that changed meanwhile: there is nothing to show then.
+    fn is_about(&self, error: &Error) -> bool {
+        match error.innermost() {
+            Error::Changed(_) => true,
+            Error::Container(ContainerError::Tags { .. }) => self.tags.is_some(),
+            Error::Container(ContainerError::Signature { .. }) => self.signature.is_some(),
+            Error::NoSuchNode { .. } => !self.outputs.is_empty(),
+            Error::Checkpoint { .. } | Error::Io { .. } => self.checkpoint.is_some(),
+            _ => false,
+        }
+    }
+
     fn asked(&self) -> Asked<'_> {
         Asked {
             tags: self.tags.as_deref(),

@@ -7,7 +7,6 @@ use clap::Args;
 use super::Adapter;
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
-use crate::model_tables::inspection;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -22,12 +21,12 @@ impl<M: Adapter> InspectArgs<M> {
     /// # Errors
     /// A model that is damaged or none.
     pub fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
-        let found = M::inspect(&self.model.open()?)?;
+        let found = self.model.inspect()?;
         let mut out = global.out();
         if global.json {
             out.json(&found)?;
         } else {
-            write!(out, "{}", inspection(&found))?;
+            write!(out, "{}", M::inspected(&found))?;
         }
         Ok(out.finish()?)
     }

@@ -16,9 +16,9 @@ use clap::Args;
 use quant_math::Plan;
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
-use quant_math::inspection::Inspection;
 use quant_math::plan::{PlanOptions, Reason};
 use quant_math::report::Report;
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -43,6 +43,8 @@ pub trait Adapter: Args + Debug {
     type Model;
     /// A quantized model that is ready to be written.
     type Compressed;
+    /// What `inspect` finds; [`Inspection`](quant_math::inspection::Inspection) where a model is one file.
+    type Inspected: Serialize;
     /// What only this adapter can be told about a plan; [`NoOptions`] where that is nothing.
     type Options: Args + Debug;
 
@@ -100,11 +102,13 @@ pub trait Adapter: Args + Debug {
     /// # Errors
     /// The stream cannot be written to.
     fn write(compressed: &Self::Compressed, out: &mut (dyn Write + Send)) -> Result<Option<Report>, Failure>;
-    /// What is in a model.
+    /// What is in the model that the arguments name.
     ///
     /// # Errors
-    /// A damaged model.
-    fn inspect(model: &Self::Model) -> Result<Inspection, Failure>;
+    /// Those of [`open`](Self::open); a damaged model.
+    fn inspect(&self) -> Result<Self::Inspected, Failure>;
+    /// The same for a person, as wide as the terminal.
+    fn inspected(found: &Self::Inspected) -> String;
     /// What differs between two.
     ///
     /// # Errors

@@ -157,9 +157,15 @@ pub(crate) fn is_variable(op: &[u8]) -> bool {
     matches!(op, b"Variable" | b"VariableV2" | b"VarHandleOp")
 }
 
+/// Ops that are fed.
+pub(crate) fn is_input(op: &[u8]) -> bool {
+    matches!(op, b"Placeholder" | b"PlaceholderWithDefault")
+}
+
 /// Ops that make a lookup table, which is empty at first.
 pub(crate) fn is_table(op: &[u8]) -> bool {
-    let families: [&[u8]; 4] = [b"HashTable", b"MutableHashTable", b"MutableDenseHashTable", b"LookupTable"];
+    let families: [&[u8]; 5] =
+        [b"HashTable", b"MutableHashTable", b"MutableDenseHashTable", b"AnonymousHashTable", b"AnonymousMutable"];
     families.iter().any(|family| op.starts_with(family))
 }
 

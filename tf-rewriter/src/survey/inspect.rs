@@ -7,7 +7,7 @@ use super::fold::fold;
 use super::weights::Facts;
 use crate::error::Error;
 use crate::find::ops;
-use crate::find::ops::is_quantizer;
+use crate::find::ops::{is_input, is_quantizer};
 use crate::find::sites::{Traced, is_parameter, weight_of};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Target, fields, payload};
@@ -39,7 +39,7 @@ impl Graph {
         let mut counted = std::collections::BTreeSet::new();
         for id in self.all_nodes() {
             let op = self.op(id);
-            if id.scope == 0 && matches!(op, b"Placeholder" | b"PlaceholderWithDefault") {
+            if id.scope == 0 && is_input(op) {
                 found.inputs.push(self.port(id)?);
             }
             if self.is_sink(id) {
@@ -73,14 +73,14 @@ impl Graph {
         Ok(found)
     }
 
-    fn port(&self, id: NodeId) -> Result<Port, Error> {
+    pub(super) fn port(&self, id: NodeId) -> Result<Port, Error> {
         let dtype = crate::find::sites::element_type(self, id)?;
         let dtype = dtype.and_then(|n| i32::try_from(n).ok()).map(|n| dtype_name(n).into_owned());
-        Ok(Port { name: self.full_name(id), dtype, shape: self.placeholder_shape(id)? })
+        Ok(Port { name: self.full_name(id), dtype, shape: self.shape_attr(id)? })
     }
 
     /// Attribute `shape` (TensorShapeProto: dim = 2 { size = 1 }, unknown_rank = 3).
-    fn placeholder_shape(&self, id: NodeId) -> Result<Option<Vec<i64>>, Error> {
+    pub(super) fn shape_attr(&self, id: NodeId) -> Result<Option<Vec<i64>>, Error> {
         let bytes = self.bytes();
         let Some(node) = self.index().node(id) else { return Ok(None) };
         let Some(shape) = node.attr_shape(bytes, "shape")? else { return Ok(None) };

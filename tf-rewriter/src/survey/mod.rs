@@ -4,6 +4,12 @@ mod diff;
 mod fold;
 mod folded;
 mod inspect;
+mod model_info;
 mod outputs;
 mod separated;
 mod weights;
+
+pub use model_info::{
+    AssetInfo, CheckpointInfo, Container, DataFile, MetaGraphInfo, ModelInfo, NotFlat, SignatureInfo, SignatureTensor,
+    TableInfo, VariableInfo,
+};

@@ -59,7 +59,7 @@ impl Graph {
     /// # Errors
     /// Damaged nodes; a file that changes while it is read.
     pub fn only_outputs(self) -> Result<Self, Error> {
-        let needed = self.needed();
+        let needed = self.needed(self.named_outputs().iter().copied());
         let mut editor = Editor::new(&self);
         let unneeded: Vec<NodeId> = self.all_nodes().filter(|id| id.scope == 0 && !needed.contains(&id.node)).collect();
         for id in &unneeded {
@@ -69,11 +69,11 @@ impl Graph {
         self.settled(Ok(patched))
     }
 
-    /// The nodes of the main graph that the named outputs need.
-    fn needed(&self) -> BTreeSet<u32> {
+    /// The nodes of the main graph that outputs of it need.
+    pub(super) fn needed(&self, outputs: impl IntoIterator<Item = NodeId>) -> BTreeSet<u32> {
         let mut needed = BTreeSet::new();
         let Some(scope) = self.index().scope(0) else { return needed };
-        let mut open: Vec<u32> = self.named_outputs().iter().map(|id| id.node).collect();
+        let mut open: Vec<u32> = outputs.into_iter().map(|id| id.node).collect();
         while let Some(node) = open.pop() {
             if !needed.insert(node) {
                 continue;

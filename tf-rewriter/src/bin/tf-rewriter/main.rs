@@ -10,6 +10,7 @@ mod evaluate;
 #[cfg(feature = "run")]
 mod finetune;
 mod freeze;
+mod inspect;
 #[cfg(feature = "run")]
 mod left_behind;
 #[cfg(feature = "run")]

@@ -7,12 +7,13 @@ use clap::Args;
 use quant_cli::{Adapter, Failure, GradientArgs, Progress};
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
-use quant_math::inspection::Inspection;
 use quant_math::plan::Reason;
 use quant_math::report::Report;
 use quant_math::{Emit, Plan, QuantType};
 use tf_rewriter::codes;
-use tf_rewriter::{Compressed, Error, Graph, ModelOptions, ModelOutput, Names, PlanOptions, WeightPlace};
+use tf_rewriter::{
+    Compressed, Error, Graph, ModelInfo, ModelOptions, ModelOutput, Names, PlanOptions, WeightPlace, inspect_model,
+};
 
 use crate::coded::failure;
 
@@ -144,6 +145,7 @@ impl ModelArgs {
 impl Adapter for ModelArgs {
     type Model = Graph;
     type Compressed = Compressed;
+    type Inspected = ModelInfo;
     type Options = GradientArgs;
 
     fn path(&self) -> &Path {
@@ -218,8 +220,12 @@ impl Adapter for ModelArgs {
         }
     }
 
-    fn inspect(model: &Graph) -> Result<Inspection, Failure> {
-        model.inspect().map_err(failure)
+    fn inspect(&self) -> Result<ModelInfo, Failure> {
+        inspect_model(&self.model, &self.model_options()).map_err(failure)
+    }
+
+    fn inspected(found: &ModelInfo) -> String {
+        crate::inspect::text(found)
     }
 
     fn diff(first: &Graph, second: &Graph) -> Result<Difference, Failure> {

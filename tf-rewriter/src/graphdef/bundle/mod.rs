@@ -15,6 +15,7 @@ mod assemble;
 mod checksum;
 mod entry;
 mod files;
+mod located;
 mod part_key;
 mod place;
 mod region;
@@ -43,6 +44,7 @@ use table::Table;
 use values::Held;
 
 pub use entry::{Entry, Extent};
+pub use located::Located;
 pub use values::Values;
 pub use write::{BundleWriter, NewValues, WriteValues, patch};
 

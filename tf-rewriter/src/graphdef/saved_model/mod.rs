@@ -35,6 +35,8 @@ pub(crate) struct SavedModel {
     binary: Option<Vec<u8>>,
     meta_graphs: Vec<MetaGraph>,
     is_folder: bool,
+    /// Whether it is a GraphDef by itself.
+    is_graph: bool,
 }
 
 impl SavedModel {
@@ -67,7 +69,7 @@ impl SavedModel {
         let binary = file.settled(binary).map_err(|error| error.in_file(path))?;
         let whole = Span::new(0, binary.as_deref().unwrap_or(&file).len());
         let meta_graphs = vec![MetaGraph::of_graph(whole)];
-        Ok(Self { path: path.to_owned(), file, binary, meta_graphs, is_folder: false })
+        Ok(Self { path: path.to_owned(), file, binary, meta_graphs, is_folder: false, is_graph: true })
     }
 
     fn read(path: &Path, file_path: &Path, file: &Mapped) -> Result<Option<Self>, Error> {
@@ -88,12 +90,22 @@ impl SavedModel {
         let folder = || file_path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let path = if is_folder && path.is_file() { folder().to_owned() } else { path.to_owned() };
         let file = file.clone();
-        Ok(Some(Self { path, file, binary, meta_graphs, is_folder }))
+        Ok(Some(Self { path, file, binary, meta_graphs, is_folder, is_graph: false }))
     }
 
     /// The folder of a SavedModel, or the `.meta` file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What it is, and in which form.
+    pub(crate) fn format(&self) -> String {
+        let kind = match (self.is_folder, self.is_graph) {
+            (true, _) => "SavedModel",
+            (false, true) => "GraphDef",
+            (false, false) => "MetaGraph",
+        };
+        format!("{kind} ({})", if self.binary.is_some() { "text" } else { "binary" })
     }
 
     /// The folder with its assets.

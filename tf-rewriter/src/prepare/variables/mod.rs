@@ -35,9 +35,9 @@ pub(crate) struct Variables {
     /// Other keys under which the same values stand, which another loader reads.
     second: BTreeMap<u32, Key>,
     /// Variables that hold the path of an asset: the placeholder that the loader feeds.
-    pub(super) assets: BTreeMap<u32, NodeId>,
+    pub(crate) assets: BTreeMap<u32, NodeId>,
     /// The names of the files, by the number of the placeholder's or constant's node.
-    pub(super) asset_files: BTreeMap<u32, String>,
+    pub(crate) asset_files: BTreeMap<u32, String>,
 }
 
 impl Variables {

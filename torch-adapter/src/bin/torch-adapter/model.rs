@@ -25,6 +25,7 @@ pub(crate) struct ModelArgs {
 impl Adapter for ModelArgs {
     type Model = Model;
     type Compressed = Compressed;
+    type Inspected = Inspection;
     type Options = NoOptions;
 
     fn path(&self) -> &Path {
@@ -74,8 +75,12 @@ impl Adapter for ModelArgs {
         }
     }
 
-    fn inspect(model: &Model) -> Result<Inspection, Failure> {
-        model.inspect().map_err(failure)
+    fn inspect(&self) -> Result<Inspection, Failure> {
+        self.open()?.inspect().map_err(failure)
+    }
+
+    fn inspected(found: &Inspection) -> String {
+        quant_cli::inspection(found)
     }
 
     fn diff(first: &Model, second: &Model) -> Result<Difference, Failure> {
