@@ -62,7 +62,7 @@ fn checkpoint(prefix: &Path) {
     let mut bundle = BundleWriter::create(prefix, 1).unwrap();
     let values: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     for name in ["w", "w/Momentum"] {
-        let write = |out: &mut dyn std::io::Write| {
+        let write = |out: &mut (dyn std::io::Write + Send)| {
             out.write_all(&values).unwrap();
             Ok(())
         };

@@ -284,9 +284,10 @@ fn meta_graph(
 /// The length of a file in `folder`; a name that leads out of it is not looked for.
 fn length_in(folder: &Path, name: &str) -> Option<u64> {
     let name = Path::new(name);
-    let is_inside = name.components().all(|part| matches!(part, Component::Normal(_)));
-    let found = std::fs::metadata(folder.join(name)).ok().filter(|found| is_inside && found.is_file())?;
-    Some(found.len())
+    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    std::fs::metadata(folder.join(name)).ok().filter(std::fs::Metadata::is_file).map(|found| found.len())
 }
 
 fn signature(key: &str, found: &SignatureDef, chosen: bool) -> SignatureInfo {
