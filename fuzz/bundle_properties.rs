@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use tf_rewriter::Bundle;
-use tf_rewriter::bundle::{NewValues, patch};
+use tf_rewriter::bundle::{NewValues, TensorPart, patch};
 use tf_rewriter::wire::put_varint;
 
 /// The end of a LevelDB table.
@@ -68,7 +68,7 @@ pub(crate) fn patches_keep_the_rest(bytes: &[u8], folder: &Path) {
     let write = |out: &mut (dyn Write + Send)| {
         out.write_all(&new).map_err(|source| tf_rewriter::Error::Io { action: "write the values", source })
     };
-    let values = NewValues { name: (*chosen).to_owned(), part: String::new(), write: Box::new(write) };
+    let values = NewValues { parts: vec![TensorPart::whole(*chosen)], write: Box::new(write) };
     if let Err(error) = patch(&bundle, &folder.join("patched"), vec![values]) {
         // Another entry is damaged, or tensors share bytes.
         return assert!(["E0104", "E0201", "E0705"].contains(&error.code()), "{error}");

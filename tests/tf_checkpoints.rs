@@ -14,7 +14,7 @@ use std::path::Path;
 
 use common::{Framework, oracle, run_python};
 use serde_json::{Value, json};
-use tf_rewriter::bundle::{BundleWriter, NewValues, Tensor, patch};
+use tf_rewriter::bundle::{BundleWriter, NewValues, Tensor, TensorPart, patch};
 use tf_rewriter::{Bundle, Error};
 
 const SCRIPT: &str = "tests/tensorflow/checkpoints.py";
@@ -90,7 +90,7 @@ fn what_we_write_is_read<'a>(python: &Path, folder: &Path, prefixes: impl Iterat
                 tensor.bytes.iter_mut().for_each(|byte| *byte ^= 1);
                 let bytes = tensor.bytes.clone();
                 let write = move |out: &mut (dyn Write + Send)| out.write_all(&bytes).map_err(io);
-                new.push(NewValues { name: name.to_owned(), part: String::new(), write: Box::new(write) });
+                new.push(NewValues { parts: vec![TensorPart::whole(name)], write: Box::new(write) });
             }
             other.insert(name.to_owned(), shown(&bundle, name, &tensor));
             if number == 2 {

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tf_rewriter::bundle::{BundleWriter, NewValues, Tensor, patch};
+use tf_rewriter::bundle::{BundleWriter, NewValues, Tensor, TensorPart, patch};
 use tf_rewriter::pb::DataType;
 use tf_rewriter::{Bundle, Error};
 
@@ -54,7 +54,7 @@ fn new<'a>(name: &str, part: &str, bytes: &'a [u8]) -> NewValues<'a> {
             .try_for_each(|chunk| out.write_all(chunk))
             .map_err(|source| Error::Io { action: "write", source })
     };
-    NewValues { name: name.to_owned(), part: part.to_owned(), write: Box::new(write) }
+    NewValues { parts: vec![TensorPart { name: name.to_owned(), part: part.to_owned() }], write: Box::new(write) }
 }
 
 fn only_file_names(folder: &TempDir) -> Vec<String> {
@@ -222,8 +222,34 @@ fn what_does_not_fit_leaves_everything_as_it_was() {
     told(vec![new("a/w", "3 5 -:-", &[])], "E0704");
     told(vec![new("string", "", &[])], "E0701");
     let failed = |_: &mut (dyn Write + Send)| Err(Error::NotTraining { found: "nothing".to_owned() });
-    let failing = NewValues { name: "a/w".to_owned(), part: String::new(), write: Box::new(failed) };
+    let failing = NewValues { parts: vec![TensorPart::whole("a/w")], write: Box::new(failed) };
     told(vec![failing], "E0507");
+}
+
+#[test]
+fn several_parts_get_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("m");
+    let mut writer = BundleWriter::create(&prefix, 2).unwrap();
+    for (name, shape) in [("a", &[2, 3][..]), ("b", &[6]), ("c", &[7])] {
+        let count = usize::try_from(shape.iter().product::<u64>()).unwrap();
+        writer.tensor(name, DataType::DT_UINT8, shape, |out| (new("", "", &vec![0; count]).write)(out)).unwrap();
+        writer.next_shard().unwrap();
+    }
+    writer.finish().unwrap();
+    let bundle = Bundle::open(&prefix).unwrap();
+    let with = |parts: [(&str, &str); 3]| {
+        let mut values = new("", "", b"123456");
+        let part = |(name, part): (&str, &str)| TensorPart { name: name.to_owned(), part: part.to_owned() };
+        values.parts = parts.map(part).into();
+        patch(&bundle, &prefix, vec![values])
+    };
+    let error = with([("a", ""), ("b", ""), ("c", "")]).unwrap_err();
+    assert_eq!(error.to_string(), "new values of `c`: found 6 bytes, expected 7, as the part has");
+    with([("a", ""), ("b", ""), ("c", "7 1,6")]).unwrap();
+    let patched = Bundle::open(&prefix).unwrap();
+    let found = ["a", "b", "c"].map(|name| patched.require(name).unwrap().bytes);
+    assert_eq!(found, [&b"123456"[..], b"123456", b"\x00123456"]);
 }
 
 #[test]
@@ -257,7 +283,7 @@ fn a_source_that_changes_meanwhile_is_told() {
         std::fs::OpenOptions::new().write(true).open(data).unwrap().set_len(10).unwrap();
         (new("", "", &[1; 48]).write)(sink)
     };
-    let values = NewValues { name: "a/w".to_owned(), part: String::new(), write: Box::new(write) };
+    let values = NewValues { parts: vec![TensorPart::whole("a/w")], write: Box::new(write) };
     let error = patch(&bundle, &out.path().join("m"), vec![values]).unwrap_err();
     assert_eq!(error.code(), "E0105", "{error}");
     assert_eq!(only_file_names(&out), [""; 0]);

@@ -46,7 +46,7 @@ use values::Held;
 pub use entry::{Entry, Extent};
 pub use located::Located;
 pub use values::Values;
-pub use write::{BundleWriter, NewValues, WriteValues, patch};
+pub use write::{BundleWriter, NewValues, TensorPart, WriteValues, patch};
 
 /// A checkpoint.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use quant_math::report::Report;
 
 use super::{copy, model_files};
 use crate::error::Error;
-use crate::graphdef::bundle::{Bundle, NewValues, patch};
+use crate::graphdef::bundle::{Bundle, NewValues, TensorPart, patch};
 use crate::graphdef::index::Span;
 use crate::graphdef::saved_model::{Home, Homes, Key, Origin};
 use crate::rewrite::apply::{Baked, Compressed};
@@ -26,13 +26,13 @@ pub(super) fn write(
     folder: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Error> {
-    let mut in_checkpoint: Vec<(&Key, &Baked)> = Vec::new();
+    let mut in_checkpoint: Vec<(Vec<&Key>, &Baked)> = Vec::new();
     let mut in_file: BTreeMap<Span, &Baked> = BTreeMap::new();
     for baked in compressed.baked() {
         let home = homes.get(&baked.constant).filter(|_| baked.is_alone);
         match home {
             Some(Home::Checkpoint(key, second)) => {
-                in_checkpoint.extend(std::iter::once(key).chain(second).map(|key| (key, baked)));
+                in_checkpoint.push((std::iter::once(key).chain(second).collect(), baked));
             }
             Some(Home::File(span)) => drop(in_file.insert(*span, baked)),
             None => return Err(not_alone(&baked.constant)),
@@ -66,15 +66,15 @@ fn patch_checkpoint(
     compressed: &Compressed,
     origin: &Origin,
     folder: &Path,
-    new: Vec<(&Key, &Baked)>,
+    new: Vec<(Vec<&Key>, &Baked)>,
     (note, progress): (&Note<'_>, &(dyn Fn(u64) + Sync)),
 ) -> Result<(), Error> {
     let bundle = Bundle::open(&origin.checkpoint)?;
     let place = folder.join("variables");
     fs::create_dir_all(&place).map_err(|source| Error::Io { action: "make a folder", source }.in_file(&place))?;
-    let new = new.into_iter().map(|(key, baked)| NewValues {
-        name: key.name.clone(),
-        part: key.slice.clone(),
+    let part = |key: &Key| TensorPart { name: key.name.clone(), part: key.slice.clone() };
+    let new = new.into_iter().map(|(keys, baked)| NewValues {
+        parts: keys.into_iter().map(part).collect(),
         write: Box::new(move |out| {
             note(baked.write(compressed.graph(), out, progress)?);
             Ok(())

@@ -19,19 +19,33 @@ use crate::graphdef::io::Mapped;
 /// Writes values, row-major, little-endian, as they come.
 pub type WriteValues<'a> = dyn FnOnce(&mut (dyn Write + Send)) -> Result<(), Error> + 'a;
 
-/// New values for a tensor or a part of one.
+/// New values for a tensor or a part of one, or for several that get the same.
 pub struct NewValues<'a> {
+    /// What gets them.
+    pub parts: Vec<TensorPart>,
+    /// Writes as many bytes as each of these has.
+    pub write: Box<WriteValues<'a>>,
+}
+
+/// A tensor, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorPart {
     /// The tensor.
     pub name: String,
     /// Which part, as [`Bundle::values`] takes it; empty: all of it.
     pub part: String,
-    /// Writes as many bytes as the part has.
-    pub write: Box<WriteValues<'a>>,
+}
+
+impl TensorPart {
+    /// All of a tensor.
+    pub fn whole(name: impl Into<String>) -> Self {
+        Self { name: name.into(), part: String::new() }
+    }
 }
 
 impl fmt::Debug for NewValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewValues").field("name", &self.name).field("part", &self.part).finish_non_exhaustive()
+        f.debug_struct("NewValues").field("parts", &self.parts).finish_non_exhaustive()
     }
 }
 
@@ -39,41 +53,44 @@ impl fmt::Debug for NewValues<'_> {
 /// only the CRCs of what has new values are others. An index that was compressed is not afterwards. Values are read back before a file takes its name.
 ///
 /// # Errors
-/// [`Error::NoSuchTensor`] and [`Error::NoSuchPart`]; [`Error::NewValues`] where there are more or fewer than the part has, where two
+/// [`Error::NoSuchTensor`] and [`Error::NoSuchPart`]; [`Error::NewValues`] where there are more or fewer than a part has, where two
 /// are for the same elements, or where a tensor without new ones has the same bytes; [`Error::Checkpoint`] for elements without a fixed
 /// size; [`Error::Wire`] for a damaged index; [`Error::Changed`]; what `write` says; [`Error::Output`]; [`Error::Verify`].
 pub fn patch(bundle: &Bundle, prefix: &Path, values: Vec<NewValues<'_>>) -> Result<(), Error> {
-    let targets = values.iter().map(|value| Target::of(bundle, &value.name, &value.part));
-    let targets = bundle.settled(targets.collect::<Result<Vec<_>, _>>())?;
-    let ranges = ranges(bundle.shards.len(), &values, &targets)?;
+    let of_value = |value: &NewValues<'_>| value.parts.iter().map(|part| Target::of(bundle, part)).collect();
+    let targets: Result<Vec<Vec<Target>>, Error> = values.iter().map(of_value).collect();
+    let targets = bundle.settled(targets)?;
+    let all = || targets.iter().flatten();
+    let ranges = ranges(bundle.shards.len(), all())?;
     let touched: BTreeMap<&[u8], &Entry> =
-        targets.iter().flat_map(|target| &target.entries).map(|(key, entry)| (&key[..], entry)).collect();
+        all().flat_map(|target| &target.entries).map(|(key, entry)| (&key[..], entry)).collect();
     alone(bundle, &ranges, &touched)?;
 
     let mut files = copied(bundle, prefix, &ranges)?;
-    let mut crcs = Vec::new();
-    for (value, target) in values.into_iter().zip(&targets) {
-        let mut out = Spread::new(&mut files, &target.pieces);
+    let mut crcs: Vec<(&Target, u32)> = Vec::new();
+    for (value, targets) in values.into_iter().zip(&targets) {
+        let mut out = Spread::new(&mut files, targets);
         (value.write)(&mut out)?;
-        if out.taken != target.bytes {
-            let (found, expected) = (format!("{} bytes", out.taken), format!("{}, as the part has", target.bytes));
-            return Err(Error::NewValues { name: value.name, found, expected });
+        let (taken, crc) = (out.taken, out.crc);
+        if let Some(other) = targets.iter().find(|target| target.bytes != taken) {
+            let (found, expected) = (format!("{taken} bytes"), format!("{}, as the part has", other.bytes));
+            return Err(Error::NewValues { name: other.name.clone(), found, expected });
         }
-        crcs.push((value.name, out.crc));
+        crcs.extend(targets.iter().map(|target| (target, crc)));
     }
     let files = files.into_iter().map(|file| file.map(DataFile::finish).transpose());
     let files: Vec<Option<Finished>> = files.collect::<Result<_, _>>()?;
     let maps = files.iter().map(|file| file.as_ref().map(Finished::map).transpose());
     let maps: Vec<Option<Mapped>> = maps.collect::<Result<_, _>>()?;
-    crcs.par_iter().zip(&targets).try_for_each(|((name, crc), target)| {
+    crcs.par_iter().try_for_each(|(target, crc)| {
         let read = target.pieces.iter().try_fold(0, |crc, piece| {
             Some(crc32c::crc32c_append(crc, bytes(&maps, piece.shard, piece.offset, piece.length)?))
         });
-        if read == Some(*crc) { Ok(()) } else { Err(wrong(name, "other bytes than were written")) }
+        if read == Some(*crc) { Ok(()) } else { Err(wrong(&target.name, "other bytes than were written")) }
     })?;
     same_elsewhere(bundle, &maps, &ranges)?;
 
-    let whole = targets.iter().zip(&crcs).filter_map(|(target, (_, crc))| Some((target.whole_entry()?, *crc)));
+    let whole = crcs.iter().filter_map(|(target, crc)| Some((target.whole_entry()?, *crc)));
     let new = entries(bundle, &maps, &touched, &whole.collect())?;
     let index = write_index(&files::index_of(prefix), &new.iter().map(|(key, value)| (*key, &value[..])))?;
     bundle.check()?;
@@ -82,11 +99,9 @@ pub fn patch(bundle: &Bundle, prefix: &Path, values: Vec<NewValues<'_>>) -> Resu
 }
 
 /// What is written anew in each data file, in order. No two share bytes.
-fn ranges(shards: usize, values: &[NewValues<'_>], targets: &[Target]) -> Result<Vec<Vec<Range<u64>>>, Error> {
-    let mut all: Vec<(Piece, &str)> = Vec::new();
-    for (value, target) in values.iter().zip(targets) {
-        all.extend(target.pieces.iter().map(|piece| (*piece, value.name.as_str())));
-    }
+fn ranges<'a>(shards: usize, targets: impl Iterator<Item = &'a Target>) -> Result<Vec<Vec<Range<u64>>>, Error> {
+    let named = |target: &'a Target| target.pieces.iter().map(|piece| (*piece, target.name.as_str()));
+    let mut all: Vec<(Piece, &str)> = targets.flat_map(named).collect();
     all.sort_unstable_by_key(|(piece, _)| (piece.shard, piece.offset));
     let mut ranges: Vec<Vec<Range<u64>>> = vec![Vec::new(); shards];
     for (piece, name) in all {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::data::DataFile;
+use super::patch::TensorPart;
 use crate::error::Error;
 use crate::graphdef::bundle::entry::Entry;
 use crate::graphdef::bundle::region::Region;
@@ -27,6 +28,7 @@ impl Piece {
 /// A tensor that gets new values.
 #[derive(Debug)]
 pub(super) struct Target {
+    pub(super) name: String,
     /// In the order of the new values.
     pub(super) pieces: Vec<Piece>,
     /// The entries that the pieces are of, by their keys.
@@ -35,16 +37,16 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The part of a tensor that `shape_and_slice` names.
-    pub(super) fn of(bundle: &Bundle, name: &str, shape_and_slice: &str) -> Result<Self, Error> {
+    pub(super) fn of(bundle: &Bundle, TensorPart { name, part }: &TensorPart) -> Result<Self, Error> {
         let in_index = |error: Error| error.in_file(&bundle.index_path);
         let entry = bundle.entry_named(name.as_bytes(), name)?.ok_or_else(|| {
             let tensors = bundle.names().count();
             in_index(Error::NoSuchTensor { name: name.to_owned(), tensors })
         })?;
         let (_, size) = entry.elements(name).map_err(in_index)?;
-        let wanted = slice::region(shape_and_slice, &entry.shape, name).map_err(in_index)?;
-        let mut target = Self { pieces: Vec::new(), entries: Vec::new(), bytes: (wanted.elements() * size) as u64 };
+        let wanted = slice::region(part, &entry.shape, name).map_err(in_index)?;
+        let bytes = (wanted.elements() * size) as u64;
+        let mut target = Self { name: name.clone(), pieces: Vec::new(), entries: Vec::new(), bytes };
         if entry.slices.is_empty() {
             let of_it = wanted.within(&wanted);
             target.add(bundle, name, (name.as_bytes().to_vec(), entry), size, (&wanted, &of_it))?;
@@ -112,43 +114,56 @@ impl Target {
     }
 }
 
-/// Writes new values to their places.
+/// Writes new values to their places, in each of some targets.
 pub(super) struct Spread<'a> {
-    pub(super) files: &'a mut [Option<DataFile>],
-    pub(super) pieces: &'a [Piece],
-    /// Bytes that went to the first of the pieces.
-    within: u64,
+    files: &'a mut [Option<DataFile>],
+    targets: Vec<Left<'a>>,
     /// All bytes that came.
     pub(super) taken: u64,
     pub(super) crc: u32,
 }
 
+/// What has no new values yet.
+struct Left<'a> {
+    pieces: &'a [Piece],
+    /// Bytes that went to the first of the pieces.
+    within: u64,
+}
+
 impl<'a> Spread<'a> {
-    pub(super) fn new(files: &'a mut [Option<DataFile>], pieces: &'a [Piece]) -> Self {
-        Self { files, pieces, within: 0, taken: 0, crc: 0 }
+    pub(super) fn new(files: &'a mut [Option<DataFile>], targets: &'a [Target]) -> Self {
+        let targets = targets.iter().map(|target| Left { pieces: &target.pieces, within: 0 }).collect();
+        Self { files, targets, taken: 0, crc: 0 }
+    }
+}
+
+impl Left<'_> {
+    /// Write what comes next. What is too much is left out: that is told when all have come.
+    fn take(&mut self, files: &mut [Option<DataFile>], mut bytes: &[u8]) -> io::Result<()> {
+        while let (Some((piece, rest)), false) = (self.pieces.split_first(), bytes.is_empty()) {
+            let left = usize::try_from(piece.length - self.within).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(left.min(bytes.len()));
+            let file = files.get_mut(piece.shard).and_then(Option::as_mut);
+            let file = file.ok_or_else(|| io::Error::other("a data file that was not opened"))?;
+            file.go_to(piece.offset + self.within)?;
+            file.write_all(now)?;
+            self.within += now.len() as u64;
+            if self.within == piece.length {
+                (self.pieces, self.within) = (rest, 0);
+            }
+            bytes = later;
+        }
+        Ok(())
     }
 }
 
 impl Write for Spread<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some((piece, rest)) = self.pieces.split_first() else {
-            // Too many: they are counted, and told when all have come.
-            self.taken += bytes.len() as u64;
-            return Ok(bytes.len());
-        };
-        let left = usize::try_from(piece.length - self.within).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..left.min(bytes.len())).unwrap_or_default();
-        let file = self.files.get_mut(piece.shard).and_then(Option::as_mut);
-        let file = file.ok_or_else(|| io::Error::other("a data file that was not opened"))?;
-        file.go_to(piece.offset + self.within)?;
-        file.write_all(bytes)?;
+        for target in &mut self.targets {
+            target.take(self.files, bytes)?;
+        }
         self.crc = crc32c::crc32c_append(self.crc, bytes);
         self.taken += bytes.len() as u64;
-        self.within += bytes.len() as u64;
-        if self.within == piece.length {
-            self.pieces = rest;
-            self.within = 0;
-        }
         Ok(bytes.len())
     }
 
