@@ -66,7 +66,7 @@ fn a_mapped_input_may_be_the_output() {
 
 #[cfg(unix)]
 #[test]
-fn permissions_of_the_old_file_are_kept_and_new_ones_are_usual() {
+fn permissions_of_what_is_replaced_are_kept_and_new_ones_are_usual() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -79,6 +79,16 @@ fn permissions_of_the_old_file_are_kept_and_new_ones_are_usual() {
     fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
     atomic::write(&target, b"2").unwrap();
     assert_eq!(mode(&target), 0o640);
+
+    let target = folder.path().join("model");
+    let put = || atomic::AtomicFolder::create(&target).unwrap().persist(&|_| true).unwrap();
+    put();
+    let usual = folder.path().join("usual folder");
+    fs::create_dir(&usual).unwrap();
+    assert_eq!(mode(&target), mode(&usual));
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o750)).unwrap();
+    put();
+    assert_eq!(mode(&target), 0o750);
 }
 
 #[cfg(unix)]

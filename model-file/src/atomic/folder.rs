@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{AtomicError, Unfinished, folder_of, resolve};
+use super::{AtomicError, Unfinished, abandoned, folder_of, resolve};
 
 /// A folder that takes its name only when it is complete. Dropped before [`persist`](Self::persist), it leaves nothing behind.
 #[derive(Debug)]
@@ -37,14 +37,19 @@ impl AtomicFolder {
         }
         let Some(name) = target.file_name() else { return Err(AtomicError::Path { path: target }) };
         let beside = folder_of(&target).to_owned();
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
-        let made = Unfinished::make(
-            || tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempdir_in(&beside),
-            TempDir::path,
-        );
-        match made {
+        let make = || {
+            abandoned::builder(name, |builder| {
+                #[cfg(unix)]
+                if !target.exists() {
+                    use std::os::unix::fs::PermissionsExt as _;
+                    // What a plainly created folder gets; the process's umask takes its part. One that takes the place of another is its
+                    // maker's alone until it has that one's permissions.
+                    builder.permissions(fs::Permissions::from_mode(0o777));
+                }
+                builder.tempdir_in(&beside)
+            })
+        };
+        match Unfinished::make(make, TempDir::path) {
             Ok((temp, unfinished)) => Ok(Self { temp, unfinished, target }),
             Err(source) => Err(AtomicError::Folder { folder: beside, source: super::plain(source) }),
         }
@@ -84,13 +89,6 @@ impl AtomicFolder {
         if is_there {
             exchange(self.temp.path(), &self.target).map_err(failed)?;
         } else {
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt as _;
-                // A temp folder is its maker's alone; this one is to be like any other. What others may not, the files in it say.
-                let open = fs::Permissions::from_mode(0o755);
-                fs::set_permissions(self.temp.path(), open).map_err(failed)?;
-            }
             fs::rename(self.temp.path(), &self.target).map_err(failed)?;
         }
         if let Ok(folder) = File::open(folder_of(&self.target)) {

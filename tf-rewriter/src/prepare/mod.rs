@@ -6,6 +6,7 @@
 //!
 //! The elements of constants stay in their files (`values`) until the graph is written.
 
+mod depth;
 mod inline;
 mod values;
 mod variables;
@@ -140,13 +141,11 @@ impl Parts {
         let names: BTreeSet<&str> =
             tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let (homes, assets) = (inliner.homes()?, inliner.assets());
+        let of_model = asked.whole.then(|| inliner.homes().map(|homes| (homes, inliner.assets()))).transpose()?;
         let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
         let more = if signature.is_some() { asked.outputs } else { &[] };
         let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
-        if !asked.whole {
-            return Ok(made);
-        }
+        let Some((homes, assets)) = of_model else { return Ok(made) };
         let (model, meta) = (Arc::clone(model), meta.clone());
         Ok(made.of_model(Origin { model, meta, checkpoint: self.prefix.clone(), assets }, Some(homes)))
     }

@@ -1,7 +1,5 @@
 //! Constants whose elements stay where they are: in a checkpoint, or in the file of the graph.
 
-use protobuf::Enum;
-
 use super::variables::Variables;
 use crate::error::{ContainerError, Error};
 use crate::graphdef::attrs;
@@ -10,11 +8,14 @@ use crate::graphdef::graph::{Elsewhere, Graph, Piece, mark};
 use crate::graphdef::index::{NodeId, payload};
 use crate::graphdef::io::Mapped;
 use crate::graphdef::pb::DataType;
-use crate::graphdef::tensor::{dtype_name, shape_and_type};
+use crate::graphdef::tensor::shape_and_type;
 use crate::graphdef::wire::put_bytes;
 
 /// From so many bytes on the elements of a constant stay in the graph's file.
 const LARGE: usize = 4096;
+
+/// Why a variable cannot be a constant.
+pub(super) const NO_VALUE: &str = "the checkpoint has no value for the variable";
 
 /// Elements that stay where they are.
 #[derive(Debug, Default)]
@@ -47,7 +48,7 @@ impl Constants {
         let missing = || ContainerError::Freeze {
             node: graph.full_name(id),
             op: String::from_utf8_lossy(graph.op(id)).into_owned(),
-            why: "the checkpoint has no value for the variable".to_owned(),
+            why: NO_VALUE.to_owned(),
             help: "give the checkpoint that belongs to the model with `--checkpoint`".into(),
         };
         let (Some(key), Some(bundle)) = (variables.key(variable), bundle) else { return Err(missing().into()) };
@@ -58,7 +59,7 @@ impl Constants {
         }
         let Some(found) = bundle.values(&key.name, &key.slice)? else { return Err(missing().into()) };
         let dtype = found.dtype();
-        fits(graph, id, dtype)?;
+        graph.check_variable(id, dtype)?;
         self.variables += 1;
         let mut value = shape_and_type(dtype, found.shape());
         if found.bytes().len() < LARGE {
@@ -90,20 +91,6 @@ impl Constants {
         value.extend(mark(self.pieces.len()));
         self.pieces.push(Piece::File(file.clone(), content.start()..content.end()));
         Ok(Some(attrs::tensor("value", &value)))
-    }
-}
-
-/// A variable and its value have one type.
-fn fits(graph: &Graph, id: NodeId, dtype: DataType) -> Result<(), Error> {
-    let declared = graph.index().node(id).map(|node| node.attr_type(graph.bytes(), "dtype")).transpose()?.flatten();
-    match declared.and_then(|number| i32::try_from(number).ok()) {
-        Some(number) if number != dtype.value() => Err(Error::Tensor {
-            what: format!("variable `{}`", graph.name(id)),
-            found: dtype_name(dtype.value()).into_owned(),
-            expected: dtype_name(number).into_owned(),
-            at: Box::default(),
-        }),
-        _ => Ok(()),
     }
 }
 

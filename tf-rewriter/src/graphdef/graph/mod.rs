@@ -3,12 +3,13 @@
 mod calls;
 mod elsewhere;
 mod interface;
+mod made;
 mod marked;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use protobuf::Message;
+use protobuf::{Enum, Message};
 
 use quant_math::Budget;
 use quant_math::plan::Reason;
@@ -16,9 +17,9 @@ use quant_math::plan::Reason;
 use crate::error::Error;
 use crate::graphdef::index::{GraphIndex, Input, NodeId, ScopeKind, Span, Target};
 use crate::graphdef::io::{self, Form, Mapped};
-use crate::graphdef::pb::OpDef;
-use crate::graphdef::saved_model::{Home, Homes, Origin};
-use crate::graphdef::tensor::TensorView;
+use crate::graphdef::pb::{DataType, OpDef};
+use crate::graphdef::saved_model::{Homes, Origin};
+use crate::graphdef::tensor::{TensorView, dtype_name};
 
 pub(crate) use calls::{Called, Calls, Place, Use};
 pub(crate) use elsewhere::{Elsewhere, Piece, mark};
@@ -137,74 +138,6 @@ impl Graph {
         })
     }
 
-    /// A graph that was made from this one: with the same named outputs, in memory.
-    pub(crate) fn made_into(&self, bytes: Vec<u8>) -> Result<Self, Error> {
-        io::check_length(bytes.len() as u64)?;
-        let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
-        let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
-        let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
-        let origin = self.origin.clone();
-        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, ..made })
-    }
-
-    /// The graph of a meta graph, which lies at `span` of a file; `binary` is the binary form of one that is text.
-    pub(crate) fn of_meta(file: &Mapped, binary: Option<&[u8]>, span: Span) -> Result<Self, Error> {
-        let source = match binary {
-            Some(binary) => Source::Text(binary.to_vec(), file.clone()),
-            None => Source::File(file.clone()),
-        };
-        Self::build_within(source, span, None)
-    }
-
-    /// A graph in memory, of constants whose elements are `elsewhere`; what it was made of has `length` bytes and this fingerprint.
-    pub(crate) fn prepared(
-        bytes: Vec<u8>,
-        elsewhere: Elsewhere,
-        path: &Path,
-        known: (u64, String),
-    ) -> Result<Self, Error> {
-        io::check_length(bytes.len() as u64)?;
-        let made = Self::build(Source::Memory(bytes), Some(path.to_owned()))?;
-        made.budget.read_too(known.0);
-        Ok(Self { elsewhere, cut_from: Some(known), ..made })
-    }
-
-    /// The graph, with what was done to the model and what its signature calls its tensors.
-    pub(crate) fn made_by(self, steps: Vec<Reason>, interface: Interface) -> Self {
-        Self { steps, interface, ..self }
-    }
-
-    /// The graph, of which such a model can be made again.
-    pub(crate) fn of_model(self, origin: Origin, homes: Option<Homes>) -> Self {
-        Self { origin: Some(Arc::new(origin)), homes, ..self }
-    }
-
-    /// Where its constants stand in the model, where they have the values that they have there.
-    pub(crate) fn homes(&self) -> Option<&Homes> {
-        self.homes.as_ref()
-    }
-
-    /// Whether variables of its model are constants here, and variables again in a SavedModel that is made of it.
-    pub fn keeps_variables(&self) -> bool {
-        let in_checkpoint = |home: &Home| matches!(home, Home::Checkpoint(..));
-        self.homes.as_ref().is_some_and(|homes| homes.values().any(in_checkpoint))
-    }
-
-    /// The model that it was made of, where all of its signatures are in it.
-    pub(crate) fn origin(&self) -> Option<&Origin> {
-        self.origin.as_deref()
-    }
-
-    /// What the signature that it was made of calls its inputs and outputs; nothing for a GraphDef.
-    pub fn interface(&self) -> &Interface {
-        &self.interface
-    }
-
-    /// What was done to the model before it was this graph, and keeps what it computes.
-    pub fn steps(&self) -> &[Reason] {
-        &self.steps
-    }
-
     /// The view of a TensorProto of the graph, which belongs to `node`.
     ///
     /// # Errors
@@ -253,19 +186,6 @@ impl Graph {
     /// Bytes of the file as it was read.
     pub fn file_len(&self) -> u64 {
         self.cut_from.as_ref().map_or(self.source.file().len() as u64, |(length, _)| *length)
-    }
-
-    /// The graph with the path, length and fingerprint of the one that it was cut from, without `left_out` nodes.
-    pub(crate) fn known_as(mut self, whole: &Self, left_out: usize) -> Self {
-        self.path.clone_from(&whole.path);
-        self.cut_from = Some((whole.file_len(), whole.fingerprint()));
-        self.nodes_left_out = left_out;
-        self
-    }
-
-    /// Nodes that [`Graph::only_outputs`] left out.
-    pub(crate) fn nodes_left_out(&self) -> usize {
-        self.nodes_left_out
     }
 
     /// `crc32c:<hex>:<bytes>` of the file, which binds a ranges file to it.
@@ -428,12 +348,36 @@ impl Graph {
         self.name_in(id.scope, self.name(id))
     }
 
+    /// The name of the function that is `scope`; nothing for the main graph.
+    pub(crate) fn function_name(&self, scope: u32) -> &str {
+        match self.index.scope(scope).map(|scope| scope.kind) {
+            Some(ScopeKind::Function { name, .. }) => name.text(self.bytes()),
+            _ => "",
+        }
+    }
+
+    /// A variable and its value have one type.
+    ///
+    /// # Errors
+    /// A value of another type than the variable says that it has.
+    pub(crate) fn check_variable(&self, variable: NodeId, found: DataType) -> Result<(), Error> {
+        let node = self.index.node(variable);
+        let declared = node.map(|node| node.attr_type(self.bytes(), "dtype")).transpose()?.flatten();
+        match declared.and_then(|number| i32::try_from(number).ok()) {
+            Some(number) if number != found.value() => Err(Error::Tensor {
+                what: format!("variable `{}`", self.name(variable)),
+                found: dtype_name(found.value()).into_owned(),
+                expected: dtype_name(number).into_owned(),
+                at: Box::default(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// `name`, which means something in `scope`, with the function in front where the scope is one.
     pub(crate) fn name_in(&self, scope: u32, name: &str) -> String {
         match self.index.scope(scope).map(|s| s.kind) {
-            Some(ScopeKind::Function { name: function, .. }) => {
-                format!("{}::{name}", function.text(self.bytes()))
-            }
+            Some(ScopeKind::Function { .. }) => format!("{}::{name}", self.function_name(scope)),
             _ => name.to_owned(),
         }
     }

@@ -7,7 +7,7 @@ use protobuf::{EnumOrUnknown, Message};
 
 use super::body::Body;
 use super::instance::damaged;
-use super::instance::{Instance, MAX_DEPTH, Made, Outer};
+use super::instance::{Instance, Made, Outer};
 use super::node::plain_type;
 use super::{Handle, Inliner, Value, lost};
 use crate::error::{ContainerError, Error};
@@ -16,6 +16,7 @@ use crate::graphdef::index::{Input, NodeId, ScopeKind, fields, payload};
 use crate::graphdef::pb::op_def::ArgDef;
 use crate::graphdef::pb::{DataType, TensorShapeProto, attr_value, function_def};
 use crate::graphdef::wire::put_bytes;
+use crate::prepare::depth::MAX_DEPTH;
 
 /// A function, and the arguments that are values of variables: their positions and types.
 pub(super) type Key = (u32, BTreeMap<u32, i32>);
@@ -201,7 +202,7 @@ impl Inliner<'_> {
         if let Some(known) = self.specials.get(&key) {
             return Ok(known.clone());
         }
-        let name = self.function_name(scope).to_owned();
+        let name = self.graph.function_name(scope).to_owned();
         if bound.is_empty() && !self.has_calls(scope)? {
             self.keep(scope)?;
             let special = Special { name, results: Vec::new() };

@@ -9,9 +9,7 @@ use crate::error::{At, ContainerError, Error};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{Input, NodeId, Return, ScopeKind, fields, payload};
 use crate::graphdef::pb::function_def;
-
-/// How deep functions may call each other.
-pub(super) const MAX_DEPTH: usize = 64;
+use crate::prepare::depth::check_depth;
 
 /// What became of a node.
 #[derive(Debug, Clone)]
@@ -120,13 +118,7 @@ impl Inliner<'_> {
         let (depth, body) = (own.depth + 1, own.body);
         let prefix = format!("{}{}/", own.prefix, self.graph.name(id));
         self.refuse_recursion(at, callee)?;
-        if depth > MAX_DEPTH {
-            return Err(ContainerError::Calls {
-                function: self.function_name(callee).to_owned(),
-                what: format!("is called more than {MAX_DEPTH} calls deep"),
-            }
-            .into());
-        }
+        check_depth(self.graph, callee, depth)?;
         self.take_nodes(1)?;
         self.calls += 1;
         let child = self.instances.len();
@@ -142,7 +134,7 @@ impl Inliner<'_> {
         let mut next = Some(at);
         while let Some(own) = next.map(|at| self.instance(at)).transpose()? {
             if own.scope == callee {
-                let function = self.function_name(callee).to_owned();
+                let function = self.graph.function_name(callee).to_owned();
                 return Err(ContainerError::Calls { function, what: "calls itself".to_owned() }.into());
             }
             next = match own.outer {
@@ -224,13 +216,6 @@ impl Inliner<'_> {
             }
         }
         Ok(found)
-    }
-
-    pub(super) fn function_name(&self, scope: u32) -> &str {
-        match self.graph.index().scope(scope).map(|scope| scope.kind) {
-            Some(ScopeKind::Function { name, .. }) => name.text(self.graph.bytes()),
-            _ => "",
-        }
     }
 
     /// Count nodes that are made.

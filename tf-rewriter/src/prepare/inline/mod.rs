@@ -18,6 +18,7 @@ mod instance;
 mod interface;
 mod library;
 mod node;
+mod outcome;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +27,9 @@ use std::rc::Rc;
 use crate::error::{At, ContainerError, Error};
 use crate::find::ops::is_variable;
 use crate::graphdef::bundle::Bundle;
-use crate::graphdef::graph::{Elsewhere, Graph};
-use crate::graphdef::index::{Input, NodeId, Target, fields, payload};
-use crate::graphdef::saved_model::Home;
+use crate::graphdef::graph::Graph;
+use crate::graphdef::index::{Input, NodeId, Target};
 use crate::graphdef::types::flat_port;
-use crate::graphdef::wire::put_bytes;
 
 use super::values::Constants;
 use super::variables::Variables;
@@ -110,7 +109,8 @@ impl<'g> Inliner<'g> {
             nodes.iter().map(|node| node.name.text(graph.bytes()).to_owned()).collect::<BTreeSet<String>>()
         };
         let functions = graph.index().scopes.iter().enumerate().skip(1);
-        let function_names = functions.map(|(scope, _)| graph.name_in(u32::try_from(scope).unwrap_or(0), ""));
+        let function_names =
+            functions.map(|(scope, _)| graph.function_name(u32::try_from(scope).unwrap_or(0)).to_owned());
         Ok(Self {
             graph,
             variables,
@@ -125,7 +125,7 @@ impl<'g> Inliner<'g> {
             open: BTreeSet::new(),
             kept: BTreeSet::new(),
             functions: Vec::new(),
-            function_names: function_names.map(|name| name.trim_end_matches("::").to_owned()).collect(),
+            function_names: function_names.collect(),
             constants,
             copied: Vec::new(),
             calls: 0,
@@ -346,63 +346,6 @@ impl<'g> Inliner<'g> {
         let text = body.first_output(&name, "output");
         body.constants.insert(variable, Rc::clone(&text));
         Ok(text)
-    }
-
-    /// Calls that were inlined.
-    pub(super) fn calls(&self) -> usize {
-        self.calls
-    }
-
-    /// Constants of the main graph that are paths of assets, with the assets' names.
-    pub(super) fn assets(&self) -> Vec<(String, String)> {
-        let Some(main) = self.bodies.first() else { return Vec::new() };
-        let own = self.variables.asset_files.iter().filter_map(|(node, file)| {
-            let made = self.instances.first()?.made(*node)?;
-            let (Made::Node { node, .. } | Made::Only { node, .. }) = made else { return None };
-            Some((main.nodes.get(*node)?.name.to_string(), file.clone()))
-        });
-        own.collect()
-    }
-
-    /// Where the elements of the constants that were made stand in the model.
-    pub(super) fn homes(&self) -> Result<BTreeMap<String, Home>, Error> {
-        let mut homes = BTreeMap::new();
-        let Some(main) = self.bodies.first() else { return Ok(homes) };
-        for (variable, name) in &main.constants {
-            if let Some(key) = self.variables.key(*variable) {
-                let home = Home::Checkpoint(key.clone(), self.variables.second(*variable).cloned());
-                homes.insert(name.to_string(), home);
-            }
-        }
-        for (node, id) in &self.copied {
-            let (Some(node), Some(tensor)) = (main.nodes.get(*node), self.graph.constant_span(*id)?) else { continue };
-            let mut walk = fields(self.graph.bytes(), tensor, "TensorProto");
-            while let Some(field) = walk.next()? {
-                if field.number == 4 {
-                    let content = payload(&field, "TensorProto.tensor_content")?;
-                    homes.insert(node.name.to_string(), Home::File(content));
-                }
-            }
-        }
-        Ok(homes)
-    }
-
-    pub(super) fn into_elsewhere(self) -> Elsewhere {
-        self.constants.into_elsewhere()
-    }
-
-    /// The GraphDef that was made: node = 1, library = 2, versions = 4.
-    pub(super) fn finish(&self, versions: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if let Some(main) = self.bodies.first() {
-            main.encode(1, &mut bytes);
-        }
-        let library = self.library();
-        if !library.is_empty() {
-            put_bytes(&mut bytes, 2, &library);
-        }
-        bytes.extend_from_slice(versions);
-        bytes
     }
 
     /// The refusal of a node.

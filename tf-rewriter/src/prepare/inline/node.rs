@@ -45,7 +45,7 @@ impl Inliner<'_> {
         let asset = self.variables.assets.get(&id.node).copied();
         if self.variables.key(id.node).is_none() && asset.is_none() {
             let help = "save all variables that the model reads; those of metrics and local ones are not saved";
-            return Err(self.refuse(id, "the checkpoint has no value for the variable", help));
+            return Err(self.refuse(id, values::NO_VALUE, help));
         }
         let node = self.graph.index().node(id).ok_or_else(|| lost("a node"))?;
         let dtype =

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{ContainerError, Error};
+use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{Input, NodeId, Target};
-
-/// How deep calls are followed.
-pub(in crate::prepare) const MAX_DEPTH: usize = 64;
+use crate::prepare::depth::check_depth;
 
 /// A body as one call of it sees it, by its position in [`World`]; 0 is the main graph.
 pub(in crate::prepare) type Env = usize;
@@ -58,15 +56,7 @@ impl<'g> World<'g> {
     pub(in crate::prepare) fn enter(&mut self, env: Env, node: NodeId) -> Result<Option<Env>, Error> {
         let Some(scope) = self.graph.callee(node)? else { return Ok(None) };
         let depth = self.calls.get(env).map_or(0, |call| call.depth) + 1;
-        if depth > MAX_DEPTH {
-            let function = self.graph.name_in(scope, "");
-            let function = function.trim_end_matches("::").to_owned();
-            return Err(ContainerError::Calls {
-                function,
-                what: format!("is called more than {MAX_DEPTH} calls deep"),
-            }
-            .into());
-        }
+        check_depth(self.graph, scope, depth)?;
         let nodes = self.graph.index().scope(scope).map_or(0, |scope| scope.nodes.len());
         self.graph.budget().take(size_of::<Call>() as u64 + nodes as u64, "the calls of functions")?;
         self.calls.push(Call { scope, caller: Some((env, node)), depth });

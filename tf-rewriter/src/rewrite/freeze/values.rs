@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use protobuf::{Enum, Message};
+use protobuf::Message;
 
 use crate::error::Error;
 use crate::graphdef::bundle::Tensor;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
 use crate::graphdef::pb::{DataType, TensorShapeProto};
-use crate::graphdef::tensor::{dtype_name, dtype_size};
+use crate::graphdef::tensor::dtype_size;
 
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<Tensor>, Error>;
 
@@ -53,9 +53,9 @@ impl<'a> Values<'a> {
         if self.known.insert(known.to_owned()) {
             graph.budget().read_too(tensor.bytes.len() as u64);
         }
-        let dtype = node.attr_type(bytes, "dtype")?.and_then(|number| i32::try_from(number).ok());
+        graph.check_variable(variable, tensor.dtype)?;
         let shape = node.attr_shape(bytes, "shape")?.map(|span| span.of(bytes));
-        check(name, &tensor, dtype, shape)?;
+        check(name, &tensor, shape)?;
         Ok(Some(tensor))
     }
 
@@ -67,16 +67,13 @@ impl<'a> Values<'a> {
     }
 }
 
-fn check(name: &str, tensor: &Tensor, dtype: Option<i32>, shape: Option<&[u8]>) -> Result<(), Error> {
+fn check(name: &str, tensor: &Tensor, shape: Option<&[u8]>) -> Result<(), Error> {
     let wrong = |found: String, expected: String| Error::Tensor {
         what: format!("variable `{name}`"),
         found,
         expected,
         at: Box::default(),
     };
-    if let Some(number) = dtype.filter(|number| *number != tensor.dtype.value()) {
-        return Err(wrong(dtype_name(tensor.dtype.value()).into_owned(), dtype_name(number).into_owned()));
-    }
     let declared = shape.and_then(|shape| TensorShapeProto::parse_from_bytes(shape).ok());
     if let Some(declared) = declared.filter(|shape| !shape.unknown_rank) {
         let dims: Vec<i64> = declared.dim.iter().map(|dim| dim.size).collect();

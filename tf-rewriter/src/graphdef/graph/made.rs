@@ -1,0 +1,95 @@
+//! Graphs that were made of a model or of another graph, and what they tell of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use quant_math::plan::Reason;
+
+use super::{Elsewhere, Graph, Interface, Source};
+use crate::error::Error;
+use crate::graphdef::index::Span;
+use crate::graphdef::io::{self, Mapped};
+use crate::graphdef::saved_model::{Home, Homes, Origin};
+
+impl Graph {
+    /// A graph that was made from this one: with the same named outputs, in memory.
+    pub(crate) fn made_into(&self, bytes: Vec<u8>) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
+        let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
+        let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
+        let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
+        let origin = self.origin.clone();
+        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, ..made })
+    }
+
+    /// The graph of a meta graph, which lies at `span` of a file; `binary` is the binary form of one that is text.
+    pub(crate) fn of_meta(file: &Mapped, binary: Option<&[u8]>, span: Span) -> Result<Self, Error> {
+        let source = match binary {
+            Some(binary) => Source::Text(binary.to_vec(), file.clone()),
+            None => Source::File(file.clone()),
+        };
+        Self::build_within(source, span, None)
+    }
+
+    /// A graph in memory, of constants whose elements are `elsewhere`; what it was made of has `length` bytes and this fingerprint.
+    pub(crate) fn prepared(
+        bytes: Vec<u8>,
+        elsewhere: Elsewhere,
+        path: &Path,
+        known: (u64, String),
+    ) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
+        let made = Self::build(Source::Memory(bytes), Some(path.to_owned()))?;
+        made.budget.read_too(known.0);
+        Ok(Self { elsewhere, cut_from: Some(known), ..made })
+    }
+
+    /// The graph, with what was done to the model and what its signature calls its tensors.
+    pub(crate) fn made_by(self, steps: Vec<Reason>, interface: Interface) -> Self {
+        Self { steps, interface, ..self }
+    }
+
+    /// The graph, of which such a model can be made again.
+    pub(crate) fn of_model(self, origin: Origin, homes: Option<Homes>) -> Self {
+        Self { origin: Some(Arc::new(origin)), homes, ..self }
+    }
+
+    /// Where its constants stand in the model, where they have the values that they have there.
+    pub(crate) fn homes(&self) -> Option<&Homes> {
+        self.homes.as_ref()
+    }
+
+    /// Whether variables of its model are constants here, and variables again in a SavedModel that is made of it.
+    pub fn keeps_variables(&self) -> bool {
+        let in_checkpoint = |home: &Home| matches!(home, Home::Checkpoint(..));
+        self.homes.as_ref().is_some_and(|homes| homes.values().any(in_checkpoint))
+    }
+
+    /// The graph with the path, length and fingerprint of the one that it was cut from, without `left_out` nodes.
+    pub(crate) fn known_as(mut self, whole: &Self, left_out: usize) -> Self {
+        self.path.clone_from(&whole.path);
+        self.cut_from = Some((whole.file_len(), whole.fingerprint()));
+        self.nodes_left_out = left_out;
+        self
+    }
+
+    /// The model that it was made of, where all of its signatures are in it.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
+    }
+
+    /// What the signature that it was made of calls its inputs and outputs; nothing for a GraphDef.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// What was done to the model before it was this graph, and keeps what it computes.
+    pub fn steps(&self) -> &[Reason] {
+        &self.steps
+    }
+
+    /// Nodes that [`Graph::only_outputs`] left out.
+    pub(crate) fn nodes_left_out(&self) -> usize {
+        self.nodes_left_out
+    }
+}
