@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{ContainerError, Error};
+use crate::graphdef::bundle::Tensor;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::saved_model::SavedModel;
 use crate::prepare::{Asked, Names, Parts, prepare};
@@ -42,10 +43,57 @@ impl Graph {
     pub fn open_model(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, Error> {
         let path = path.as_ref();
         let graph = match options.container(path)? {
-            Some(model) => prepare(model, &options.asked())?,
+            Some(model) => prepare(model, &options.asked(), &|_| Ok(None))?,
             None => options.plain(path)?,
         };
         options.reduced(graph)
+    }
+
+    /// A model whose bytes are in memory, as one flat graph: a SavedModel or MetaGraph, or a GraphDef that is run for `options.outputs`. `values`
+    /// gives a variable's value by the name of its node, or by the name that it is shared under; what it does not have is in
+    /// `options.checkpoint`, where that is given. NNI's calls take the graph as any other.
+    ///
+    /// A service that holds a model in a session has both: see `run`.
+    ///
+    /// Such a graph is written as a GraphDef: a SavedModel needs the folder with its other files ([`Graph::open_model`]). Assets are named without a
+    /// folder.
+    ///
+    /// ```
+    /// use tf_rewriter::bundle::Tensor;
+    /// use tf_rewriter::pb::DataType;
+    /// use tf_rewriter::{Graph, ModelOptions, NaiveQuantizer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = br#"
+    ///     node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+    ///     node { name: "w" op: "VariableV2" attr { key: "dtype" value { type: DT_FLOAT } } }
+    ///     node { name: "y" op: "MatMul" input: "x" input: "w" attr { key: "T" value { type: DT_FLOAT } } }"#;
+    /// let weight: Vec<u8> = [0.5f32, -1.0, 0.25, 0.75].iter().flat_map(|value| value.to_le_bytes()).collect();
+    /// let values = |name: &str| {
+    ///     Ok((name == "w").then(|| Tensor { dtype: DataType::DT_FLOAT, shape: vec![2, 2], bytes: weight.clone() }))
+    /// };
+    /// let mut options = ModelOptions::default();
+    /// options.outputs = vec!["y".to_owned()];
+    /// let graph = Graph::from_model_bytes(model.to_vec(), values, &options)?;
+    /// let mut quantized = Vec::new();
+    /// let report = NaiveQuantizer::new(graph).compress()?.write(&mut quantized)?;
+    /// assert_eq!(report.sites.iter().filter(|site| site.site.settings().is_some()).count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Graph::open_model`]; a value of another type or shape than the variable has; what `values` says.
+    pub fn from_model_bytes(
+        bytes: Vec<u8>,
+        values: impl Fn(&str) -> Result<Option<Tensor>, Error>,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
+        let model = SavedModel::in_memory(bytes)?;
+        if model.is_graph() {
+            options.fit_graph()?;
+        }
+        options.reduced(prepare(model, &options.asked(), &values)?)
     }
 }
 
@@ -76,7 +124,7 @@ pub fn inspect_model(path: impl AsRef<Path>, options: &ModelOptions) -> Result<M
     let (model, asked) = (Arc::new(model), options.asked());
     let parts = Parts::of(&model, &asked);
     let container = Some(Container::of(&model, asked.choice(), parts.as_ref().ok())?);
-    let flat = parts.and_then(|parts| options.reduced(parts.flat(&asked)?)?.inspect());
+    let flat = parts.and_then(|parts| options.reduced(parts.flat(&asked, &|_| Ok(None))?)?.inspect());
     match flat {
         Ok(graph) => Ok(ModelInfo { container, graph: Some(graph), not_flat: None }),
         Err(error) if options.is_about(&error) => Err(error),
@@ -90,6 +138,12 @@ impl ModelOptions {
         if let Some(model) = SavedModel::open(path)? {
             return Ok(Some(model));
         }
+        self.fit_graph().map_err(|error| error.in_file(path))?;
+        self.checkpoint.is_some().then(|| SavedModel::of_graph(path)).transpose()
+    }
+
+    /// Whether nothing was asked for that a GraphDef by itself does not have.
+    fn fit_graph(&self) -> Result<(), Error> {
         let unused = [
             ("tags", self.tags.is_some(), "a GraphDef has no meta graphs"),
             ("signature", self.signature.is_some(), "a GraphDef has no signatures"),
@@ -101,10 +155,9 @@ impl ModelOptions {
         ];
         if let Some((what, _, why)) = unused.iter().find(|(_, given, _)| *given) {
             let message = format!("{what} were asked for, and {why}");
-            return Err(Error::from(ContainerError::Signature { message, help: "leave the option out".to_owned() })
-                .in_file(path));
+            return Err(ContainerError::Signature { message, help: "leave the option out".to_owned() }.into());
         }
-        self.checkpoint.is_some().then(|| SavedModel::of_graph(path)).transpose()
+        Ok(())
     }
 
     /// A GraphDef that stands for itself.

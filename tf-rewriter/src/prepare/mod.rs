@@ -7,6 +7,7 @@
 //! The elements of constants stay in their files (`values`) until the graph is written.
 
 mod depth;
+mod given;
 mod inline;
 mod values;
 mod variables;
@@ -28,6 +29,7 @@ use inline::Inliner;
 use values::Constants;
 use variables::Variables;
 
+pub(crate) use given::{ReadVariable, given};
 pub use inline::Names;
 
 /// What a caller says of the model.
@@ -53,18 +55,18 @@ pub(crate) struct Parts {
     pub(crate) meta: MetaGraph,
     /// The meta graph's own graph.
     pub(crate) graph: Graph,
-    /// The prefix of the checkpoint, which need not be there.
-    prefix: PathBuf,
+    /// The prefix of the checkpoint, which need not be there; `None` where nobody says where it would be.
+    prefix: Option<PathBuf>,
     pub(crate) bundle: Option<Bundle>,
     pub(crate) variables: Variables,
 }
 
-/// The flat graph of a signature, or of some outputs, of a model.
+/// The flat graph of a signature, or of some outputs, of a model. `values` gives variables; those that it does not have are in the checkpoint.
 ///
 /// # Errors
 /// Those of [`Parts::of`] and [`Parts::flat`].
-pub(crate) fn prepare(model: SavedModel, asked: &Asked<'_>) -> Result<Graph, Error> {
-    Parts::of(&Arc::new(model), asked)?.flat(asked)
+pub(crate) fn prepare(model: SavedModel, asked: &Asked<'_>, values: &ReadVariable<'_>) -> Result<Graph, Error> {
+    Parts::of(&Arc::new(model), asked)?.flat(asked, values)
 }
 
 impl Parts {
@@ -79,8 +81,11 @@ impl Parts {
     fn found(model: &Arc<SavedModel>, asked: &Asked<'_>) -> Result<Self, Error> {
         let meta = model.meta_graph(asked.choice())?.clone();
         let graph = Graph::of_meta(model.file(), model.binary(), meta.graph)?;
-        let prefix = asked.checkpoint.map_or_else(|| model.checkpoint(), Path::to_owned);
-        let bundle = open_bundle(&prefix, asked.checkpoint.is_some())?;
+        let prefix = asked.checkpoint.map(Path::to_owned).or_else(|| model.checkpoint());
+        let bundle = match &prefix {
+            Some(prefix) => open_bundle(prefix, asked.checkpoint.is_some())?,
+            None => None,
+        };
         // In a SavedModel the loader knows where assets are.
         let assets = if asked.whole { PathBuf::new() } else { model.assets() };
         let variables = Variables::of(&graph, &meta, bundle.as_ref(), asked.averages)?.with_assets_in(&assets);
@@ -91,16 +96,16 @@ impl Parts {
     ///
     /// # Errors
     /// A signature or outputs that are not there; variables without a value; what cannot be frozen ([`ContainerError::Freeze`]).
-    pub(crate) fn flat(&self, asked: &Asked<'_>) -> Result<Graph, Error> {
-        self.model.settled(self.made(asked))
+    pub(crate) fn flat(&self, asked: &Asked<'_>, values: &ReadVariable<'_>) -> Result<Graph, Error> {
+        self.model.settled(self.made(asked, values))
     }
 
-    fn made(&self, asked: &Asked<'_>) -> Result<Graph, Error> {
+    fn made(&self, asked: &Asked<'_>, values: &ReadVariable<'_>) -> Result<Graph, Error> {
         let Self { model, meta, graph, bundle, .. } = self;
         let bundle = bundle.as_ref();
         let signature = model.signature(meta, asked.choice())?;
         let file = model.binary().is_none().then(|| model.file().clone());
-        let mut inliner = Inliner::new(graph, &self.variables, bundle, Constants::of(file))?;
+        let mut inliner = Inliner::new(graph, &self.variables, bundle, Constants::of(file, values))?;
         let mut tensors = Vec::new();
         if asked.whole {
             for (_, signature) in meta.signatures() {
@@ -120,9 +125,13 @@ impl Parts {
             let text = format!("{} calls of functions were inlined", inliner.calls());
             steps.push(Reason::new(codes::FUNCTIONS_INLINED, text));
         }
-        let count = inliner.constants.variables;
-        if count > 0 {
-            let text = format!("{count} variables are constants with the values of `{}`", self.prefix.display());
+        let (count, given) = (inliner.constants.variables, inliner.constants.given());
+        if let Some(prefix) = self.prefix.as_ref().filter(|_| count > 0) {
+            let text = format!("{count} variables are constants with the values of `{}`", prefix.display());
+            steps.push(Reason::new(codes::VARIABLES_FROZEN, text));
+        }
+        if given.variables > 0 {
+            let text = format!("{} variables are constants with the values that were given", given.variables);
             steps.push(Reason::new(codes::VARIABLES_FROZEN, text));
         }
         if let Some(initializer) = &interface.initializer {
@@ -135,19 +144,21 @@ impl Parts {
             steps.push(Reason::new(codes::EFFECTS_LEFT_OUT, text));
         }
         let bytes = inliner.finish(&versions(graph, meta)?);
-        let length = model.file().len() as u64 + bundle.map_or(0, Bundle::file_bytes);
-        let print = fingerprint(model, bundle, length);
+        let length = model.file().len() as u64 + bundle.map_or(0, Bundle::file_bytes) + given.bytes;
+        let print = fingerprint(model, bundle, given.crc, length);
         tensors.extend(interface.outputs.iter().cloned());
         let names: BTreeSet<&str> =
             tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let of_model = asked.whole.then(|| inliner.homes().map(|homes| (homes, inliner.assets()))).transpose()?;
-        let made = Graph::prepared(bytes, inliner.into_elsewhere(), model.path(), (length, print))?;
+        let whole = asked.whole && !model.is_in_memory();
+        let of_model = whole.then(|| inliner.homes().map(|homes| (homes, inliner.assets()))).transpose()?;
+        let path = (!model.is_in_memory()).then(|| model.path());
+        let made = Graph::prepared(bytes, inliner.into_elsewhere(), path, (length, print))?;
         let more = if signature.is_some() { asked.outputs } else { &[] };
         let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
-        let Some((homes, assets)) = of_model else { return Ok(made) };
+        let Some(((homes, assets), checkpoint)) = of_model.zip(self.prefix.clone()) else { return Ok(made) };
         let (model, meta) = (Arc::clone(model), meta.clone());
-        Ok(made.of_model(Origin { model, meta, checkpoint: self.prefix.clone(), assets }, Some(homes)))
+        Ok(made.of_model(Origin { model, meta, checkpoint, assets }, Some(homes)))
     }
 }
 
@@ -169,7 +180,7 @@ fn no_outputs(model: &SavedModel) -> Error {
     let message = "the model has no signature that says what it computes".to_owned();
     let help =
         "name the nodes that it is run for with `--outputs`; `inspect` lists those that nothing reads".to_owned();
-    Error::from(ContainerError::Signature { message, help }).in_file(model.path())
+    model.in_own_file(ContainerError::Signature { message, help }.into())
 }
 
 /// GraphDef.versions = 4, as it stands there.
@@ -184,9 +195,10 @@ fn versions(graph: &Graph, meta: &MetaGraph) -> Result<Vec<u8>, Error> {
     Ok(found)
 }
 
-/// Of the file with the graph and of the checkpoint's index, which has the checksums of all values.
-fn fingerprint(model: &SavedModel, bundle: Option<&Bundle>, length: u64) -> String {
+/// Of the file with the graph, of the checkpoint's index, which has the checksums of all values, and of values that were given.
+fn fingerprint(model: &SavedModel, bundle: Option<&Bundle>, given: Option<u32>, length: u64) -> String {
     let crc = crc32c::crc32c(model.file());
     let crc = bundle.map_or(crc, |bundle| crc32c::crc32c_append(crc, bundle.index_bytes()));
+    let crc = given.map_or(crc, |given| crc32c::crc32c_append(crc, &given.to_le_bytes()));
     quant_math::ranges::fingerprint(crc, length)
 }

@@ -1,9 +1,12 @@
-//! Constants whose elements stay where they are: in a checkpoint, or in the file of the graph.
+//! Constants whose elements stay where they are: in a checkpoint, in memory, or in the file of the graph.
 
+use std::collections::BTreeMap;
+
+use super::given::{ReadVariable, given};
 use super::variables::Variables;
 use crate::error::{ContainerError, Error};
 use crate::graphdef::attrs;
-use crate::graphdef::bundle::Bundle;
+use crate::graphdef::bundle::{Bundle, Values};
 use crate::graphdef::graph::{Elsewhere, Graph, Piece, mark};
 use crate::graphdef::index::{NodeId, payload};
 use crate::graphdef::io::Mapped;
@@ -18,22 +21,59 @@ const LARGE: usize = 4096;
 pub(super) const NO_VALUE: &str = "the checkpoint has no value for the variable";
 
 /// Elements that stay where they are.
-#[derive(Debug, Default)]
-pub(super) struct Constants {
+pub(super) struct Constants<'a> {
     pieces: Vec<Piece>,
-    /// Variables that became constants.
+    /// Variables that became constants with values of the checkpoint.
     pub(super) variables: usize,
+    /// Gives values of variables; what it does not have is in the checkpoint.
+    read: &'a ReadVariable<'a>,
+    given: Given,
+    /// The fields of constants with given values, by the number of the variable's node: each is read once.
+    made: BTreeMap<u32, Vec<u8>>,
     /// The file of the graph, where it is binary.
     file: Option<Mapped>,
 }
 
-impl Constants {
-    pub(super) fn of(file: Option<Mapped>) -> Self {
-        Self { file, ..Self::default() }
+/// What was given of values.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Given {
+    /// Variables that became constants with them.
+    pub(super) variables: usize,
+    pub(super) bytes: u64,
+    /// Of all bytes, in the order in which variables were asked for.
+    pub(super) crc: Option<u32>,
+}
+
+impl<'a> Constants<'a> {
+    pub(super) fn of(file: Option<Mapped>, read: &'a ReadVariable<'a>) -> Self {
+        let (pieces, made) = (Vec::new(), BTreeMap::new());
+        Self { pieces, variables: 0, read, given: Given::default(), made, file }
+    }
+
+    /// What was given so far.
+    pub(super) fn given(&self) -> Given {
+        self.given
     }
 
     pub(super) fn into_elsewhere(self) -> Elsewhere {
         Elsewhere::new(self.pieces)
+    }
+
+    /// Whether the caller gives the value of a variable, which then is a constant.
+    pub(super) fn is_given(&mut self, graph: &Graph, variable: u32) -> Result<bool, Error> {
+        if self.made.contains_key(&variable) {
+            return Ok(true);
+        }
+        let id = NodeId { scope: 0, node: variable };
+        let Some((_, tensor)) = given(self.read, graph, id)? else { return Ok(false) };
+        let length = tensor.bytes.len() as u64;
+        graph.budget().read_too(length);
+        self.given.variables += 1;
+        self.given.bytes += length;
+        self.given.crc = Some(crc32c::crc32c_append(self.given.crc.unwrap_or(0), &tensor.bytes));
+        let fields = self.constant(tensor.into());
+        self.made.insert(variable, fields);
+        Ok(true)
     }
 
     /// The fields of a constant with the value of a variable.
@@ -45,6 +85,11 @@ impl Constants {
         variable: u32,
     ) -> Result<Vec<u8>, Error> {
         let id = NodeId { scope: 0, node: variable };
+        if self.is_given(graph, variable)?
+            && let Some(made) = self.made.get(&variable)
+        {
+            return Ok(made.clone());
+        }
         let missing = || ContainerError::Freeze {
             node: graph.full_name(id),
             op: String::from_utf8_lossy(graph.op(id)).into_owned(),
@@ -58,9 +103,14 @@ impl Constants {
             return strings(bundle, &key.name);
         }
         let Some(found) = bundle.values(&key.name, &key.slice)? else { return Err(missing().into()) };
-        let dtype = found.dtype();
-        graph.check_variable(id, dtype)?;
+        graph.check_variable(id, found.dtype())?;
         self.variables += 1;
+        Ok(self.constant(found))
+    }
+
+    /// The fields of a constant with these elements.
+    fn constant(&mut self, found: Values) -> Vec<u8> {
+        let dtype = found.dtype();
         let mut value = shape_and_type(dtype, found.shape());
         if found.bytes().len() < LARGE {
             put_bytes(&mut value, 4, found.bytes());
@@ -68,7 +118,7 @@ impl Constants {
             value.extend(mark(self.pieces.len()));
             self.pieces.push(Piece::Checkpoint(found));
         }
-        Ok(attrs::constant(dtype, &value))
+        attrs::constant(dtype, &value)
     }
 
     /// The attribute `value` of a constant whose elements are many: they stay in the file. `None` for any other.

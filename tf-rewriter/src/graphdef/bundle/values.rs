@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::Tensor;
 use crate::error::Error;
 use crate::graphdef::io::Mapped;
 use crate::graphdef::pb::DataType;
@@ -24,6 +25,12 @@ pub(super) enum Held {
     Mapped { path: PathBuf, file: Mapped, range: Range<usize> },
     /// Put together.
     Owned(Vec<u8>),
+}
+
+impl From<Tensor> for Values {
+    fn from(tensor: Tensor) -> Self {
+        Self { dtype: tensor.dtype, shape: tensor.shape, held: Held::Owned(tensor.bytes) }
+    }
 }
 
 impl Values {

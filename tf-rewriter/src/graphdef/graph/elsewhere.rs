@@ -17,7 +17,7 @@ use crate::graphdef::wire::{put_tag, put_varint};
 pub(crate) enum Piece {
     /// In a file.
     File(Mapped, Range<usize>),
-    /// In a checkpoint.
+    /// In a checkpoint, or as it was given.
     Checkpoint(Values),
 }
 

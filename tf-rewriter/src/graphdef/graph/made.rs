@@ -35,11 +35,11 @@ impl Graph {
     pub(crate) fn prepared(
         bytes: Vec<u8>,
         elsewhere: Elsewhere,
-        path: &Path,
+        path: Option<&Path>,
         known: (u64, String),
     ) -> Result<Self, Error> {
         io::check_length(bytes.len() as u64)?;
-        let made = Self::build(Source::Memory(bytes), Some(path.to_owned()))?;
+        let made = Self::build(Source::Memory(bytes), path.map(Path::to_owned))?;
         made.budget.read_too(known.0);
         Ok(Self { elsewhere, cut_from: Some(known), ..made })
     }

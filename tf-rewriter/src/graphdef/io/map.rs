@@ -54,6 +54,11 @@ impl Mapped {
             .map_err(|source| Error::Io { action: "map the model", source })
     }
 
+    /// Bytes that are in memory.
+    pub(crate) fn in_memory(bytes: Vec<u8>) -> Self {
+        Self::of(Source::Read(bytes))
+    }
+
     fn of(source: Source) -> Self {
         Self(Arc::new(source))
     }

@@ -53,7 +53,7 @@ impl SavedModel {
             [] => "save the model again".to_owned(),
             known => format!("choose one with `--tags`: {}", known.join(" or ")),
         };
-        Error::from(ContainerError::Tags { message, help }).in_file(self.path())
+        self.in_own_file(ContainerError::Tags { message, help }.into())
     }
 
     /// The signature with this key; without a key `serving_default`, else the only one. `None` where the meta graph has no signature, and none
@@ -68,9 +68,8 @@ impl SavedModel {
     ) -> Result<Option<(&'m str, &'m SignatureDef)>, Error> {
         let all: Vec<(&str, &SignatureDef)> = meta.signatures().collect();
         let known: Vec<&str> = all.iter().map(|(key, _)| *key).collect();
-        let wrong = |message: String, help: String| {
-            Err(Error::from(ContainerError::Signature { message, help }).in_file(self.path()))
-        };
+        let wrong =
+            |message: String, help: String| Err(self.in_own_file(ContainerError::Signature { message, help }.into()));
         let list = || known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         if let Some(asked) = choice.signature {
             let found = all.iter().find(|(key, _)| *key == asked);

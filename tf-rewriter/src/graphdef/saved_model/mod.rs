@@ -28,15 +28,22 @@ pub(crate) use tensors::tensors;
 /// A SavedModel, or the MetaGraph of a checkpoint.
 #[derive(Debug)]
 pub(crate) struct SavedModel {
-    /// The folder of a SavedModel, the `.meta` file of a MetaGraph.
+    /// The folder of a SavedModel, the file of another; empty where the model is in memory.
     path: PathBuf,
     file: Mapped,
     /// The binary form of what is written as text.
     binary: Option<Vec<u8>>,
     meta_graphs: Vec<MetaGraph>,
-    is_folder: bool,
-    /// Whether it is a GraphDef by itself.
-    is_graph: bool,
+    kind: Kind,
+}
+
+/// What a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    SavedModel,
+    MetaGraph,
+    /// A GraphDef by itself.
+    GraphDef,
 }
 
 impl SavedModel {
@@ -62,14 +69,30 @@ impl SavedModel {
     /// A file of another kind, or a damaged one.
     pub(crate) fn of_graph(path: &Path) -> Result<Self, Error> {
         let (file, form) = io::open(path)?;
+        file.settled(Self::read_graph(path, &file, form)).map_err(|error| error.in_file(path))
+    }
+
+    /// A SavedModel, a MetaGraph or a GraphDef whose bytes are in memory.
+    ///
+    /// # Errors
+    /// Bytes of another kind, or damaged ones.
+    pub(crate) fn in_memory(bytes: Vec<u8>) -> Result<Self, Error> {
+        io::check_length(bytes.len() as u64)?;
+        let (nowhere, file) = (Path::new(""), Mapped::in_memory(bytes));
+        match Self::read(nowhere, nowhere, &file)? {
+            Some(model) => Ok(model),
+            None => Self::read_graph(nowhere, &file, io::detect(&file)?),
+        }
+    }
+
+    fn read_graph(path: &Path, file: &Mapped, form: Form) -> Result<Self, Error> {
         let binary = match form {
-            Form::Binary => Ok(None),
-            Form::Text => crate::graphdef::text::parse(&file).map(Some),
+            Form::Binary => None,
+            Form::Text => Some(crate::graphdef::text::parse(file)?),
         };
-        let binary = file.settled(binary).map_err(|error| error.in_file(path))?;
-        let whole = Span::new(0, binary.as_deref().unwrap_or(&file).len());
+        let whole = Span::new(0, binary.as_deref().unwrap_or(file).len());
         let meta_graphs = vec![MetaGraph::of_graph(whole)];
-        Ok(Self { path: path.to_owned(), file, binary, meta_graphs, is_folder: false, is_graph: true })
+        Ok(Self { path: path.to_owned(), file: file.clone(), binary, meta_graphs, kind: Kind::GraphDef })
     }
 
     fn read(path: &Path, file_path: &Path, file: &Mapped) -> Result<Option<Self>, Error> {
@@ -85,37 +108,49 @@ impl SavedModel {
         };
         let bytes = binary.as_deref().unwrap_or(file);
         let whole = Span::new(0, bytes.len());
-        let is_folder = root == Root::SavedModel;
-        let meta_graphs = if is_folder { meta_graphs(bytes, whole)? } else { vec![MetaGraph::read(bytes, whole)?] };
+        let (kind, meta_graphs) = match root {
+            Root::SavedModel => (Kind::SavedModel, meta_graphs(bytes, whole)?),
+            _ => (Kind::MetaGraph, vec![MetaGraph::read(bytes, whole)?]),
+        };
         let folder = || file_path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let path = if is_folder && path.is_file() { folder().to_owned() } else { path.to_owned() };
+        let path = if kind == Kind::SavedModel && path.is_file() { folder().to_owned() } else { path.to_owned() };
         let file = file.clone();
-        Ok(Some(Self { path, file, binary, meta_graphs, is_folder, is_graph: false }))
+        Ok(Some(Self { path, file, binary, meta_graphs, kind }))
     }
 
-    /// The folder of a SavedModel, or the `.meta` file.
+    /// The folder of a SavedModel, or the file of another; empty where the model is in memory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What it is, and in which form.
     pub(crate) fn format(&self) -> String {
-        let kind = match (self.is_folder, self.is_graph) {
-            (true, _) => "SavedModel",
-            (false, true) => "GraphDef",
-            (false, false) => "MetaGraph",
-        };
-        format!("{kind} ({})", if self.binary.is_some() { "text" } else { "binary" })
+        format!("{:?} ({})", self.kind, if self.binary.is_some() { "text" } else { "binary" })
     }
 
-    /// The folder with its assets.
+    /// The folder with its assets; of a model in memory nobody knows where they are.
     pub(crate) fn assets(&self) -> PathBuf {
-        self.path.join("assets")
+        if self.is_in_memory() { PathBuf::new() } else { self.path.join("assets") }
     }
 
     /// `result`, which was made from its bytes: an error where the file has changed meanwhile, whatever else was found.
     pub(crate) fn settled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        self.file.settled(result).map_err(|error| error.in_file(&self.path))
+        self.file.settled(result).map_err(|error| self.in_own_file(error))
+    }
+
+    /// The error, known to be about this model.
+    pub(crate) fn in_own_file(&self, error: Error) -> Error {
+        if self.is_in_memory() { error } else { error.in_file(&self.path) }
+    }
+
+    /// Whether its bytes are of no file.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.path.as_os_str().is_empty()
+    }
+
+    /// Whether it is a GraphDef by itself.
+    pub(crate) fn is_graph(&self) -> bool {
+        self.kind == Kind::GraphDef
     }
 
     /// The file with the graphs, as it lies there.
@@ -128,9 +163,9 @@ impl SavedModel {
         self.binary.as_deref()
     }
 
-    /// Whether it is a SavedModel; else it is a graph, or a MetaGraph by itself.
+    /// Whether it is the folder of a SavedModel.
     pub(crate) fn is_folder(&self) -> bool {
-        self.is_folder
+        self.kind == Kind::SavedModel && !self.is_in_memory()
     }
 
     /// The binary form of the file with the graphs.
@@ -143,15 +178,18 @@ impl SavedModel {
         &self.meta_graphs
     }
 
-    /// The prefix of the checkpoint with its variables, which need not be there.
-    pub(crate) fn checkpoint(&self) -> PathBuf {
-        if self.is_folder {
-            return self.path.join("variables").join("variables");
+    /// The prefix of the checkpoint with its variables, which need not be there; `None` for a model in memory.
+    pub(crate) fn checkpoint(&self) -> Option<PathBuf> {
+        if self.is_in_memory() {
+            return None;
+        }
+        if self.is_folder() {
+            return Some(self.path.join("variables").join("variables"));
         }
         // A file may be called `.meta` alone: its checkpoint's files begin with nothing.
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        folder.join(name.strip_suffix(".meta").unwrap_or(&name))
+        Some(folder.join(name.strip_suffix(".meta").unwrap_or(&name)))
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) struct Inliner<'g> {
     /// Encoded FunctionDefs that were made.
     functions: Vec<Vec<u8>>,
     function_names: BTreeSet<String>,
-    pub(super) constants: Constants,
+    pub(super) constants: Constants<'g>,
     /// Constants of the model that are in the main graph, by their numbers there.
     copied: Vec<(usize, NodeId)>,
     /// Calls that were inlined.
@@ -101,7 +101,7 @@ impl<'g> Inliner<'g> {
         graph: &'g Graph,
         variables: &'g Variables,
         bundle: Option<&'g Bundle>,
-        constants: Constants,
+        constants: Constants<'g>,
     ) -> Result<Self, Error> {
         let frames = |op: &[u8]| matches!(op, b"Enter" | b"Switch" | b"RefEnter" | b"RefSwitch");
         let names = |scope: u32| {

@@ -43,7 +43,8 @@ impl Inliner<'_> {
             ));
         }
         let asset = self.variables.assets.get(&id.node).copied();
-        if self.variables.key(id.node).is_none() && asset.is_none() {
+        let is_stored = self.variables.key(id.node).is_some() || asset.is_some();
+        if !is_stored && !self.constants.is_given(self.graph, id.node)? {
             let help = "save all variables that the model reads; those of metrics and local ones are not saved";
             return Err(self.refuse(id, values::NO_VALUE, help));
         }

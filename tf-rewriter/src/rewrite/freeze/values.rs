@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use protobuf::Message;
-
 use crate::error::Error;
 use crate::graphdef::bundle::Tensor;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
-use crate::graphdef::pb::{DataType, TensorShapeProto};
-use crate::graphdef::tensor::dtype_size;
-
-type Read<'a> = &'a dyn Fn(&str) -> Result<Option<Tensor>, Error>;
+use crate::graphdef::pb::DataType;
+use crate::prepare::{ReadVariable, given};
 
 /// Values by name, and the names that had none.
 pub(super) struct Values<'a> {
-    read: Read<'a>,
+    read: &'a ReadVariable<'a>,
     /// Names under which a value was found.
     known: BTreeSet<String>,
     /// In the order in which they were asked for.
@@ -24,7 +20,7 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(read: Read<'a>) -> Self {
+    pub(super) fn new(read: &'a ReadVariable<'a>) -> Self {
         Self { read, known: BTreeSet::new(), missing: Vec::new(), is_missing: BTreeSet::new() }
     }
 
@@ -33,17 +29,8 @@ impl<'a> Values<'a> {
     /// # Errors
     /// A value of another type or shape than the variable has.
     pub(super) fn of(&mut self, graph: &Graph, variable: NodeId) -> Result<Option<Tensor>, Error> {
-        let bytes = graph.bytes();
-        let name = graph.name(variable);
-        let Some(node) = graph.index().node(variable) else { return Ok(None) };
-        let mut found = (self.read)(name)?.map(|tensor| (name, tensor));
-        if found.is_none() {
-            let shared = node.attr_bytes(bytes, "shared_name")?.map(|span| span.text(bytes)).unwrap_or_default();
-            if !shared.is_empty() && shared != name {
-                found = (self.read)(shared)?.map(|tensor| (shared, tensor));
-            }
-        }
-        let Some((known, tensor)) = found else {
+        let Some((known, tensor)) = given(self.read, graph, variable)? else {
+            let name = graph.name(variable);
             if self.is_missing.insert(name.to_owned()) {
                 self.missing.push(name.to_owned());
             }
@@ -53,9 +40,6 @@ impl<'a> Values<'a> {
         if self.known.insert(known.to_owned()) {
             graph.budget().read_too(tensor.bytes.len() as u64);
         }
-        graph.check_variable(variable, tensor.dtype)?;
-        let shape = node.attr_shape(bytes, "shape")?.map(|span| span.of(bytes));
-        check(name, &tensor, shape)?;
         Ok(Some(tensor))
     }
 
@@ -65,30 +49,6 @@ impl<'a> Values<'a> {
         let names = std::mem::take(&mut self.missing);
         if names.is_empty() { Ok(()) } else { Err(Error::MissingVariables { names }) }
     }
-}
-
-fn check(name: &str, tensor: &Tensor, shape: Option<&[u8]>) -> Result<(), Error> {
-    let wrong = |found: String, expected: String| Error::Tensor {
-        what: format!("variable `{name}`"),
-        found,
-        expected,
-        at: Box::default(),
-    };
-    let declared = shape.and_then(|shape| TensorShapeProto::parse_from_bytes(shape).ok());
-    if let Some(declared) = declared.filter(|shape| !shape.unknown_rank) {
-        let dims: Vec<i64> = declared.dim.iter().map(|dim| dim.size).collect();
-        let fits = |(dim, size): (&i64, &u64)| *dim < 0 || u64::try_from(*dim) == Ok(*size);
-        if dims.len() != tensor.shape.len() || !dims.iter().zip(&tensor.shape).all(fits) {
-            return Err(wrong(format!("shape {:?}", tensor.shape), format!("shape {dims:?}")));
-        }
-    }
-    let elements = tensor.shape.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim));
-    let size = dtype_size(tensor.dtype).and_then(|size| elements?.checked_mul(size as u64));
-    if size != u64::try_from(tensor.bytes.len()).ok() {
-        let expected = size.map_or_else(|| "elements of a fixed size".to_owned(), |size| format!("{size} bytes"));
-        return Err(wrong(format!("{} bytes", tensor.bytes.len()), expected));
-    }
-    Ok(())
 }
 
 /// A scalar.
