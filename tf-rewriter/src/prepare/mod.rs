@@ -20,8 +20,9 @@ use quant_math::plan::Reason;
 
 use crate::codes;
 use crate::error::{ContainerError, Error};
+use crate::find::trained;
 use crate::graphdef::bundle::Bundle;
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Elsewhere, Endpoint, Graph, Interface};
 use crate::graphdef::index::fields;
 use crate::graphdef::saved_model::{Choice, MetaGraph, Origin, SavedModel};
 
@@ -103,6 +104,9 @@ impl Parts {
     fn made(&self, asked: &Asked<'_>, values: &ReadVariable<'_>) -> Result<Graph, Error> {
         let Self { model, meta, graph, bundle, .. } = self;
         let bundle = bundle.as_ref();
+        if !trained::find(graph)?.is_empty() {
+            return self.trained(asked);
+        }
         let signature = model.signature(meta, asked.choice())?;
         let file = model.binary().is_none().then(|| model.file().clone());
         let mut inliner = Inliner::new(graph, &self.variables, bundle, Constants::of(file, values))?;
@@ -147,8 +151,7 @@ impl Parts {
         let length = model.file().len() as u64 + bundle.map_or(0, Bundle::file_bytes) + given.bytes;
         let print = fingerprint(model, bundle, given.crc, length);
         tensors.extend(interface.outputs.iter().cloned());
-        let names: BTreeSet<&str> =
-            tensors.iter().map(|output| output.tensor.split(':').next().unwrap_or_default()).collect();
+        let names: BTreeSet<&str> = tensors.iter().map(Endpoint::node).collect();
         let names: Vec<&str> = names.into_iter().collect();
         let whole = asked.whole && !model.is_in_memory();
         let of_model = whole.then(|| inliner.homes().map(|homes| (homes, inliner.assets()))).transpose()?;
@@ -156,9 +159,45 @@ impl Parts {
         let made = Graph::prepared(bytes, inliner.into_elsewhere(), path, (length, print))?;
         let more = if signature.is_some() { asked.outputs } else { &[] };
         let made = made.with_outputs(&names)?.with_outputs(more)?.made_by(steps, interface);
-        let Some(((homes, assets), checkpoint)) = of_model.zip(self.prefix.clone()) else { return Ok(made) };
-        let (model, meta) = (Arc::clone(model), meta.clone());
-        Ok(made.of_model(Origin { model, meta, checkpoint, assets }, Some(homes)))
+        let origin = of_model.and_then(|(homes, assets)| Some((self.origin(assets)?, homes)));
+        match origin {
+            Some((origin, homes)) => Ok(made.of_model(origin, Some(homes))),
+            None => Ok(made),
+        }
+    }
+
+    /// A training graph as it lies: its variables are what was trained. It was flat when it was made.
+    fn trained(&self, asked: &Asked<'_>) -> Result<Graph, Error> {
+        let Self { model, meta, .. } = self;
+        let signature = model.signature(meta, asked.choice())?;
+        let mut interface = signature.map(|(_, signature)| Interface::of(signature)).unwrap_or_default();
+        interface.initializer = meta.initializer().map(str::to_owned);
+        let outputs: Vec<Endpoint> = if asked.whole {
+            meta.signatures().flat_map(|(_, signature)| Interface::of(signature).outputs).collect()
+        } else {
+            interface.outputs.clone()
+        };
+        let nodes: BTreeSet<&str> = outputs.iter().map(Endpoint::node).collect();
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        let node = |tensor: &str| tensor.split(':').next().unwrap_or_default().to_owned();
+        let assets = meta.assets()?;
+        let assets = assets.iter().map(|asset| (node(asset.tensor_info.name()), asset.filename.clone())).collect();
+        // The graph by itself: its weights are elsewhere.
+        let bytes = meta.graph.of(self.graph.bytes()).to_vec();
+        let length = model.file().len() as u64;
+        let known = (length, fingerprint(model, None, None, length));
+        let path = (!model.is_in_memory()).then(|| model.path());
+        let graph = Graph::prepared(bytes, Elsewhere::default(), path, known)?;
+        let graph = graph.with_outputs(&nodes)?.with_outputs(asked.outputs)?.made_by(Vec::new(), interface);
+        match self.origin(assets).filter(|_| !model.is_in_memory()) {
+            Some(origin) => Ok(graph.of_model(origin, None)),
+            None => Ok(graph),
+        }
+    }
+
+    fn origin(&self, assets: Vec<(String, String)>) -> Option<Origin> {
+        let (model, meta) = (Arc::clone(&self.model), self.meta.clone());
+        Some(Origin { model, meta, checkpoint: self.prefix.clone()?, assets })
     }
 }
 

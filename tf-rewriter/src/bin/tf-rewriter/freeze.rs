@@ -25,9 +25,11 @@ impl FreezeArgs {
             .fold(Files::of_model(self.model.path()), |files, file| files.reads("the checkpoint", file));
         let folder = self.model.is_folder(self.frozen.path());
         let destination = self.frozen.destination_in(files, folder)?;
-        if let Some((graph, checkpoint)) = self.model.trained()? {
-            let checkpoint = Bundle::open(checkpoint).map_err(failure)?;
-            let frozen = graph.freeze(|name| checkpoint.tensor(name), self.frozen.form()).map_err(failure)?;
+        let graph = self.model.open_for(destination.file())?;
+        if graph.is_training().map_err(failure)? {
+            let checkpoint = graph.checkpoint().map(Bundle::open).transpose().map_err(failure)?;
+            let value = |name: &str| checkpoint.as_ref().map_or(Ok(None), |checkpoint| checkpoint.tensor(name));
+            let frozen = graph.freeze(value, self.frozen.form()).map_err(failure)?;
             global.warn(&frozen.plan().warnings);
             return self.frozen.write(&self.model, global, &destination, &frozen);
         }
@@ -35,7 +37,7 @@ impl FreezeArgs {
             let found = "the model has no quantizers to freeze, and comes out in float whatever `--emit` says";
             return Err(failure(Error::NotTraining { found: found.to_owned() }.in_file(self.model.path())));
         }
-        let float = self.model.open_for(destination.file())?.as_it_is().map_err(failure)?;
+        let float = graph.as_it_is().map_err(failure)?;
         self.frozen.write(&self.model, global, &destination, &float)
     }
 }

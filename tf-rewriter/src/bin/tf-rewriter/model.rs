@@ -106,21 +106,6 @@ impl ModelArgs {
         self.parts.checkpoint.as_deref()
     }
 
-    /// A graph that `--emit training` made, and the checkpoint that was named for it.
-    pub(crate) fn trained(&self) -> Result<Option<(Graph, &Path)>, Failure> {
-        let Some(checkpoint) = self.checkpoint() else { return Ok(None) };
-        let mut options = self.model_options();
-        options.checkpoint = None;
-        match Graph::open(&self.model) {
-            Ok(graph) if graph.is_training().map_err(failure)? => {
-                let graph = Graph::open_model(&self.model, &options).map_err(failure)?;
-                Ok(Some((graph, checkpoint)))
-            }
-            // What else it may be is found out when it is opened as a model.
-            _ => Ok(None),
-        }
-    }
-
     fn model_options(&self) -> ModelOptions {
         let mut options = ModelOptions::default();
         options.tags.clone_from(&self.parts.tags);

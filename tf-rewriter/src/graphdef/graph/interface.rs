@@ -2,7 +2,9 @@
 
 use protobuf::EnumOrUnknown;
 
-use crate::graphdef::pb::{DataType, TensorShapeProto};
+use crate::graphdef::pb::signature_def::TensorInfoEntry;
+use crate::graphdef::pb::{DataType, SignatureDef, TensorInfo, TensorShapeProto};
+use crate::graphdef::saved_model::tensors;
 
 /// A tensor of a signature.
 #[derive(Debug, Clone)]
@@ -26,4 +28,27 @@ pub struct Interface {
     pub outputs: Vec<Endpoint>,
     /// The node that fills lookup tables, which has to run before anything else.
     pub initializer: Option<String>,
+}
+
+impl Interface {
+    /// What a signature says, in the names that it has.
+    pub(crate) fn of(signature: &SignatureDef) -> Self {
+        let side = |entries: &[TensorInfoEntry]| {
+            tensors(entries).iter().map(|(key, info)| Endpoint::new(key, info, info.name())).collect()
+        };
+        Self { inputs: side(&signature.inputs), outputs: side(&signature.outputs), initializer: None }
+    }
+}
+
+impl Endpoint {
+    /// The tensor `text` (`node`, or `node:port`).
+    pub(crate) fn new(key: &str, info: &TensorInfo, text: &str) -> Self {
+        let tensor = if text.contains(':') { text.to_owned() } else { format!("{text}:0") };
+        Self { key: key.to_owned(), tensor, dtype: info.dtype, shape: info.tensor_shape.as_ref().cloned() }
+    }
+
+    /// The node that makes it.
+    pub(crate) fn node(&self) -> &str {
+        self.tensor.split(':').next().unwrap_or(&self.tensor)
+    }
 }

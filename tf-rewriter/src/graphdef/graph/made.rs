@@ -61,7 +61,7 @@ impl Graph {
 
     /// Whether variables of its model are constants here, and variables again in a SavedModel that is made of it.
     pub fn keeps_variables(&self) -> bool {
-        let in_checkpoint = |home: &Home| matches!(home, Home::Checkpoint(..));
+        let in_checkpoint = |home: &Home| matches!(home, Home::Checkpoint { .. });
         self.homes.as_ref().is_some_and(|homes| homes.values().any(in_checkpoint))
     }
 
@@ -71,6 +71,11 @@ impl Graph {
         self.cut_from = Some((whole.file_len(), whole.fingerprint()));
         self.nodes_left_out = left_out;
         self
+    }
+
+    /// The prefix of the checkpoint with the values of its variables, where it was opened with one.
+    pub fn checkpoint(&self) -> Option<&Path> {
+        self.origin().map(|origin| origin.checkpoint.as_path())
     }
 
     /// The model that it was made of, where all of its signatures are in it.

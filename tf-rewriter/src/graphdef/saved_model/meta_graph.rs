@@ -1,5 +1,7 @@
 //! A MetaGraphDef: a graph, and what belongs to it. The graph itself stays where it lies; what stands beside it is small and is decoded.
 
+use std::collections::BTreeSet;
+
 use protobuf::Message;
 
 use crate::error::{At, Error};
@@ -11,6 +13,8 @@ use crate::graphdef::pb::{AssetFileDef, CollectionDef, SavedObjectGraph, SaverDe
 const INIT_SIGNATURE: &str = "__saved_model_init_op";
 /// The collections that name the initializer of a TF1 model.
 const INIT_COLLECTIONS: [&str; 2] = ["saved_model_main_op", "legacy_init_op"];
+/// Where models of TF1 list what training changes.
+const TRAINABLE: &str = "trainable_variables";
 /// Where models of TF1 list their assets, besides `asset_file_def`.
 const ASSETS: &str = "saved_model_assets";
 
@@ -83,6 +87,20 @@ impl MetaGraph {
     pub(crate) fn signatures(&self) -> impl Iterator<Item = (&str, &SignatureDef)> {
         let own = self.signatures.iter().filter(|(key, _)| !key.starts_with("__saved_model_"));
         own.map(|(key, signature)| (key.as_str(), signature))
+    }
+
+    /// The variables that training changes, by their nodes' names, as a model of TF1 lists them.
+    pub(crate) fn trainable_variables(&self) -> BTreeSet<String> {
+        let list = self.collections.iter().find(|(key, _)| key == TRAINABLE).and_then(|(_, found)| found.kind.as_ref());
+        let Some(collection_def::Kind::BytesList(list)) = list else { return BTreeSet::new() };
+        // VariableDef: variable_name = 1, `node:0`
+        let name = |bytes: &Vec<u8>| {
+            let mut walk = fields(bytes, Span::new(0, bytes.len()), "VariableDef");
+            let field = walk.next().ok().flatten().filter(|field| field.number == 1)?;
+            let name = payload(&field, "VariableDef.variable_name").ok()?;
+            name.text(bytes).split(':').next().map(str::to_owned)
+        };
+        list.value.iter().filter_map(name).collect()
     }
 
     /// The objects that Python made of the model; empty for a model of TF1.

@@ -18,8 +18,14 @@ pub(crate) struct Key {
 /// Where the elements of a constant of the flat graph stand in the model.
 #[derive(Debug, Clone)]
 pub(crate) enum Home {
-    /// In the checkpoint; where loaders read them under another key too, under both.
-    Checkpoint(Key, Option<Key>),
+    /// In the checkpoint: a variable.
+    Checkpoint {
+        key: Key,
+        /// The other key under which loaders read them too.
+        second: Option<Key>,
+        /// Whether it is a variable that training changes.
+        is_trained: bool,
+    },
     /// In the file of the graph.
     File(Span),
 }

@@ -130,14 +130,14 @@ impl Inliner<'_> {
                 node
             };
             let name = self.name_of(0, node)?;
-            interface.inputs.push(endpoint(key, info, &name));
+            interface.inputs.push(Endpoint::new(key, info, &name));
         }
         for (key, info) in outputs {
             let (source, port) = self.required(key, info.name())?;
             let input = Input::of_output(source.node, port);
             let value = self.settle(0, &input)?;
             let text = self.tensor_of(0, &value)?;
-            interface.outputs.push(endpoint(key, info, &text));
+            interface.outputs.push(Endpoint::new(key, info, &text));
         }
         self.close_loops(0)?;
         Ok(interface)
@@ -181,11 +181,11 @@ impl Inliner<'_> {
         let mut interface = Interface::default();
         for (key, info) in inputs {
             let text = self.main_tensor(key, info.name())?;
-            interface.inputs.push(endpoint(key, info, &text));
+            interface.inputs.push(Endpoint::new(key, info, &text));
         }
         for (key, info) in outputs {
             let text = self.main_tensor(key, info.name())?;
-            interface.outputs.push(endpoint(key, info, &text));
+            interface.outputs.push(Endpoint::new(key, info, &text));
         }
         self.close_loops(0)?;
         // What is no node any more goes on under its name.
@@ -245,9 +245,4 @@ impl Inliner<'_> {
         self.body(0)?.nodes.push(node);
         Ok(())
     }
-}
-
-fn endpoint(key: &str, info: &TensorInfo, text: &str) -> Endpoint {
-    let tensor = if text.contains(':') { text.to_owned() } else { format!("{text}:0") };
-    Endpoint { key: key.to_owned(), tensor, dtype: info.dtype, shape: info.tensor_shape.as_ref().cloned() }
 }

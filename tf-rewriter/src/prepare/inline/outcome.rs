@@ -33,8 +33,9 @@ impl Inliner<'_> {
         let Some(main) = self.bodies.first() else { return Ok(homes) };
         for (variable, name) in &main.constants {
             if let Some(key) = self.variables.key(*variable) {
-                let home = Home::Checkpoint(key.clone(), self.variables.second(*variable).cloned());
-                homes.insert(name.to_string(), home);
+                let second = self.variables.second(*variable).cloned();
+                let is_trained = self.variables.is_trained(*variable);
+                homes.insert(name.to_string(), Home::Checkpoint { key: key.clone(), second, is_trained });
             }
         }
         for (node, id) in &self.copied {

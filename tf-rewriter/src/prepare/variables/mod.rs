@@ -12,7 +12,7 @@ mod restore;
 mod strings;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::Error;
@@ -34,6 +34,8 @@ pub(crate) struct Variables {
     keys: BTreeMap<u32, Key>,
     /// Other keys under which the same values stand, which another loader reads.
     second: BTreeMap<u32, Key>,
+    /// Variables that training does not change: statistics of batch norms, counters.
+    not_trained: BTreeSet<u32>,
     /// Variables that hold the path of an asset: the placeholder that the loader feeds.
     pub(crate) assets: BTreeMap<u32, NodeId>,
     /// The names of the files, by the number of the placeholder's or constant's node.
@@ -55,8 +57,12 @@ impl Variables {
             _ => BTreeMap::new(),
         };
         let mut found = Self { keys: restored, ..Self::default() };
-        for (variable, name) in objects {
-            let key = Key { name, slice: String::new() };
+        found.not_trained = not_trained(graph, meta);
+        for (variable, object) in objects {
+            if !object.is_trained {
+                found.not_trained.insert(variable);
+            }
+            let key = Key { name: object.key, slice: String::new() };
             match found.keys.get(&variable) {
                 None => drop(found.keys.insert(variable, key)),
                 Some(known) if *known != key => drop(found.second.insert(variable, key)),
@@ -124,10 +130,24 @@ impl Variables {
         self.keys.get(&variable)
     }
 
+    /// Whether training changes a variable, as far as the model says it.
+    pub(super) fn is_trained(&self, variable: u32) -> bool {
+        !self.not_trained.contains(&variable)
+    }
+
     /// Another tensor that holds the same, for other loaders.
     pub(crate) fn second(&self, variable: u32) -> Option<&Key> {
         self.second.get(&variable)
     }
+}
+
+/// Variables of a model of TF1 that are not in the list of those that training changes, where it has one.
+fn not_trained(graph: &Graph, meta: &MetaGraph) -> BTreeSet<u32> {
+    let trained = meta.trainable_variables();
+    let nodes = graph.index().scope(0).map(|scope| (0u32..).zip(&scope.nodes)).into_iter().flatten();
+    let variables = nodes.filter(|(_, node)| !trained.is_empty() && is_variable(node.op.of(graph.bytes())));
+    let others = variables.filter(|(_, node)| !trained.contains(node.name.text(graph.bytes())));
+    others.map(|(number, _)| number).collect()
 }
 
 /// Whether a checkpoint has a tensor of this name; a damaged entry is told where it is read.

@@ -19,11 +19,19 @@ const OBJECTS: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 /// The attribute under which an object that is a variable has its value.
 const VALUE: &str = "VARIABLE_VALUE";
 
-/// Keys of variables of the main graph that calls are given, by the number of the variable's node.
+/// A variable among the objects of a model.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) key: String,
+    /// Whether training changes it.
+    pub(super) is_trained: bool,
+}
+
+/// Objects of variables of the main graph that calls are given, by the number of the variable's node.
 ///
 /// # Errors
 /// Damaged object graphs.
-pub(super) fn keys(graph: &Graph, meta: &MetaGraph, bundle: &Bundle) -> Result<BTreeMap<u32, String>, Error> {
+pub(super) fn keys(graph: &Graph, meta: &MetaGraph, bundle: &Bundle) -> Result<BTreeMap<u32, Object>, Error> {
     let mut found = BTreeMap::new();
     let saved = meta.objects(graph.bytes())?;
     let Some(bytes) = bundle.strings(OBJECTS)?.and_then(|strings| strings.into_iter().next()) else { return Ok(found) };
@@ -62,7 +70,7 @@ pub(super) fn keys(graph: &Graph, meta: &MetaGraph, bundle: &Bundle) -> Result<B
 }
 
 /// The keys of the model's objects, by their numbers: an object of the checkpoint is the one that is reached by the same names.
-fn keys_of_objects(saved: &SavedObjectGraph, stored: &TrackableObjectGraph) -> BTreeMap<usize, String> {
+fn keys_of_objects(saved: &SavedObjectGraph, stored: &TrackableObjectGraph) -> BTreeMap<usize, Object> {
     let mut pairs: BTreeMap<usize, usize> = BTreeMap::from([(0, 0)]);
     let mut waiting = VecDeque::from([(0, 0)]);
     while let Some((ours, theirs)) = waiting.pop_front() {
@@ -80,11 +88,11 @@ fn keys_of_objects(saved: &SavedObjectGraph, stored: &TrackableObjectGraph) -> B
     }
     let mut keys = BTreeMap::new();
     for (ours, theirs) in pairs {
-        let is_variable = saved.nodes.get(ours).is_some_and(|object| object.variable.is_some());
-        let Some(object) = stored.nodes.get(theirs).filter(|_| is_variable) else { continue };
+        let Some(variable) = saved.nodes.get(ours).and_then(|object| object.variable.as_ref()) else { continue };
+        let Some(object) = stored.nodes.get(theirs) else { continue };
         let value = object.attributes.iter().find(|attribute| attribute.name == VALUE).or(object.attributes.first());
         if let Some(value) = value {
-            keys.insert(ours, value.checkpoint_key.clone());
+            keys.insert(ours, Object { key: value.checkpoint_key.clone(), is_trained: variable.trainable });
         }
     }
     keys

@@ -31,7 +31,7 @@ pub(super) fn write(
     for baked in compressed.baked() {
         let home = homes.get(&baked.constant).filter(|_| baked.is_alone);
         match home {
-            Some(Home::Checkpoint(key, second)) => {
+            Some(Home::Checkpoint { key, second, .. }) => {
                 in_checkpoint.push((std::iter::once(key).chain(second).collect(), baked));
             }
             Some(Home::File(span)) => drop(in_file.insert(*span, baked)),

@@ -8,7 +8,7 @@
 //!
 //! These are the nodes that `tf.compat.v1.train.Saver` adds (TensorFlow 2.21), in its names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -59,11 +59,14 @@ impl Variables {
         let again = is_training || weights == WeightPlace::Checkpoint;
         let message = Gapped::of(compressed.segments(), compressed.graph(), again)?;
         let homes = compressed.graph().homes().into_iter().flatten();
-        let were = homes.filter(|(_, home)| again && matches!(home, Home::Checkpoint(..)));
+        let were = homes.filter_map(|(name, home)| match home {
+            Home::Checkpoint { is_trained, .. } if again => Some((name.as_str(), *is_trained)),
+            _ => None,
+        });
         let mut maker = Maker {
             compressed,
             message: &message,
-            were_variables: were.map(|(name, _)| name.as_str()).collect(),
+            were_variables: were.collect(),
             nodes: Nodes::read(&message)?,
             graph: Vec::new(),
             stored: Vec::new(),
@@ -115,8 +118,8 @@ struct Stored {
     initializer: Option<String>,
     tensor: Tensor,
     value: Value,
-    /// Whether it is a weight.
-    is_weight: bool,
+    /// Whether training changes it.
+    is_trained: bool,
 }
 
 enum Value {
@@ -129,8 +132,8 @@ enum Value {
 struct Maker<'g> {
     compressed: &'g Compressed,
     message: &'g Gapped,
-    /// Constants that become variables however short they are.
-    were_variables: BTreeSet<&'g str>,
+    /// Constants that become variables however short they are, and whether training changes them.
+    were_variables: BTreeMap<&'g str, bool>,
     nodes: Nodes,
     graph: Vec<u8>,
     stored: Vec<Stored>,
@@ -178,7 +181,7 @@ impl Maker<'_> {
         if let Some(gap) = self.message.gap(content) {
             return Some(Value::Segment(gap.segment));
         }
-        let was = self.were_variables.contains(node.name.as_str());
+        let was = self.were_variables.contains_key(node.name.as_str());
         was.then(|| Value::Bytes(self.message.text(content).to_vec()))
     }
 
@@ -190,9 +193,8 @@ impl Maker<'_> {
         let read = NewNode::new("ReadVariableOp", node.name.clone(), vec![variable.clone()], &node.device);
         self.put(read.typed("dtype", *dtype).taking_over(node.kept.clone()));
         let (read, tensor) = (node.name.clone(), node.tensor.clone());
-        let is_weight =
-            matches!(dtype, DataType::DT_FLOAT | DataType::DT_DOUBLE | DataType::DT_HALF | DataType::DT_BFLOAT16);
-        self.stored.push(Stored { variable, read, initializer: None, tensor, value, is_weight });
+        let is_trained = self.were_variables.get(node.name.as_str()).is_some_and(|is_trained| *is_trained);
+        self.stored.push(Stored { variable, read, initializer: None, tensor, value, is_trained });
     }
 
     /// A variable that quantization added begins with the constant that is assigned to it.
@@ -212,7 +214,7 @@ impl Maker<'_> {
         let reader = NewNode::new("ReadVariableOp", read.clone(), vec![node.name.clone()], &node.device);
         self.put(reader.typed("dtype", tensor.dtype).text(mark::PART, "op"));
         let (variable, initializer) = (node.name.clone(), Some(assign.name));
-        self.stored.push(Stored { variable, read, initializer, tensor, value, is_weight: false });
+        self.stored.push(Stored { variable, read, initializer, tensor, value, is_trained: false });
         Ok(())
     }
 
@@ -289,14 +291,14 @@ fn collections(stored: &[Stored], is_training: bool) -> Vec<(&'static str, Colle
             put_tag(&mut def, 5, 0);
             put_varint(&mut def, 1);
             put_tag(&mut def, 7, 0);
-            put_varint(&mut def, u64::from(stored.is_weight && is_training));
+            put_varint(&mut def, u64::from(stored.is_trained && is_training));
             list.value.push(def);
         }
         CollectionDef { kind: Some(collection_def::Kind::BytesList(list)), ..CollectionDef::default() }
     };
     let mut found = vec![("variables", list(&|_| true))];
     if is_training {
-        found.push(("trainable_variables", list(&|stored| stored.is_weight)));
+        found.push(("trainable_variables", list(&|stored| stored.is_trained)));
     }
     found
 }

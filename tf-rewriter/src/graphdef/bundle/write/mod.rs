@@ -26,7 +26,8 @@ use data::{DataFile, Finished};
 use message::Written;
 use table::TableWriter;
 
-pub use patch::{NewValues, TensorPart, WriteValues, patch};
+pub use patch::{NewValues, WriteValues, patch};
+pub use spread::TensorPart;
 
 /// Writes a checkpoint that was not there.
 #[derive(Debug)]

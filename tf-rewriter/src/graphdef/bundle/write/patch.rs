@@ -9,7 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::data::{self, DataFile, Finished};
-use super::spread::{Piece, Spread, Target};
+use super::spread::{Piece, Spread, Target, TensorPart};
 use super::{message, write_index, wrong};
 use crate::error::Error;
 use crate::graphdef::bundle::entry::Entry;
@@ -25,22 +25,6 @@ pub struct NewValues<'a> {
     pub parts: Vec<TensorPart>,
     /// Writes as many bytes as each of these has.
     pub write: Box<WriteValues<'a>>,
-}
-
-/// A tensor, or a part of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorPart {
-    /// The tensor.
-    pub name: String,
-    /// Which part, as [`Bundle::values`] takes it; empty: all of it.
-    pub part: String,
-}
-
-impl TensorPart {
-    /// All of a tensor.
-    pub fn whole(name: impl Into<String>) -> Self {
-        Self { name: name.into(), part: String::new() }
-    }
 }
 
 impl fmt::Debug for NewValues<'_> {

@@ -3,11 +3,26 @@
 use std::io::{self, Write};
 
 use super::data::DataFile;
-use super::patch::TensorPart;
 use crate::error::Error;
 use crate::graphdef::bundle::entry::Entry;
 use crate::graphdef::bundle::region::Region;
 use crate::graphdef::bundle::{Bundle, assemble, damaged, slice};
+
+/// A tensor, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorPart {
+    /// The tensor.
+    pub name: String,
+    /// Which part, as [`Bundle::values`] takes it; empty: all of it.
+    pub part: String,
+}
+
+impl TensorPart {
+    /// All of a tensor.
+    pub fn whole(name: impl Into<String>) -> Self {
+        Self { name: name.into(), part: String::new() }
+    }
+}
 
 /// Values that lie side by side, among the new ones and in a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
