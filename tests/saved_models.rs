@@ -214,3 +214,48 @@ fn what_is_shown_is_what_tensorflow_reads() {
         answer.iter().filter(|(_, found)| *found != "equal").map(|(name, found)| format!("{name}: {found}")).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A SavedModel for training keeps its variables in its checkpoint; TensorFlow trains and saves it, and what comes out of `freeze` computes what the
+/// trained one does when it learns nothing.
+#[test]
+fn a_model_is_trained_saved_and_frozen() {
+    let Some(python) = oracle(Framework::TensorFlow) else { return };
+    let corpus = Corpus::make(&python);
+    let call = corpus.calls().iter().find(|call| call["model"] == "keras_export_cnn").unwrap();
+    let (path, mut options) = model(&corpus.folder, call);
+    options.whole = true;
+    let feeds = corpus.folder.join(text(call, "feeds").unwrap());
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let config = "[{ op_types: 'default', quant_types: ['weight', 'output'], quant_bits: 8 }]";
+    let config = ConfigList::parse(config, Some(Quantizer::Qat)).unwrap();
+    let graph = Graph::open_model(path, &options).unwrap();
+    let plan = graph.plan(&config, PlanOptions { emit: Some(Emit::Training), ..PlanOptions::default() }).unwrap();
+    graph.apply(&plan).unwrap().write_model(&at("training"), ModelOutput::default(), &|_| {}).unwrap();
+
+    let arguments = [at("training"), at("trained"), feeds.clone()];
+    let told: Value =
+        serde_json::from_slice(&run_python(&python, "tests/tensorflow/train_model.py", &arguments, &[])).unwrap();
+    // Kernels, offsets and scales, and not the statistics of the batch norm.
+    assert_eq!(told["trained"].as_array().unwrap().len(), 7, "{told}");
+    assert!(told["moved"].as_f64().unwrap() > 1e-3, "{told}");
+
+    options.signature = None;
+    let trained = Graph::open_model(at("trained"), &options).unwrap();
+    let checkpoint = tf_rewriter::Bundle::open(trained.checkpoint().unwrap()).unwrap();
+    let mut outputs = Vec::new();
+    for emit in [Emit::Inference, Emit::Packed, Emit::Baked] {
+        let trained = Graph::open_model(at("trained"), &options).unwrap();
+        assert!(trained.is_training().unwrap());
+        let frozen = trained.freeze(|name| checkpoint.tensor(name), emit).unwrap();
+        let place = at(&emit.to_string());
+        frozen.write_model(&place, ModelOutput::default(), &|_| {}).unwrap();
+        let arguments = [PathBuf::from("--run"), place, feeds.clone()];
+        let found = run_python(&python, "tests/tensorflow/train_model.py", &arguments, &[]);
+        outputs.push(serde_json::from_slice::<Value>(&found).unwrap());
+    }
+    assert_eq!(outputs[0], told["outputs"]);
+    // These two quantize weights alone.
+    assert_eq!(outputs[1], outputs[2]);
+    assert_ne!(outputs[0], outputs[1]);
+}
