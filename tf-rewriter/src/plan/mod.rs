@@ -1,6 +1,7 @@
 //! Plan: every site of the graph, chosen or skipped, and why. Nothing is changed and no weight is read here.
 
 mod activation;
+mod callers;
 mod gradient;
 mod weight;
 
@@ -30,6 +31,8 @@ impl Graph {
     }
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        let spread = options.ranges.map(|ranges| self.for_all_callers(config, ranges)).transpose()?.flatten();
+        let options = PlanOptions { ranges: spread.as_ref().or(options.ranges), ..options };
         self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)
     }
 

@@ -59,13 +59,28 @@ impl Graph {
     /// # Errors
     /// Damaged nodes; a file that changes while it is read.
     pub fn only_outputs(self) -> Result<Self, Error> {
-        let needed = self.needed(self.named_outputs().iter().copied());
-        let mut editor = Editor::new(&self);
+        self.cut_to(self.named_outputs())
+    }
+
+    /// The graph of the one signature that is run, where the graph has nodes that are for others: what they compute wants inputs of its own.
+    ///
+    /// # Errors
+    /// Those of [`Graph::only_outputs`].
+    pub fn of_signature(&self) -> Result<Option<Self>, Error> {
+        let outputs = self.interface().outputs.iter().filter_map(|output| self.named(output.node()));
+        let outputs: Vec<NodeId> = outputs.collect();
+        let others = self.named_outputs().iter().any(|id| !outputs.contains(id));
+        (others && !outputs.is_empty()).then(|| self.cut_to(&outputs)).transpose()
+    }
+
+    fn cut_to(&self, outputs: &[NodeId]) -> Result<Self, Error> {
+        let needed = self.needed(outputs.iter().copied());
+        let mut editor = Editor::new(self);
         let unneeded: Vec<NodeId> = self.all_nodes().filter(|id| id.scope == 0 && !needed.contains(&id.node)).collect();
         for id in &unneeded {
             editor.replace(*id, Vec::new());
         }
-        let patched = self.patched(editor.finish()?)?.known_as(&self, unneeded.len());
+        let patched = self.patched_for(editor.finish()?, outputs)?.known_as(self, unneeded.len());
         self.settled(Ok(patched))
     }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
 
 use crate::calibrate::{DataArgs, ranges_for};
+use crate::coded::failure;
 use crate::library::{FeedArgs, Library, LibraryArgs};
 use crate::model::ModelArgs;
 
@@ -47,6 +48,10 @@ impl MeasuringCompressArgs {
         let Some(data) = &self.calibrate else { return self.compress.run(global) };
         library.load(global)?;
         let data = DataArgs { data: data.clone(), batch: self.batch, feeds: self.feeds.clone() };
-        self.compress.run_measuring(global, &data.data, &|graph, config| ranges_for(global, graph, config, &data))
+        self.compress.run_measuring(global, &data.data, &|graph, config| {
+            // A SavedModel that is written again has the nodes of all signatures.
+            let own = graph.of_signature().map_err(failure)?;
+            ranges_for(global, own.as_ref().unwrap_or(graph), config, &data)
+        })
     }
 }

@@ -160,6 +160,11 @@ impl FinetuneArgs {
             let help = format!("train with `{}`", names.join("` or `"));
             return Err(Failure::usage(Diagnostic::error("U0105", found).help(help)));
         }
+        if self.model.is_folder(self.frozen.path()) {
+            let found = "`finetune` writes a GraphDef, and the output is to be a SavedModel";
+            let help = "name the output `.pb`; or make the SavedModel with `compress --emit training`, train it with TensorFlow, and `freeze` it";
+            return Err(Failure::usage(Diagnostic::error("U0108", found).help(help)));
+        }
         let graph = self.model.open()?;
         library.load(global)?;
         let objective = if self.distill { Objective::Distill } else { Objective::Labels };

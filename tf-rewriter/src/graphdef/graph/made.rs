@@ -7,15 +7,15 @@ use quant_math::plan::Reason;
 
 use super::{Elsewhere, Graph, Interface, Source};
 use crate::error::Error;
-use crate::graphdef::index::Span;
+use crate::graphdef::index::{NodeId, Span};
 use crate::graphdef::io::{self, Mapped};
 use crate::graphdef::saved_model::{Home, Homes, Origin};
 
 impl Graph {
-    /// A graph that was made from this one: with the same named outputs, in memory.
-    pub(crate) fn made_into(&self, bytes: Vec<u8>) -> Result<Self, Error> {
+    /// A graph that was made from this one: with `outputs` of this one as its named outputs, in memory.
+    pub(crate) fn made_for(&self, bytes: Vec<u8>, outputs: &[NodeId]) -> Result<Self, Error> {
         io::check_length(bytes.len() as u64)?;
-        let names: Vec<&str> = self.outputs.iter().map(|id| self.name(*id)).collect();
+        let names: Vec<&str> = outputs.iter().map(|id| self.name(*id)).collect();
         let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
         let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
         let origin = self.origin.clone();

@@ -253,9 +253,14 @@ pub(crate) fn node_field(scope: ScopeKind, body: Vec<Segment>) -> Vec<Segment> {
 impl Graph {
     /// The graph with patches carried out, in memory, with the same named outputs. Elements that are elsewhere stay there.
     pub(crate) fn patched(&self, patches: Patches) -> Result<Self, Error> {
+        self.patched_for(patches, self.named_outputs())
+    }
+
+    /// The same, with `outputs` of this one as its named outputs.
+    pub(crate) fn patched_for(&self, patches: Patches, outputs: &[NodeId]) -> Result<Self, Error> {
         let segments = patches.assemble(self.bytes())?;
         let mut bytes = Vec::with_capacity(total(&segments));
         write(&segments, self, &mut bytes, &|_| {})?;
-        self.made_into(bytes)
+        self.made_for(bytes, outputs)
     }
 }
