@@ -130,7 +130,7 @@ fn emit_parser() -> impl TypedValueParser<Value = Emit> {
 }
 
 /// A parser that knows its words, for the help and for completions.
-pub(crate) fn words<T>(all: impl Into<Vec<(&'static str, T)>>) -> impl TypedValueParser<Value = T>
+pub fn words<T>(all: impl Into<Vec<(&'static str, T)>>) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
 {

@@ -44,7 +44,7 @@ mod table;
 mod usage;
 mod verbs;
 
-pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs, quantizers};
+pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs, quantizers, words};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;

@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::unnecessary_wraps, reason = "values are given as the library takes them")]
 
+mod made_model;
+
 use std::io::Write as _;
 use std::path::Path;
 
+use made_model::{field, tensor_with};
 use tf_rewriter::bundle::{BundleWriter, Tensor};
 use tf_rewriter::pb::DataType;
-use tf_rewriter::wire::put_bytes;
 use tf_rewriter::{Error, Graph, ModelOptions, NaiveQuantizer, text};
 
 /// A product with a variable of TensorFlow 1, and a sum with one of TensorFlow 2 that a function reads and that is shared under another name.
@@ -23,15 +25,8 @@ const GRAPH: &str = "
         node_def { name: 'sum' op: 'AddV2' input: 'a' input: 'read:value:0' attr { key: 'T' value { type: DT_FLOAT } } }
         ret { key: 'out' value: 'sum:z:0' } } }";
 
-fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, number, bytes);
-    out
-}
-
 fn tensor(key: &str, name: &str) -> Vec<u8> {
-    let info = [field(1, name.as_bytes()), vec![0x10, 1]].concat();
-    [field(1, key.as_bytes()), field(2, &info)].concat()
+    tensor_with(key, name, &[])
 }
 
 fn graph() -> Vec<u8> {

@@ -1,13 +1,15 @@
 //! What `inspect` says of the files of a model: meta graphs, signatures, assets, lookup tables and variables. Models are made by hand.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod made_model;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use made_model::{field, tensor_with};
 use serde_json::{Value, json};
 use tf_rewriter::bundle::BundleWriter;
 use tf_rewriter::pb::DataType;
-use tf_rewriter::wire::put_bytes;
 use tf_rewriter::{Error, ModelInfo, ModelOptions, inspect_model, text};
 
 /// Two variables, one of which the checkpoint has; a table; and a product.
@@ -24,20 +26,13 @@ const GRAPH: &str = "
     node { name: 'sum' op: 'AddV2' input: 'y' input: 'total' attr { key: 'T' value { type: DT_FLOAT } } }
     node { name: 'write' op: 'AssignAdd' input: 'total' input: 'y' attr { key: 'T' value { type: DT_FLOAT } } }";
 
-fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, number, bytes);
-    out
-}
-
 /// A signature's side: key, tensor, and a shape of two dimensions of which the first is open.
 fn tensor(key: &str, name: &str, last: u8) -> Vec<u8> {
     let mut open = vec![0x08];
     open.extend([0xff; 9]);
     open.push(1);
     let shape = [field(2, &open), field(2, &[0x08, last])].concat();
-    let info = [field(1, name.as_bytes()), vec![0x10, 1], field(3, &shape)].concat();
-    [field(1, key.as_bytes()), field(2, &info)].concat()
+    tensor_with(key, name, &field(3, &shape))
 }
 
 fn signature(key: &str, output: &str) -> Vec<u8> {

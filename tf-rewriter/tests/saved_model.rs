@@ -1,26 +1,20 @@
 //! SavedModels made by hand: what is refused, and what damaged ones do.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod made_model;
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
+use made_model::{field, tensor_with};
 use tf_rewriter::bundle::BundleWriter;
 use tf_rewriter::pb::DataType;
-use tf_rewriter::wire::put_bytes;
 use tf_rewriter::{Error, Graph, ModelOptions, ModelOutput, text};
-
-/// A message with one length-delimited field.
-fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, number, bytes);
-    out
-}
 
 /// A signature's side: key and tensor, with a type.
 fn tensor(key: &str, name: &str) -> Vec<u8> {
-    let info = [field(1, name.as_bytes()), vec![0x10, 1]].concat();
-    [field(1, key.as_bytes()), field(2, &info)].concat()
+    tensor_with(key, name, &[])
 }
 
 /// A SavedModel of this graph, in text form, whose signature has the input `x` and the output `call:0`.

@@ -1,7 +1,7 @@
 //! Which nodes run inside a `while` frame: their constants must be held there by a control edge.
 
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{NodeId, Target};
+use crate::graphdef::index::{NodeId, Target, node_of};
 
 /// The nodes of a scope that run inside a frame.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Frames {
         if tensor.contains("::") {
             return Some("is in a function body, from which nothing can be fetched");
         }
-        let node = graph.named(tensor.split(':').next().unwrap_or(tensor))?;
+        let node = graph.named(node_of(tensor))?;
         self.hold(node).then_some("is in a loop, from which nothing can be fetched")
     }
 }

@@ -23,7 +23,8 @@ use crate::error::{ContainerError, Error};
 use crate::find::trained;
 use crate::graphdef::bundle::Bundle;
 use crate::graphdef::graph::{Elsewhere, Endpoint, Graph, Interface};
-use crate::graphdef::index::fields;
+use crate::graphdef::index::{fields, node_of};
+use crate::graphdef::pb::AssetFileDef;
 use crate::graphdef::saved_model::{Choice, MetaGraph, Origin, SavedModel};
 
 use inline::Inliner;
@@ -179,9 +180,9 @@ impl Parts {
         };
         let nodes: BTreeSet<&str> = outputs.iter().map(Endpoint::node).collect();
         let nodes: Vec<&str> = nodes.into_iter().collect();
-        let node = |tensor: &str| tensor.split(':').next().unwrap_or_default().to_owned();
         let assets = meta.assets()?;
-        let assets = assets.iter().map(|asset| (node(asset.tensor_info.name()), asset.filename.clone())).collect();
+        let named = |asset: &AssetFileDef| (node_of(asset.tensor_info.name()).to_owned(), asset.filename.clone());
+        let assets = assets.iter().map(named).collect();
         // The graph by itself: its weights are elsewhere.
         let bytes = meta.graph.of(self.graph.bytes()).to_vec();
         let length = model.file().len() as u64;

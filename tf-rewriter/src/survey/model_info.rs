@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::find::ops::{is_input, is_table, is_variable};
 use crate::graphdef::bundle::Bundle;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::NodeId;
+use crate::graphdef::index::{NodeId, node_of};
 use crate::graphdef::pb::signature_def::TensorInfoEntry;
 use crate::graphdef::pb::{DataType, SignatureDef, TensorShapeProto};
 use crate::graphdef::saved_model::{Choice, MetaGraph, SavedModel, tensors};
@@ -316,7 +316,7 @@ fn dims(shape: &TensorShapeProto) -> Option<Vec<i64>> {
 /// The nodes of the main graph that a signature's outputs are results of.
 fn outputs(graph: &Graph, signature: &SignatureDef) -> Vec<NodeId> {
     let tensors = tensors(&signature.outputs).into_iter();
-    let nodes = tensors.filter_map(|(_, info)| graph.named(info.name().split(':').next().unwrap_or_default()));
+    let nodes = tensors.filter_map(|(_, info)| graph.named(node_of(info.name())));
     nodes.filter(|id| id.scope == 0).collect()
 }
 

@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
-use quant_cli::{Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs, quantizers};
+use quant_cli::{
+    Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs, quantizers, words,
+};
 use quant_math::plan::{Emit, Quantizer};
 use tf_rewriter::codes;
 use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer};
@@ -51,7 +53,9 @@ pub(crate) struct FinetuneArgs {
     distill: bool,
 
     /// How far an output is from the float model's [default: cross-entropy for a Softmax, squared error for another output]
-    #[arg(long, value_name = "LOSS", requires = "distill", value_parser = losses())]
+    #[arg(long, value_name = "LOSS", requires = "distill", value_parser = words([
+        ("cross-entropy", Loss::CrossEntropy), ("squared-error", Loss::SquaredError), ("cosine", Loss::Cosine),
+    ]))]
     loss: Option<Loss>,
 
     #[command(flatten)]
@@ -69,13 +73,6 @@ pub(crate) struct FinetuneArgs {
 
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
-}
-
-fn losses() -> impl TypedValueParser<Value = Loss> {
-    const WORDS: [(&str, Loss); 3] =
-        [("cross-entropy", Loss::CrossEntropy), ("squared-error", Loss::SquaredError), ("cosine", Loss::Cosine)];
-    PossibleValuesParser::new(WORDS.map(|(word, _)| word))
-        .map(|word| WORDS.iter().find(|(known, _)| *known == word).map_or(Loss::SquaredError, |(_, loss)| *loss))
 }
 
 /// How to train.

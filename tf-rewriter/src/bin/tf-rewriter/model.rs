@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, GradientArgs, Progress};
+use quant_cli::{Adapter, Failure, GradientArgs, Progress, words};
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::plan::Reason;
@@ -60,44 +60,14 @@ pub(crate) struct PartArgs {
     force: bool,
 
     /// Where the weights of a SavedModel are that is written as one graph: in it, below 2 GiB, or in the checkpoint
-    #[arg(long, value_name = "PLACE", default_value = "fitting")]
-    weights: WeightsArg,
+    #[arg(long, value_name = "PLACE", default_value = "fitting",
+          value_parser = words([("fitting", WeightPlace::Fitting), ("checkpoint", WeightPlace::Checkpoint)]))]
+    weights: WeightPlace,
 
     /// Whose names nodes have: of the function that the signature calls, as TensorFlow 2 freezes, or of the main graph, as TensorFlow 1 does
-    #[arg(long, value_name = "WHOSE", default_value = "function")]
-    names: NamesArg,
-}
-
-/// Where weights are.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum WeightsArg {
-    Fitting,
-    Checkpoint,
-}
-
-impl From<WeightsArg> for WeightPlace {
-    fn from(weights: WeightsArg) -> Self {
-        match weights {
-            WeightsArg::Fitting => Self::Fitting,
-            WeightsArg::Checkpoint => Self::Checkpoint,
-        }
-    }
-}
-
-/// Whose names nodes have.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum NamesArg {
-    Function,
-    Main,
-}
-
-impl From<NamesArg> for Names {
-    fn from(names: NamesArg) -> Self {
-        match names {
-            NamesArg::Function => Self::Function,
-            NamesArg::Main => Self::Main,
-        }
-    }
+    #[arg(long, value_name = "WHOSE", default_value = "function",
+          value_parser = words([("function", Names::Function), ("main", Names::Main)]))]
+    names: Names,
 }
 
 impl ModelArgs {
@@ -114,7 +84,7 @@ impl ModelArgs {
         options.only_outputs = self.only_outputs;
         options.checkpoint.clone_from(&self.parts.checkpoint);
         options.averages = self.parts.ema;
-        options.names = self.parts.names.into();
+        options.names = self.parts.names;
         options
     }
 }
@@ -192,7 +162,7 @@ impl Adapter for ModelArgs {
 
     fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
         if compressed.is_model() && self.is_folder(path) {
-            let output = ModelOutput { force: self.parts.force, weights: self.parts.weights.into() };
+            let output = ModelOutput { force: self.parts.force, weights: self.parts.weights };
             return compressed.write_model(path, output, &|bytes| progress.inc(bytes)).map_err(failure);
         }
         compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)

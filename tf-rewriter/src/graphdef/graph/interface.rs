@@ -2,6 +2,7 @@
 
 use protobuf::EnumOrUnknown;
 
+use crate::graphdef::index::node_of;
 use crate::graphdef::pb::signature_def::TensorInfoEntry;
 use crate::graphdef::pb::{DataType, SignatureDef, TensorInfo, TensorShapeProto};
 use crate::graphdef::saved_model::tensors;
@@ -49,6 +50,6 @@ impl Endpoint {
 
     /// The node that makes it.
     pub(crate) fn node(&self) -> &str {
-        self.tensor.split(':').next().unwrap_or(&self.tensor)
+        node_of(&self.tensor)
     }
 }

@@ -151,6 +151,11 @@ impl GraphIndex {
     }
 }
 
+/// The node of a tensor that is named `node` or `node:port`.
+pub(crate) fn node_of(tensor: &str) -> &str {
+    tensor.split(':').next().unwrap_or(tensor)
+}
+
 impl Scope {
     /// The name of the function that it is.
     fn function_name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protobuf::Message;
 
 use crate::error::{At, Error};
-use crate::graphdef::index::{Span, fields, payload};
+use crate::graphdef::index::{Span, fields, node_of, payload};
 use crate::graphdef::pb::meta_graph_def::{CollectionDefEntry, MetaInfoDef, SignatureDefEntry};
 use crate::graphdef::pb::{AssetFileDef, CollectionDef, SavedObjectGraph, SaverDef, SignatureDef, collection_def};
 
@@ -98,7 +98,7 @@ impl MetaGraph {
             let mut walk = fields(bytes, Span::new(0, bytes.len()), "VariableDef");
             let field = walk.next().ok().flatten().filter(|field| field.number == 1)?;
             let name = payload(&field, "VariableDef.variable_name").ok()?;
-            name.text(bytes).split(':').next().map(str::to_owned)
+            Some(node_of(name.text(bytes)).to_owned())
         };
         list.value.iter().filter_map(name).collect()
     }
@@ -128,7 +128,7 @@ impl MetaGraph {
             list.value.first().map(String::as_str)
         };
         let found = of_signature().or_else(|| INIT_COLLECTIONS.iter().find_map(|key| named(key)))?;
-        Some(found.split(':').next().unwrap_or(found)).filter(|name| !name.is_empty())
+        Some(node_of(found)).filter(|name| !name.is_empty())
     }
 
     /// The files that its constants and placeholders name: the tensor, and the file in the folder `assets`.

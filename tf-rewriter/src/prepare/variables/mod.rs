@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::find::ops::is_variable;
 use crate::graphdef::bundle::Bundle;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::NodeId;
+use crate::graphdef::index::{NodeId, node_of};
 use crate::graphdef::saved_model::{Key, MetaGraph};
 
 pub(super) use world::{Env, World};
@@ -77,7 +77,7 @@ impl Variables {
             found.take_averages(graph, bundle);
         }
         for asset in meta.assets()? {
-            let name = asset.tensor_info.name().split(':').next().unwrap_or_default().to_owned();
+            let name = node_of(asset.tensor_info.name()).to_owned();
             let Some(placeholder) = graph.named(&name).filter(|id| id.scope == 0) else { continue };
             for variable in restore::assigned_from(graph, placeholder) {
                 if !found.keys.contains_key(&variable) {

@@ -8,7 +8,7 @@ use super::{Env, World};
 use crate::error::Error;
 use crate::find::ops::{is_variable, writes_variables};
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{NodeId, Target};
+use crate::graphdef::index::{NodeId, Target, node_of};
 use crate::graphdef::saved_model::Key;
 
 /// What hands a value on as it is.
@@ -35,7 +35,7 @@ pub(super) fn assigned_from(graph: &Graph, source: NodeId) -> Vec<u32> {
 /// Calls that are too deep; damaged names of tensors.
 pub(super) fn keys(graph: &Graph, restore: &str) -> Result<BTreeMap<u32, Key>, Error> {
     let mut found = BTreeMap::new();
-    let name = restore.split(':').next().unwrap_or(restore);
+    let name = node_of(restore);
     let Some(root) = graph.named(name) else { return Ok(found) };
     let mut world = World::new(graph);
     let mut waiting = vec![(0, root)];

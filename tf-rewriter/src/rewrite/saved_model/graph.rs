@@ -15,7 +15,7 @@ use super::variables::{Variables, WeightPlace};
 use super::{copy, files_of};
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::{fields, payload};
+use crate::graphdef::index::{fields, node_of, payload};
 use crate::graphdef::pb::{AssetFileDef, CollectionDef, TensorInfo, collection_def, meta_graph_def};
 use crate::graphdef::saved_model::{Origin, SavedModel};
 use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
@@ -162,7 +162,7 @@ fn read_back(path: &Path, graph: &Graph, length: u64) -> Result<(), Error> {
     for (key, signature) in meta.signatures() {
         for entry in signature.inputs.iter().chain(&signature.outputs) {
             let name = entry.value.name();
-            let node = name.split(':').next().unwrap_or(name);
+            let node = node_of(name);
             if !name.is_empty() && made.named(node).is_none() {
                 return Err(wrong(format!(
                     "signature `{key}` names `{name}`, which is not in the graph that was written"
