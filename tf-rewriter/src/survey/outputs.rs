@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::Error;
 use crate::find::ops::{is_variable, makes_nothing, writes_variables};
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Graph, Interface};
 use crate::graphdef::index::{NodeId, Target};
 use crate::rewrite::emit::Editor;
 
@@ -62,15 +62,20 @@ impl Graph {
         self.cut_to(self.named_outputs())
     }
 
-    /// The graph of the one signature that is run, where the graph has nodes that are for others: what they compute wants inputs of its own.
+    /// The graph without what is there for other signatures than the one that is run, where there is such: it wants inputs of its own.
     ///
     /// # Errors
     /// Those of [`Graph::only_outputs`].
     pub fn of_signature(&self) -> Result<Option<Self>, Error> {
-        let outputs = self.interface().outputs.iter().filter_map(|output| self.named(output.node()));
-        let outputs: Vec<NodeId> = outputs.collect();
-        let others = self.named_outputs().iter().any(|id| !outputs.contains(id));
-        (others && !outputs.is_empty()).then(|| self.cut_to(&outputs)).transpose()
+        let Some(origin) = self.origin() else { return Ok(None) };
+        let nodes = |interface: &Interface| -> Vec<NodeId> {
+            interface.outputs.iter().filter_map(|output| self.named(output.node())).collect()
+        };
+        let own = nodes(self.interface());
+        let all: Vec<NodeId> = origin.meta.signatures().flat_map(|(_, other)| nodes(&Interface::of(other))).collect();
+        let is_meant = |id: &&NodeId| own.contains(id) || !all.contains(id);
+        let outputs: Vec<NodeId> = self.named_outputs().iter().filter(is_meant).copied().collect();
+        (outputs.len() < self.named_outputs().len()).then(|| self.cut_to(&outputs)).transpose()
     }
 
     fn cut_to(&self, outputs: &[NodeId]) -> Result<Self, Error> {
