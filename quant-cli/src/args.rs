@@ -177,6 +177,20 @@ impl QuantizeArgs {
         }
     }
 
+    /// The config whose `input` and `output` sites are measured; without a file, those of every default op.
+    ///
+    /// # Errors
+    /// Those of [`config_list`](Self::config_list).
+    pub fn measured_config(file: Option<&Path>) -> Result<ConfigList, Failure> {
+        const EVERYTHING: &str = "[{op_types: 'default', quant_types: ['input', 'output'], quant_bits: 8}]";
+        // QAT alone has activations with ranges.
+        let quantizer = Some(Quantizer::Qat);
+        match file {
+            Some(path) => Self { quantizer, config: Some(path.to_owned()), ..Self::default() }.config_list(),
+            None => Ok(ConfigList::parse(EVERYTHING, quantizer)?),
+        }
+    }
+
     /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error. So is a config of which no entry
     /// matches, unless that is allowed; a model without layers is none of the default config's making.
     ///

@@ -9,6 +9,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
 
 quant_math::codes! { WARNINGS, "Every warning of this crate's table.":
 since "0.1.0" {
+    NOTHING_TO_RESUME = "nothing-to-resume" [Warning] "no interrupted run left anything behind: the work begins anew", "nothing is to be done";
     ORDER_MATTERS = "R0201" [Warning] "a moving average depends on the order of the samples: the result is that of one run over the files as they are listed", "list the files in the order of their samples";
 }}
 

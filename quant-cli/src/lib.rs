@@ -31,6 +31,7 @@ mod diagnostic;
 mod failure;
 mod files;
 mod html;
+mod left_behind;
 mod model_tables;
 mod out;
 mod printable;
@@ -50,6 +51,7 @@ pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;
 pub use files::Files;
 pub use html::report_html;
+pub use left_behind::LeftBehind;
 pub use model_tables::{difference, difference_in, inspection, inspection_in, shape_text};
 pub use out::Out;
 pub use printable::{printable, printable_line};
@@ -61,5 +63,5 @@ pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, SharedCommand,
-    read_ranges, write_ranges,
+    read_ranges, tell_ranges, write_ranges,
 };

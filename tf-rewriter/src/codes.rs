@@ -48,7 +48,6 @@ since "0.1.0" {
     // Warnings and notes.
     CONSTANT_WEIGHTS = "constant-weights" [Warning] "every weight of the training graph is a constant, which an optimizer does not change", "`finetune` makes variables of the weights and trains them";
     LEFT_OUT = "left-out" [Warning] "the model takes a fixed number of samples at once, and the last ones do not fill it", "give a multiple of that number";
-    NOTHING_TO_RESUME = "nothing-to-resume" [Warning] "no interrupted run left anything behind: the work begins anew", "nothing is to be done";
     UNTRAINED = "untrained" [Warning] "training made the model no better, and the untrained one is written", "try a smaller `--lr`, more data, or another `--loss`";
     // What is done before anything is planned.
     FUNCTIONS_INLINED = "functions-inlined" [Note] "calls of functions were inlined", "nothing is to be done";

@@ -41,6 +41,7 @@ since "0.1.0" {
     BYTECODE_DROPPED = "bytecode-dropped" [Warning] "the mobile interpreter's bytecode is float and was left out", "load the result with `torch.jit.load`, and make it mobile again with `_save_for_lite_interpreter`";
     CODE_CUT = "code-cut" [Warning] "the code calls deeper than is followed; what lies beyond is left in float", "freeze the model with `torch.jit.freeze`, which inlines calls";
     REACHES_OUTSIDE = "reaches-outside" [Warning] "the model's code calls what reaches outside of the model", "load the model only if you trust it";
+    NOT_REACHED = "not-reached" [Warning] "no sample reached the activation while the model was calibrated: it has no range", "give data that takes every way through the model";
     MARK_UNKNOWN = "mark-unknown" [Warning] "the record of an earlier run is not one of this version and is not looked at", "begin with the float model";
 }}
 
@@ -94,11 +95,21 @@ since "0.1.0" {
     "T0401" "class text that torch.jit.save does not write", "save the model again with `torch.jit.save`";
     "T0402" "class text and pickle contradict each other", "save the model again with `torch.jit.save`";
     "T0501" "the form of output does not exist for this request", "the message says what can be had instead";
-    "T0502" "activations have no range", "measure them, or choose `--emit training`";
+    "T0502" "activations have no range", "measure them with `calibrate`, or choose `--emit training`";
     "T0503" "the ranges file was made for another model", "measure ranges on this model";
     "T0504" "the plan was made for another model", "make the plan again from this file";
     "T0505" "TorchScript cannot hold quantized gradients", "quantize weights, inputs and outputs here, and gradients in Python";
     "T0506" "the config is for another quantizer", "call the quantizer that the config names";
     "T0507" "the model has no quantizers to freeze", "make one with `compress --emit training`, and train it";
+    "T0508" "the archive measures its activations, for calibration", "give the archive that it was made from";
+    "T0509" "the archive does not measure its activations", "make one with `calibrate --emit observe`, and run data through it";
     "T0601" "the written archive failed its check and was discarded", "report it as a defect of torch-adapter";
+    "T0801" "no Python with PyTorch was found", "install PyTorch, or name an interpreter that has it with `--python`; `doctor` shows where it is looked for";
+    "T0802" "Python ended before it was done", "see its last words; with `--resume` the work goes on";
+    "T0803" "PyTorch refused or failed", "see its answer";
+    "T0804" "a data file cannot be read, or is something else", "give what `numpy.savez` or `numpy.save` write";
+    "T0805" "data, model and options do not fit together", "the message says what is missing or too much";
+    "T0806" "interrupted work cannot be taken up", "run without `--resume` to begin anew";
+    "T0807" "the operating system refused to read or write a file of a run", "see its answer";
+    "T0808" "an activation became NaN or infinite while the archive ran", "leave those samples out, or the op, with `exclude: true`";
 }}

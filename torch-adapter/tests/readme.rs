@@ -15,6 +15,7 @@ mod recipes;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn each_recipe_runs_as_printed() {
@@ -22,17 +23,20 @@ fn each_recipe_runs_as_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::copy(root.join("examples/models/digits_script.pt"), folder.path().join("model.pt")).unwrap();
+    let data = ["data".into(), folder.path().join("samples.npz").into_os_string()];
+    let made = Command::new(&python).arg(root.join("tests/torch/calibrated.py")).args(data).status().unwrap();
+    assert!(made.success());
     std::os::unix::fs::symlink(root.join("examples"), folder.path().join("examples")).unwrap();
     let blocks = recipes::blocks(&root.join("README.md"));
-    let mut ran = 0;
+    let (mut ran, mut told) = (0, String::new());
     for block in blocks.iter().filter(|block| block.language == "console" && block.text.contains("$ torch-adapter ")) {
-        let told = block.run(folder.path(), env!("CARGO_BIN_EXE_torch-adapter").as_ref(), &python);
-        // Quantization begins before the training's end.
-        assert!(told.contains("of the test images") && !told.contains("not-begun"), "{told}");
+        told += &block.run(folder.path(), env!("CARGO_BIN_EXE_torch-adapter").as_ref(), &python);
         ran += 1;
     }
-    assert_eq!(ran, 1, "the README's recipe");
-    for name in ["small.pt", "int8.pt"] {
+    assert_eq!(ran, 2, "the README's recipes");
+    // Quantization begins before the training's end.
+    assert!(told.contains("of the test images") && !told.contains("not-begun"), "{told}");
+    for name in ["small.pt", "ranges.json", "int8.pt"] {
         assert!(folder.path().join(name).exists(), "{name}");
     }
 }

@@ -30,7 +30,7 @@ pub use diff::DiffArgs;
 pub use frozen::FrozenArgs;
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
-pub use ranges::{MergeRangesArgs, read_ranges, write_ranges};
+pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};
 pub use shared::SharedCommand;
 
 /// No options.

@@ -45,6 +45,23 @@ pub fn write_ranges(ranges: &Ranges, destination: &Destination) -> Result<(), Fa
     }
 }
 
+/// Say what was measured, and into which file it went.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn tell_ranges(global: &GlobalArgs, ranges: &Ranges, output: &Path) -> Result<(), Failure> {
+    let mut out = global.out();
+    if global.json {
+        out.json(&serde_json::json!({
+            "ranges": ranges.ranges.len(), "samples": ranges.samples, "framework": ranges.framework, "output": output
+        }))?;
+    } else {
+        let (measured, samples) = (count(ranges.ranges.len(), "range"), ranges.samples);
+        writeln!(out, "{measured} over {samples} samples -> {}", output.display())?;
+    }
+    Ok(out.finish()?)
+}
+
 fn failure(error: &RangesError, file: String) -> Failure {
     let diagnostic = Diagnostic::error(error.code(), format!("ranges file: {error}"));
     let diagnostic = if file.is_empty() { diagnostic } else { diagnostic.at(file) };

@@ -38,6 +38,21 @@ impl Ema {
         if decay > 0.0 && decay < 1.0 { Ok(Self { decay, seen: None }) } else { Err(MathError::Decay { decay }) }
     }
 
+    /// An average that was made elsewhere by the same formula: the first batch's range, and the average over all `batches`.
+    ///
+    /// # Errors
+    /// [`MathError::Decay`]; [`MathError::Empty`] for no batches; [`MathError::NonFinite`], [`MathError::EmptyRange`].
+    pub fn of_batches(decay: f64, first: Range, average: Range, batches: u64) -> Result<Self, MathError> {
+        let empty = Self::new(decay)?;
+        if batches == 0 {
+            return Err(MathError::Empty);
+        }
+        // Each end of the average rounds by itself, see `range`.
+        let finite =
+            ends(Range { min: average.min.min(average.max), max: average.max.max(average.min) }).map(|_| average);
+        Ok(Self { seen: Some(Seen { first: ends(first)?, average: finite?, batches }), ..empty })
+    }
+
     /// The decay.
     pub fn decay(&self) -> f64 {
         self.decay

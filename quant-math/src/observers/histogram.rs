@@ -135,6 +135,29 @@ impl Histogram {
         Ok(())
     }
 
+    /// Values in `range` that were counted elsewhere, all of them or some: `counts[i]` are in bin i − 2047. The smallest and the largest value
+    /// are counted where they are not among them.
+    ///
+    /// # Errors
+    /// Those of [`add_counts`](Self::add_counts).
+    pub fn of_counts(range: Range, exponent: i32, mut counts: Vec<u64>) -> Result<Self, MathError> {
+        let range = ends(range)?;
+        if exponent != Self::exponent_for(magnitude(range)) {
+            return Err(MathError::Counts { message: "the exponent is not the one of the largest value" });
+        }
+        if counts.len() != ALL {
+            return Err(MathError::Counts { message: "there are not 4095 bins" });
+        }
+        for end in [range.min, range.max] {
+            if let Some(count) = index(bin_of(end, exponent)).and_then(|i| counts.get_mut(i)) {
+                *count = (*count).max(1);
+            }
+        }
+        let seen = Self { exponent, ends: Some(Ends(range)), total: sum(&counts)?, counts };
+        seen.check()?;
+        Ok(seen)
+    }
+
     /// What both have seen: exact, whatever the split and the order.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub use chooser::{Choice, Chooser, Chosen};
 pub use fault::{PlanFault, PlanFaultKind, PlanFaults};
 pub use form::NoSuchForm;
 pub use no_plan::{NoPlan, first_names};
-pub use reasons::{no_activation, no_weight};
+pub use reasons::{no_activation, no_weight, nothing_to_measure};
 pub use settings::{Emit, Gradient, Observer, QuantType, Quantizer, Rounding, Settings};
 
 /// The version of the plan's JSON form; raised when a field changes its meaning.

@@ -1,8 +1,9 @@
 //! Why a tensor stays in float, where the reason is the same in both frameworks.
 
-use super::{Decision, Emit, QuantType, Reason, Rounding, Settings, Site};
+use super::{Decision, Emit, QuantType, Quantizer, Reason, Rounding, Settings, Site};
 use crate::codes::{self, Code};
 use crate::config::OpFacts;
+use crate::quantizers::table::StepSource;
 
 impl Decision {
     /// Leave it in float.
@@ -63,4 +64,19 @@ pub fn no_weight(op_type: &str) -> Reason {
 /// Why an op has no site of kind `input`.
 pub fn no_activation(op_type: &str) -> Reason {
     Reason::new(codes::NO_ACTIVATION, format!("ops of type `{op_type}` read no activation"))
+}
+
+/// Why nothing of a model can be measured by a config of this quantizer, and the way out; `unmatched` is what of it matches none of its ops.
+pub fn nothing_to_measure(quantizer: Quantizer, unmatched: &[Reason]) -> (String, &'static str) {
+    let without = "leave the calibration out: no form of this quantizer takes ranges";
+    match quantizer.row().steps {
+        StepSource::Levels => ("DoReFa's activations need no ranges: they are clipped to [0, 1]".to_owned(), without),
+        StepSource::Learnt => ("LSQ's activations need no ranges: training learns their steps".to_owned(), without),
+        StepSource::Range => {
+            // A misspelt name is the likeliest cause, and what is nearest to it the way out.
+            let why = unmatched.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
+            let message = format!("the config names no activation of this model that can be measured{why}");
+            (message, "name `input` or `output` in the config's `quant_types`; `plan MODEL --config C` shows the sites")
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! What can go wrong with a TorchScript archive, with the place and the way out.
 //!
-//! Codes: `T00xx` files, `T01xx` archive, `T02xx` pickle, `T03xx` tensors, `T04xx` class text, `T05xx` plan and emit.
+//! Codes: `T00xx` files, `T01xx` archive, `T02xx` pickle, `T03xx` tensors, `T04xx` class text, `T05xx` plan and emit, `T08xx` what runs an archive.
 
 mod archive;
 mod pickle;
+mod run;
 mod tensor;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::codes;
 
 pub use archive::ArchiveFault;
 pub use pickle::PickleFault;
+pub use run::{INSTALL, RunError};
 pub use tensor::TensorFault;
 
 /// A place in an archive: record and byte offset, as far as they are known.
@@ -131,6 +133,17 @@ pub enum Error {
     /// A model without quantizers where one that was trained is needed.
     #[error("the model has no quantizers to freeze, expected an archive that `--emit training` made")]
     NotTraining,
+    /// A model that measures its activations where one is needed that does not.
+    #[error("the archive measures its activations: it was made for calibration")]
+    Observes,
+    /// A model that does not measure its activations where one is needed that does.
+    #[error(
+        "the archive does not measure its activations, expected one that `calibrate --emit observe` made and that data ran through"
+    )]
+    NotObserved,
+    /// What runs an archive failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A plan that does not fit the model.
     #[error("the plan does not fit this model: {message}")]
     Plan {
@@ -187,6 +200,9 @@ impl Error {
             Self::Plan { .. } => "T0504",
             Self::Gradient => "T0505",
             Self::NotTraining => "T0507",
+            Self::Observes => "T0508",
+            Self::NotObserved => "T0509",
+            Self::Run(error) => error.code(),
             Self::Verify { .. } => "T0601",
             Self::Math { source, .. } => source.code(),
         }
@@ -209,8 +225,13 @@ impl Error {
                     .into(),
             ),
             Self::NotTraining => Some("make one with `compress --emit training`, train it, and save it with `torch.jit.save`".into()),
+            Self::Observes => Some("give the archive that it was made from".into()),
+            Self::NotObserved => Some(
+                "run data through that archive in PyTorch and save it with `torch.jit.save`, before `torch.jit.freeze`".into(),
+            ),
+            Self::Run(error) => error.help(),
             Self::NoPlan(NoPlan::MissingRanges(_)) => Some(
-                "measure them and pass `--ranges ranges.json`, or use `--emit training` and `freeze` the trained model; \
+                "measure them with `calibrate MODEL --data DATA -o ranges.json` and pass `--ranges ranges.json`, or use `--emit training` and `freeze` the trained model; \
                  `--emit baked` and `--emit packed` quantize the weights alone and need none"
                     .into(),
             ),
@@ -229,6 +250,7 @@ impl Error {
     pub fn location(&self) -> Option<String> {
         match self {
             Self::InFile(inner) => Some(inner.location(inner.error.location())),
+            Self::Run(error) => error.location(),
             Self::Archive { at, .. }
             | Self::Pickle { at, .. }
             | Self::Tensor { at, .. }
@@ -260,7 +282,7 @@ impl Error {
     pub fn in_file(self, path: &Path) -> Self {
         match self {
             // An output's error names its own file.
-            Self::InFile(_) | Self::Output(_) => self,
+            Self::InFile(_) | Self::Output(_) | Self::Run(_) => self,
             error => Self::InFile(model_file::InFile { path: path.to_owned(), error: Box::new(error) }),
         }
     }

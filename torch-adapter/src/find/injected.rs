@@ -36,11 +36,17 @@ pub(crate) enum Class {
     LsqWeightPerChannel,
     /// LSQ, activations.
     LsqActivation,
+    /// Calibration: the smallest and the largest value.
+    ObserveMinMax,
+    /// Calibration: a moving average of both.
+    ObserveEma,
+    /// Calibration: counts of values.
+    ObserveHistogram,
 }
 
 impl Class {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::WeightSymmetric,
         Self::WeightSymmetricPerChannel,
         Self::WeightAffine,
@@ -53,6 +59,9 @@ impl Class {
         Self::LsqWeight,
         Self::LsqWeightPerChannel,
         Self::LsqActivation,
+        Self::ObserveMinMax,
+        Self::ObserveEma,
+        Self::ObserveHistogram,
     ];
 
     /// The last part of the name.
@@ -70,6 +79,9 @@ impl Class {
             Self::LsqWeight => "LsqWeight",
             Self::LsqWeightPerChannel => "LsqWeightPerChannel",
             Self::LsqActivation => "LsqActivation",
+            Self::ObserveMinMax => "ObserveMinMax",
+            Self::ObserveEma => "ObserveEma",
+            Self::ObserveHistogram => "ObserveHistogram",
         }
     }
 
@@ -105,6 +117,11 @@ impl Class {
         self.calls() == Some(Function::LeastWidth)
     }
 
+    /// Whether it only looks, for calibration.
+    pub(crate) fn observes(self) -> bool {
+        matches!(self, Self::ObserveMinMax | Self::ObserveEma | Self::ObserveHistogram)
+    }
+
     /// Whether it is one of LSQ, whose step is trained.
     pub(crate) fn learns(self) -> bool {
         !self.parameters().is_empty()
@@ -124,6 +141,9 @@ impl Class {
             | Self::LsqWeight
             | Self::LsqWeightPerChannel
             | Self::LsqActivation => &[],
+            Self::ObserveMinMax => &["min", "max", "batches"],
+            Self::ObserveEma => &["first_min", "first_max", "min", "max", "batches"],
+            Self::ObserveHistogram => &["min", "max", "batches", "exponent", "counts"],
         }
     }
 
@@ -154,6 +174,9 @@ impl Class {
             Self::LsqWeightPerChannel => {
                 &[("quant_min", "int"), ("quant_max", "int"), ("first", "float"), ("axis", "int")]
             }
+            Self::ObserveMinMax => &[],
+            Self::ObserveEma => &[("rate", "float")],
+            Self::ObserveHistogram => &[("most", "int")],
         }
     }
 }
@@ -224,6 +247,13 @@ impl Function {
 /// The class that numbers the passes of a model.
 pub(crate) const PASSES: &str = "__torch__.torch_adapter.Passes";
 
+/// The class that says of a model that observes which one it was made from, and counts samples.
+pub(crate) const OBSERVED: &str = "__torch__.torch_adapter.Observed";
+/// Its attribute with what it says, as JSON.
+pub(crate) const SOURCE: &str = "source";
+/// Its buffer with the count.
+pub(crate) const SAMPLES: &str = "samples";
+
 /// Whether a class or function, named without `___torch_mangle_N`, is one of the library.
 pub(crate) fn is_quantizer(qualified: &str) -> bool {
     let functions = Function::ALL.iter().map(|function| function.qualified());
@@ -232,5 +262,5 @@ pub(crate) fn is_quantizer(qualified: &str) -> bool {
 
 /// Whether a class, named without `___torch_mangle_N`, is one of the library.
 pub(crate) fn is_class(qualified: &str) -> bool {
-    qualified == PASSES || Class::of(qualified).is_some()
+    qualified == PASSES || qualified == OBSERVED || Class::of(qualified).is_some()
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::torchscript::archive::Archive;
 use crate::torchscript::contents::Contents;
-use crate::torchscript::heap::{Heap, ObjectId};
+use crate::torchscript::heap::{Heap, ObjectId, unmangle};
 use crate::torchscript::program::Program;
 
 /// A TorchScript archive, read: its objects, its code and where it could be quantized.
@@ -146,6 +146,11 @@ impl Model {
             Some(path) => result.map_err(|error| error.in_file(path)),
             None => result,
         }
+    }
+
+    /// Whether it observes activations for calibration.
+    pub(crate) fn observes(&self) -> bool {
+        self.heap().objects.iter().any(|object| unmangle(&object.class) == injected::OBSERVED)
     }
 
     /// The element type of all weights, where they have one: activations have it too.

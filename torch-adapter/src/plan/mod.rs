@@ -43,7 +43,35 @@ impl Model {
         self.in_file(checked)
     }
 
+    /// The activations that an `inference` archive needs a measured range for, and what of the config matches none of the model's ops.
+    ///
+    /// # Errors
+    /// A model that observes already.
+    pub fn activations(&self, config: &ConfigList) -> Result<(Vec<Site>, Vec<Reason>), Error> {
+        let chooser = Chooser::of_config(config, Emit::Inference, None);
+        let planner = self.decisions(&chooser)?;
+        let facts: Vec<OpFacts<'_>> = self.sites().ops.iter().map(facts).collect();
+        let needed = |site: &Site| {
+            let quantized = site.settings().is_some_and(|settings| settings.quantizer.row().measures());
+            quantized && matches!(site.kind, QuantType::Input | QuantType::Output)
+        };
+        Ok((planner.sites.into_iter().filter(needed).collect(), config.unmatched(&facts)))
+    }
+
     fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {
+        let planner = self.decisions(chooser)?;
+        let facts: Vec<OpFacts<'_>> = self.sites().ops.iter().map(facts).collect();
+        let about_model = self.warnings(chooser.emit());
+        Ok(chooser.plan((planner.sites, planner.missing), &facts, options, about_model)?)
+    }
+}
+
+impl Model {
+    /// Every site, decided about.
+    fn decisions<'a>(&'a self, chooser: &'a Chooser<'a>) -> Result<Planner<'a>, Error> {
+        if self.observes() {
+            return Err(Error::Observes);
+        }
         let mut planner = Planner {
             model: self,
             chooser,
@@ -52,14 +80,11 @@ impl Model {
             wanted: Vec::new(),
             missing: Vec::new(),
         };
-        let ops = &self.sites().ops;
-        for (number, op) in ops.iter().enumerate() {
+        for (number, op) in self.sites().ops.iter().enumerate() {
             planner.op(number, op);
         }
         planner.place();
-        let facts: Vec<OpFacts<'_>> = ops.iter().map(facts).collect();
-        let about_model = self.warnings(chooser.emit());
-        Ok(chooser.plan((planner.sites, planner.missing), &facts, options, about_model)?)
+        Ok(planner)
     }
 }
 

@@ -1,28 +1,24 @@
 //! `calibrate`: activation ranges from data, into a ranges file.
 
-use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use quant_cli::{
-    Adapter, Destination, Failure, Files, GlobalArgs, Progress, QuantizeArgs, count, read_ranges, write_ranges,
+    Adapter, Destination, Failure, Files, GlobalArgs, LeftBehind, Progress, QuantizeArgs, read_ranges, tell_ranges,
+    write_ranges,
 };
 use quant_math::config::ConfigList;
-use quant_math::plan::{Quantizer, Reason};
+use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
 use tf_rewriter::codes;
 use tf_rewriter::run::{self, Calibrator, Feeds, RunError, RunOptions};
 
 use crate::coded::failure;
-use crate::left_behind::{LeftBehind, STATE};
 use crate::library::{FeedArgs, Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
-
-/// What is measured where no config is given.
-const EVERYTHING: &str = "[{op_types: 'default', quant_types: ['input', 'output'], quant_bits: 8}]";
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
@@ -100,8 +96,8 @@ impl CalibrateArgs {
         let left = LeftBehind::beside(&self.output, ".partial");
         let files = Files::default().reads("the model", self.model.path()).reads("the data", &self.data.data);
         let files = files.may_read("the config", self.config.as_ref());
-        files.writes("the output", &self.output).writes(STATE, left.path()).check()?;
-        let config = config(self.config.as_deref())?;
+        files.writes("the output", &self.output).writes(LeftBehind::NAME, left.path()).check()?;
+        let config = QuantizeArgs::measured_config(self.config.as_deref())?;
         model_file::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
         library.load(global)?;
@@ -144,21 +140,7 @@ impl CalibrateArgs {
         let ranges = calibrator.ranges().map_err(run_failure)?;
         write_ranges(&ranges, &Destination::File(self.output.clone()))?;
         left.remove()?;
-        let mut out = global.out();
-        if global.json {
-            out.json(&serde_json::json!({
-                "ranges": ranges.ranges.len(), "samples": ranges.samples, "framework": ranges.framework, "output": self.output
-            }))?;
-        } else {
-            writeln!(
-                out,
-                "{} over {} samples -> {}",
-                count(ranges.ranges.len(), "range"),
-                ranges.samples,
-                self.output.display()
-            )?;
-        }
-        Ok(out.finish()?)
+        tell_ranges(global, &ranges, &self.output)
     }
 }
 
@@ -195,17 +177,6 @@ pub(crate) fn ranges_for(
     let batch = args.batch_for(global, &data);
     measure(global, &mut calibrator, &mut data, batch, &mut |_| Ok(()))?;
     calibrator.ranges().map_err(run_failure)
-}
-
-fn config(path: Option<&Path>) -> Result<ConfigList, Failure> {
-    match path {
-        // QAT alone has activations with ranges.
-        Some(path) => {
-            let config = Some(path.to_owned());
-            QuantizeArgs { quantizer: Some(Quantizer::Qat), config, ..QuantizeArgs::default() }.config_list()
-        }
-        None => Ok(ConfigList::parse(EVERYTHING, Some(Quantizer::Qat))?),
-    }
 }
 
 /// Keep what was measured in batches of `batch` samples.

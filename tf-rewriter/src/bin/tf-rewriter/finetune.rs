@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use quant_cli::{
-    Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, Progress, QuantizeArgs, quantizers, words,
+    Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs, quantizers, words,
 };
 use quant_math::plan::{Emit, Quantizer};
 use tf_rewriter::codes;
@@ -15,7 +15,6 @@ use tf_rewriter::run::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optim
 
 use crate::calibrate::run_failure;
 use crate::coded::failure;
-use crate::left_behind::{LeftBehind, STATE};
 use crate::library::{FeedArgs, Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
 
@@ -147,7 +146,7 @@ impl FinetuneArgs {
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         let left = LeftBehind::beside(self.frozen.path(), ".training");
         let files = Files::of_model(self.model.path()).reads("the data", &self.data).reads("the config", &self.config);
-        let destination = self.frozen.destination(files.writes(STATE, left.path()))?;
+        let destination = self.frozen.destination(files.writes(LeftBehind::NAME, left.path()))?;
         let quantize =
             QuantizeArgs { quantizer: self.quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() };
         let config = quantize.config_list()?;

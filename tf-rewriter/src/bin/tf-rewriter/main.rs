@@ -12,8 +12,6 @@ mod finetune;
 mod freeze;
 mod inspect;
 #[cfg(feature = "run")]
-mod left_behind;
-#[cfg(feature = "run")]
 mod library;
 mod model;
 #[cfg(feature = "run")]

@@ -10,8 +10,7 @@ use std::path::Path;
 
 use quant_math::config::ConfigList;
 use quant_math::observers::{BINS, Histogram, Statistics};
-use quant_math::plan::{Reason, Settings, Site};
-use quant_math::quantizers::table::StepSource;
+use quant_math::plan::{Reason, Settings, Site, nothing_to_measure};
 use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
 
 use self::probe::Probes;
@@ -82,24 +81,7 @@ impl Calibrator {
             }
         }
         if wanted.is_empty() {
-            let without = "leave the calibration out: no form of this quantizer takes ranges";
-            let (message, help) = match config.quantizer.row().steps {
-                StepSource::Levels => {
-                    ("DoReFa's activations need no ranges: they are clipped to [0, 1]".to_owned(), without)
-                }
-                StepSource::Learnt => {
-                    ("LSQ's activations need no ranges: training learns their steps".to_owned(), without)
-                }
-                StepSource::Range => {
-                    // A misspelt name is the likeliest cause, and what is nearest to it the way out.
-                    let why = unmatched.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
-                    let message = format!("the config names no activation of this model that can be measured{why}");
-                    (
-                        message,
-                        "name `input` or `output` in the config's `quant_types`; `plan MODEL --config C` shows the sites",
-                    )
-                }
-            };
+            let (message, help) = nothing_to_measure(config.quantizer, &unmatched);
             return Err(RunError::Request { message, help: help.to_owned() }.into());
         }
         let mut tensors: Vec<Watched> = Vec::new();

@@ -1,13 +1,16 @@
 //! Quantize TorchScript archives from the command line.
 
+mod calibrate;
 mod coded;
+mod compress;
 mod freeze;
 mod model;
+mod python;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{CompressArgs, GlobalArgs, SharedCommand};
+use quant_cli::{GlobalArgs, MergeRangesArgs, SharedCommand};
 
 use crate::model::ModelArgs;
 
@@ -26,9 +29,15 @@ enum Command {
     #[command(flatten)]
     Shared(SharedCommand<ModelArgs>),
     /// Quantize a model
-    Compress(CompressArgs<ModelArgs>),
+    Compress(compress::MeasuringCompressArgs),
+    /// Measure the ranges of activations on data
+    Calibrate(calibrate::CalibrateArgs),
     /// Turn a trained archive into one for inference
     Freeze(freeze::FreezeArgs),
+    /// Join the ranges files of parts of the data
+    MergeRanges(MergeRangesArgs),
+    /// Where PyTorch was looked for and found, and how to install it
+    Doctor(python::DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,7 +48,10 @@ fn main() -> ExitCode {
     quant_cli::run(&cli.global, || match &cli.command {
         Command::Shared(shared) => shared.run(&cli.global, Cli::command()),
         Command::Compress(args) => args.run(&cli.global),
+        Command::Calibrate(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
+        Command::MergeRanges(args) => args.run(&cli.global),
+        Command::Doctor(args) => args.run(&cli.global),
     })
 }
 

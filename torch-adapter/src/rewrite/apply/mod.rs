@@ -1,6 +1,6 @@
 //! From the sites of a plan to changes.
 
-mod locate;
+pub(crate) mod locate;
 mod names;
 mod read_back;
 pub(crate) mod write;
@@ -12,11 +12,9 @@ use quant_math::plan::{NoPlan, Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
-use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, Wrap};
 use super::edit::output::Output;
 use super::edit::stem;
-use super::edit::value::NewValue;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, fake_quant, lsq, packed, qat};
 use super::thaw;
@@ -132,7 +130,7 @@ impl<'m> Applier<'m> {
         }
         if self.emit == Emit::Training && !plan.is_empty() {
             self.editor.number_passes();
-            self.give_mode();
+            self.editor.give_mode();
         }
         self.editor.close_lists()
     }
@@ -160,17 +158,6 @@ impl<'m> Applier<'m> {
             Err(reason) => Err(Error::Plan { message: reason.text }),
         });
         named.collect()
-    }
-
-    /// A frozen model has no mode; what trains needs one.
-    fn give_mode(&mut self) {
-        let Some(root) = self.model.heap().root else { return };
-        if self.model.contents().is_frozen() {
-            let name = "training";
-            if self.editor.unique(root, name) == name {
-                self.editor.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));
-            }
-        }
     }
 
     fn weight(

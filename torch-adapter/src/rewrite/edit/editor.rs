@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{At, Error};
-use crate::find::injected::{Class, PASSES};
+use crate::find::injected::{Class, OBSERVED, PASSES};
 use crate::find::mark::TrainingSite;
 use crate::find::model::Model;
 use crate::find::sites::{ClassRef, FunctionRef, Read, Spot, WeightSpot};
 use crate::rewrite::edit::class_edit::{ClassEdit, Declaration, Listed, TextWrap};
 use crate::rewrite::edit::library::Used;
 use crate::rewrite::edit::value::{NewTensor, NewValue};
-use crate::torchscript::code::{ExprId, ExprKind, Function, Span, text_of};
+use crate::torchscript::code::{ExprId, ExprKind, Function, Parameter, Span, text_of};
 use crate::torchscript::heap::ObjectId;
 
 /// What is put around a tensor.
@@ -166,7 +166,8 @@ impl<'m> Editor<'m> {
             Wrap::Module { class, settings, site, channels, .. } => {
                 let path = self.model.heap().object(home).map_or("", |object| &object.path);
                 let site = site.text(path);
-                let name = self.unique(home, &format!("{stem}_quantizer"));
+                let what = if class.observes() { "observer" } else { "quantizer" };
+                let name = self.unique(home, &format!("{stem}_{what}"));
                 let training = self.model.contents().is_training(home);
                 self.used.class(*class);
                 let value = NewValue::quantizer(*class, training, settings, site, *channels, self.passes).on(device);
@@ -183,14 +184,46 @@ impl<'m> Editor<'m> {
         let name = self.unique(root, "quantization_passes");
         let value = NewValue::passes(model.contents().is_training(root), self.passes);
         self.add(root, &name, PASSES.to_owned(), Listed::No, value);
+        self.begin_with(root, &name, |_, _| Some(String::new()));
+    }
+
+    /// Count the samples of the model, by the outermost dimension of the first tensor that a method gets with which a pass begins; `source` says
+    /// what it was made from.
+    pub(crate) fn count_samples(&mut self, source: String) {
+        let model = self.model;
+        let Some(root) = model.heap().root else { return };
+        let name = self.unique(root, "observed");
+        let value = NewValue::observed(model.contents().is_training(root), source);
+        self.add(root, &name, OBSERVED.to_owned(), Listed::No, value);
+        self.begin_with(root, &name, |function, text| {
+            let is_tensor =
+                |parameter: &&Parameter| parameter.ty.as_ref().is_some_and(|ty| text_of(text, ty).trim() == "Tensor");
+            let tensor = function.parameters.iter().skip(1).find(is_tensor);
+            tensor.map(|parameter| format!("{}, ", parameter.name))
+        });
+    }
+
+    /// Let every method with which a pass begins call what the root has under `name`, with these arguments.
+    fn begin_with(&mut self, root: ObjectId, name: &str, arguments: impl Fn(&Function, &str) -> Option<String>) {
+        let model = self.model;
         for place in &model.sites().entries {
             let Some(function) = model.program().function(*place) else { continue };
             let Some(first) = function.body.first().filter(|_| !function.name.starts_with("__")) else { continue };
+            let Some(arguments) = arguments(function, model.program().text(place.file)) else { continue };
             let own = function.parameters.first().map_or("self", |parameter| parameter.name.as_str());
             let at = first.span.start;
             let line = model.program().text(place.file).get(..at).and_then(|before| before.rsplit('\n').next());
-            let text = format!("({}).forward()\n{}", attribute(own, &name), line.unwrap_or_default());
+            let text = format!("({}).forward({arguments})\n{}", attribute(own, name), line.unwrap_or_default());
             self.edits.entry(root).or_default().insert(at, text);
+        }
+    }
+
+    /// A frozen model has no mode; what has one of its own needs one.
+    pub(crate) fn give_mode(&mut self) {
+        let Some(root) = self.model.heap().root.filter(|_| self.model.contents().is_frozen()) else { return };
+        let name = "training";
+        if self.unique(root, name) == name {
+            self.add(root, name, "bool".to_owned(), Listed::No, NewValue::Bool(false));
         }
     }
 

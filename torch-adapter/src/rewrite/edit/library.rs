@@ -1,4 +1,4 @@
-//! The classes that `training` puts into an archive, as TorchScript source.
+//! The classes that `training` and calibration put into an archive, as TorchScript source.
 //!
 //! They call nothing but `aten` ops that PyTorch 1.13 and 2.x both have, and none that raises the archive's version. Ranges
 //! and scales are those of torch's observers (1.13, `MovingAverageMinMaxObserver`), their floor of 2^−23 included. Everything that the text does not
@@ -40,6 +40,9 @@ impl Class {
             Self::LsqWeight => lsq(TENSOR_MEAN_ABS, &format!("{TENSOR_COUNT}{STEP}{STEP_PER_TENSOR}")),
             Self::LsqWeightPerChannel => lsq(CHANNEL_MEAN_ABS, &format!("{CHANNEL_COUNT}{STEP}{STEP_PER_CHANNEL}")),
             Self::LsqActivation => lsq(TENSOR_MEAN_ABS, &format!("{SAMPLE_COUNT}{STEP}{STEP_PER_TENSOR}")),
+            Self::ObserveMinMax => format!("{LOOK}{WIDEN}{LOOKED}"),
+            Self::ObserveEma => format!("{LOOK}{AVERAGE}{LOOKED}"),
+            Self::ObserveHistogram => format!("{LOOK}{WIDEN}{COUNT_VALUES}{LOOKED}"),
         }
     }
 
@@ -197,6 +200,70 @@ const RANGE_SYMMETRIC: &str =
     return torch.where(on, torch.type_as(quantized, x), x)
 ";
 
+const OBSERVED_TEXT: &str = "class Observed(Module):
+  __parameters__ = []
+  __buffers__ = [\"samples\", ]
+  samples : Tensor
+  training : bool
+  source : str
+  def forward(self: __torch__.torch_adapter.Observed,
+    x: Tensor) -> NoneType:
+    _0 = torch.add_(self.samples, torch.size(torch.atleast_1d(x), 0))
+    return None
+";
+
+/// Calibration: what a call of the site shows, in any mode. A tensor without elements shows nothing.
+const LOOK: &str = "    real = torch.to(torch.detach(x), 6)
+    if torch.gt(torch.numel(real), 0):
+      least, most = torch.aminmax(real)
+";
+
+const LOOKED: &str = "      _9 = torch.add_(self.batches, 1)
+    else:
+      pass
+    return x
+";
+
+const WIDEN: &str = "      _0 = torch.copy_(self.min, torch.minimum(self.min, least))
+      _1 = torch.copy_(self.max, torch.maximum(self.max, most))
+";
+
+const AVERAGE: &str = "      if bool(torch.eq(self.batches, 0)):
+        _0 = torch.copy_(self.first_min, least)
+        _1 = torch.copy_(self.first_max, most)
+        _2 = torch.copy_(self.min, least)
+        _3 = torch.copy_(self.max, most)
+      else:
+        _4 = torch.copy_(self.min, torch.add(self.min, torch.mul(torch.sub(least, self.min), self.rate)))
+        _5 = torch.copy_(self.max, torch.add(self.max, torch.mul(torch.sub(most, self.max), self.rate)))
+";
+
+/// The grid of `quant_math::observers::Histogram`: bins are `2^exponent` wide, and pairs of them are added up when a larger value comes. Of a
+/// tensor with at least `4 · most` values, where that is not 0, every so many are counted, `most` or more; an odd number, since sizes seldom are one.
+/// Powers are taken in float64, so that those of 2 are exact once they are float32.
+const COUNT_VALUES: &str =
+    "      magnitude = torch.clamp(torch.maximum(torch.neg(self.min), self.max), 1.1754943508222875e-38, 3.4028234663852886e+38)
+      _2, power = torch.frexp(magnitude)
+      exponent = torch.clamp_min(torch.sub(power, 11), -126)
+      if bool(torch.gt(exponent, self.exponent)):
+        bins = torch.sub(torch.cumsum(torch.ones_like(self.counts), 0), 2048)
+        narrower = torch.pow(2., torch.to(torch.sub(self.exponent, exponent), 7))
+        places = torch.add(torch.to(torch.mul(torch.to(bins, 7), narrower), 4), 2047)
+        _3 = torch.copy_(self.counts, torch.index_add(torch.zeros_like(self.counts), 0, places, self.counts))
+        _4 = torch.copy_(self.exponent, exponent)
+      else:
+        pass
+      every = 1
+      if torch.gt(self.most, 0):
+        every = torch.__or__(torch.floordiv(torch.numel(real), torch.mul(self.most, 2)), 1)
+      else:
+        pass
+      counted = torch.slice(torch.flatten(real), 0, 0, 9223372036854775807, every)
+      scale = torch.to(torch.pow(2., torch.to(torch.neg(self.exponent), 7)), 6)
+      found = torch.clamp_(torch.add_(torch.to(torch.mul(counted, scale), 3), 2047), 0, 4094)
+      _5 = torch.add_(self.counts, torch.bincount(found, None, 4095))
+";
+
 /// LSQ: `mean` says from which mean the first step is made, `rest` what follows when the step is known.
 fn lsq(mean: &str, rest: &str) -> String {
     format!("{FIXED}{mean}{FIRST_STEP}{rest}{LEARNT}")
@@ -282,6 +349,8 @@ pub(crate) struct Used {
     pub(crate) functions: BTreeSet<Function>,
     /// Whether passes are numbered.
     passes: bool,
+    /// Whether samples are counted.
+    samples: bool,
 }
 
 impl Used {
@@ -290,6 +359,7 @@ impl Used {
         self.classes.insert(class);
         self.functions.extend(class.calls());
         self.passes |= class.counts();
+        self.samples |= class.observes();
     }
 
     /// Whether passes are numbered.
@@ -299,7 +369,7 @@ impl Used {
 
     /// Whether nothing is used.
     pub(crate) fn is_empty(&self) -> bool {
-        self.classes.is_empty() && self.functions.is_empty() && !self.passes
+        self.classes.is_empty() && self.functions.is_empty() && !self.passes && !self.samples
     }
 
     /// Take out what a file holds already.
@@ -313,7 +383,13 @@ impl Used {
     pub(crate) fn source(&self) -> String {
         let functions = self.functions.iter().map(|function| function.text().to_owned());
         let passes = self.passes.then(|| PASSES_TEXT.to_owned());
-        passes.into_iter().chain(self.classes.iter().map(|class| class.text())).chain(functions).collect()
+        let samples = self.samples.then(|| OBSERVED_TEXT.to_owned());
+        passes
+            .into_iter()
+            .chain(samples)
+            .chain(self.classes.iter().map(|class| class.text()))
+            .chain(functions)
+            .collect()
     }
 }
 
@@ -332,11 +408,11 @@ mod tests {
         used.functions.extend(Function::ALL);
         let text = used.source();
         let file = parse(&text).unwrap();
-        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len() + 1, Function::ALL.len()));
+        assert_eq!((file.classes.len(), file.functions.len()), (Class::ALL.len() + 2, Function::ALL.len()));
         for function in Function::ALL {
             assert_eq!(function.qualified(), format!("{MODULE}.{}", function.name()));
         }
-        for class in file.classes.iter().filter(|class| class.name != "Passes") {
+        for class in file.classes.iter().filter(|class| !matches!(class.name.as_str(), "Passes" | "Observed")) {
             let declared: Vec<_> = class.attributes.iter().map(|a| a.name.as_str()).collect();
             for listed in [&class.parameters, &class.buffers].into_iter().flat_map(|list| &list.as_ref().unwrap().names)
             {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::find::injected::{Class, PASSES};
+use quant_math::observers::{BINS, MIN_EXPONENT};
+
+use crate::find::injected::{Class, OBSERVED, PASSES, SAMPLES, SOURCE};
 use crate::find::mark::SITE;
 use crate::torchscript::contents::CPU;
 use crate::torchscript::pickle::{Fresh, FreshTensor, StorageType};
@@ -63,6 +65,21 @@ impl NewTensor {
         Self::new(StorageType::Long, Vec::new(), value.to_le_bytes().to_vec())
     }
 
+    /// The buffer `name` of an object of this class that has seen nothing.
+    fn untouched(class: Class, name: &str) -> Self {
+        match name {
+            "step" | "batches" => Self::scalar_i64(0),
+            "exponent" => Self::scalar_i64(MIN_EXPONENT.into()),
+            "counts" => {
+                let bins = 2 * BINS - 1;
+                Self::new(StorageType::Long, vec![bins as u64], vec![0; bins * size_of::<i64>()])
+            }
+            "min" if class.observes() => Self::scalar_f32(f32::INFINITY),
+            "max" if class.observes() => Self::scalar_f32(f32::NEG_INFINITY),
+            _ => Self::scalar_f32(0.0),
+        }
+    }
+
     pub(crate) fn f32s(shape: Vec<u64>, values: &[f32]) -> Self {
         Self::new(StorageType::Float, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
@@ -98,6 +115,16 @@ impl NewValue {
         Self::Shared(memo, Box::new(Self::Object { class: PASSES.to_owned(), attributes }))
     }
 
+    /// The object that counts samples, and says from which model the one that holds it was made.
+    pub(crate) fn observed(training: bool, source: String) -> Self {
+        let attributes = vec![
+            (SAMPLES, Self::Tensor(NewTensor::scalar_i64(0))),
+            ("training", Self::Bool(training)),
+            (SOURCE, Self::Str(source)),
+        ];
+        Self::Object { class: OBSERVED.to_owned(), attributes }
+    }
+
     /// An instance of a library class that has seen nothing yet; `site` is what it says of itself, `passes` the memo position of the object
     /// that numbers them. Its parameters have an element for each of `channels`.
     pub(crate) fn quantizer(
@@ -113,10 +140,7 @@ impl NewValue {
             let zeros = NewTensor::f32s(channels.into_iter().collect(), &zeros);
             (*name, Self::Tensor(NewTensor { requires_grad: true, ..zeros }))
         };
-        let buffer = |name: &&'static str| {
-            let zero = if *name == "step" { NewTensor::scalar_i64(0) } else { NewTensor::scalar_f32(0.0) };
-            (*name, Self::Tensor(zero))
-        };
+        let buffer = |name: &&'static str| (*name, Self::Tensor(NewTensor::untouched(class, name)));
         let parameters = class.parameters().iter().map(parameter);
         let mut attributes: Vec<_> = parameters.chain(class.buffers().iter().map(buffer)).collect();
         attributes.push(("training", Self::Bool(training)));

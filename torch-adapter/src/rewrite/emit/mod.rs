@@ -5,6 +5,7 @@ mod decoder;
 pub(crate) mod dorefa;
 pub(crate) mod fake_quant;
 pub(crate) mod lsq;
+pub(crate) mod observe;
 pub(crate) mod packed;
 mod packed_lists;
 pub(crate) mod qat;

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use quant_math::data::LittleEndian;
 use quant_math::late::Before;
 use quant_math::plan::Settings;
 use quant_math::quantizers::lsq;
-use quant_math::{Affine, QuantType, Range, WeightData};
+use quant_math::{Affine, QuantType, Range};
 
 use crate::error::Error;
 use crate::find::injected::Class;
 use crate::find::mark::{SITE, TrainingSite};
 use crate::find::model::Model;
-use crate::rewrite::weights::bytes;
-use crate::torchscript::heap::{Item, Object, ObjectId, TensorId, unmangle};
+use crate::rewrite::buffers::{real, reals, whole};
+use crate::torchscript::heap::{Item, Object, ObjectId, unmangle};
 
 /// A quantizer of an archive.
 #[derive(Debug, Clone)]
@@ -38,7 +37,7 @@ impl Trained {
     pub(crate) fn all(model: &Model) -> Result<Vec<Self>, Error> {
         let mut found = Vec::new();
         for (index, object) in model.heap().objects.iter().enumerate() {
-            if let Some(class) = Class::of(&unmangle(&object.class)) {
+            if let Some(class) = Class::of(&unmangle(&object.class)).filter(|class| !class.observes()) {
                 found.push(Self::read(model, ObjectId(index), object, class)?);
             }
         }
@@ -155,35 +154,6 @@ impl Trained {
         };
         self.site.as_ref().filter(|site| same(&site.settings))
     }
-}
-
-/// The first element of an integer tensor.
-fn whole(model: &Model, tensor: TensorId) -> Result<Option<i64>, Error> {
-    let Some((_, found, storage)) = model.contents().tensor(tensor) else { return Ok(None) };
-    let record = model.archive().read(&storage.record)?;
-    let size = usize::try_from(found.kind.size()).unwrap_or(usize::MAX);
-    let start = usize::try_from(found.offset).ok().and_then(|offset| offset.checked_mul(size));
-    let bytes = start.and_then(|start| record.get(start..start.checked_add(size)?));
-    let wide = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes));
-    let narrow = bytes.and_then(|bytes| bytes.first_chunk()).map(|bytes| i32::from_le_bytes(*bytes).into());
-    Ok(if size == 8 { wide } else { narrow })
-}
-
-/// The first element of a float tensor.
-fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error> {
-    let Some((_, found, storage)) = model.contents().tensor(tensor) else { return Ok(None) };
-    let (Some(dtype), Ok(offset)) = (found.dtype(), usize::try_from(found.offset)) else { return Ok(None) };
-    let record = model.archive().read(&storage.record)?;
-    let data = LittleEndian::new(dtype, &record);
-    Ok(data.chunk(offset..offset.saturating_add(1)).first().copied())
-}
-
-/// All elements of a float tensor, which is a vector or a scalar; none where it is another tensor or not stored in one piece.
-fn reals(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
-    let Ok(stored) = model.contents().stored(tensor) else { return Ok(Vec::new()) };
-    let bytes = bytes(model.archive(), &stored)?;
-    let data = LittleEndian::new(stored.dtype, &bytes);
-    Ok(data.chunk(0..data.len()).into_owned())
 }
 
 #[cfg(test)]

@@ -1,32 +1,35 @@
 //! What an interrupted run leaves beside its output, for `--resume`.
 
 use std::path::{Path, PathBuf};
-use tf_rewriter::codes;
 
-use quant_cli::{Failure, GlobalArgs};
 use quant_math::plan::Reason;
 
-/// What its file is called in errors.
-pub(crate) const STATE: &str = "the state for `--resume`";
+use crate::args::GlobalArgs;
+use crate::codes;
+use crate::failure::Failure;
 
 /// The file of a run's state.
 #[derive(Debug)]
-pub(crate) struct LeftBehind(PathBuf);
+pub struct LeftBehind(PathBuf);
 
 impl LeftBehind {
+    /// What its file is called in errors.
+    pub const NAME: &str = "the state for `--resume`";
+
     /// The output's name with `ending`.
-    pub(crate) fn beside(output: &Path, ending: &str) -> Self {
+    pub fn beside(output: &Path, ending: &str) -> Self {
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(ending);
         Self(output.with_file_name(name))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The file.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Whether there is something to go on from; a warning says where there is nothing. `run` is what would go on.
-    pub(crate) fn is_there(&self, global: &GlobalArgs, run: &str) -> bool {
+    pub fn is_there(&self, global: &GlobalArgs, run: &str) -> bool {
         let there = self.0.is_file();
         if !there {
             let text =
@@ -37,7 +40,10 @@ impl LeftBehind {
     }
 
     /// The run is finished: nobody goes on from here.
-    pub(crate) fn remove(&self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove(&self) -> Result<(), Failure> {
         if self.0.is_file() {
             std::fs::remove_file(&self.0)?;
         }

@@ -1,0 +1,208 @@
+//! `calibrate`: activation ranges from data, into a ranges file.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use quant_cli::{
+    Adapter, Destination, Failure, Files, GlobalArgs, LeftBehind, Progress, QuantizeArgs, tell_ranges, words,
+    write_ranges,
+};
+use quant_math::config::ConfigList;
+use quant_math::ranges::Ranges;
+use torch_adapter::run::{self, Calibration};
+use torch_adapter::{Counting, Model};
+
+use crate::coded::failure;
+use crate::model::ModelArgs;
+use crate::python::PythonArgs;
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// An archive that `torch.jit.save` wrote, scripted, traced or frozen
+    #[arg(required_unless_present = "from")]
+    model: Option<PathBuf>,
+
+    /// Arrays by the name or the position of `forward`'s arguments, the sample outermost: a .npz, a .npy, or a folder of them
+    #[arg(long, value_name = "DATA", required_unless_present_any = ["from", "emit"])]
+    data: Option<PathBuf>,
+
+    #[command(flatten)]
+    how: HowArgs,
+
+    /// NNI's config_list, whose `input` and `output` sites are measured [default: every default op's]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The ranges file to write, or with `--emit` the archive
+    #[arg(long, short, value_name = "OUT")]
+    output: PathBuf,
+
+    /// Write an archive that measures wherever it is run, in place of running it: any PyTorch runs data through it and saves it
+    #[arg(long, value_name = "FORM", value_parser = words([("observe", Form::Observe)]), conflicts_with_all = ["data", "from", "resume"])]
+    emit: Option<Form>,
+
+    /// Read what such an archive has measured
+    #[arg(long, value_name = "OBSERVED", conflicts_with_all = ["model", "data", "config", "resume", "exact"])]
+    from: Option<PathBuf>,
+
+    /// Go on where an interrupted run stopped
+    #[arg(long)]
+    resume: bool,
+
+    /// Keep what was measured for `--resume` every so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    save_every: u64,
+}
+
+/// What is written in place of ranges.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Observe,
+}
+
+/// How data is run through an archive.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HowArgs {
+    /// Samples that run at once
+    #[arg(long, value_name = "N", default_value = "32")]
+    pub(crate) batch: NonZeroU64,
+
+    /// The value of an argument of `forward` that is the same in every run, as JSON (training=false); may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = feed)]
+    pub(crate) feed: Vec<(String, serde_json::Value)>,
+
+    /// Let histograms count every value, not some of each large tensor
+    #[arg(long)]
+    pub(crate) exact: bool,
+
+    #[command(flatten)]
+    pub(crate) python: PythonArgs,
+}
+
+/// `NAME=VALUE`.
+fn feed(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let value = serde_json::from_str(value).map_err(|error| format!("the value is no JSON: {error}"))?;
+    Ok((name.to_owned(), value))
+}
+
+impl HowArgs {
+    fn counting(&self) -> Counting {
+        if self.exact { Counting::Exact } else { Counting::Sampled }
+    }
+
+    fn calibration<'a>(&'a self, global: &GlobalArgs, python: &'a Path, data: &'a Path) -> Calibration<'a> {
+        Calibration {
+            python,
+            data,
+            batch: self.batch.get(),
+            feeds: &self.feed,
+            threads: global.jobs.map(Into::into),
+            counting: self.counting(),
+            state: None,
+            save_every: Duration::ZERO,
+            resume: false,
+            verbose: global.verbose > 0 && !global.json,
+        }
+    }
+}
+
+impl CalibrateArgs {
+    /// Measure and write the ranges file.
+    pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
+        match (&self.from, &self.model, &self.data, self.emit) {
+            (Some(from), ..) => self.read(global, from),
+            (None, Some(model), Some(data), None) => self.measure(global, model, data),
+            (None, Some(model), ..) => self.observe(global, model),
+            // The command line is not read where the model is missing.
+            (None, None, ..) => Ok(()),
+        }
+    }
+
+    fn files(&self) -> Files {
+        Files::default().may_read("the config", self.config.as_ref())
+    }
+
+    fn read(&self, global: &GlobalArgs, from: &Path) -> Result<(), Failure> {
+        self.files().reads("the archive", from).writes("the output", &self.output).check()?;
+        model_file::atomic::probe(&self.output)?;
+        let (ranges, unseen) = ModelArgs::open_path(from)?.measured("torch", None).map_err(failure)?;
+        global.warn(&unseen);
+        self.write(global, &ranges)
+    }
+
+    fn observe(&self, global: &GlobalArgs, model: &Path) -> Result<(), Failure> {
+        self.files().reads("the model", model).writes("the output", &self.output).check()?;
+        let config = QuantizeArgs::measured_config(self.config.as_deref())?;
+        model_file::atomic::probe(&self.output)?;
+        let made = ModelArgs::open_path(model)?.observe(&config, self.how.counting()).map_err(failure)?;
+        global.warn(&made.plan().warnings);
+        let progress = Progress::new(global, "writing", made.input_len());
+        made.write_to_with(&self.output, &|bytes| progress.inc(bytes)).map_err(failure)?;
+        drop(progress);
+        let mut out = global.out();
+        if global.json {
+            out.json(&serde_json::json!({ "output": self.output }))?;
+        } else {
+            let output = self.output.display();
+            writeln!(out, "run data through {output} in PyTorch, save it, and read it with `calibrate --from`")?;
+        }
+        Ok(out.finish()?)
+    }
+
+    fn measure(&self, global: &GlobalArgs, model: &Path, data: &Path) -> Result<(), Failure> {
+        let left = LeftBehind::beside(&self.output, ".partial");
+        let files = self.files().reads("the model", model).reads("the data", data);
+        files.writes("the output", &self.output).writes(LeftBehind::NAME, left.path()).check()?;
+        let config = QuantizeArgs::measured_config(self.config.as_deref())?;
+        model_file::atomic::probe(&self.output)?;
+        let model = ModelArgs::open_path(model)?;
+        let python = self.how.python.find()?;
+        let how = Calibration {
+            state: Some(left.path()),
+            save_every: Duration::from_secs(self.save_every),
+            resume: self.resume && left.is_there(global, "run"),
+            ..self.how.calibration(global, &python, data)
+        };
+        let ranges = measured(global, model, &config, &how)?;
+        self.write(global, &ranges)?;
+        left.remove()
+    }
+
+    fn write(&self, global: &GlobalArgs, ranges: &Ranges) -> Result<(), Failure> {
+        write_ranges(ranges, &Destination::File(self.output.clone()))?;
+        tell_ranges(global, ranges, &self.output)
+    }
+}
+
+/// Run all data, with progress and warnings.
+fn measured(global: &GlobalArgs, model: Model, config: &ConfigList, how: &Calibration<'_>) -> Result<Ranges, Failure> {
+    let mut progress: Option<(Progress, u64)> = None;
+    let measured = run::calibrate(model, config, how, &mut |done, all| {
+        let (progress, before) = progress.get_or_insert_with(|| (Progress::new(global, "calibrating", all), 0));
+        progress.inc(done.saturating_sub(*before));
+        *before = done;
+    });
+    drop(progress);
+    let (ranges, warnings) = measured.map_err(failure)?;
+    global.warn(&warnings);
+    Ok(ranges)
+}
+
+/// `compress --calibrate`: ranges of a model that are used at once.
+pub(crate) fn ranges_for(
+    global: &GlobalArgs,
+    model: &Model,
+    config: &ConfigList,
+    how: &HowArgs,
+    data: &Path,
+) -> Result<Ranges, Failure> {
+    // What is measured is an archive of its own.
+    let Some(path) = model.path() else { return Err(failure(torch_adapter::Error::NotObserved)) };
+    let python = how.python.find()?;
+    measured(global, ModelArgs::open_path(path)?, config, &how.calibration(global, &python, data))
+}
