@@ -169,12 +169,11 @@ impl Class {
                 &[("start", "int"), ("quant_min", "int"), ("quant_max", "int"), ("rate", "float"), ("widest", "bool")]
             }
             Self::DoReFaWeight | Self::DoReFaActivation => &[("levels", "int")],
-            Self::DoReFaSign => &[],
+            Self::DoReFaSign | Self::ObserveMinMax => &[],
             Self::LsqWeight | Self::LsqActivation => &[("quant_min", "int"), ("quant_max", "int"), ("first", "float")],
             Self::LsqWeightPerChannel => {
                 &[("quant_min", "int"), ("quant_max", "int"), ("first", "float"), ("axis", "int")]
             }
-            Self::ObserveMinMax => &[],
             Self::ObserveEma => &[("rate", "float")],
             Self::ObserveHistogram => &[("most", "int")],
         }

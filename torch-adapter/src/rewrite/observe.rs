@@ -50,8 +50,8 @@ pub enum Counting {
 
 /// How many values of a call's tensor [`Counting::Sampled`] counts at least, where there are four times as many or more. By the inequality of
 /// Dvoretzky, Kiefer and Wolfowitz a share of n values that were drawn by chance is off by more than `sqrt(ln(2/p) / 2n)` with a probability of
-/// at most p: for one call and p = 10⁻⁶ that is 0.015, and it falls with the root of the number of calls.
-pub const SAMPLED: u32 = 1 << 15;
+/// at most p: for one call and p = 10⁻⁶ that is 0.03, and it falls with the root of the number of calls.
+pub const SAMPLED: u32 = 1 << 13;
 
 impl Model {
     /// The model with what measures the activations that `config` names.

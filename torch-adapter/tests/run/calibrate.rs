@@ -45,7 +45,8 @@ fn an_archive_that_observes_measures_wherever_it_is_run() {
         told(read.arg("-o").arg(torch.path("from.json")));
         told(torch.calibrate(Path::new(DIGITS), &data, "ranges.json").arg("-c").arg(&config));
         let (from, ranges) = (torch.ranges("from.json"), torch.ranges("ranges.json"));
-        assert_eq!((from.samples, &from.ranges, &from.model), (100, &ranges.ranges, &ranges.model), "{observer}");
+        assert_eq!((from.samples, &from.model), (100, &ranges.model));
+        assert!(from.ranges == ranges.ranges, "{observer}");
         assert_eq!(from.config, ranges.config);
     }
     // What observes is no model to quantize.
@@ -85,13 +86,17 @@ fn a_quantized_archive_is_as_accurate_as_the_float_one() {
 fn parts_of_the_data_are_joined() {
     let Some(torch) = Torch::find() else { return };
     let config = torch.config("entropy");
-    for (name, first, last) in [("all", 0, 160), ("one", 0, 90), ("two", 90, 160)] {
+    for (name, first, last) in [("all", 0, 160), ("one", 0, 96), ("two", 96, 160)] {
         let data = torch.data(&format!("{name}.npz"), first, last);
         told(torch.calibrate(Path::new(DIGITS), &data, &format!("{name}.json")).arg("-c").arg(&config));
     }
     let (one, two) = (torch.path("one.json"), torch.path("two.json"));
     let mut merge = torch.command(["merge-ranges".as_ref(), one.as_ref(), two.as_ref()]);
     told(merge.arg("-o").arg(torch.path("joined.json")));
+    // In the same batches: of others PyTorch's kernels round otherwise.
     let (all, joined) = (torch.ranges("all.json"), torch.ranges("joined.json"));
-    assert_eq!((all.samples, all.ranges), (joined.samples, joined.ranges));
+    assert_eq!(all.samples, joined.samples);
+    for (all, joined) in all.ranges.iter().zip(&joined.ranges) {
+        assert!(all == joined, "{} ({})", all.site, all.kind);
+    }
 }

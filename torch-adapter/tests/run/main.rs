@@ -3,12 +3,12 @@
 //! PyTorch is that of the interpreter that `QUANT_TORCH_PYTHON` names.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, tells its story on stderr, and maps none of its files"
 )]
 
+mod archives;
 mod calibrate;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks TensorFlow")]
