@@ -132,7 +132,10 @@ class Data:
             return [os.path.basename(file)[:-4]]
         try:
             with zipfile.ZipFile(file) as archive:
-                return [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+                names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+            if not names:
+                raise refuse(file, "it holds no arrays", "expected what `numpy.savez` writes")
+            return names
         except (OSError, zipfile.BadZipFile) as error:
             raise refuse(file, f"cannot be read: {error}", "expected a .npz, a .npy or a folder of them") from None
 
