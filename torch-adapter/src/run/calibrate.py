@@ -317,20 +317,19 @@ class Calibration:
         try:
             with numpy.load(path, allow_pickle=False) as file:
                 told = json.loads(str(file["run"]))
+                source, batch, samples = told["source"], told["batch"], int(told["samples"])
+                if source != self.source:
+                    raise differs("it was made with another model, config or way of counting")
+                if batch != self.batch:
+                    raise differs(f"a moving average was made in batches of {batch} samples, and these are of {self.batch}")
+                if samples > available:
+                    raise differs(f"it was made from {samples} samples, and the data holds {available}")
                 arrays = [file[str(number)] for number in range(len(self.buffers))]
-                found = (told["source"], told["batch"], int(told["samples"]))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise differs(f"the state cannot be read: {words(error)}") from None
-        source, batch, samples = found
-        if source != self.source:
-            raise differs("it was made with another model, config or way of counting")
-        if batch != self.batch:
-            raise differs(f"a moving average was made in batches of {batch} samples, and these are of {self.batch}")
-        if samples > available:
-            raise differs(f"it was made from {samples} samples, and the data holds {available}")
+        if any(tuple(tensor.shape) != array.shape for tensor, array in zip(self.buffers, arrays)):
+            raise differs("the state cannot be read: its numbers are of another shape")
         for tensor, array in zip(self.buffers, arrays):
-            if tuple(tensor.shape) != array.shape:
-                raise differs("its numbers are of another shape")
             tensor.copy_(torch.from_numpy(array))
         self.done = samples
 
