@@ -16,7 +16,7 @@ fn exercise(text: &str) {
     for quantizer in [None, Some(Quantizer::Naive), Some(Quantizer::Qat), Some(Quantizer::DoReFa)] {
         match ConfigList::parse(text, quantizer) {
             Ok(config) => {
-                let op = OpFacts { name: "block_1/conv2", op_type: "Conv2D", is_default: true };
+                let op = OpFacts { name: "block_1/conv2", other_name: None, op_type: "Conv2D", is_default: true };
                 let _selection = config.select(&op);
                 assert!(config.unmatched(&[op]).iter().chain(&config.warnings()).all(|reason| !reason.text.is_empty()));
             }

@@ -11,7 +11,7 @@ fn naive(text: &str) -> ConfigList {
 }
 
 fn op<'a>(name: &'a str, op_type: &'a str) -> OpFacts<'a> {
-    OpFacts { name, op_type, is_default: matches!(op_type, "Conv2D" | "MatMul" | "Conv2d" | "Linear") }
+    OpFacts { name, other_name: None, op_type, is_default: matches!(op_type, "Conv2D" | "MatMul" | "Conv2d" | "Linear") }
 }
 
 /// The bits of the deciding entry, `-` not selected, `x` excluded.
@@ -99,8 +99,8 @@ fn one_config_serves_both_frameworks() {
     }
     // What is `default` is the adapter's to say.
     let config = naive("[{op_types: ['DEFAULT'], q_bits: 5}]");
-    assert_eq!(decided(&config, &OpFacts { name: "x", op_type: "Thing", is_default: true }), "5");
-    assert_eq!(decided(&config, &OpFacts { name: "x", op_type: "Conv2D", is_default: false }), "-");
+    assert_eq!(decided(&config, &OpFacts { name: "x", other_name: None, op_type: "Thing", is_default: true }), "5");
+    assert_eq!(decided(&config, &OpFacts { name: "x", other_name: None, op_type: "Conv2D", is_default: false }), "-");
 }
 
 #[test]

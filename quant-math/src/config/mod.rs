@@ -19,7 +19,7 @@
 //!     'op_types': ['Conv2d', 'Linear']
 //! }]";
 //! let config = ConfigList::parse(text, Some(Quantizer::Qat))?;
-//! let op = OpFacts { name: "block1/conv", op_type: "Conv2D", is_default: true };
+//! let op = OpFacts { name: "block1/conv", other_name: None, op_type: "Conv2D", is_default: true };
 //! let Selection::Selected { entry, config } = config.select(&op) else { unreachable!() };
 //! assert_eq!(config.settings(Quantizer::Qat, QuantType::Weight, entry).map(|s| s.bits), Some(8));
 //! # Ok::<(), quant_math::config::ConfigErrors>(())

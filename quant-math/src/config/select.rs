@@ -8,6 +8,8 @@ use super::{ConfigList, Entry};
 pub struct OpFacts<'a> {
     /// The op's name (TensorFlow: the node; TorchScript: the module path).
     pub name: &'a str,
+    /// Another name that `op_names` may select it by, which other ops may have too.
+    pub other_name: Option<&'a str>,
     /// The op's type, as the model says it.
     pub op_type: &'a str,
     /// Whether the op belongs to `default`.
@@ -33,11 +35,18 @@ pub enum Selection<'a> {
     },
 }
 
+impl<'a> OpFacts<'a> {
+    /// The names that `op_names` may select it by.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        [Some(self.name), self.other_name].into_iter().flatten()
+    }
+}
+
 impl Entry {
     /// Whether each of `op_types` and `op_names` that the entry has matches the op.
     pub fn matches(&self, op: &OpFacts<'_>) -> bool {
         let types = |patterns: &Vec<TypePattern>| patterns.iter().any(|p| p.matches(op.op_type, op.is_default));
-        let names = |patterns: &Vec<NamePattern>| patterns.iter().any(|p| p.matches(op.name));
+        let names = |patterns: &Vec<NamePattern>| patterns.iter().any(|p| op.names().any(|name| p.matches(name)));
         let has_one = self.op_types.is_some() || self.op_names.is_some();
         has_one && self.op_types.as_ref().is_none_or(types) && self.op_names.as_ref().is_none_or(names)
     }

@@ -48,12 +48,12 @@ impl ConfigList {
 }
 
 /// What of a config names an op.
-pub(super) struct Named {
-    /// Whether one of the names is the op's.
-    pub(super) by_name: bool,
+pub(super) struct Named<'a> {
+    /// The names that are the op's.
+    pub(super) names: Vec<&'a str>,
     /// The globs that match it, counted through the config.
     pub(super) globs: Vec<usize>,
-    /// The entries of both; one may stand here twice.
+    /// The entries of both; one may stand here several times.
     pub(super) entries: Vec<usize>,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Selector<'a> {
         };
         let by_type = |id: Option<TypeId>| id.and_then(|id| self.by_type.get(&id)).and_then(before);
         let by_default = by_type(op.is_default.then_some(Self::DEFAULT));
-        let named = self.named(op.name).entries.into_iter().filter(|entry| *entry < end);
+        let named = self.named(op).entries.into_iter().filter(|entry| *entry < end);
         let by_name = named.filter(|entry| self.has_type(*entry, id, op.is_default)).max();
         match [by_type(id), by_default, by_name].into_iter().flatten().max() {
             None => Selection::NotSelected,
@@ -123,13 +123,19 @@ impl<'a> Selector<'a> {
     }
 
     /// What names an op.
-    pub(super) fn named(&self, name: &str) -> Named {
-        let exact = if self.names.is_empty() { None } else { self.names.get(name) };
-        let globs = self.globs_of(name);
-        let mut entries = exact.cloned().unwrap_or_default();
-        entries.extend(globs.iter().filter_map(|glob| self.globs.get(*glob)).map(|glob| glob.entry));
-        steps::count(entries.len());
-        Named { by_name: exact.is_some(), globs, entries }
+    pub(super) fn named(&self, op: &OpFacts<'_>) -> Named<'a> {
+        let mut found = Named { names: Vec::new(), globs: Vec::new(), entries: Vec::new() };
+        for name in op.names() {
+            if let Some((name, entries)) = self.names.get_key_value(name) {
+                found.names.push(name);
+                found.entries.extend(entries);
+            }
+            let globs = self.globs_of(name);
+            found.entries.extend(globs.iter().filter_map(|glob| self.globs.get(*glob)).map(|glob| glob.entry));
+            found.globs.extend(globs);
+        }
+        steps::count(found.entries.len());
+        found
     }
 
     /// The numbers of the globs that match a name.

@@ -33,26 +33,24 @@ impl ConfigList {
 }
 
 /// What a pass over a model's ops found of the config.
-struct Seen {
+struct Seen<'a> {
     types: BTreeSet<TypeId>,
-    names: BTreeSet<String>,
+    names: BTreeSet<&'a str>,
     globs: BTreeSet<usize>,
     /// Entries with `op_names` that match an op.
     entries: BTreeSet<usize>,
 }
 
-impl Seen {
-    fn new(selector: &Selector<'_>, ops: &[OpFacts<'_>]) -> Self {
+impl<'a> Seen<'a> {
+    fn new(selector: &Selector<'a>, ops: &[OpFacts<'_>]) -> Self {
         let mut seen =
             Self { types: BTreeSet::new(), names: BTreeSet::new(), globs: BTreeSet::new(), entries: BTreeSet::new() };
         for op in ops {
             let id = selector.type_of(op.op_type);
             seen.types.extend(id);
             seen.types.extend(op.is_default.then_some(Selector::DEFAULT));
-            let named = selector.named(op.name);
-            if named.by_name {
-                seen.names.insert(op.name.to_owned());
-            }
+            let named = selector.named(op);
+            seen.names.extend(named.names);
             seen.globs.extend(named.globs);
             seen.entries.extend(named.entries.into_iter().filter(|entry| selector.has_type(*entry, id, op.is_default)));
         }
@@ -63,7 +61,7 @@ impl Seen {
 /// Tells about one entry after the other.
 struct Told<'a> {
     selector: &'a Selector<'a>,
-    seen: Seen,
+    seen: Seen<'a>,
     hints: Hints<'a>,
     /// Globs of the entries that were told about.
     globs: usize,
@@ -73,7 +71,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn of(&mut self, index: usize, entry: &Entry) -> Vec<Reason> {
-        let type_seen = |seen: &Seen, pattern| seen.types.contains(&self.selector.word(pattern));
+        let type_seen = |seen: &Seen<'_>, pattern| seen.types.contains(&self.selector.word(pattern));
         let matches = if entry.op_names.is_some() {
             self.seen.entries.contains(&index)
         } else {
@@ -176,7 +174,7 @@ mod tests {
     /// The steps that planning `ops` ops with `config` takes, all hints included.
     fn steps(config: &ConfigList, names: &[String]) -> usize {
         let ops: Vec<OpFacts<'_>> =
-            names.iter().map(|name| OpFacts { name, op_type: "Conv2D", is_default: true }).collect();
+            names.iter().map(|name| OpFacts { name, other_name: None, op_type: "Conv2D", is_default: true }).collect();
         steps::counted(|| {
             let selector = config.selector();
             let found = ops.iter().filter(|op| selector.select(op) != Selection::NotSelected).count();

@@ -310,7 +310,7 @@ mod tests {
     fn the_plan_decides_and_the_model_is_asked_whether_it_can() {
         let plan = Plan::parse(PLAN).unwrap();
         let chooser = Chooser::of_plan(&plan).unwrap();
-        let about = |name, op_type| chooser.about(OpFacts { name, op_type, is_default: true });
+        let about = |name, op_type| chooser.about(OpFacts { name, other_name: None, op_type, is_default: true });
         let conv: Choice<'_> = about("conv", "Conv2D");
         assert!(conv.names(QuantType::Weight) && !conv.names(QuantType::Output) && !about("con", "Conv2D").names_any());
         let chosen = conv.of(QuantType::Weight, "w:0").unwrap();

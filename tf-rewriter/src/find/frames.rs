@@ -36,7 +36,7 @@ impl Frames {
         if tensor.contains("::") {
             return Some("is in a function body, from which nothing can be fetched");
         }
-        let node = graph.named(node_of(tensor))?;
+        let node = graph.find_site(node_of(tensor))?;
         self.hold(node).then_some("is in a loop, from which nothing can be fetched")
     }
 }

@@ -1,24 +1,26 @@
-//! A function that is called several times stands in the flat graph as often: what was measured in one place holds in the others.
+//! A function that is called several times stands in the flat graph as often: what was measured or written of one place holds in the others.
 //!
-//! The nodes of a call have its name in front: `StatefulPartitionedCall/dense/MatMul`. Without the names of calls, which begin with those that
-//! TensorFlow gives to them, a name means the same in whatever graph was made of the model, be it for one signature or for all.
+//! Without the names of calls a name means the same in whatever graph was made of the model, be it for one signature or for all.
 
 use std::collections::BTreeMap;
 
-use quant_math::QuantType;
+use quant_math::budget::Share;
 use quant_math::config::ConfigList;
+use quant_math::plan::Site;
 use quant_math::ranges::{Ranges, SiteRange};
+use quant_math::{Plan, QuantType};
 
+use super::SITES;
 use crate::error::Error;
-use crate::graphdef::graph::Graph;
+use crate::find::sites::tensor_name;
+use crate::graphdef::graph::{Graph, without_calls};
+use crate::graphdef::index::{NodeId, node_of};
 
 impl Graph {
     /// Ranges with entries for sites that are called otherwise than where they were measured. `None` where none is missing.
     pub(super) fn for_all_callers(&self, config: &ConfigList, ranges: &Ranges) -> Result<Option<Ranges>, Error> {
-        let has_call = |name: &str| within(name).len() < name.len();
-        let any = self.index().scope(0).into_iter().flat_map(|scope| &scope.nodes);
-        let any = any.map(|node| node.name.text(self.bytes())).any(has_call);
-        if !any && !ranges.ranges.iter().any(|entry| has_call(&entry.site)) {
+        let has_call = |name: &str| without_calls(name).len() < name.len();
+        if !self.has_calls_inlined() && !ranges.ranges.iter().any(|entry| has_call(&entry.site)) {
             return Ok(None);
         }
         let lookup = ranges.lookup();
@@ -40,22 +42,56 @@ impl Graph {
         }
         Ok(Some(all))
     }
-}
 
-/// A name without the names of calls in front.
-fn within(name: &str) -> &str {
-    let is_call = |part: &str| {
-        let end = part.strip_prefix("Stateful").unwrap_or(part).strip_prefix("PartitionedCall");
-        let number = |end: &str| end.strip_prefix('_').is_some_and(|end| end.bytes().all(|byte| byte.is_ascii_digit()));
-        end.is_some_and(|end| end.is_empty() || number(end))
-    };
-    let mut rest = name;
-    while let Some((first, more)) = rest.split_once('/')
-        && is_call(first)
-    {
-        rest = more;
+    /// A plan with the names that this graph has for its sites, and a site for each op that the plan's name can mean.
+    pub(super) fn with_own_names(&self, plan: &Plan) -> Result<Plan, Error> {
+        let mut counted = Share::of(self.budget());
+        let mut sites = Vec::with_capacity(plan.sites.len());
+        for site in &plan.sites {
+            let copies: Vec<NodeId> = match self.find_site(&site.op) {
+                Some(op) => vec![op],
+                None => self.alike(&site.op).collect(),
+            };
+            // What it reads as the first of them that reads such a tensor does, the others read at the same place.
+            let place = copies.iter().find_map(|op| self.input_called(*op, &site.tensor));
+            for op in &copies {
+                let tensor = self.tensor_of_copy(site, *op, place);
+                let named = Site { op: self.site_name(*op), tensor, ..site.clone() };
+                counted.take(named.held(), SITES)?;
+                sites.push(named);
+            }
+            if copies.is_empty() {
+                counted.take(site.held(), SITES)?;
+                sites.push(site.clone());
+            }
+        }
+        Ok(Plan { sites, ..plan.clone() })
     }
-    rest
+
+    /// The first input of an op that reads a tensor of this name, its whole one or one without calls.
+    fn input_called(&self, op: NodeId, tensor: &str) -> Option<usize> {
+        let count = self.index().node(op).zip(self.index().scope(op.scope)).map_or(0, |(n, s)| s.inputs(n).len());
+        (0..count).find(|input| without_calls(&tensor_name(self, op, *input)) == without_calls(tensor))
+    }
+
+    /// What the graph calls the tensor of a site of one of several copies of its op.
+    fn tensor_of_copy(&self, site: &Site, op: NodeId, place: Option<usize>) -> String {
+        let said = node_of(&site.tensor);
+        let port = site.tensor.get(said.len()..).unwrap_or_default();
+        match (site.kind, place) {
+            (QuantType::Output, _) => format!("{}{port}", self.site_name(op)),
+            (QuantType::Input | QuantType::Gradient, Some(place)) => tensor_name(self, op, place),
+            _ => {
+                let alike = || {
+                    let name = self.name(op);
+                    let call = name.get(..name.len() - without_calls(name).len()).unwrap_or_default();
+                    self.alike(said).find(|id| self.name(*id).starts_with(call))
+                };
+                let found = self.find_site(said).or_else(alike);
+                found.map_or_else(|| site.tensor.clone(), |id| format!("{}{port}", self.site_name(id)))
+            }
+        }
+    }
 }
 
 /// What was measured, by names without calls; nothing where several places say different things.
@@ -69,20 +105,20 @@ impl<'a> Known<'a> {
     fn of(ranges: &'a Ranges) -> Self {
         let mut found = Self { by_tensor: BTreeMap::new(), by_site: BTreeMap::new() };
         for entry in &ranges.ranges {
-            let (site, kind, tensor) = (within(&entry.site), entry.kind, within(&entry.tensor));
+            let (site, kind, tensor) = (without_calls(&entry.site), entry.kind, without_calls(&entry.tensor));
             let same = |known: &SiteRange| {
                 (known.min.to_bits(), known.max.to_bits()) == (entry.min.to_bits(), entry.max.to_bits())
             };
             let by_tensor = found.by_tensor.entry((site, kind, tensor)).or_insert(Some(entry));
             *by_tensor = by_tensor.filter(|known| same(known));
             let by_site = found.by_site.entry((site, kind)).or_insert(Some(entry));
-            *by_site = by_site.filter(|known| same(known) && within(&known.tensor) == tensor);
+            *by_site = by_site.filter(|known| same(known) && without_calls(&known.tensor) == tensor);
         }
         found
     }
 
     fn find(&self, site: &str, kind: QuantType, tensor: &str) -> Option<&'a SiteRange> {
-        let (site, tensor) = (within(site), within(tensor));
+        let (site, tensor) = (without_calls(site), without_calls(tensor));
         let by_tensor = self.by_tensor.get(&(site, kind, tensor)).copied();
         by_tensor.unwrap_or_else(|| self.by_site.get(&(site, kind)).copied().flatten())
     }
@@ -91,20 +127,6 @@ impl<'a> Known<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_calls_are_in_front() {
-        for (name, rest) in [
-            ("StatefulPartitionedCall/StatefulPartitionedCall_1/dense/MatMul", "dense/MatMul"),
-            ("PartitionedCall_12/x:0", "x:0"),
-            ("dense/PartitionedCall/MatMul", "dense/PartitionedCall/MatMul"),
-            ("StatefulPartitionedCalls/x", "StatefulPartitionedCalls/x"),
-            ("PartitionedCall_a/x", "PartitionedCall_a/x"),
-            ("StatefulPartitionedCall", "StatefulPartitionedCall"),
-        ] {
-            assert_eq!(within(name), rest);
-        }
-    }
 
     /// Two calls of one function, each with an input of its own.
     #[test]

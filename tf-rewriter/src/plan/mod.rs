@@ -42,9 +42,12 @@ impl Graph {
     /// Damaged nodes; settings that the quantizer or the form of output does not know; sites that the graph does not have; sites that
     /// cannot be quantized as the plan says; activation sites without ranges.
     pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
-        let chooser = Chooser::of_plan(plan).map_err(Error::from);
-        let checked = chooser.and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
-        self.settled(checked)
+        self.settled(self.check_named(plan))
+    }
+
+    fn check_named(&self, plan: &Plan) -> Result<Plan, Error> {
+        let plan = self.with_own_names(plan)?;
+        self.decide(&Chooser::of_plan(&plan)?, &PlanOptions::default())
     }
 
     fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {
@@ -84,13 +87,19 @@ const SITES: &str = "the sites of the plan";
 /// Name and type of an op, owned, so that the config can be told about all of them at the end.
 struct Facts {
     name: String,
+    other_name: Option<String>,
     op_type: String,
     is_default: bool,
 }
 
 impl Facts {
     fn view(&self) -> OpFacts<'_> {
-        OpFacts { name: &self.name, op_type: &self.op_type, is_default: self.is_default }
+        OpFacts {
+            name: &self.name,
+            other_name: self.other_name.as_deref(),
+            op_type: &self.op_type,
+            is_default: self.is_default,
+        }
     }
 }
 
@@ -179,7 +188,8 @@ impl<'a> Planner<'a> {
         };
         let is_default = info.is_some_and(|i| i.default) && weight.is_some();
         let op_type = String::from_utf8_lossy(kind).into_owned();
-        let facts = Facts { name: self.graph.full_name(id), op_type, is_default };
+        let other_name = self.graph.other_name(id).map(str::to_owned);
+        let facts = Facts { name: self.graph.site_name(id), other_name, op_type, is_default };
         let mut choice = self.chooser.about(facts.view());
         if choice.names_any() && self.is_ours(id)? {
             choice = choice.without_any();

@@ -203,6 +203,6 @@ impl Planner<'_> {
     }
 
     fn tensor(&self, id: NodeId) -> String {
-        format!("{}:0", self.graph.full_name(id))
+        self.graph.site_tensor(id, 0)
     }
 }

@@ -79,7 +79,7 @@ impl Graph {
         let (Some(first), Some(second)) = (self.values(id)?, other.values(twin)?) else { return Ok(false) };
         let same_shape = first.shape() == second.shape();
         if same_shape {
-            found.hold(&format!("{}:0", self.full_name(id)), first.shape(), first.data(), second.data());
+            found.hold(&self.site_tensor(id, 0), first.shape(), first.data(), second.data());
         }
         Ok(same_shape)
     }

@@ -108,9 +108,9 @@ impl Graph {
     fn weight_info(&self, op: NodeId, facts: Facts, is_default: bool) -> WeightInfo {
         let Facts { source, dtype, shape, bytes, range, quantized } = facts;
         WeightInfo {
-            op: self.full_name(op),
+            op: self.site_name(op),
             op_type: String::from_utf8_lossy(self.op(op)).into_owned(),
-            tensor: format!("{}:0", self.full_name(source)),
+            tensor: self.site_tensor(source, 0),
             dtype,
             shape,
             bytes,
@@ -136,6 +136,6 @@ impl Graph {
             Some(bits) => u32::try_from(bits).ok(),
             None => self.code_bits(id)?,
         };
-        Ok(QuantizedInfo { op: self.full_name(id), op_type, bits, range, how: self.mark_of(id)? })
+        Ok(QuantizedInfo { op: self.site_name(id), op_type, bits, range, how: self.mark_of(id)? })
     }
 }

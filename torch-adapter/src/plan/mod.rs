@@ -89,7 +89,7 @@ impl Model {
 }
 
 fn facts(op: &Op) -> OpFacts<'_> {
-    OpFacts { name: &op.name, op_type: &op.op_type, is_default: op.is_default }
+    OpFacts { name: &op.name, other_name: None, op_type: &op.op_type, is_default: op.is_default }
 }
 
 struct Planner<'a> {

@@ -42,7 +42,7 @@ pub(crate) fn element_type(graph: &Graph, op: NodeId) -> Result<Option<u64>, Err
 pub(crate) fn tensor_name(graph: &Graph, op: NodeId, input: usize) -> String {
     let Some(edge) = graph.input(op, input) else { return String::new() };
     match edge.target {
-        Target::Data { node, port } => format!("{}:{port}", graph.full_name(NodeId { scope: op.scope, node })),
+        Target::Data { node, port } => graph.site_tensor(NodeId { scope: op.scope, node }, port),
         // Without the function's name it would be the tensor of whichever node, or other function's argument, is called so too.
         Target::Control { .. } | Target::Argument => graph.name_in(op.scope, edge.text.text(graph.bytes())),
     }

@@ -5,6 +5,7 @@ mod elsewhere;
 mod interface;
 mod made;
 mod marked;
+mod site_names;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -20,11 +21,13 @@ use crate::graphdef::io::{self, Form, Mapped};
 use crate::graphdef::pb::{DataType, OpDef};
 use crate::graphdef::saved_model::{Homes, Origin};
 use crate::graphdef::tensor::{TensorView, dtype_name};
+use site_names::SiteNames;
 
 pub(crate) use calls::{Called, Calls, Place, Use};
 pub(crate) use elsewhere::{Elsewhere, Piece, mark};
 pub use interface::{Endpoint, Interface};
 pub(crate) use marked::Marked;
+pub(crate) use site_names::without_calls;
 
 /// The bytes of a graph: the mapped file, or what a text was parsed to.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct Graph {
     /// What is not made from constants alone; arguments of functions whose callers are not known are among it, or are not. Only the table of
     /// ops tells what that is: who asks first has to find it.
     activations: [OnceLock<Marked>; 2],
+    /// Filled when a site is first asked for by name.
+    site_names: OnceLock<SiteNames>,
 }
 
 impl Graph {
@@ -135,6 +140,7 @@ impl Graph {
             nodes_left_out: 0,
             calls: OnceLock::new(),
             activations: [OnceLock::new(), OnceLock::new()],
+            site_names: OnceLock::new(),
         })
     }
 
@@ -343,7 +349,7 @@ impl Graph {
         Ok(found)
     }
 
-    /// The name with its function in front, as plans and messages show it.
+    /// The name with its function in front, as messages show it.
     pub(crate) fn full_name(&self, id: NodeId) -> String {
         self.name_in(id.scope, self.name(id))
     }

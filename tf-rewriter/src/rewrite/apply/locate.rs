@@ -30,7 +30,7 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         let usable = |weight: &&&Weight| {
             let is_constant = weight.tensor.len() > 0;
             (is_constant || plan.emit == Emit::Training)
-                && format!("{}:0", graph.full_name(weight.source)) == site.tensor
+                && graph.site_tensor(weight.source, 0) == site.tensor
         };
         let one = parts.as_ref().and_then(|(input, weights)| Some((*input, *weights.iter().find(usable)?)));
         let Some((input, weight)) = one else { return Err(mismatch(site, "has no such constant for a weight")) };
@@ -142,7 +142,7 @@ impl Reads {
 
 /// The op of a site: `node`, or `function::node`.
 fn node(graph: &Graph, site: &Site) -> Result<NodeId, Error> {
-    let found = graph.named(&site.op).filter(|id| graph.op(*id) == site.op_type.as_bytes());
+    let found = graph.find_site(&site.op).filter(|id| graph.op(*id) == site.op_type.as_bytes());
     found.ok_or_else(|| mismatch(site, "is not in the graph"))
 }
 

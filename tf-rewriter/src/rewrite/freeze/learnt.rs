@@ -95,7 +95,10 @@ pub(super) fn plan(
     let mut counted = Share::of(graph.budget());
     // Backward ops read what their layers read, and are no sites of their own.
     let roles = Roles::of(graph);
-    let name = |id: NodeId| renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
+    let name = |id: NodeId| {
+        let whole = renamed.get(&id).cloned().unwrap_or_else(|| graph.full_name(id));
+        float.named(&whole).map_or(whole, |id| float.site_name(id))
+    };
     for (last, site) in sites {
         let default = Learnt::default();
         let learnt = learnt.get(last).unwrap_or(&default);
@@ -116,7 +119,7 @@ pub(super) fn plan(
                 Some(reason) => Decision::Skip(reason.clone()),
                 None => frozen::decision(site.kind, site.settings, emit),
             };
-            let facts = OpFacts { name: &name(op), op_type: &op_type, is_default: false };
+            let facts = OpFacts { name: &name(op), other_name: None, op_type: &op_type, is_default: false };
             let mut found = Site::new(&facts, site.kind, tensor.clone(), decision);
             found.range = learnt.range;
             found.steps.clone_from(&learnt.steps);
@@ -124,7 +127,7 @@ pub(super) fn plan(
                 describe(float, &mut found)?;
             }
             // An op that the outputs do not need is gone.
-            if float.named(&found.op).is_some() && known.insert(serde_json::to_string(&found).unwrap_or_default()) {
+            if float.find_site(&found.op).is_some() && known.insert(serde_json::to_string(&found).unwrap_or_default()) {
                 counted.take(found.held(), "the sites of the plan")?;
                 made.push(found);
             }
@@ -136,11 +139,11 @@ pub(super) fn plan(
 
 /// Name, type and shape of the constant behind a weight site of the float graph.
 fn describe(float: &Graph, site: &mut Site) -> Result<(), Error> {
-    let Some((op, info)) = float.named(&site.op).and_then(|op| Some((op, ops::info(float.op(op))?))) else {
+    let Some((op, info)) = float.find_site(&site.op).and_then(|op| Some((op, ops::info(float.op(op))?))) else {
         return Ok(());
     };
     if let Some((_, Traced::Weight(weight))) = weight_of(float, op, info)? {
-        site.tensor = format!("{}:0", float.full_name(weight.source));
+        site.tensor = float.site_tensor(weight.source, 0);
         site.dtype = Some(weight.dtype);
         site.shape = Some(weight.shape);
     }

@@ -107,7 +107,7 @@ impl Calibrator {
         let mut model = Model::new(graph, options)?;
         let probes = Probes::new(
             &mut model,
-            tensors.iter().map(|watched| (watched.tensor.as_str(), watched.histogram().is_some())),
+            tensors.iter().map(|watched| (graph.whole_tensor_name(&watched.tensor), watched.histogram().is_some())),
         )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let fingerprint = graph.settled(Ok(graph.fingerprint()))?;

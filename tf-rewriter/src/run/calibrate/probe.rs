@@ -59,12 +59,11 @@ pub(super) struct Counts {
 
 impl Probes {
     /// Add the nodes for the tensors of those names (`node:port`), and whether each is to be counted.
-    pub(super) fn new<'t>(
+    pub(super) fn new(
         model: &mut Model,
-        tensors: impl IntoIterator<Item = (&'t str, bool)>,
+        tensors: impl IntoIterator<Item = (String, bool)>,
     ) -> Result<Self, RunError> {
-        let tensors: Vec<Probed> =
-            tensors.into_iter().map(|(name, counted)| Probed { name: name.to_owned(), counted }).collect();
+        let tensors: Vec<Probed> = tensors.into_iter().map(|(name, counted)| Probed { name, counted }).collect();
         let froms = tensors.iter().map(|tensor| model.tensor(&tensor.name)).collect::<Result<Vec<_>, _>>()?;
         let mut nodes = Nodes::new(model, SCOPE);
         let all = nodes.constant(Tensor::from([-1]))?;
