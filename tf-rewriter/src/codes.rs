@@ -101,5 +101,4 @@ since "0.1.0" {
     "E0904" "a node cannot be frozen: it writes variables, or needs state that is in no file", "choose a signature that only reads variables";
     "E0905" "a function calls itself, or calls too deep", "make the model again without it";
     "U0105" "the quantizer is not trained", "train with `qat`, `dorefa` or `lsq`";
-    "U0108" "`finetune` writes no SavedModel", "name the output `.pb`, or train what `compress --emit training` makes with TensorFlow";
 }}

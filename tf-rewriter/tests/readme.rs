@@ -61,6 +61,7 @@ fn given() -> tempfile::TempDir {
         fs::copy(root.join(from), folder.path().join(to)).unwrap();
     }
     std::os::unix::fs::symlink(root.join("examples"), folder.path().join("examples")).unwrap();
+    std::os::unix::fs::symlink(root.join("examples/models/digits"), folder.path().join("saved_model")).unwrap();
     let trainable = Graph::open(folder.path().join("model.pb")).unwrap().into_trainable().unwrap();
     fs::write(folder.path().join("graph.pb"), trainable.graph.bytes()).unwrap();
     folder

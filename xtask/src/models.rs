@@ -28,7 +28,7 @@ pub(crate) struct ModelsArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// `examples/models/digits.pb`, its data and its ranges
+    /// `examples/models/digits.pb`, the SavedModel beside it, its data and its ranges
     Digits,
     /// `target/models`: MobileNetV2 and ResNet50 with seeded weights
     Keras,
@@ -55,6 +55,7 @@ pub(crate) fn make(args: &ModelsArgs) -> Result<()> {
         match which {
             Which::Digits => {
                 script("examples/models/make_digits.py")?;
+                script("examples/models/make_digits_saved_model.py")?;
                 script("examples/models/record_ranges.py")?;
             }
             Which::Keras => script("tests/models/make_keras.py")?,

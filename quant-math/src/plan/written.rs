@@ -168,7 +168,7 @@ impl<'a> Written<'a> {
     ///
     /// # Errors
     /// Sites that it does not have; those that could not be decided as the plan says.
-    pub(super) fn carried_over(&self, found: Vec<Site>) -> Result<Plan, PlanFaults> {
+    pub(super) fn carried_over(&self, mut found: Vec<Site>) -> Result<Plan, PlanFaults> {
         let known: BTreeMap<Key<'_>, &Site> = found.iter().map(|site| (key(site), site)).collect();
         let mut faults = Vec::new();
         for (index, site) in self.plan.sites.iter().enumerate() {
@@ -209,6 +209,9 @@ impl<'a> Written<'a> {
             }
         }
         PlanFaults::check(faults)?;
+        for site in &mut found {
+            site.steps = self.sites.get(&key(site)).and_then(|said| said.steps.clone());
+        }
         let Plan { version, quantizer, emit, gradient, .. } = *self.plan;
         let (prepared, warnings) = (self.plan.prepared.clone(), self.plan.warnings.clone());
         Ok(Plan { version, quantizer, emit, gradient, sites: found, prepared, warnings })

@@ -18,6 +18,8 @@ class Call:
     feeds: dict = dataclasses.field(default_factory=dict)
     # Why no frozen graph stands for it.
     refused: str | None = None
+    # What another version of TensorFlow computed; this one has to come near it.
+    expected: dict | None = None
 
 
 @dataclasses.dataclass

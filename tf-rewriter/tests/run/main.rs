@@ -19,6 +19,7 @@ mod kept;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;
+mod signatures;
 mod trained;
 mod wrong;
 
@@ -78,6 +79,14 @@ impl TensorFlow {
     fn command(&self, command: &str, model: &Path) -> Command {
         let mut program = Command::new(PROGRAM);
         program.arg(command).arg(model).arg("--tensorflow-dir").arg(&self.library).env("TF_ENABLE_ONEDNN_OPTS", "0");
+        program
+    }
+
+    /// `tf-rewriter COMMAND MODEL` of a command that runs no graph.
+    #[expect(clippy::unused_self, reason = "beside `command`")]
+    fn plain(&self, command: &str, model: &Path) -> Command {
+        let mut program = Command::new(PROGRAM);
+        program.arg(command).arg(model);
         program
     }
 

@@ -146,7 +146,8 @@ impl FinetuneArgs {
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
         let left = LeftBehind::beside(self.frozen.path(), ".training");
         let files = Files::of_model(self.model.path()).reads("the data", &self.data).reads("the config", &self.config);
-        let destination = self.frozen.destination(files.writes(LeftBehind::NAME, left.path()))?;
+        let is_folder = self.model.is_folder(self.frozen.path());
+        let destination = self.frozen.destination_in(files.writes(LeftBehind::NAME, left.path()), is_folder)?;
         let quantize =
             QuantizeArgs { quantizer: self.quantizer, config: Some(self.config.clone()), ..QuantizeArgs::default() };
         let config = quantize.config_list()?;
@@ -156,12 +157,14 @@ impl FinetuneArgs {
             let help = format!("train with `{}`", names.join("` or `"));
             return Err(Failure::usage(Diagnostic::error("U0105", found).help(help)));
         }
-        if self.model.is_folder(self.frozen.path()) {
-            let found = "`finetune` writes a GraphDef, and the output is to be a SavedModel";
-            let help = "name the output `.pb`; or make the SavedModel with `compress --emit training`, train it with TensorFlow, and `freeze` it";
-            return Err(Failure::usage(Diagnostic::error("U0108", found).help(help)));
-        }
-        let graph = self.model.open()?;
+        let graph = self.model.open_for(Some(self.frozen.path()))?;
+        self.model.check_output(&graph, self.frozen.path())?;
+        // Of a SavedModel that is written again, what one signature needs is trained, and all are written.
+        let (graph, whole) = match graph.of_signature().map_err(failure)? {
+            Some(own) => (own, Some(graph)),
+            None if is_folder => (graph, Some(self.model.open_for(Some(self.frozen.path()))?)),
+            None => (graph, None),
+        };
         library.load(global)?;
         let objective = if self.distill { Objective::Distill } else { Objective::Labels };
         let options = self.training.options(objective, self.loss);
@@ -173,7 +176,11 @@ impl FinetuneArgs {
             finetuner.resume(left.path()).map_err(run_failure)?;
         }
         self.train(global, &mut finetuner, left.path())?;
-        let compressed = finetuner.freeze(self.frozen.form()).map_err(failure)?;
+        let compressed = match &whole {
+            Some(whole) => finetuner.freeze_into(whole, self.frozen.form()),
+            None => finetuner.freeze(self.frozen.form()),
+        };
+        let compressed = compressed.map_err(failure)?;
         // Which epoch it is, is no warning.
         let (news, warnings): (Vec<_>, Vec<_>) =
             compressed.plan().warnings.iter().cloned().partition(|warning| warning.is(codes::BEST_EPOCH));

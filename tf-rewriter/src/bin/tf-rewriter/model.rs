@@ -76,6 +76,10 @@ impl ModelArgs {
         self.parts.checkpoint.as_deref()
     }
 
+    fn output(&self) -> ModelOutput {
+        ModelOutput { force: self.parts.force, weights: self.parts.weights }
+    }
+
     fn model_options(&self) -> ModelOptions {
         let mut options = ModelOptions::default();
         options.tags.clone_from(&self.parts.tags);
@@ -91,6 +95,11 @@ impl ModelArgs {
 
 #[cfg(feature = "run")]
 impl ModelArgs {
+    /// Refuse a folder in the way of the SavedModel that is going to be written, before the work.
+    pub(crate) fn check_output(&self, graph: &Graph, path: &Path) -> Result<(), Failure> {
+        if self.is_folder(path) { graph.check_model_output(path, self.output()).map_err(failure) } else { Ok(()) }
+    }
+
     /// Another model, with the same named outputs.
     pub(crate) fn open_beside(&self, path: &Path) -> Result<Graph, Failure> {
         Self::open_path(path)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(path)))
@@ -162,8 +171,7 @@ impl Adapter for ModelArgs {
 
     fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
         if compressed.is_model() && self.is_folder(path) {
-            let output = ModelOutput { force: self.parts.force, weights: self.parts.weights };
-            return compressed.write_model(path, output, &|bytes| progress.inc(bytes)).map_err(failure);
+            return compressed.write_model(path, self.output(), &|bytes| progress.inc(bytes)).map_err(failure);
         }
         compressed.write_to_with(path, &|bytes| progress.inc(bytes)).map_err(failure)
     }

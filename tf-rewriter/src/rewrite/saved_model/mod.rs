@@ -24,6 +24,7 @@ use quant_math::report::Report;
 
 use crate::codes;
 use crate::error::{ContainerError, Error};
+use crate::graphdef::graph::Graph;
 use crate::graphdef::saved_model::Origin;
 use crate::rewrite::apply::Compressed;
 
@@ -80,14 +81,8 @@ impl Compressed {
         output: ModelOutput,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Report, Error> {
-        let Some(origin) = self.graph().origin().filter(|origin| origin.model.is_folder()) else {
-            return Err(Error::from(ContainerError::NoModel {
-                found: "a graph that was not made of a whole SavedModel".into(),
-                help: "open the SavedModel with all of its signatures, or write a GraphDef (.pb)".into(),
-            }));
-        };
+        let origin = writable(self.graph(), folder, output)?;
         let place = AtomicFolder::create(folder)?;
-        refuse_other(place.target(), origin, output.force)?;
         let homes = self.graph().homes().filter(|_| self.plan().emit == Emit::Baked);
         let mut report = if let Some(homes) = homes {
             baked::write(self, (origin, homes), place.path(), progress)?
@@ -103,6 +98,28 @@ impl Compressed {
         place.persist(&is_part)?;
         Ok(report)
     }
+}
+
+impl Graph {
+    /// Whether a SavedModel can be made of this graph in `folder`: what [`Compressed::write_model`] would say first, for who has long work to do
+    /// before.
+    ///
+    /// # Errors
+    /// A graph that was not opened with [`ModelOptions::whole`](crate::ModelOptions::whole); a folder that is in the way.
+    pub fn check_model_output(&self, folder: &Path, output: ModelOutput) -> Result<(), Error> {
+        writable(self, folder, output).map(drop).map_err(|error| error.in_file(folder))
+    }
+}
+
+/// The model that the graph was made of, if one can be made of it in `folder`.
+fn writable<'a>(graph: &'a Graph, folder: &Path, output: ModelOutput) -> Result<&'a Origin, Error> {
+    let Some(origin) = graph.origin().filter(|origin| origin.model.is_folder()) else {
+        return Err(Error::from(ContainerError::NoModel {
+            found: "a graph that was not made of a whole SavedModel".into(),
+            help: "open the SavedModel with all of its signatures, or write a GraphDef (.pb)".into(),
+        }));
+    };
+    refuse_other(folder, origin, output.force).map(|()| origin)
 }
 
 /// Whether a path in a SavedModel's folder is a part of the model.

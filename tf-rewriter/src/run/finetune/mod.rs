@@ -332,6 +332,24 @@ impl Finetuner {
     /// # Errors
     /// Those of [`Graph::freeze`]; TensorFlow's own.
     pub fn freeze(self, emit: Emit) -> Result<Compressed, Error> {
+        let (float, plan) = self.chosen(emit)?;
+        float.apply(&plan)
+    }
+
+    /// The same, carried over to `whole`: the graph of all signatures of a SavedModel, of one of which ([`Graph::of_signature`]) this was made. What
+    /// was trained has its new values wherever a signature reads it, and is quantized there alike.
+    ///
+    /// # Errors
+    /// Those of [`Finetuner::freeze`] and [`Graph::check_plan`].
+    pub fn freeze_into(self, whole: &Graph, emit: Emit) -> Result<Compressed, Error> {
+        let (float, plan) = self.chosen(emit)?;
+        let whole = whole.with_constants_of(&float)?;
+        let plan = whole.check_plan(&plan)?;
+        whole.apply(&plan)
+    }
+
+    /// The float model that is to be written, and what is to be done with it.
+    fn chosen(&self, emit: Emit) -> Result<(Graph, Plan), Error> {
         let Some((epoch, trained)) = self.best.as_ref() else { return self.candidate(&self.begin, emit, None) };
         if !epoch.quantized {
             // What begins later is float, and no match for what is quantized.
@@ -347,8 +365,9 @@ impl Finetuner {
             options: &self.options,
             run: &self.run,
         };
-        let untrained = judge.score(&self.candidate(&self.begin, emit, None)?)?;
-        let found = judge.score(&self.candidate(trained, emit, None)?)?;
+        let score = |(float, plan): (Graph, Plan)| judge.score(&float.apply(&plan)?);
+        let untrained = score(self.candidate(&self.begin, emit, None)?)?;
+        let found = score(self.candidate(trained, emit, None)?)?;
         let number = epoch.number;
         let how = match self.config.quantizer.row().steps {
             StepSource::Learnt => "with the steps of the first batch",
@@ -372,8 +391,8 @@ impl Finetuner {
         self.candidate(&self.begin, emit, Some(Reason::new(codes::UNTRAINED, text)))
     }
 
-    /// A model with these weights, quantized with ranges that are measured for them.
-    fn candidate(&self, values: &Snapshot, emit: Emit, about: Option<Reason>) -> Result<Compressed, Error> {
+    /// A model with these weights, to be quantized with ranges that are measured for them.
+    fn candidate(&self, values: &Snapshot, emit: Emit, about: Option<Reason>) -> Result<(Graph, Plan), Error> {
         // Every site quantizes, whenever it was to begin in the training.
         let begun = i64::try_from(self.all_begun.max(self.steps)).unwrap_or(i64::MAX);
         let step = Value::I64(tensorflow::Tensor::from(begun));
@@ -383,15 +402,15 @@ impl Finetuner {
             self.training.float_and_plan(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
         self.add_skipped(&mut plan);
         plan.warnings.extend(about);
-        float.apply(&plan)
+        Ok((float, plan))
     }
 
     /// A model in which quantization has not begun everywhere.
-    fn unfinished(&self, values: &Snapshot, emit: Emit) -> Result<Compressed, Error> {
+    fn unfinished(&self, values: &Snapshot, emit: Emit) -> Result<(Graph, Plan), Error> {
         let value = |name: &str| Ok(values.get(name).map(Value::to_stored));
         let (float, mut plan) = self.training.float_and_plan(&value, emit, None)?;
         self.add_skipped(&mut plan);
-        float.apply(&plan)
+        Ok((float, plan))
     }
 
     fn add_skipped(&self, plan: &mut Plan) {
