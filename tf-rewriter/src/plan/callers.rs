@@ -48,10 +48,12 @@ impl Graph {
         let mut counted = Share::of(self.budget());
         let mut sites = Vec::with_capacity(plan.sites.len());
         for site in &plan.sites {
-            let copies: Vec<NodeId> = match self.find_site(&site.op) {
+            let mut copies: Vec<NodeId> = match self.find_site(&site.op) {
                 Some(op) => vec![op],
                 None => self.alike(&site.op).collect(),
             };
+            // An op of a function is called as it is.
+            copies.retain(|op| op.scope == 0);
             // What it reads as the first of them that reads such a tensor does, the others read at the same place.
             let place = copies.iter().find_map(|op| self.input_called(*op, &site.tensor));
             for op in &copies {

@@ -14,7 +14,7 @@ use super::fixed::Fixed;
 use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Graph, Interface};
 use crate::graphdef::wire::{put_tag, put_varint};
 use crate::rewrite::for_trainers::IS_TRAINING;
 
@@ -40,6 +40,8 @@ pub struct Model {
     inputs: Vec<Input>,
     /// Names of the outputs, as `node:port`.
     outputs: Vec<String>,
+    /// What the model's signature calls its inputs and outputs.
+    interface: Interface,
     /// What decides whether a training graph learns ranges, where there is one; and `false` for it.
     is_training: Option<(Operation, Value)>,
     /// What is fed in every run.
@@ -54,6 +56,8 @@ pub struct Model {
 pub struct Input {
     /// The node's name, which is the name of its array in a data file.
     pub name: String,
+    /// What the model's signature calls it: its array may be called so too.
+    pub key: Option<String>,
     pub(crate) operation: Operation,
     /// The element type.
     pub dtype: DataType,
@@ -72,7 +76,7 @@ impl Model {
             message: error.to_string(),
             help: error.help().unwrap_or_default().into_owned(),
         })?;
-        let model = Self::from_bytes(&whole, graph.output_names(), options);
+        let model = Self::from_bytes(&whole, graph.output_names(), graph.interface(), options);
         // TensorFlow has a copy now.
         let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
         let model = graph.check().map_err(changed).and(model)?;
@@ -89,7 +93,12 @@ impl Model {
     ///
     /// # Errors
     /// The same, but for variables.
-    pub(crate) fn from_bytes(bytes: &[u8], outputs: Vec<String>, options: &RunOptions) -> Result<Self, RunError> {
+    pub(crate) fn from_bytes(
+        bytes: &[u8],
+        outputs: Vec<String>,
+        interface: &Interface,
+        options: &RunOptions,
+    ) -> Result<Self, RunError> {
         let version = library::load()?;
         let on = options.target.as_ref().map(|target| format!("at `{target}` ")).unwrap_or_default();
         let failed = |action: &str, status: &Status| RunError::TensorFlow {
@@ -110,7 +119,7 @@ impl Model {
         }
         session_options.set_config(&config(options)).map_err(|status| failed("be configured", &status))?;
         let session = Session::new(&session_options, &graph).map_err(|status| failed("begin a session", &status))?;
-        let fixed = options.fixed.iter().map(|fixed| fixed_input(&graph, fixed)).collect::<Result<Vec<_>, _>>()?;
+        let fixed = options.fixed.iter().map(|fixed| fixed_input(&graph, interface, fixed)).collect::<Result<Vec<_>, _>>()?;
         let fixed_names: BTreeSet<String> = fixed.iter().filter_map(|(operation, _)| operation.name().ok()).collect();
         let is_fixed = |operation: &Operation| operation.name().is_ok_and(|name| fixed_names.contains(&name));
         let mut inputs = Vec::new();
@@ -119,14 +128,15 @@ impl Model {
             if is_input && operation.output_num_consumers(0) > 0 && !is_fixed(&operation) {
                 let shape = shape_of(&graph, &operation);
                 let name = operation.name().unwrap_or_default();
-                inputs.push(Input { name, dtype: operation.output_type(0), shape, operation });
+                let key = interface.inputs.iter().find(|input| input.node() == name).map(|input| input.key.clone());
+                inputs.push(Input { name, key, dtype: operation.output_type(0), shape, operation });
             }
         }
         let is_training = graph.operation_by_name(IS_TRAINING).ok().flatten();
         let is_training = is_training
             .filter(|operation| operation.num_outputs() > 0 && operation.output_type(0) == DataType::Bool)
             .map(|operation| (operation, Value::Bool(Tensor::from(false))));
-        Ok(Self { graph, session, inputs, outputs, is_training, fixed, on, version })
+        Ok(Self { graph, session, inputs, outputs, interface: interface.clone(), is_training, fixed, on, version })
     }
 
     /// What has to be fed.
@@ -142,6 +152,27 @@ impl Model {
     /// The inputs' names.
     pub fn input_names(&self) -> Vec<String> {
         self.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+
+    /// Call each input as `other` calls the one that it stands for: the one of that name, else the one of that key of the signature.
+    pub(crate) fn call_inputs_as(&mut self, other: &Self) {
+        for input in &mut self.inputs {
+            let same_name = other.inputs.iter().any(|own| own.name == input.name);
+            let same_key = || other.inputs.iter().find(|own| own.key.is_some() && own.key == input.key);
+            if let Some(own) = same_key().filter(|_| !same_name) {
+                input.name.clone_from(&own.name);
+            }
+        }
+    }
+
+    /// The output of this model that is what `other` calls `name`: of that name, else of that key of the signature.
+    ///
+    /// # Errors
+    /// Those of [`Model::tensor`].
+    pub(crate) fn same_output(&self, other: &Self, name: &str) -> Result<Output, RunError> {
+        let key = other.interface.outputs.iter().find(|output| output.tensor == name).map(|output| &output.key);
+        let by_key = || self.interface.outputs.iter().find(|output| Some(&output.key) == key);
+        self.tensor(name).or_else(|error| by_key().map_or(Err(error), |output| self.tensor(&output.tensor)))
     }
 
     /// Where it runs, for messages: ``at `grpc://host:port` `` or nothing.
@@ -252,10 +283,12 @@ fn shape_of(graph: &TfGraph, operation: &Operation) -> Option<Vec<Option<i64>>> 
 }
 
 /// The input that has a value of its own in every run, and that value.
-fn fixed_input(graph: &TfGraph, fixed: &Fixed) -> Result<(Operation, Value), RunError> {
+fn fixed_input(graph: &TfGraph, interface: &Interface, fixed: &Fixed) -> Result<(Operation, Value), RunError> {
     let kinds = ["Placeholder", "PlaceholderWithDefault"];
     let is_input = |operation: &Operation| operation.op_type().is_ok_and(|kind| kinds.contains(&kind.as_str()));
-    let operation = graph.operation_by_name(&fixed.name).ok().flatten().filter(is_input);
+    let named = |name: &str| graph.operation_by_name(name).ok().flatten().filter(is_input);
+    let by_key = || interface.inputs.iter().find(|input| input.key == fixed.name).and_then(|input| named(input.node()));
+    let operation = named(&fixed.name).or_else(by_key);
     let Some(operation) = operation else {
         let inputs = graph.operation_iter().filter(is_input).filter_map(|operation| operation.name().ok());
         let inputs = inputs.take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -64,14 +64,17 @@ impl Graph {
         Ok(found)
     }
 
-    /// The node of `self` with the name and scope that `id` has in `other`.
+    /// The node of `self` with the name and scope that `id` has in `other`; of the main graph, also the one that is called so apart from the calls
+    /// in front, as it is where one of the two comes from another container.
     fn twin(&self, other: &Self, id: NodeId) -> Option<NodeId> {
         let scope = match other.index().scope(id.scope)?.kind {
             ScopeKind::Main => 0,
             ScopeKind::Function { name, .. } => self.index().function(self.bytes(), name.of(other.bytes()))?,
         };
-        let node = self.index().scope(scope)?.find(self.bytes(), other.name(id).as_bytes())?;
-        Some(NodeId { scope, node })
+        let node = self.index().scope(scope)?.find(self.bytes(), other.name(id).as_bytes());
+        let node = node.map(|node| NodeId { scope, node });
+        let alike = || self.find_site(&other.site_name(id)).filter(|found| scope == 0 && found.scope == 0);
+        node.or_else(alike)
     }
 
     /// Compare the values of two nodes; whether both have some, of one shape.

@@ -74,6 +74,12 @@ fn a_site_has_one_name_in_every_container() {
     assert_eq!(names(&function, &[]), OPS);
     assert_eq!(names(&main, &[]), OPS);
     assert_eq!(names(model, &["--signature", "features"]), &OPS[..6]);
+    // Their weights are compared whatever they are called.
+    for other in [&function, &main] {
+        let told = good(tensorflow.plain("diff", model).arg(other).arg("--json"));
+        let found: Value = serde_json::from_str(&told).unwrap();
+        assert!(found["same"].as_u64().unwrap() >= 14, "{told}");
+    }
     let told = good(tensorflow.plain("inspect", model).arg("--json"));
     let found: Value = serde_json::from_str(&told).unwrap();
     let weights = found["graph"]["weights"].as_array().unwrap();
@@ -112,6 +118,23 @@ fn names_of_one_signature_mean_the_ops_of_all() {
         tensorflow.plain("compress", model).args(["-Q", "qat", "-c", INTEGER, "--ranges", ranges, "-o"]).arg(&graph),
     );
     assert_eq!(difference(&tensorflow, &tensorflow.path("by_ranges"), &graph), 0.0);
+}
+
+/// Two SavedModels are held against each other by what their signatures call inputs and outputs, whatever their graphs do.
+#[test]
+fn a_model_is_evaluated_against_the_one_that_it_was_made_of() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let (model, out) = (Path::new(MODEL), tensorflow.path("packed"));
+    good(tensorflow.plain("compress", model).args(["-Q", "naive", "--emit", "packed", "-o"]).arg(&out));
+    for (first, second) in [(out.as_path(), model), (model, out.as_path())] {
+        let mut command = tensorflow.command("evaluate", first);
+        command.arg("--against").arg(second).args(["--data", TEST_DATA, "--labels", "label", "--per-layer", "--json"]);
+        let found: Value = serde_json::from_str(&good(&mut command)).unwrap();
+        assert!(found["outputs"][0]["error"]["sqnr_db"].as_f64().unwrap() > 30.0, "{found}");
+        let layers: Vec<&str> =
+            found["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+        assert!(OPS.iter().all(|op| layers.contains(op)), "{layers:?}");
+    }
 }
 
 /// What is trained for one signature is written for all, in every form, and is what the GraphDef of the same training computes.

@@ -100,10 +100,21 @@ impl ModelArgs {
         if self.is_folder(path) { graph.check_model_output(path, self.output()).map_err(failure) } else { Ok(()) }
     }
 
-    /// Another model, with the same named outputs.
+    /// Another model, with the same named outputs; of a SavedModel, the same signature.
     pub(crate) fn open_beside(&self, path: &Path) -> Result<Graph, Failure> {
-        Self::open_path(path)?.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(path)))
+        let mut options = ModelOptions::default();
+        if is_saved_model(path) {
+            options.tags.clone_from(&self.parts.tags);
+            options.signature.clone_from(&self.parts.signature);
+        }
+        let graph = Graph::open_model(path, &options).map_err(failure)?;
+        graph.with_outputs(&self.outputs).map_err(|error| failure(error.in_file(path)))
     }
+}
+
+/// Whether a path is that of a SavedModel's folder, or of the file in it.
+fn is_saved_model(path: &Path) -> bool {
+    ["saved_model.pb", "saved_model.pbtxt"].into_iter().any(|name| path.join(name).is_file() || path.ends_with(name))
 }
 
 impl Adapter for ModelArgs {
@@ -130,8 +141,7 @@ impl Adapter for ModelArgs {
     fn is_folder(&self, output: &Path) -> bool {
         let is_graph =
             output.extension().is_some_and(|end| end.eq_ignore_ascii_case("pb") || end.eq_ignore_ascii_case("pbtxt"));
-        let is_saved_model = |name: &str| self.model.join(name).is_file() || self.model.ends_with(name);
-        !is_graph && ["saved_model.pb", "saved_model.pbtxt"].into_iter().any(is_saved_model)
+        !is_graph && is_saved_model(&self.model)
     }
 
     fn open_path(path: &Path) -> Result<Graph, Failure> {

@@ -9,7 +9,7 @@ use tensorflow::{DataType, Operation, Output};
 use super::super::session::Model;
 use super::super::value::Value;
 use crate::find::frames::Frames;
-use crate::graphdef::graph::Graph;
+use crate::graphdef::graph::{Graph, without_calls};
 
 /// A tensor that both models have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,21 +61,26 @@ struct Node {
 }
 
 impl Layers {
-    /// The float32 activations that both models call by one name, each after those that it is computed from.
+    /// The float32 activations that both models call by one name, the calls in front apart, each after those that it is computed from.
     pub(super) fn new(model: &Model, reference: &Model, graph: &Graph) -> Self {
         let frames = Frames::of_main(graph);
         let mut layers = Self { tensors: Vec::new(), nodes: Vec::new() };
         let mut positions: BTreeMap<String, usize> = BTreeMap::new();
+        let others = alike(reference);
         for operation in in_order(model) {
             let name = operation.name().unwrap_or_default();
             let read = inputs(&operation);
             let read = read.iter().filter_map(|input| positions.get(&input.name().ok()?).copied()).collect();
-            let other = compared((graph, &frames), &operation, &name).then(|| reference.tensor(&name).ok()).flatten();
+            let beside = || {
+                let other = || others.get(without_calls(&name)).cloned().flatten();
+                reference.tensor(&name).ok().or_else(|| reference.tensor(&other()?).ok())
+            };
+            let other = compared((graph, &frames), &operation, &name).then(beside).flatten();
             let other = other.filter(|other| is_float(&other.operation));
             let tensor = other.map(|other| {
                 let op_type = operation.op_type().unwrap_or_default();
                 layers.tensors.push(Tensor {
-                    name: name.clone(),
+                    name: graph.named(&name).map_or_else(|| name.clone(), |id| graph.site_name(id)),
                     op_type,
                     own: Output { operation, index: 0 },
                     other,
@@ -161,6 +166,16 @@ fn is_float(operation: &Operation) -> bool {
 
 fn inputs(operation: &Operation) -> Vec<Operation> {
     (0..operation.num_inputs()).map(|position| operation.input(position).0).collect()
+}
+
+/// The names of a model's nodes by what is left without calls; nothing where several have that.
+fn alike(model: &Model) -> BTreeMap<String, Option<String>> {
+    let mut found = BTreeMap::new();
+    for name in model.graph.operation_iter().filter_map(|operation| operation.name().ok()) {
+        let short = without_calls(&name).to_owned();
+        found.entry(short).and_modify(|known| *known = None).or_insert(Some(name));
+    }
+    found
 }
 
 /// Every node after its inputs, as far as the graph has no loop.

@@ -90,11 +90,12 @@ impl Evaluator {
     /// Models whose inputs or outputs differ.
     pub fn new(
         model: Model,
-        reference: Option<Model>,
+        mut reference: Option<Model>,
         graph: &Graph,
         options: &EvaluateOptions,
     ) -> Result<Self, RunError> {
-        if let Some(reference) = &reference {
+        if let Some(reference) = &mut reference {
+            reference.call_inputs_as(&model);
             let (mut own, mut others) = (model.input_names(), reference.input_names());
             own.sort();
             others.sort();
@@ -110,7 +111,7 @@ impl Evaluator {
             let output = model.tensor(name)?;
             let beside = match &reference {
                 None => None,
-                Some(reference) => Some(reference.tensor(name).map_err(|_| RunError::Request {
+                Some(reference) => Some(reference.same_output(&model, name).map_err(|_| RunError::Request {
                     message: format!("the reference has no tensor `{name}`, which is an output of the model"),
                     help: "name outputs that both have with `--outputs`".to_owned(),
                 })?),

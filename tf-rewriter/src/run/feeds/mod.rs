@@ -41,7 +41,8 @@ impl Feeds {
     /// # Errors
     /// Files that cannot be read; an input without an array; arrays that do not fit; labels that are called like an input.
     pub fn open(model: &Model, path: &Path, labels: Option<&str>) -> Result<Self, RunError> {
-        let names = model.input_names();
+        let there = Data::names(path).unwrap_or_default();
+        let names: Vec<String> = model.inputs().iter().map(|input| array_of(input, &there)).collect();
         if let Some(labels) = labels.filter(|labels| names.iter().any(|name| name == labels)) {
             return Err(RunError::Request {
                 message: format!("the labels `{labels}` are an input of the model"),
@@ -51,8 +52,8 @@ impl Feeds {
         let wanted: Vec<String> = names.iter().cloned().chain(labels.map(str::to_owned)).collect();
         let mut found = data::find(path, &wanted)?;
         let mut arrays = Vec::new();
-        for input in model.inputs() {
-            let Some(array) = found.remove(&input.name) else { return Err(missing(path, input, model)) };
+        for (input, name) in model.inputs().iter().zip(&names) {
+            let Some(array) = found.remove(name) else { return Err(missing(path, input, model)) };
             if Value::descr(input.dtype).is_none() {
                 return Err(RunError::Request {
                     message: format!("the input `{}` takes {}, which no array of NumPy holds", input.name, input.dtype),
@@ -90,8 +91,9 @@ impl Feeds {
         let exact = exact(&inputs)?;
         let cut: Vec<String> = inputs
             .iter()
-            .filter(|(_, source)| matches!(source, Source::Cut(_)))
-            .map(|(input, _)| input.name.clone())
+            .zip(&names)
+            .filter(|((_, source), _)| matches!(source, Source::Cut(_)))
+            .map(|(_, name)| name.clone())
             .chain(labels.map(str::to_owned))
             .collect();
         let all_whole = inputs.iter().all(|(_, source)| matches!(source, Source::Whole(_)));
@@ -206,6 +208,13 @@ impl Feeds {
     }
 }
 
+/// The name of the array for an input: the node's, or what the signature calls it where only such an array is there.
+fn array_of(input: &Input, there: &[String]) -> String {
+    let is_there = |name: &String| there.contains(name);
+    let key = input.key.as_ref().filter(|key| is_there(key) && !is_there(&input.name));
+    key.unwrap_or(&input.name).clone()
+}
+
 /// How many samples a run takes, as far as inputs fix it.
 fn exact(inputs: &[(Input, Source)]) -> Result<Option<u64>, RunError> {
     let mut exact: Option<(u64, &str)> = None;
@@ -237,8 +246,9 @@ fn missing(path: &Path, input: &Input, model: &Model) -> RunError {
     let name = &input.name;
     let there = Data::names(path).unwrap_or_default().into_iter().take(20).map(|name| format!("`{name}`"));
     let there = there.collect::<Vec<_>>().join(", ");
+    let or_key = input.key.as_ref().filter(|key| *key != name).map(|key| format!(", or `{key}`,")).unwrap_or_default();
     let message = format!(
-        "there is no array `{name}` for that input ({}, {}); there are {there}",
+        "there is no array `{name}`{or_key} for that input ({}, {}); there are {there}",
         input.dtype,
         dims(input.shape.as_deref())
     );

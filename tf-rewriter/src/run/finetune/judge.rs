@@ -9,6 +9,7 @@ use super::options::FinetuneOptions;
 use super::samples::Samples;
 use super::{Teacher, real};
 use crate::error::Error;
+use crate::graphdef::graph::Interface;
 use crate::rewrite::apply::Compressed;
 use crate::run::nodes::Nodes;
 use crate::run::session::{Model, RunOptions};
@@ -87,7 +88,7 @@ impl Judge<'_> {
         let mut bytes = Vec::new();
         compressed.write(&mut bytes)?;
         let names = self.outputs.iter().map(|output| output.name.clone()).collect();
-        let mut model = Model::from_bytes(&bytes, names, self.run)?;
+        let mut model = Model::from_bytes(&bytes, names, &Interface::default(), self.run)?;
         drop(bytes);
         let mut outputs = Vec::new();
         for output in self.outputs {

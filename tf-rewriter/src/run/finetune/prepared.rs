@@ -32,7 +32,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(graph: Graph, config: &ConfigList, run: &RunOptions) -> Result<Self, Error> {
         let outputs = graph.output_names();
-        let float = graph.fingerprint();
+        let (float, interface) = (graph.fingerprint(), graph.interface().clone());
         let TrainableGraph { graph, variables: trainables, kept, init } = graph.into_trainable()?;
         let quantized = kept.iter().find(|kept| kept.reason.is(codes::ALREADY_QUANTIZED));
         let quantized = quantized.map(|kept| format!("`{}`, the weight of `{}`,", kept.constant, kept.op));
@@ -83,7 +83,7 @@ impl Prepared {
         graph.apply(&plan)?.write(&mut bytes)?;
         let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
         trainables.extend(training.step_sizes()?);
-        let model = Model::from_bytes(training.bytes(), outputs, run)?;
+        let model = Model::from_bytes(training.bytes(), outputs, &interface, run)?;
         for name in [init.as_str(), INIT] {
             // A config of weights alone needs no state, and so no init op.
             if let Some(operation) = model.graph.operation_by_name(name).ok().flatten() {
