@@ -17,7 +17,8 @@ pub(crate) fn config_is_told(text: &str) {
         match ConfigList::parse(text, quantizer) {
             Ok(config) => {
                 let ops = [("block/conv", "Conv2D", true), ("x", "Relu", false)];
-                let ops = ops.map(|(name, op_type, is_default)| OpFacts { name, other_name: None, op_type, is_default });
+                let ops =
+                    ops.map(|(name, op_type, is_default)| OpFacts { name, other_name: None, op_type, is_default });
                 let _selected = ops.each_ref().map(|op| config.select(op));
                 assert!(config.unmatched(&ops).iter().chain(&config.warnings()).all(|reason| !reason.text.is_empty()));
             }

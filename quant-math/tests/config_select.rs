@@ -11,7 +11,12 @@ fn naive(text: &str) -> ConfigList {
 }
 
 fn op<'a>(name: &'a str, op_type: &'a str) -> OpFacts<'a> {
-    OpFacts { name, other_name: None, op_type, is_default: matches!(op_type, "Conv2D" | "MatMul" | "Conv2d" | "Linear") }
+    OpFacts {
+        name,
+        other_name: None,
+        op_type,
+        is_default: matches!(op_type, "Conv2D" | "MatMul" | "Conv2d" | "Linear"),
+    }
 }
 
 /// The bits of the deciding entry, `-` not selected, `x` excluded.

@@ -20,7 +20,7 @@ impl Graph {
     /// Ranges with entries for sites that are called otherwise than where they were measured. `None` where none is missing.
     pub(super) fn for_all_callers(&self, config: &ConfigList, ranges: &Ranges) -> Result<Option<Ranges>, Error> {
         let has_call = |name: &str| without_calls(name).len() < name.len();
-        if !self.has_calls_inlined() && !ranges.ranges.iter().any(|entry| has_call(&entry.site)) {
+        if !self.has_short_names() && !ranges.ranges.iter().any(|entry| has_call(&entry.site)) {
             return Ok(None);
         }
         let lookup = ranges.lookup();
@@ -33,7 +33,7 @@ impl Graph {
         let known = Known::of(ranges);
         let mut all = ranges.clone();
         for site in missing {
-            if let Some(entry) = known.find(&site.op, site.kind, &site.tensor) {
+            if let Some(entry) = known.find(&self.short(&site.op), site.kind, &self.short(&site.tensor)) {
                 let (site, tensor) = (site.op.clone(), site.tensor.clone());
                 self.budget()
                     .take((size_of::<SiteRange>() + site.len() + tensor.len()) as u64, "the ranges of callers")?;
@@ -43,8 +43,17 @@ impl Graph {
         Ok(Some(all))
     }
 
+    /// The short name of what a plan of this graph calls so: an op, or a tensor.
+    fn short(&self, name: &str) -> String {
+        let node = node_of(name);
+        match self.find_site(node) {
+            Some(id) if id.scope == 0 => [&self.short_name(id), name.get(node.len()..).unwrap_or_default()].concat(),
+            _ => name.to_owned(),
+        }
+    }
+
     /// A plan with the names that this graph has for its sites, and a site for each op that the plan's name can mean.
-    pub(super) fn with_own_names(&self, plan: &Plan) -> Result<Plan, Error> {
+    pub(crate) fn with_own_names(&self, plan: &Plan) -> Result<Plan, Error> {
         let mut counted = Share::of(self.budget());
         let mut sites = Vec::with_capacity(plan.sites.len());
         for site in &plan.sites {
@@ -70,10 +79,11 @@ impl Graph {
         Ok(Plan { sites, ..plan.clone() })
     }
 
-    /// The first input of an op that reads a tensor of this name, its whole one or one without calls.
+    /// The first input of an op that reads a tensor of this short name.
     fn input_called(&self, op: NodeId, tensor: &str) -> Option<usize> {
         let count = self.index().node(op).zip(self.index().scope(op.scope)).map_or(0, |(n, s)| s.inputs(n).len());
-        (0..count).find(|input| without_calls(&tensor_name(self, op, *input)) == without_calls(tensor))
+        let short = without_calls(tensor);
+        (0..count).find(|input| self.short(&tensor_name(self, op, *input)) == short)
     }
 
     /// What the graph calls the tensor of a site of one of several copies of its op.
@@ -120,7 +130,6 @@ impl<'a> Known<'a> {
     }
 
     fn find(&self, site: &str, kind: QuantType, tensor: &str) -> Option<&'a SiteRange> {
-        let (site, tensor) = (without_calls(site), without_calls(tensor));
         let by_tensor = self.by_tensor.get(&(site, kind, tensor)).copied();
         by_tensor.unwrap_or_else(|| self.by_site.get(&(site, kind)).copied().flatten())
     }

@@ -119,7 +119,8 @@ impl Model {
         }
         session_options.set_config(&config(options)).map_err(|status| failed("be configured", &status))?;
         let session = Session::new(&session_options, &graph).map_err(|status| failed("begin a session", &status))?;
-        let fixed = options.fixed.iter().map(|fixed| fixed_input(&graph, interface, fixed)).collect::<Result<Vec<_>, _>>()?;
+        let fixed =
+            options.fixed.iter().map(|fixed| fixed_input(&graph, interface, fixed)).collect::<Result<Vec<_>, _>>()?;
         let fixed_names: BTreeSet<String> = fixed.iter().filter_map(|(operation, _)| operation.name().ok()).collect();
         let is_fixed = |operation: &Operation| operation.name().is_ok_and(|name| fixed_names.contains(&name));
         let mut inputs = Vec::new();

@@ -20,7 +20,8 @@ own = tf.saved_model.load(model).signatures
 found = [own[key](image=tf.constant(images))[name] for key, name in [('serving_default', 'logits'), ('features', 'features')]]
 frozen = tf.compat.v1.GraphDef.FromString(open(graph, 'rb').read())
 names = [node.name for node in frozen.node]
-(features,) = [name for name in names if name.endswith('dense1/relu6')]
+ends = lambda end: [name for name in names if name.endswith(end)]
+(features,) = ends('dense1/relu6/output_quant') or ends('dense1/relu6')
 (logits,) = [name for name in names if name.endswith('Identity') and name.count('/') == 0]
 with tf.Graph().as_default() as scope:
     tf.import_graph_def(frozen, name='')
@@ -82,7 +83,7 @@ fn a_site_has_one_name_in_every_container() {
     }
     let told = good(tensorflow.plain("inspect", model).arg("--json"));
     let found: Value = serde_json::from_str(&told).unwrap();
-    let weights = found["graph"]["weights"].as_array().unwrap();
+    let weights = found["weights"].as_array().unwrap();
     assert_eq!(weights.iter().map(|weight| weight["op"].as_str().unwrap()).collect::<Vec<_>>(), OPS);
 }
 
@@ -114,9 +115,7 @@ fn names_of_one_signature_mean_the_ops_of_all() {
     let weights: Vec<_> = by_ranges.into_iter().filter(|(_, kind)| kind == "weight").collect();
     assert_eq!(short(&weights), twice());
     let graph = tensorflow.path("by_ranges.pb");
-    good(
-        tensorflow.plain("compress", model).args(["-Q", "qat", "-c", INTEGER, "--ranges", ranges, "-o"]).arg(&graph),
-    );
+    good(tensorflow.plain("compress", model).args(["-Q", "qat", "-c", INTEGER, "--ranges", ranges, "-o"]).arg(&graph));
     assert_eq!(difference(&tensorflow, &tensorflow.path("by_ranges"), &graph), 0.0);
 }
 
@@ -146,7 +145,7 @@ fn a_model_is_finetuned_into_a_model() {
         command.args(["--data", TRAIN_DATA, "--labels", "label", "-Q", "qat", "--config", INTEGER, "--epochs", "1"]);
         runs(command.args(["--jobs", "1", "--emit", emit, "--quiet", "-o"]).arg(out));
     };
-    for emit in ["inference", "packed", "baked"] {
+    for emit in ["inference", "packed"] {
         let (folder, graph) = (tensorflow.path(emit), tensorflow.path(&format!("{emit}.pb")));
         train(&folder, emit);
         train(&graph, emit);
@@ -154,13 +153,17 @@ fn a_model_is_finetuned_into_a_model() {
     }
     // It has learnt: the float model's own weights, quantized alike, give something else.
     let untrained = tensorflow.path("untrained.pb");
-    runs(tensorflow.plain("compress", Path::new(MODEL)).args(["-Q", "naive", "--emit", "packed", "-o"]).arg(&untrained));
+    runs(
+        tensorflow.plain("compress", Path::new(MODEL)).args(["-Q", "naive", "--emit", "packed", "-o"]).arg(&untrained),
+    );
     assert!(difference(&tensorflow, &tensorflow.path("packed"), &untrained) > 1e-2);
     let there = tensorflow.path("there");
     fs::create_dir(&there).unwrap();
     fs::write(there.join("somebodys"), "").unwrap();
     let mut command = tensorflow.command("finetune", Path::new(MODEL));
-    command.args(["--data", TRAIN_DATA, "--labels", "label", "-Q", "qat", "--config", INTEGER, "--epochs", "1", "--quiet"]);
+    command.args([
+        "--data", TRAIN_DATA, "--labels", "label", "-Q", "qat", "--config", INTEGER, "--epochs", "1", "--quiet",
+    ]);
     fails(command.arg("-o").arg(&there), "E0901", &["--force"]);
     let files: Vec<PathBuf> = fs::read_dir(&there).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files, [there.join("somebodys")]);

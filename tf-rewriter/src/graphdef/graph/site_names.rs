@@ -1,30 +1,58 @@
 //! What an op is called in a plan, in ranges and in reports: one name, whichever container the model came in.
 //!
 //! A function that was inlined has the name of its call in front: `StatefulPartitionedCall/dense/MatMul`. Which calls those are depends on
-//! who wrote the model and for which signature it was made one graph; the name behind them does not. It is the op's where it is the only
-//! one of that name.
+//! who wrote the model and for which signature it was made one graph; the name behind them does not. So it is with inputs, which are
+//! `serving_default_x` in one graph and `x` in another, and which the signature calls `x`. That short name is the op's where no other has it.
 
-use super::Graph;
+use std::collections::BTreeMap;
+
+use super::{Graph, Interface};
 use crate::graphdef::index::{NodeId, node_of};
 
-/// The nodes of the main graph, by their names without calls; empty where no name has one.
+/// The nodes of the main graph by their short names; empty where each is called so anyway.
 #[derive(Debug, Default)]
 pub(super) struct SiteNames {
     sorted: Vec<u32>,
+    /// What signatures call the inputs.
+    keys: BTreeMap<u32, String>,
 }
 
 impl SiteNames {
     fn of(graph: &Graph) -> Self {
         let Some(scope) = graph.index().scope(0) else { return Self::default() };
-        let name = |node: &u32| graph.name(NodeId { scope: 0, node: *node });
+        let mut names = Self { sorted: Vec::new(), keys: keys(graph) };
         let nodes = 0..u32::try_from(scope.nodes.len()).unwrap_or(u32::MAX);
-        if !nodes.clone().any(|node| without_calls(name(&node)).len() < name(&node).len()) {
+        let short = |node: &u32| names.short(graph, *node);
+        if nodes.clone().all(|node| short(&node) == graph.name(NodeId { scope: 0, node })) {
             return Self::default();
         }
         let mut sorted: Vec<u32> = nodes.collect();
-        sorted.sort_by(|a, b| without_calls(name(a)).cmp(without_calls(name(b))).then(a.cmp(b)));
-        Self { sorted }
+        sorted.sort_by(|a, b| short(a).cmp(short(b)).then(a.cmp(b)));
+        names.sorted = sorted;
+        names
     }
+
+    fn short<'a>(&'a self, graph: &'a Graph, node: u32) -> &'a str {
+        let key = self.keys.get(&node).map(String::as_str);
+        key.unwrap_or_else(|| without_calls(graph.name(NodeId { scope: 0, node })))
+    }
+}
+
+/// What the signatures of a graph call its inputs; of one that several call differently, nothing.
+fn keys(graph: &Graph) -> BTreeMap<u32, String> {
+    let mut found: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let mut add = |interface: &Interface| {
+        for input in &interface.inputs {
+            let Some(id) = graph.named(input.node()).filter(|id| id.scope == 0) else { continue };
+            let known = found.entry(id.node).or_insert_with(|| Some(input.key.clone()));
+            *known = known.take().filter(|known| *known == input.key);
+        }
+    };
+    add(graph.interface());
+    for (_, signature) in graph.origin().into_iter().flat_map(|origin| origin.meta.signatures()) {
+        add(&Interface::of(signature));
+    }
+    found.into_iter().filter_map(|(node, key)| Some((node, key?))).collect()
 }
 
 /// A name without the names of calls in front, as TensorFlow gives them.
@@ -48,41 +76,46 @@ impl Graph {
         self.site_names.get_or_init(|| SiteNames::of(self))
     }
 
-    /// Whether some node is in an inlined call.
-    pub(crate) fn has_calls_inlined(&self) -> bool {
+    /// Whether some op has a short name.
+    pub(crate) fn has_short_names(&self) -> bool {
         !self.site_names().sorted.is_empty()
     }
 
-    /// The nodes of the main graph that have the name `name`, the names of calls apart.
+    /// The short name of an op, which others may have too: of an input what the signature calls it, else the name without calls in front. Of an
+    /// op of a function it is the whole name.
+    pub(crate) fn short_name(&self, id: NodeId) -> String {
+        if id.scope == 0 { self.site_names().short(self, id.node).to_owned() } else { self.full_name(id) }
+    }
+
+    /// The nodes of the main graph that have this short name, in their order; `name` may have calls in front.
     pub(crate) fn alike(&self, name: &str) -> impl Iterator<Item = NodeId> {
         let name = without_calls(name);
-        let sorted = self.site_names().sorted.as_slice();
+        let names = self.site_names();
+        let sorted = names.sorted.as_slice();
         let only = if sorted.is_empty() { self.named(name).filter(|id| id.scope == 0) } else { None };
-        let of = |node: &u32| without_calls(self.name(NodeId { scope: 0, node: *node }));
-        let from = sorted.partition_point(|node| of(node) < name);
-        let to = from + sorted.get(from..).map_or(0, |rest| rest.partition_point(|node| of(node) == name));
-        let found = sorted.get(from..to).unwrap_or_default();
+        let from = sorted.partition_point(|node| names.short(self, *node) < name);
+        let to = sorted.get(from..).map_or(0, |rest| rest.partition_point(|node| names.short(self, *node) == name));
+        let found = sorted.get(from..from + to).unwrap_or_default();
         found.iter().map(|node| NodeId { scope: 0, node: *node }).chain(only)
     }
 
-    /// What plans, ranges and reports call an op: its name without the names of calls in front, where no other has that; else its whole name.
-    /// An op of a function has the function's name in front.
+    /// What plans, ranges and reports call an op: its short name where no other has that, else its whole name. An op of a function has the
+    /// function's name in front.
     pub(crate) fn site_name(&self, id: NodeId) -> String {
-        let short = without_calls(self.name(id));
-        if id.scope == 0 && short.len() < self.name(id).len() && self.alike(short).count() == 1 {
-            return short.to_owned();
+        if !self.has_short_names() {
+            return self.full_name(id);
         }
-        self.full_name(id)
+        let short = self.short_name(id);
+        if short == self.full_name(id) || self.alike(&short).count() > 1 { self.full_name(id) } else { short }
     }
 
-    /// The other name of an op of the main graph, by which a config may select it too: the whole one, or the one without calls, which several
-    /// may have.
-    pub(crate) fn other_name(&self, id: NodeId) -> Option<&str> {
-        let (whole, short) = (self.name(id), without_calls(self.name(id)));
-        if id.scope != 0 || short.len() == whole.len() {
+    /// The other name of an op of the main graph, by which a config may select it too: the whole one, or the short one, which several may have.
+    pub(crate) fn other_name(&self, id: NodeId) -> Option<String> {
+        if !self.has_short_names() {
             return None;
         }
-        Some(if self.alike(short).count() == 1 { whole } else { short })
+        let (whole, short) = (self.full_name(id), self.short_name(id));
+        (whole != short).then(|| if self.alike(&short).count() > 1 { short } else { whole })
     }
 
     /// What plans, ranges and reports call the tensor at output `port` of a node.
@@ -129,16 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn the_short_name_is_the_ops_where_it_is_the_only_one() {
+    fn the_short_name_is_the_ops_where_no_other_has_it() {
         let nodes = ["x", "StatefulPartitionedCall/fc", "PartitionedCall/twice", "PartitionedCall_1/twice", "y"];
         let text: String = nodes.iter().map(|name| format!("node {{ name: '{name}' op: 'NoOp' }}")).collect();
         let graph = Graph::from_bytes(crate::graphdef::text::parse(text.as_bytes()).unwrap()).unwrap();
         let names: Vec<String> = graph.all_nodes().map(|id| graph.site_name(id)).collect();
         assert_eq!(names, ["x", "fc", "PartitionedCall/twice", "PartitionedCall_1/twice", "y"]);
-        let others: Vec<Option<&str>> = graph.all_nodes().map(|id| graph.other_name(id)).collect();
+        let others: Vec<Option<String>> = graph.all_nodes().map(|id| graph.other_name(id)).collect();
+        let others: Vec<Option<&str>> = others.iter().map(Option::as_deref).collect();
         assert_eq!(others, [None, Some("StatefulPartitionedCall/fc"), Some("twice"), Some("twice"), None]);
         let ids: Vec<NodeId> = graph.all_nodes().collect();
-        for (name, expected) in [("fc", Some(1)), ("StatefulPartitionedCall/fc", Some(1)), ("twice", None), ("y", Some(4)), ("PartitionedCall_3/fc", Some(1))] {
+        for (name, expected) in [
+            ("fc", Some(1)),
+            ("StatefulPartitionedCall/fc", Some(1)),
+            ("twice", None),
+            ("y", Some(4)),
+            ("PartitionedCall_3/fc", Some(1)),
+        ] {
             assert_eq!(graph.find_site(name), expected.map(|at: usize| ids[at]), "{name}");
         }
         assert_eq!(graph.alike("twice").collect::<Vec<_>>(), ids[2..4]);

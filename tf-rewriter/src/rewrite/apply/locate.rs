@@ -29,8 +29,7 @@ pub(super) fn weights(graph: &Graph, plan: &Plan) -> Result<Vec<Located>, Error>
         let parts = found_weight.as_ref().map(|(input, traced)| (*input, traced.weights()));
         let usable = |weight: &&&Weight| {
             let is_constant = weight.tensor.len() > 0;
-            (is_constant || plan.emit == Emit::Training)
-                && graph.site_tensor(weight.source, 0) == site.tensor
+            (is_constant || plan.emit == Emit::Training) && graph.site_tensor(weight.source, 0) == site.tensor
         };
         let one = parts.as_ref().and_then(|(input, weights)| Some((*input, *weights.iter().find(usable)?)));
         let Some((input, weight)) = one else { return Err(mismatch(site, "has no such constant for a weight")) };

@@ -59,10 +59,7 @@ pub(super) struct Counts {
 
 impl Probes {
     /// Add the nodes for the tensors of those names (`node:port`), and whether each is to be counted.
-    pub(super) fn new(
-        model: &mut Model,
-        tensors: impl IntoIterator<Item = (String, bool)>,
-    ) -> Result<Self, RunError> {
+    pub(super) fn new(model: &mut Model, tensors: impl IntoIterator<Item = (String, bool)>) -> Result<Self, RunError> {
         let tensors: Vec<Probed> = tensors.into_iter().map(|(name, counted)| Probed { name, counted }).collect();
         let froms = tensors.iter().map(|tensor| model.tensor(&tensor.name)).collect::<Result<Vec<_>, _>>()?;
         let mut nodes = Nodes::new(model, SCOPE);

@@ -342,7 +342,11 @@ impl Finetuner {
     /// # Errors
     /// Those of [`Finetuner::freeze`] and [`Graph::check_plan`].
     pub fn freeze_into(self, whole: &Graph, emit: Emit) -> Result<Compressed, Error> {
-        let (float, plan) = self.chosen(emit)?;
+        let (float, mut plan) = self.chosen(emit)?;
+        if let Some(part) = whole.of_signature()? {
+            // The float graph does not know what the signature calls its inputs.
+            plan = part.with_own_names(&plan)?;
+        }
         let whole = whole.with_constants_of(&float)?;
         let plan = whole.check_plan(&plan)?;
         whole.apply(&plan)
