@@ -179,7 +179,7 @@ fn parts_get_new_values() {
         let bytes: Vec<u8> = (0..251).cycle().take(rows.len() * columns.len() * 4).collect();
         patch(&golden, &prefix, vec![new(name, part, &bytes)]).unwrap();
         let patched = Bundle::open(&prefix).unwrap();
-        assert_eq!(patched.values(name, part).unwrap().unwrap().bytes(), bytes, "{name} {part}");
+        assert_eq!(patched.values(name, part).unwrap().unwrap().bytes().unwrap(), bytes, "{name} {part}");
         let mut expected = golden.require(name).unwrap().bytes;
         for (new, at) in bytes.chunks(columns.len() * 4).zip(rows) {
             let start = (at * row + columns.start) * 4;

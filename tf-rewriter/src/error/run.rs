@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::At;
+use super::{At, Error};
 
 /// An error of what executes a graph. [`RunError::code`] is stable; [`RunError::help`] says the way out.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,9 @@ pub enum RunError {
         /// What happened to it.
         r#source: model_file::Changed,
     },
+    /// Values of the graph that stand in a checkpoint, and are not what was stored there.
+    #[error(transparent)]
+    Values(Box<Error>),
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
     Io {
@@ -124,6 +127,7 @@ impl RunError {
             Self::Variable { .. } => "E0808",
             Self::Changed { .. } => "E0105",
             Self::Math { source, .. } => source.code(),
+            Self::Values(error) => error.code(),
         }
     }
 
@@ -142,6 +146,7 @@ impl RunError {
                 Some("see whether the server still runs; with `--resume` the work goes on where it stopped".into())
             }
             Self::Math { source, .. } => source.help(),
+            Self::Values(error) => error.help(),
             Self::Changed { source, .. } => Some(source.help().into()),
             Self::TensorFlow { .. } | Self::Io { .. } => None,
         }
@@ -152,6 +157,7 @@ impl RunError {
         match self {
             Self::Data { path, .. } | Self::Resume { path, .. } => Some(path.display().to_string()),
             Self::Changed { path, .. } => path.as_ref().map(|path| path.display().to_string()),
+            Self::Values(error) => error.location(),
             Self::Variable { path, at, .. } => Some(match path {
                 Some(path) => format!("{}, {at}", path.display()),
                 None => at.to_string(),

@@ -71,7 +71,7 @@ impl<'a> Constants<'a> {
         self.given.variables += 1;
         self.given.bytes += length;
         self.given.crc = Some(crc32c::crc32c_append(self.given.crc.unwrap_or(0), &tensor.bytes));
-        let fields = self.constant(tensor.into());
+        let fields = self.constant(tensor.into())?;
         self.made.insert(variable, fields);
         Ok(true)
     }
@@ -105,20 +105,20 @@ impl<'a> Constants<'a> {
         let Some(found) = bundle.values(&key.name, &key.slice)? else { return Err(missing().into()) };
         graph.check_variable(id, found.dtype())?;
         self.variables += 1;
-        Ok(self.constant(found))
+        self.constant(found)
     }
 
-    /// The fields of a constant with these elements.
-    fn constant(&mut self, found: Values) -> Vec<u8> {
+    /// The fields of a constant with these elements. Few of them are in the graph itself, where everything looks at them.
+    fn constant(&mut self, found: Values) -> Result<Vec<u8>, Error> {
         let dtype = found.dtype();
         let mut value = shape_and_type(dtype, found.shape());
-        if found.bytes().len() < LARGE {
-            put_bytes(&mut value, 4, found.bytes());
+        if found.len() < LARGE {
+            put_bytes(&mut value, 4, found.bytes()?);
         } else {
             value.extend(mark(self.pieces.len()));
             self.pieces.push(Piece::Checkpoint(found));
         }
-        attrs::constant(dtype, &value)
+        Ok(attrs::constant(dtype, &value))
     }
 
     /// The attribute `value` of a constant whose elements are many: they stay in the file. `None` for any other.

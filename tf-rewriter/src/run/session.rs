@@ -14,6 +14,7 @@ use super::fixed::Fixed;
 use super::unset::check_values;
 use super::value::Value;
 use super::{RunError, library};
+use crate::error::Error;
 use crate::graphdef::graph::{Graph, Interface};
 use crate::graphdef::wire::{put_tag, put_varint};
 use crate::rewrite::for_trainers::IS_TRAINING;
@@ -72,9 +73,12 @@ impl Model {
     /// A graph that needs the values of variables; no library; a graph that TensorFlow refuses; a cluster that cannot be reached.
     pub fn new(graph: &Graph, options: &RunOptions) -> Result<Self, RunError> {
         check_values(graph)?;
-        let whole = graph.whole_bytes().map_err(|error| RunError::Request {
-            message: error.to_string(),
-            help: error.help().unwrap_or_default().into_owned(),
+        let whole = graph.whole_bytes().map_err(|error| match error {
+            Error::TooLarge { .. } => {
+                let help = error.help().unwrap_or_default().into_owned();
+                RunError::Request { message: error.to_string(), help }
+            }
+            error => RunError::Values(Box::new(error)),
         })?;
         let model = Self::from_bytes(&whole, graph.output_names(), graph.interface(), options);
         // TensorFlow has a copy now.

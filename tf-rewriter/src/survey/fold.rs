@@ -106,10 +106,10 @@ fn constant(graph: &Graph, id: NodeId) -> Result<Option<Folded>, Error> {
         data.chunk(0..data.len()).into_owned()
     } else {
         match view.dtype() {
-            Some(DataType::DT_INT8) => view.code_bytes().iter().map(|code| f32::from(code.cast_signed())).collect(),
+            Some(DataType::DT_INT8) => view.code_bytes()?.iter().map(|code| f32::from(code.cast_signed())).collect(),
             // What codes are shifted by, and their mask.
             Some(DataType::DT_UINT8) if view.elements() <= separated::MOST_PER_BYTE => small(&view)?,
-            Some(DataType::DT_UINT8) => view.code_bytes().iter().map(|code| f32::from(*code)).collect(),
+            Some(DataType::DT_UINT8) => view.code_bytes()?.iter().map(|code| f32::from(*code)).collect(),
             // The offset of codes: at most 128.
             Some(DataType::DT_INT32) if view.elements() == 1 => small(&view)?,
             _ => return Ok(None),

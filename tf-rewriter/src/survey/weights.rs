@@ -65,7 +65,7 @@ impl Graph {
                 self.variable(source)?.map(|(dtype, shape)| (dtype, shape, 0, None))
             } else {
                 let view = self.constant(source)?;
-                codes = view.as_ref().is_some_and(|view| !view.code_bytes().is_empty());
+                codes = view.as_ref().is_some_and(|view| view.holds_codes());
                 view.map(|view| stored(&view)).transpose()?
             };
             let Some((dtype, shape, bytes, range)) = found else { continue };
@@ -155,7 +155,7 @@ fn stored(view: &TensorView<'_>) -> Result<(DType, Vec<u64>, u64, Option<Range>)
     let elements = view.elements() as u64;
     let shape = view.shape().to_vec();
     if let Some(dtype) = view.float_dtype() {
-        let bytes = view.float_data()?.stored().len().saturating_mul(dtype.size()) as u64;
+        let bytes = view.stored().saturating_mul(dtype.size()) as u64;
         return Ok((dtype, shape, bytes, float_range(view)?));
     }
     let size = view.dtype().and_then(dtype_size).unwrap_or(0) as u64;

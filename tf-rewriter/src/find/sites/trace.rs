@@ -183,8 +183,7 @@ type Nodes<'a> = (&'a BTreeSet<NodeId>, Vec<(NodeId, u32)>);
 fn constant(graph: &Graph, (via, changes): Nodes<'_>, source: NodeId) -> Result<Traced, Error> {
     let Some(view) = graph.constant(source)? else { return Ok(Traced::OtherConstant) };
     let Some(dtype) = view.float_dtype() else { return Ok(Traced::OtherConstant) };
-    let data = view.float_data()?;
-    let splat = data.is_splat().then(|| data.stored().len());
+    let splat = (view.stored() < view.elements()).then(|| view.stored());
     let shape = view.shape().to_vec();
     let way = Way::of(graph, &changes, &shape)?;
     let tensor = graph.constant_span(source)?.unwrap_or_default();

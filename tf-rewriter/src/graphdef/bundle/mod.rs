@@ -8,7 +8,8 @@
 //!
 //! Nothing is read but the index, until a tensor is asked for; the data files are mapped when they are first needed. Every block and
 //! every tensor has a CRC-32C, and all that are read are checked. [`Bundle::tensor`] copies a tensor before, so that no program can
-//! change what was checked; [`Bundle::values`] shows it where it lies, and its reader checks afterwards that the file is the same.
+//! change what was checked; [`Bundle::values`] shows it where it lies, checks it when its bytes are first asked for, and its reader
+//! checks afterwards that the file is the same.
 //! Source: TensorFlow 2.21, `tensor_bundle.proto`, `tensor_bundle.h`, and files that it wrote.
 
 mod assemble;
@@ -29,6 +30,7 @@ mod values;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quant_math::Budget;
 
@@ -155,16 +157,13 @@ impl Bundle {
         let Some(entry) = self.entry_named(name.as_bytes(), name)? else { return Ok(None) };
         let whole = self.whole(&entry, name)?;
         let bytes = if entry.slices.is_empty() {
-            let place = self.place(&entry, name)?;
-            let bytes = place.bytes().to_vec();
-            place.verify(&bytes, &entry, name)?;
-            bytes
+            self.place(&entry, name)?.copy()?
         } else {
             match assemble::assemble(self, &entry, &whole, name)? {
                 Held::Owned(bytes) => bytes,
                 held @ Held::Mapped { .. } => {
                     let values = Values { dtype: entry.dtype, shape: Vec::new(), held };
-                    let bytes = values.bytes().to_vec();
+                    let bytes = values.bytes()?.to_vec();
                     values.check()?;
                     bytes
                 }
@@ -185,7 +184,8 @@ impl Bundle {
     }
 
     /// A tensor, or the part of it that RestoreV2's `shape_and_slice` names (`"4 5 0,2:-"`; empty: all of it), where it lies in a
-    /// data file if its elements lie side by side; `None` if the checkpoint does not have the tensor. Its CRC is checked.
+    /// data file if its elements lie side by side; `None` if the checkpoint does not have the tensor. What lies there is not read before its
+    /// [`bytes`](Values::bytes) are asked for, which checks its CRC.
     ///
     /// # Errors
     /// Those of [`tensor`](Self::tensor), and [`Error::NoSuchPart`].
@@ -200,11 +200,10 @@ impl Bundle {
         let wanted = wanted.map_err(|error| error.in_file(&self.index_path))?;
         let held = if entry.slices.is_empty() {
             let place = self.place(&entry, name)?;
-            place.verify(place.bytes(), &entry, name)?;
             if let Some(elements) = wanted.contiguous() {
-                place.part(elements.start * size..elements.end * size).held()
+                Held::Mapped { entry: Arc::new(place), range: elements.start * size..elements.end * size }
             } else {
-                let all = place.bytes();
+                let all = place.bytes()?;
                 let rows = wanted.rows().map(|row| all.get(row.start * size..row.end * size).unwrap_or_default());
                 let bytes = rows.collect::<Vec<_>>().concat();
                 place.check()?;
@@ -232,12 +231,12 @@ impl Bundle {
         }
         let count = entry.count(name).map_err(|error| error.in_file(&self.index_path))?;
         let place = self.place(&entry, name)?;
-        place.verify(place.bytes(), &entry, name)?;
+        let bytes = place.bytes()?;
         let budget = Budget::for_file(self.data_bytes);
         let all = (count as u64).saturating_mul(size_of::<Vec<u8>>() as u64).saturating_add(entry.size);
         budget.take(all, "the strings").map_err(|over| Error::from(over).in_file(&self.index_path))?;
-        let spans = strings::read(place.bytes(), count).map(|strings| strings.spans).unwrap_or_default();
-        let strings = spans.into_iter().map(|span| place.bytes().get(span).unwrap_or_default().to_vec()).collect();
+        let spans = strings::read(bytes, count).map(|strings| strings.spans).unwrap_or_default();
+        let strings = spans.into_iter().map(|span| bytes.get(span).unwrap_or_default().to_vec()).collect();
         place.check()?;
         Ok(Some(strings))
     }
@@ -279,7 +278,7 @@ impl Bundle {
     }
 
     /// Where the bytes of an entry are that has no slices.
-    fn place(&self, entry: &Entry, name: &str) -> Result<Place<'_>, Error> {
+    fn place(&self, entry: &Entry, name: &str) -> Result<Place, Error> {
         let in_index = |found: String, expected: String| {
             damaged(format!("tensor `{name}`"), found, expected, entry.offset_in_index).in_file(&self.index_path)
         };
@@ -298,7 +297,7 @@ impl Bundle {
         let start = usize::try_from(entry.offset).ok();
         let end = entry.offset.checked_add(entry.size).and_then(|end| usize::try_from(end).ok());
         let place = match start.zip(end) {
-            Some((start, end)) => Place::new(shard, start..end)?,
+            Some((start, end)) => Place::new(shard, start..end, entry, name)?,
             None => None,
         };
         place.ok_or_else(|| {

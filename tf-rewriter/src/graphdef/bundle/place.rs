@@ -1,69 +1,104 @@
-//! Where an entry's bytes are in a data file.
+//! Where an entry's bytes are in a data file, and whether they are what was stored there.
 
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use super::checksum::unmask;
+use super::checksum::{sum, unmask};
 use super::entry::Entry;
 use super::shard::Shard;
-use super::values::Held;
 use super::{damaged, strings};
 use crate::error::Error;
 use crate::graphdef::io::Mapped;
 use crate::graphdef::pb::DataType;
 
-/// Bytes of a data file, all of which are there.
-#[derive(Debug, Clone)]
-pub(super) struct Place<'b> {
-    shard: &'b Shard,
-    file: &'b Mapped,
+/// The bytes of an entry, all of which are there. Nobody sees them before their CRC was found right.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// For messages.
+    name: String,
+    path: PathBuf,
+    file: Mapped,
     range: Range<usize>,
+    /// How many strings they are, if they are strings.
+    strings: Option<usize>,
+    crc: u32,
+    /// Filled when the CRC was right.
+    right: OnceLock<()>,
 }
 
-impl<'b> Place<'b> {
-    /// `range` of a data file; `None` where the file is shorter.
-    pub(super) fn new(shard: &'b Shard, range: Range<usize>) -> Result<Option<Self>, Error> {
+impl Place {
+    /// `range` of a data file, where `entry` has its bytes; `None` where the file is shorter.
+    pub(super) fn new(shard: &Shard, range: Range<usize>, entry: &Entry, name: &str) -> Result<Option<Self>, Error> {
         let file = shard.map()?;
-        Ok((range.start <= range.end && range.end <= file.len()).then_some(Self { shard, file, range }))
+        if range.start > range.end || range.end > file.len() {
+            return Ok(None);
+        }
+        let strings = (entry.dtype == DataType::DT_STRING).then(|| entry.count(name)).transpose()?;
+        let (name, path, crc) = (name.to_owned(), shard.path().to_owned(), unmask(entry.crc));
+        Ok(Some(Self { name, path, file: file.clone(), range, strings, crc, right: OnceLock::new() }))
     }
 
-    pub(super) fn bytes(&self) -> &'b [u8] {
+    pub(super) fn file(&self) -> &Mapped {
+        &self.file
+    }
+
+    /// Where `part` of these bytes is in the file.
+    pub(super) fn at(&self, part: &Range<usize>) -> Range<usize> {
+        self.range.start + part.start..self.range.start + part.end
+    }
+
+    /// The bytes. The CRC is computed once; two threads that ask at the same time may both do it.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] where it is another than the entry has; [`Error::Changed`].
+    pub(super) fn bytes(&self) -> Result<&[u8], Error> {
+        if self.right.get().is_none() {
+            self.verify(self.unchecked())?;
+            self.right.get_or_init(|| ());
+        }
+        Ok(self.unchecked())
+    }
+
+    /// A copy of the bytes, of which the CRC was right: no program can change them any more.
+    ///
+    /// # Errors
+    /// Those of [`bytes`](Self::bytes).
+    pub(super) fn copy(&self) -> Result<Vec<u8>, Error> {
+        let bytes = self.unchecked().to_vec();
+        self.verify(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether the file was the same all the time.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.file.check().map_err(|changed| Error::from(changed).in_file(&self.path))
+    }
+
+    fn unchecked(&self) -> &[u8] {
         self.file.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// `part` of these bytes.
-    pub(super) fn part(&self, part: Range<usize>) -> Self {
-        let start = self.range.start + part.start;
-        Self { range: start..start + part.len(), ..self.clone() }
-    }
-
-    pub(super) fn held(self) -> Held {
-        Held::Mapped { path: self.shard.path().to_owned(), file: self.file.clone(), range: self.range }
-    }
-
-    pub(super) fn check(&self) -> Result<(), Error> {
-        self.shard.check()
-    }
-
-    /// Whether `bytes`, which are those of the entry, have its CRC.
-    pub(super) fn verify(&self, bytes: &[u8], entry: &Entry, name: &str) -> Result<(), Error> {
+    /// Whether `bytes` have the CRC of the entry.
+    fn verify(&self, bytes: &[u8]) -> Result<(), Error> {
         let error = |found: String, expected: String| {
             let offset = self.range.start as u64;
-            damaged(format!("tensor `{name}`"), found, expected, offset).in_file(self.shard.path())
+            damaged(format!("tensor `{}`", self.name), found, expected, offset).in_file(&self.path)
         };
-        let crc = if entry.dtype == DataType::DT_STRING {
-            let count = entry.count(name)?;
-            let Some(strings) = strings::read(bytes, count) else {
-                self.check()?;
-                return Err(error(format!("{} bytes", bytes.len()), format!("{count} strings")));
-            };
-            strings.crc
-        } else {
-            crc32c::crc32c(bytes)
+        let crc = match self.strings {
+            Some(count) => match strings::read(bytes, count) {
+                Some(strings) => strings.crc,
+                None => {
+                    self.check()?;
+                    return Err(error(format!("{} bytes", bytes.len()), format!("{count} strings")));
+                }
+            },
+            None => sum(bytes),
         };
-        if crc == unmask(entry.crc) {
+        if crc == self.crc {
             return Ok(());
         }
         self.check()?;
-        Err(error(format!("CRC-32C {crc:08x}"), format!("{:08x}", unmask(entry.crc))))
+        Err(error(format!("CRC-32C {crc:08x}"), format!("{:08x}", self.crc)))
     }
 }

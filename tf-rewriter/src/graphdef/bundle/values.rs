@@ -1,14 +1,15 @@
 //! The bytes of a tensor or of a part of one: where they lie in the data file, if they lie there side by side.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Tensor;
+use super::place::Place;
 use crate::error::Error;
 use crate::graphdef::io::Mapped;
 use crate::graphdef::pb::DataType;
 
-/// Elements of a checkpoint, row-major, little-endian; their CRC was right.
+/// Elements of a checkpoint, row-major, little-endian. Nobody sees them before their CRC was found right.
 ///
 /// Bytes that were not copied are those of a map: another program can change them. So what was made from them counts only after
 /// [`check`](Self::check).
@@ -21,8 +22,8 @@ pub struct Values {
 
 #[derive(Debug, Clone)]
 pub(super) enum Held {
-    /// In a data file.
-    Mapped { path: PathBuf, file: Mapped, range: Range<usize> },
+    /// In a data file: a part of an entry's bytes.
+    Mapped { entry: Arc<Place>, range: Range<usize> },
     /// Put together.
     Owned(Vec<u8>),
 }
@@ -44,27 +45,46 @@ impl Values {
         &self.shape
     }
 
-    /// The elements.
-    pub fn bytes(&self) -> &[u8] {
+    /// How many bytes the elements have. None of them is read.
+    pub fn len(&self) -> usize {
         match &self.held {
-            Held::Mapped { file, range, .. } => file.get(range.clone()).unwrap_or_default(),
-            Held::Owned(bytes) => bytes,
+            Held::Mapped { range, .. } => range.len(),
+            Held::Owned(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements. Where they lie in a data file, the CRC is computed when they are first asked for.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] where it is another than the index has, with the data file.
+    pub fn bytes(&self) -> Result<&[u8], Error> {
+        match &self.held {
+            Held::Mapped { entry, range } => Ok(entry.bytes()?.get(range.clone()).unwrap_or_default()),
+            Held::Owned(bytes) => Ok(bytes),
         }
     }
 
     /// The data file, and where the elements are in it; `None` where they were put together.
     pub fn in_file(&self) -> Option<(&Mapped, Range<usize>)> {
         match &self.held {
-            Held::Mapped { file, range, .. } => Some((file, range.clone())),
+            Held::Mapped { entry, range } => Some((entry.file(), entry.at(range))),
             Held::Owned(_) => None,
         }
     }
 
     /// The elements as bytes of their own.
-    pub fn into_bytes(self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// Those of [`bytes`](Self::bytes).
+    pub fn into_bytes(self) -> Result<Vec<u8>, Error> {
         match self.held {
-            Held::Mapped { .. } => self.bytes().to_vec(),
-            Held::Owned(bytes) => bytes,
+            Held::Mapped { .. } => self.bytes().map(<[u8]>::to_vec),
+            Held::Owned(bytes) => Ok(bytes),
         }
     }
 
@@ -74,7 +94,7 @@ impl Values {
     /// [`Error::Changed`], with its file.
     pub fn check(&self) -> Result<(), Error> {
         match &self.held {
-            Held::Mapped { path, file, .. } => file.check().map_err(|changed| Error::from(changed).in_file(path)),
+            Held::Mapped { entry, .. } => entry.check(),
             Held::Owned(_) => Ok(()),
         }
     }

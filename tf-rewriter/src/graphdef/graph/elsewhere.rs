@@ -7,9 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use crate::error::Error;
 use crate::graphdef::bundle::Values;
 use crate::graphdef::io::Mapped;
-use crate::graphdef::tensor::MARK;
+use crate::graphdef::tensor::{Elements, MARK};
 use crate::graphdef::wire::{put_tag, put_varint};
 
 /// Bytes in a file, or in memory.
@@ -21,10 +24,17 @@ pub(crate) enum Piece {
     Checkpoint(Values),
 }
 
-impl Piece {
-    pub(crate) fn bytes(&self) -> &[u8] {
+impl Elements for Piece {
+    fn len(&self) -> usize {
         match self {
-            Self::File(file, span) => file.get(span.clone()).unwrap_or_default(),
+            Self::File(_, span) => span.len(),
+            Self::Checkpoint(values) => values.len(),
+        }
+    }
+
+    fn bytes(&self) -> Result<&[u8], Error> {
+        match self {
+            Self::File(file, span) => Ok(file.get(span.clone()).unwrap_or_default()),
             Self::Checkpoint(values) => values.bytes(),
         }
     }
@@ -43,9 +53,17 @@ impl Elsewhere {
         self.0.is_empty()
     }
 
-    /// The elements of the piece with this number.
-    pub(crate) fn get(&self, number: u64) -> Option<&[u8]> {
-        usize::try_from(number).ok().and_then(|number| self.0.get(number)).map(Piece::bytes)
+    /// The piece with this number.
+    pub(crate) fn get(&self, number: u64) -> Option<&dyn Elements> {
+        usize::try_from(number).ok().and_then(|number| self.0.get(number)).map(|piece| piece as &dyn Elements)
+    }
+
+    /// Whether all elements are what was stored, also those that nobody has asked for.
+    ///
+    /// # Errors
+    /// The first one that is not.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        self.0.par_iter().map(|piece| piece.bytes().map(drop)).find_map_first(Result::err).map_or(Ok(()), Err)
     }
 
     /// Whether all files were the same all the time.

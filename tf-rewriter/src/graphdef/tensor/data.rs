@@ -110,7 +110,7 @@ impl<'a> TensorView<'a> {
             Payload::Content(span) | Payload::Values { contiguous: Some(span), .. } => {
                 Stored::InPlace(LittleEndian::new(dtype, self.slice(span)))
             }
-            Payload::Elsewhere => Stored::InPlace(LittleEndian::new(dtype, self.elsewhere)),
+            Payload::Elsewhere => Stored::InPlace(LittleEndian::new(dtype, self.elsewhere()?)),
             Payload::Values { .. } => Stored::Decoded(Floats(self.decode_floats(dtype)?)),
             Payload::Opaque => Stored::Decoded(Floats(Vec::new())),
         };
@@ -134,7 +134,7 @@ impl<'a> TensorView<'a> {
             Payload::Content(span) => {
                 self.slice(span).chunks_exact(int.size).map(|element| int.read(element)).collect()
             }
-            Payload::Elsewhere => self.elsewhere.chunks_exact(int.size).map(|element| int.read(element)).collect(),
+            Payload::Elsewhere => self.elsewhere()?.chunks_exact(int.size).map(|element| int.read(element)).collect(),
             Payload::Values { .. } => {
                 let mut raw = Vec::new();
                 self.each_varint(|value| raw.push(int.narrow(value)))?;
@@ -157,12 +157,22 @@ impl<'a> TensorView<'a> {
     }
 
     /// The bytes of an int8 or uint8 tensor in `tensor_content` form, which is how packed weights are stored; of any other, nothing.
-    pub fn code_bytes(&self) -> &'a [u8] {
-        match (self.dtype(), self.payload()) {
-            (Some(DataType::DT_INT8 | DataType::DT_UINT8), Payload::Content(span)) => self.slice(span),
-            (Some(DataType::DT_INT8 | DataType::DT_UINT8), Payload::Elsewhere) => self.elsewhere,
-            _ => &[],
+    ///
+    /// # Errors
+    /// Elements in a checkpoint whose CRC is wrong.
+    pub fn code_bytes(&self) -> Result<&'a [u8], Error> {
+        match self.payload() {
+            Payload::Content(span) if self.holds_codes() => Ok(self.slice(span)),
+            Payload::Elsewhere if self.holds_codes() => self.elsewhere(),
+            _ => Ok(&[]),
         }
+    }
+
+    /// Whether there are [`code_bytes`](Self::code_bytes).
+    pub(crate) fn holds_codes(&self) -> bool {
+        matches!(self.dtype(), Some(DataType::DT_INT8 | DataType::DT_UINT8))
+            && matches!(self.payload(), Payload::Content(_) | Payload::Elsewhere)
+            && self.elements() > 0
     }
 
     fn decode_floats(&self, dtype: DType) -> Result<Vec<f32>, Error> {

@@ -33,6 +33,18 @@ pub enum Payload {
     Opaque,
 }
 
+/// Elements outside of the graph's own bytes.
+pub(crate) trait Elements: std::fmt::Debug + Sync {
+    /// How many bytes they have. None of them is read.
+    fn len(&self) -> usize;
+
+    /// The elements, as they lie in memory.
+    ///
+    /// # Errors
+    /// What is not what was stored.
+    fn bytes(&self) -> Result<&[u8], Error>;
+}
+
 /// A checked view of an encoded TensorProto. The payload is not decoded.
 ///
 /// Where both `tensor_content` and a typed field are filled, `tensor_content` counts, as in TensorFlow.
@@ -45,7 +57,7 @@ pub struct TensorView<'a> {
     shape: Vec<u64>,
     elements: usize,
     payload: Payload,
-    pub(super) elsewhere: &'a [u8],
+    elsewhere: Option<&'a dyn Elements>,
 }
 
 impl<'a> TensorView<'a> {
@@ -65,10 +77,10 @@ impl<'a> TensorView<'a> {
         bytes: &'a [u8],
         base: usize,
         node: &'a str,
-        elsewhere: &dyn Fn(u64) -> Option<&'a [u8]>,
+        elsewhere: &dyn Fn(u64) -> Option<&'a dyn Elements>,
     ) -> Result<Self, Error> {
         let (payload, shape) = (Payload::Opaque, Vec::new());
-        let mut view = Self { bytes, base, node, dtype: 0, shape, elements: 0, payload, elsewhere: &[] };
+        let mut view = Self { bytes, base, node, dtype: 0, shape, elements: 0, payload, elsewhere: None };
         let (mut content, mut found) = (None, None);
         let mut fields = view.fields();
         while let Some(field) = fields.next()? {
@@ -95,9 +107,9 @@ impl<'a> TensorView<'a> {
         let layout = DataType::from_i32(view.dtype).and_then(Layout::of);
         if let Some(layout) = layout {
             view.payload = match (found, content.filter(|span| !span.is_empty())) {
-                (Some(bytes), _) => {
-                    view.elsewhere = bytes;
-                    view.checked_elsewhere(layout)?
+                (Some(elements), _) => {
+                    view.elsewhere = found;
+                    view.checked_elsewhere(layout, elements.len())?
                 }
                 (None, Some(span)) => view.checked_content(layout, span)?,
                 (None, None) => view.checked_values(layout)?,
@@ -124,6 +136,20 @@ impl<'a> TensorView<'a> {
     /// The product of the sizes. A splat may have far more elements than the file has bytes.
     pub fn elements(&self) -> usize {
         self.elements
+    }
+
+    /// How many elements are stored: fewer than [`elements`](Self::elements) in short form. None of them is read.
+    pub(crate) fn stored(&self) -> usize {
+        match self.payload {
+            Payload::Content(_) | Payload::Elsewhere => self.elements,
+            Payload::Values { count, .. } => count,
+            Payload::Opaque => 0,
+        }
+    }
+
+    /// The elements of [`Payload::Elsewhere`]; of any other, nothing.
+    pub(crate) fn elsewhere(&self) -> Result<&'a [u8], Error> {
+        self.elsewhere.map_or(Ok(&[]), Elements::bytes)
     }
 
     /// Where the elements stand.
@@ -229,12 +255,12 @@ impl<'a> TensorView<'a> {
         Err(self.error(found, format!("{expected} for {} of shape {:?}", self.dtype_name(), self.shape), span.start))
     }
 
-    fn checked_elsewhere(&self, layout: Layout) -> Result<Payload, Error> {
+    fn checked_elsewhere(&self, layout: Layout, length: usize) -> Result<Payload, Error> {
         let expected = self.elements.saturating_mul(layout.size);
-        if self.elsewhere.len() == expected {
+        if length == expected {
             return Ok(Payload::Elsewhere);
         }
-        let found = format!("{} bytes in a checkpoint", self.elsewhere.len());
+        let found = format!("{length} bytes in a checkpoint");
         Err(self.error(found, format!("{expected} for {} of shape {:?}", self.dtype_name(), self.shape), self.base))
     }
 

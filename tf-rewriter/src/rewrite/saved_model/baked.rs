@@ -55,6 +55,8 @@ pub(super) fn write(
     if !in_checkpoint.is_empty() {
         patch_checkpoint(compressed, origin, folder, in_checkpoint, (&note, progress))?;
     }
+    // What has no new values was copied, and nobody has looked at it.
+    compressed.graph().elsewhere().verify()?;
     Ok(compressed.report(&written.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 

@@ -11,7 +11,7 @@ use super::Segment;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::Span;
-use crate::graphdef::tensor::FloatData;
+use crate::graphdef::tensor::{Elements, FloatData};
 
 /// Chunks that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
 const BATCH: usize = 16;
@@ -69,7 +69,8 @@ pub(crate) fn write(
                 }
             }
             Segment::Elsewhere(number, _) => {
-                for piece in graph.elsewhere().get(*number).unwrap_or_default().chunks(WRITE) {
+                let elements = graph.elsewhere().get(*number).map_or(Ok(&[][..]), Elements::bytes)?;
+                for piece in elements.chunks(WRITE) {
                     out.write_all(piece).map_err(Error::writing)?;
                     progress(piece.len() as u64);
                 }

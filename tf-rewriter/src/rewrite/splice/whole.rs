@@ -6,7 +6,7 @@ use super::{Patches, Segment, tensor_attr, total, write};
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Span, fields};
-use crate::graphdef::tensor::MARK;
+use crate::graphdef::tensor::{Elements, MARK};
 use crate::graphdef::wire::{Value, put_tag, put_varint};
 
 impl Patches {
@@ -72,7 +72,7 @@ impl Constant {
 
     /// The attribute with the elements. TensorProto.tensor_content = 4.
     fn whole(&self, graph: &Graph) -> Vec<Segment> {
-        let length = graph.elsewhere().get(self.number).map_or(0, <[u8]>::len);
+        let length = graph.elsewhere().get(self.number).map_or(0, Elements::len);
         let mut head = Vec::new();
         put_tag(&mut head, 4, 2);
         put_varint(&mut head, length as u64);
