@@ -1,0 +1,20 @@
+//! See `model_properties::model_freezes`.
+#![no_main]
+
+use std::sync::LazyLock;
+
+#[path = "../bundle_properties.rs"]
+#[allow(dead_code, reason = "each target checks one property")]
+mod bundle_properties;
+#[path = "../choices.rs"]
+#[allow(dead_code, reason = "each target checks one property")]
+mod choices;
+#[path = "../model_properties.rs"]
+#[allow(dead_code, reason = "each target checks one property")]
+mod model_properties;
+
+static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::TempDir::new().expect("a folder for files"));
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    model_properties::model_freezes(&model_properties::Files::of(bytes), FOLDER.path());
+});
