@@ -65,7 +65,7 @@ impl Graph {
                 self.variable(source)?.map(|(dtype, shape)| (dtype, shape, 0, None))
             } else {
                 let view = self.constant(source)?;
-                codes = view.as_ref().is_some_and(|view| view.holds_codes());
+                codes = view.as_ref().is_some_and(TensorView::holds_codes);
                 view.map(|view| stored(&view)).transpose()?
             };
             let Some((dtype, shape, bytes, range)) = found else { continue };

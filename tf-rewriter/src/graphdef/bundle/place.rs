@@ -85,15 +85,14 @@ impl Place {
             let offset = self.range.start as u64;
             damaged(format!("tensor `{}`", self.name), found, expected, offset).in_file(&self.path)
         };
-        let crc = match self.strings {
-            Some(count) => match strings::read(bytes, count) {
-                Some(strings) => strings.crc,
-                None => {
-                    self.check()?;
-                    return Err(error(format!("{} bytes", bytes.len()), format!("{count} strings")));
-                }
-            },
-            None => sum(bytes),
+        let crc = if let Some(count) = self.strings {
+            let Some(strings) = strings::read(bytes, count) else {
+                self.check()?;
+                return Err(error(format!("{} bytes", bytes.len()), format!("{count} strings")));
+            };
+            strings.crc
+        } else {
+            sum(bytes)
         };
         if crc == self.crc {
             return Ok(());

@@ -8,8 +8,8 @@ use model_file::AtomicFile;
 use crate::error::Error;
 use crate::graphdef::io::Mapped;
 
-/// Tensors can be tiny.
-const BUFFER: usize = 1 << 20;
+/// Tensors can be tiny. What comes in whole pieces, each for another place in the file, is not copied once more.
+const BUFFER: usize = model_file::WRITE;
 
 /// A data file under its temporary name.
 #[derive(Debug)]
