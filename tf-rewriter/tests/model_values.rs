@@ -93,19 +93,19 @@ impl Models {
         path
     }
 
-    fn run(&self, command: &[&str], arguments: &[&Path]) -> Output {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_tf-rewriter"));
-        let (verb, options) = command.split_first().unwrap();
-        program.arg(verb).args(arguments).args(options);
-        if ["compress", "plan"].contains(verb) {
-            program.args(["-Q", if options.contains(&"training") { "qat" } else { "naive" }]);
-        }
-        program.output().unwrap()
-    }
-
     fn write(&self, command: &[&str], out: &str) -> Output {
-        self.run(command, &[&self.path("model"), Path::new("-o"), &self.path(out)])
+        run(command, &[&self.path("model"), Path::new("-o"), &self.path(out)])
     }
+}
+
+fn run(command: &[&str], arguments: &[&Path]) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tf-rewriter"));
+    let (verb, options) = command.split_first().unwrap();
+    program.arg(verb).args(arguments).args(options);
+    if ["compress", "plan"].contains(verb) {
+        program.args(["-Q", if options.contains(&"training") { "qat" } else { "naive" }]);
+    }
+    program.output().unwrap()
 }
 
 #[track_caller]
@@ -166,9 +166,9 @@ fn a_model_with_a_damaged_value_is_like_no_other() {
         good(&models.write(&["freeze"], "out.pb"));
         let file = models.damage(name);
         let (model, frozen) = (models.path("model"), models.path("out.pb"));
-        told(&models.run(&["diff"], &[&model, &frozen]), name, &file);
-        told(&models.run(&["diff"], &[&frozen, &model]), name, &file);
-        told(&models.run(&["diff"], &[&model, &model]), name, &file);
+        told(&run(&["diff"], &[&model, &frozen]), name, &file);
+        told(&run(&["diff"], &[&frozen, &model]), name, &file);
+        told(&run(&["diff"], &[&model, &model]), name, &file);
     }
 }
 
@@ -179,7 +179,7 @@ fn values_in_checkpoints_are_compared() {
     good(&models.write(&["compress", "--emit", "baked"], "baked"));
     let (model, baked) = (models.path("model"), models.path("baked"));
     let told = |first: &Path, second: &Path| {
-        let output = models.run(&["diff", "--json"], &[first, second]);
+        let output = run(&["diff", "--json"], &[first, second]);
         good(&output);
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let tensors =
@@ -201,12 +201,12 @@ fn what_a_session_gets_is_checked() {
 #[test]
 fn a_plan_does_not_look_at_values() {
     let models = Models::new(1);
-    let before = models.run(&["plan"], &[&models.path("model")]);
+    let before = run(&["plan"], &[&models.path("model")]);
     good(&before);
     for name in ["weight", "bias", "unused"] {
         models.damage(name);
     }
-    let after = models.run(&["plan"], &[&models.path("model")]);
+    let after = run(&["plan"], &[&models.path("model")]);
     good(&after);
     assert_eq!(String::from_utf8(after.stdout), String::from_utf8(before.stdout));
 }
@@ -216,9 +216,9 @@ fn a_plan_does_not_look_at_values() {
 fn inspect_looks_at_weights_alone() {
     let models = Models::new(1);
     models.damage("bias");
-    good(&models.run(&["inspect"], &[&models.path("model")]));
+    good(&run(&["inspect"], &[&models.path("model")]));
     models.damage("weight");
-    let output = models.run(&["inspect", "--json"], &[&models.path("model")]);
+    let output = run(&["inspect", "--json"], &[&models.path("model")]);
     assert!(String::from_utf8(output.stdout).unwrap().contains("E0201"), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
