@@ -116,7 +116,7 @@ fn names_of_one_signature_mean_the_ops_of_all() {
     assert_eq!(short(&weights), twice());
     let graph = tensorflow.path("by_ranges.pb");
     good(tensorflow.plain("compress", model).args(["-Q", "qat", "-c", INTEGER, "--ranges", ranges, "-o"]).arg(&graph));
-    assert_eq!(difference(&tensorflow, &tensorflow.path("by_ranges"), &graph), 0.0);
+    assert!(difference(&tensorflow, &tensorflow.path("by_ranges"), &graph) <= 0.0);
 }
 
 /// Two SavedModels are held against each other by what their signatures call inputs and outputs, whatever their graphs do.
@@ -149,7 +149,7 @@ fn a_model_is_finetuned_into_a_model() {
         let (folder, graph) = (tensorflow.path(emit), tensorflow.path(&format!("{emit}.pb")));
         train(&folder, emit);
         train(&graph, emit);
-        assert_eq!(difference(&tensorflow, &folder, &graph), 0.0, "{emit}");
+        assert!(difference(&tensorflow, &folder, &graph) <= 0.0, "{emit}");
     }
     // It has learnt: the float model's own weights, quantized alike, give something else.
     let untrained = tensorflow.path("untrained.pb");
