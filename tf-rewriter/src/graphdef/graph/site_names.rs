@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_short_name_is_the_ops_where_no_other_has_it() {
         let nodes = ["x", "StatefulPartitionedCall/fc", "PartitionedCall/twice", "PartitionedCall_1/twice", "y"];
-        let text: String = nodes.iter().map(|name| format!("node {{ name: '{name}' op: 'NoOp' }}")).collect();
+        let text = nodes.map(|name| format!("node {{ name: '{name}' op: 'NoOp' }}")).concat();
         let graph = Graph::from_bytes(crate::graphdef::text::parse(text.as_bytes()).unwrap()).unwrap();
         let names: Vec<String> = graph.all_nodes().map(|id| graph.site_name(id)).collect();
         assert_eq!(names, ["x", "fc", "PartitionedCall/twice", "PartitionedCall_1/twice", "y"]);
