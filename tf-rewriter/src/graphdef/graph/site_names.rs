@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Graph, Interface};
-use crate::graphdef::index::{NodeId, node_of};
+use crate::graphdef::index::NodeId;
 
 /// The nodes of the main graph by their short names; empty where each is called so anyway.
 #[derive(Debug, Default)]
@@ -130,16 +130,6 @@ impl Graph {
             let mut alike = self.alike(name);
             alike.next().filter(|_| alike.next().is_none())
         })
-    }
-
-    /// The whole name of a tensor `node:port`, by which the graph is run.
-    #[cfg(feature = "run")]
-    pub(crate) fn whole_tensor_name(&self, tensor: &str) -> String {
-        let node = node_of(tensor);
-        match self.find_site(node) {
-            Some(id) if id.scope == 0 => [self.name(id), tensor.get(node.len()..).unwrap_or_default()].concat(),
-            _ => tensor.to_owned(),
-        }
     }
 }
 

@@ -7,7 +7,6 @@
 //! What `--emit training` added goes, what the forward pass reads of variables becomes constants, and what is left is quantized like any
 //! other frozen graph, with the settings that the training graph carries and the ranges that it learnt.
 
-mod carried;
 mod gather;
 mod handles;
 mod kept;

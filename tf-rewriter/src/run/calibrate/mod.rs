@@ -21,6 +21,7 @@ use crate::codes;
 use crate::error::Error;
 use crate::find::frames::Frames;
 use crate::graphdef::graph::Graph;
+use crate::graphdef::index::node_of;
 
 /// A model on its way to ranges.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl Calibrator {
         let mut model = Model::new(graph, options)?;
         let probes = Probes::new(
             &mut model,
-            tensors.iter().map(|watched| (graph.whole_tensor_name(&watched.tensor), watched.histogram().is_some())),
+            tensors.iter().map(|watched| (whole_name(graph, &watched.tensor), watched.histogram().is_some())),
         )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let fingerprint = graph.settled(Ok(graph.fingerprint()))?;
@@ -230,5 +231,14 @@ impl Calibrator {
             batch: None,
             ranges,
         })
+    }
+}
+
+/// What the graph that is run calls a tensor `node:port` of a site.
+fn whole_name(graph: &Graph, tensor: &str) -> String {
+    let node = node_of(tensor);
+    match graph.find_site(node) {
+        Some(id) if id.scope == 0 => [graph.name(id), tensor.get(node.len()..).unwrap_or_default()].concat(),
+        _ => tensor.to_owned(),
     }
 }

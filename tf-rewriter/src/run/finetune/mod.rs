@@ -7,6 +7,7 @@
 //! The ranges of the result are measured anew with the weights that it has: a moving average is behind them, and clips. The untrained
 //! model, measured likewise, is a candidate too, so that training makes nothing worse on the samples that are held back.
 
+mod carried;
 mod goals;
 mod judge;
 mod loss;

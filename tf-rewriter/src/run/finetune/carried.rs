@@ -11,7 +11,7 @@ impl Graph {
     ///
     /// # Errors
     /// A file that changes while it is read; a graph of 2 GiB.
-    pub(crate) fn with_constants_of(&self, trained: &Self) -> Result<Self, Error> {
+    pub(super) fn with_constants_of(&self, trained: &Self) -> Result<Self, Error> {
         let mut editor = Editor::new(self);
         for id in self.all_nodes().filter(|id| id.scope == 0 && self.op(*id) == b"Const") {
             let twin = trained.named(self.name(id)).filter(|twin| trained.op(*twin) == b"Const");
