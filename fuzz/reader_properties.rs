@@ -68,6 +68,7 @@ pub(crate) fn sound_ranges() -> String {
         observer: Observer::Percentile,
         samples: 1,
         batch: None,
+        folded: Vec::new(),
         ranges: vec![entry("a"), entry("b")],
     };
     ranges.to_json().expect("a sound file")

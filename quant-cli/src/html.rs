@@ -1,5 +1,6 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
+use quant_math::fold::Folded;
 use quant_math::plan::{Decision, Reason};
 use quant_math::report::{LOW_SQNR_DB, Report, SiteReport};
 
@@ -25,6 +26,7 @@ pub fn report_html(report: &Report) -> String {
     page.element("p", &format!("{} of {} quantized", quantized.len(), count(report.sites.len(), "site")));
     page.sizes(report, &quantized);
     page.reasons("Prepared", &report.prepared);
+    page.folds(&report.folds);
     page.reasons("Warnings", &report.warnings);
     page.sites(&quantized);
     page.skipped(report);
@@ -103,6 +105,24 @@ impl Page {
         self.raw("<ul>\n");
         for reason in reasons {
             self.element("li", &format!("{}: {}", reason.code, reason.text));
+        }
+        self.raw("</ul>\n");
+    }
+
+    fn folds(&mut self, folds: &[Folded]) {
+        if folds.is_empty() {
+            return;
+        }
+        self.element("h2", "Batch norms");
+        self.raw("<ul>\n");
+        for fold in folds {
+            let norm = &fold.norm;
+            let text = match (fold.reason(), &fold.layer) {
+                (Some(reason), _) => format!("{norm} stays, {}: {}", reason.code, reason.text),
+                (None, Some(layer)) => format!("{norm} is in {layer}"),
+                (None, None) => norm.clone(),
+            };
+            self.element("li", &text);
         }
         self.raw("</ul>\n");
     }

@@ -45,7 +45,10 @@ mod table;
 mod usage;
 mod verbs;
 
-pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs, quantizers, words};
+pub use args::{
+    Destination, FoldArgs, GlobalArgs, GradientArgs, OutputArgs, PlanFoldArgs, QuantizeArgs, ReportArgs, quantizers,
+    words,
+};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;
@@ -62,6 +65,6 @@ pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs, SharedCommand,
-    read_ranges, tell_ranges, write_ranges,
+    Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs,
+    SharedCommand, read_ranges, tell_ranges, write_ranges,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quant_math::fold::Folded;
 use quant_math::plan::{Decision, Plan, Reason, Settings, Site};
 use quant_math::report::{Report, SiteReport};
 
@@ -33,7 +34,7 @@ pub fn summary_in(report: &Report, width: Option<u16>) -> String {
     let quantized = quantized(report);
     let sites = count(report.sites.len(), "site");
     let mut parts = Vec::new();
-    parts.extend(prepared(&report.prepared));
+    parts.extend(prepared(&report.prepared, &report.folds));
     // Where nothing was to be quantized, the preparation is all that was done.
     if parts.is_empty() || !report.sites.is_empty() {
         parts.push(format!("{}, {}: {} of {sites} quantized\n", report.quantizer, report.emit, quantized.len()));
@@ -69,7 +70,7 @@ pub fn plan_table(plan: &Plan) -> String {
 pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
     let quantized = plan.quantized().count();
     let sites = count(plan.sites.len(), "site");
-    let before = prepared(&plan.prepared).map(|text| format!("{text}\n")).unwrap_or_default();
+    let before = prepared(&plan.prepared, &plan.folds).map(|text| format!("{text}\n")).unwrap_or_default();
     let text = format!("{before}{}, {}: {quantized} of {sites} would be quantized\n", plan.quantizer, plan.emit);
     if plan.sites.is_empty() {
         return text;
@@ -85,9 +86,13 @@ pub fn plan_table_in(plan: &Plan, width: Option<u16>) -> String {
     format!("{text}\n{}\n", table::text(sites, width, &PLAN))
 }
 
-/// What was done to the model before, a line for each step.
-fn prepared(steps: &[Reason]) -> Option<String> {
-    let lines: Vec<String> = steps.iter().map(|step| format!("prepared: {}\n", printable_line(&step.text))).collect();
+/// What was done to the model before, a line for each step, and one for each reason why batch norms are not folded.
+fn prepared(steps: &[Reason], folds: &[Folded]) -> Option<String> {
+    let steps = steps.iter().map(|step| format!("prepared: {}\n", printable_line(&step.text)));
+    let stay = by_code(folds.iter().filter_map(Folded::reason)).into_iter().map(|(code, number, text)| {
+        format!("not folded: {} ({}), for example: {}\n", count(number, "batch norm"), cell(code), printable_line(text))
+    });
+    let lines: Vec<String> = steps.chain(stay).collect();
     (!lines.is_empty()).then(|| lines.concat())
 }
 

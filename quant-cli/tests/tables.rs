@@ -68,6 +68,7 @@ fn report(sites: Vec<SiteReport>) -> Report {
         bytes_after: 11_000,
         nodes_left_out: 0,
         prepared: Vec::new(),
+        folds: Vec::new(),
         warnings: vec![Reason::new(codes::UNMATCHED, "config_list[1].op_types: `x` matches no op in this model")],
     }
 }
@@ -170,6 +171,7 @@ fn a_plan_lists_every_site_with_its_decision() {
             activation,
         ],
         prepared: Vec::new(),
+        folds: Vec::new(),
         warnings: vec![],
     };
     assert_eq!(
@@ -230,6 +232,7 @@ fn a_table_grows_with_its_rows_whatever_one_name_is() {
             gradient: Gradient::Op,
             sites,
             prepared: Vec::new(),
+            folds: Vec::new(),
             warnings: Vec::new(),
         }
     };

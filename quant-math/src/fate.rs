@@ -85,6 +85,7 @@ impl Report {
             bytes_after: 0,
             nodes_left_out: 0,
             prepared: plan.prepared.clone(),
+            folds: plan.folds.clone(),
             warnings: plan.warnings.clone(),
         }
     }
@@ -117,6 +118,7 @@ mod tests {
             gradient: Gradient::default(),
             sites: vec![site.clone(), site.clone(), site.clone()],
             prepared: Vec::new(),
+            folds: Vec::new(),
             warnings: vec![Reason::new(codes::DOREFA_RESCALES, "it does")],
         };
         let mut fates = Fate::all_of(&plan);

@@ -36,8 +36,9 @@ pub fn plan(
 ) -> Plan {
     let warnings = late::warning(&sites, before).into_iter().collect();
     let quantizer = quantizer.unwrap_or(Quantizer::Qat);
-    let (version, gradient, prepared) = (PLAN_VERSION, Gradient::default(), Vec::new());
-    Plan { version, quantizer, emit, gradient, sites, prepared, warnings }
+    let (version, gradient) = (PLAN_VERSION, Gradient::default());
+    let (prepared, folds) = (Vec::new(), Vec::new());
+    Plan { version, quantizer, emit, gradient, sites, prepared, folds, warnings }
 }
 
 #[cfg(test)]

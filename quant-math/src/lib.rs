@@ -16,6 +16,7 @@ pub mod einsum;
 mod error;
 mod extremes;
 pub mod fate;
+pub mod fold;
 pub mod frozen;
 pub mod grid;
 pub mod inspection;

@@ -3,6 +3,7 @@
 //! The adapters name these types for their models: `tf_rewriter::QatQuantizer`, `torch_adapter::QatQuantizer`, ….
 
 use crate::config::ConfigList;
+use crate::fold::Fold;
 use crate::plan::{Emit, Gradient, NoPlan, PlanOptions, Quantizer};
 use crate::ranges::Ranges;
 
@@ -27,6 +28,7 @@ struct Call<M> {
     config_list: ConfigList,
     emit: Option<Emit>,
     gradient: Gradient,
+    fold: Fold,
     ranges: Option<Ranges>,
 }
 
@@ -36,12 +38,14 @@ impl<M: Compress> Call<M> {
         if found != expected {
             return Err(NoPlan::Quantizer { found, expected }.into());
         }
-        Ok(Self { model, config_list: config_list.clone(), emit: None, gradient: Gradient::default(), ranges: None })
+        let (emit, ranges) = (None, None);
+        let (gradient, fold) = (Gradient::default(), Fold::default());
+        Ok(Self { model, config_list: config_list.clone(), emit, gradient, fold, ranges })
     }
 
     fn compress(self) -> Result<M::Compressed, M::Error> {
-        let options =
-            PlanOptions { emit: self.emit, ranges: self.ranges.as_ref(), strict: false, gradient: self.gradient };
+        let Self { emit, gradient, fold, .. } = self;
+        let options = PlanOptions { emit, ranges: self.ranges.as_ref(), strict: false, gradient, fold };
         self.model.compress(&self.config_list, options)
     }
 }
@@ -57,6 +61,13 @@ macro_rules! quantizer {
             #[must_use]
             pub fn emit(mut self, emit: Emit) -> Self {
                 self.0.emit = Some(emit);
+                self
+            }
+
+            /// TensorFlow: choose which batch normalizations go into the layers before them.
+            #[must_use]
+            pub fn fold(mut self, fold: Fold) -> Self {
+                self.0.fold = fold;
                 self
             }
 
@@ -96,7 +107,9 @@ impl<M: Compress> NaiveQuantizer<M> {
     /// Quantize with the default config; see [`NaiveQuantizer::with_config`] for another.
     pub fn new(model: impl Into<M>) -> Self {
         let config_list = ConfigList::default_for(Quantizer::Naive);
-        Self(Call { model: model.into(), config_list, emit: None, gradient: Gradient::default(), ranges: None })
+        let (emit, ranges) = (None, None);
+        let (gradient, fold) = (Gradient::default(), Fold::default());
+        Self(Call { model: model.into(), config_list, emit, gradient, fold, ranges })
     }
 
     /// Quantize what a `config_list` selects.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::fold::Folded;
 use crate::metrics::Metrics;
 use crate::plan::{Emit, QuantType, Quantizer, Reason, Site};
 use crate::quantizers::table::StepSource;
@@ -47,6 +48,9 @@ pub struct Report {
     /// What was done to the model before it was quantized, and keeps what it computes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepared: Vec<Reason>,
+    /// The batch normalizations of the model, and which of them are in the layers before them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folds: Vec<Folded>,
     /// What a user should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
@@ -145,6 +149,7 @@ mod tests {
             bytes_after: 0,
             nodes_left_out: 0,
             prepared: Vec::new(),
+            folds: Vec::new(),
             warnings: Vec::new(),
         }
     }

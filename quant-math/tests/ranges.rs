@@ -28,6 +28,7 @@ fn run(observer: Observer, batches: &[Vec<f32>]) -> Ranges {
         observer,
         samples: batches.len() as u64,
         batch: None,
+        folded: Vec::new(),
         ranges: vec![entry("a", |x| x), entry("b", |x| (-x).max(0.0))],
     }
 }

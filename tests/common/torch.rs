@@ -20,6 +20,7 @@ pub(crate) fn ranges(model: &Model, config: &ConfigList) -> Ranges {
         observer: Observer::MinMax,
         samples: 1,
         batch: None,
+        folded: Vec::new(),
         ranges: plan.quantized().filter(|site| site.kind != QuantType::Weight).map(range).collect(),
     }
 }

@@ -19,7 +19,7 @@ use common::tf::{Answer, Digest, Job, TensorFlow, digest};
 use ndarray::ArrayD;
 use quant_math::report::Report;
 use quant_math::{Emit, Quantizer};
-use tf_rewriter::{Graph, PlanOptions};
+use tf_rewriter::{Fold, Graph, PlanOptions};
 use way::{WAYS, Way};
 
 const EMITS: [Emit; 3] = [Emit::Baked, Emit::Packed, Emit::Inference];
@@ -79,7 +79,8 @@ impl<'a> Trial<'a> {
             .map(|(way, emit)| {
                 let path = tensorflow.path(&format!("{way} {emit}.pb"));
                 let graph = Graph::open(&model).unwrap();
-                let options = PlanOptions { emit: Some(emit), ..PlanOptions::default() };
+                // What reaches an op is held against the constant of the graph.
+                let options = PlanOptions { emit: Some(emit), fold: Fold::Off, ..PlanOptions::default() };
                 let plan = graph.plan(&way.config(), options).unwrap();
                 let report = graph.apply(&plan).unwrap().write_to(&path).unwrap();
                 Output { way, emit, path, report }

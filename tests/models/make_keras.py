@@ -28,12 +28,14 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 # The weights do not depend on the image's size; a small one saves time.
 SIZE = 96
 MAKERS = {"mobilenet_v2": keras.applications.MobileNetV2, "resnet50": keras.applications.ResNet50}
+# Made when they are named: other shapes of the chain that a batch norm leaves.
+OTHERS = {"efficientnet_b0": keras.applications.EfficientNetB0, "densenet121": keras.applications.DenseNet121}
 
 
 def build(name):
     keras.utils.set_random_seed(11)
     rng = np.random.default_rng(11)
-    model = MAKERS[name](weights=None, input_shape=(SIZE, SIZE, 3))
+    model = (MAKERS | OTHERS)[name](weights=None, input_shape=(SIZE, SIZE, 3))
     batch = rng.normal(size=(8, SIZE, SIZE, 3)).astype(np.float32)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -66,7 +68,7 @@ def export(model, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=MAKERS, help="without it both")
+    parser.add_argument("--only", choices=MAKERS | OTHERS, help="without it MobileNetV2 and ResNet50")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[2] / "target" / "models")
     parser.add_argument("--export", action="store_true", help="SavedModels")
     args = parser.parse_args()

@@ -98,6 +98,7 @@ fn ranges(graph: &Graph, config: &ConfigList, (min, max): (f32, f32)) -> Ranges 
         observer: Observer::MinMax,
         samples: 1,
         batch: None,
+        folded: Vec::new(),
         ranges: activations.map(|site| SiteRange::new(site.op, site.kind, site.tensor, Range { min, max })).collect(),
     }
 }

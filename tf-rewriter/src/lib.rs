@@ -19,6 +19,7 @@ pub use graphdef::graph::{Endpoint, Graph, Interface};
 pub use graphdef::{bundle, io, pb, tensor, text, wire};
 pub use model::{ModelOptions, inspect_model};
 pub use prepare::Names;
+pub use quant_math::fold::{Fold, FoldDecision, Folded};
 pub use quant_math::plan::{Gradient, PlanOptions};
 pub use quantizers::{DoReFaQuantizer, LsqQuantizer, NaiveQuantizer, QatQuantizer};
 pub use rewrite::apply::Compressed;

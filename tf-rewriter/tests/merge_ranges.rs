@@ -21,6 +21,7 @@ fn ranges(observer: Observer, data: &[f32]) -> Ranges {
         observer,
         samples: 1,
         batch: None,
+        folded: Vec::new(),
         ranges: vec![SiteRange::measured("relu", QuantType::Output, "relu:0", calibration).unwrap()],
     }
 }

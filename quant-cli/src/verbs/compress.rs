@@ -27,6 +27,11 @@ pub struct CompressArgs<M: Adapter> {
 }
 
 impl<M: Adapter> CompressArgs<M> {
+    /// What only this adapter was told.
+    pub fn options(&self) -> &M::Options {
+        &self.plan.options
+    }
+
     /// Quantize, write, and print the summary.
     ///
     /// # Errors

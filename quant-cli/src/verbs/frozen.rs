@@ -1,4 +1,4 @@
-//! What comes out of a trained model.
+//! What comes out of a model that is not quantized here: of a trained one, or of one that stays float.
 
 use std::path::Path;
 
@@ -11,18 +11,25 @@ use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs, words};
 use crate::failure::Failure;
 use crate::files::Files;
 
-/// Where a trained model goes, and in which form.
+/// Where a model goes that is written as it is.
 #[derive(Debug, Clone, Args)]
-pub struct FrozenArgs {
+pub struct FloatArgs {
     #[command(flatten)]
     output: OutputArgs,
 
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// Where a trained model goes, and in which form.
+#[derive(Debug, Clone, Args)]
+pub struct FrozenArgs {
     /// The form of a quantized output [default: inference]
     #[arg(long, value_name = "FORM", value_parser = parser())]
     emit: Option<Emit>,
 
     #[command(flatten)]
-    report: ReportArgs,
+    float: FloatArgs,
 }
 
 fn parser() -> impl TypedValueParser<Value = Emit> {
@@ -42,7 +49,7 @@ impl FrozenArgs {
 
     /// The output as it was named.
     pub fn path(&self) -> &Path {
-        &self.output.output
+        self.float.path()
     }
 
     /// The place; `files` are what else is read and written.
@@ -58,7 +65,7 @@ impl FrozenArgs {
     /// # Errors
     /// Those of [`destination`](Self::destination).
     pub fn destination_in(&self, files: Files, is_folder: bool) -> Result<Destination, Failure> {
-        destination(files, (&self.output, is_folder), &self.report)
+        self.float.destination_in(files, is_folder)
     }
 
     /// Write the model, and tell what was done.
@@ -72,7 +79,36 @@ impl FrozenArgs {
         destination: &Destination,
         frozen: &M::Compressed,
     ) -> Result<(), Failure> {
-        // It was trained to be as it is.
-        write_result(model, global, (destination, &self.report), frozen, |_| Vec::new())
+        self.float.write(model, global, destination, frozen)
+    }
+}
+
+impl FloatArgs {
+    /// The output as it was named.
+    pub fn path(&self) -> &Path {
+        &self.output.output
+    }
+
+    /// The place, which may be a folder; `files` are what else is read and written.
+    ///
+    /// # Errors
+    /// Those of [`FrozenArgs::destination`].
+    pub fn destination_in(&self, files: Files, is_folder: bool) -> Result<Destination, Failure> {
+        destination(files, (&self.output, is_folder), &self.report)
+    }
+
+    /// Write the model, and tell what was done.
+    ///
+    /// # Errors
+    /// An output that cannot be written.
+    pub fn write<M: Adapter>(
+        &self,
+        model: &M,
+        global: &GlobalArgs,
+        destination: &Destination,
+        written: &M::Compressed,
+    ) -> Result<(), Failure> {
+        // It is as it is meant to be.
+        write_result(model, global, (destination, &self.report), written, |_| Vec::new())
     }
 }

@@ -27,7 +27,7 @@ use compress::{destination, write_result};
 
 pub use compress::CompressArgs;
 pub use diff::DiffArgs;
-pub use frozen::FrozenArgs;
+pub use frozen::{FloatArgs, FrozenArgs};
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};

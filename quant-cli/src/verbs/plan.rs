@@ -26,7 +26,7 @@ pub struct PlanArgs<M: Adapter> {
     #[command(flatten)]
     quantize: QuantizeArgs,
     #[command(flatten)]
-    options: M::Options,
+    pub(super) options: M::Options,
 
     /// Measured activation ranges, which `inference` needs for inputs and outputs
     #[arg(long, value_name = "FILE")]

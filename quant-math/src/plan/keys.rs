@@ -10,6 +10,7 @@ use serde_ignored::Path;
 use super::fault::{PlanFault, PlanFaultKind as Kind};
 use super::{Plan, Reason, Settings, Site};
 use crate::config::nearest;
+use crate::fold::Folded;
 use crate::range::Range;
 
 /// The fault of a key that nothing reads, with the nearest one that stands in its place.
@@ -29,6 +30,7 @@ fn known(path: &Path<'_>) -> Vec<&'static str> {
         // Which of the two decisions it is does not stand in the path.
         Path::Map { key, .. } if key == "decision" => [fields::<Settings>(), fields::<Reason>()].concat(),
         Path::Map { key, .. } if key == "sites" => fields::<Site>().to_vec(),
+        Path::Map { key, .. } if key == "folds" => fields::<Folded>().to_vec(),
         Path::Map { key, .. } if key == "range" => fields::<Range>().to_vec(),
         Path::Map { key, .. } if key == "warnings" || key == "prepared" => fields::<Reason>().to_vec(),
         Path::Map { .. } => Vec::new(),

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::codes::{self, Code};
 use crate::config::{ConfigList, OpFacts};
 use crate::data::DType;
+use crate::fold::{Fold, Folded};
 use crate::late;
 use crate::quantizers::table::{DefaultForm, StepSource};
 use crate::range::Range;
@@ -75,6 +76,8 @@ pub struct PlanOptions<'a> {
     pub strict: bool,
     /// TensorFlow, `training`: how gradients pass the rounding.
     pub gradient: Gradient,
+    /// TensorFlow: which batch normalizations go into the layers before them.
+    pub fold: Fold,
 }
 
 impl PlanOptions<'_> {
@@ -166,6 +169,9 @@ pub struct Plan {
     /// What was done to the model before, and keeps what it computes (functions inlined, variables made constants).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepared: Vec<Reason>,
+    /// The batch normalizations of the model, and which of them go into the layers before them. Sites are those of the model after that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folds: Vec<Folded>,
     /// What a user should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
@@ -202,8 +208,9 @@ impl Plan {
         }
         warnings.extend(late::starts(emit, &sites));
         let gradient = options.gradient;
-        let (version, quantizer, prepared) = (PLAN_VERSION, config.quantizer, Vec::new());
-        Ok(Self { version, quantizer, emit, gradient, sites, prepared, warnings })
+        let (version, quantizer) = (PLAN_VERSION, config.quantizer);
+        let (prepared, folds) = (Vec::new(), Vec::new());
+        Ok(Self { version, quantizer, emit, gradient, sites, prepared, folds, warnings })
     }
 
     /// The sites that are to be quantized.

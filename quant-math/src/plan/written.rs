@@ -213,8 +213,8 @@ impl<'a> Written<'a> {
             site.steps = self.sites.get(&key(site)).and_then(|said| said.steps.clone());
         }
         let Plan { version, quantizer, emit, gradient, .. } = *self.plan;
-        let (prepared, warnings) = (self.plan.prepared.clone(), self.plan.warnings.clone());
-        Ok(Plan { version, quantizer, emit, gradient, sites: found, prepared, warnings })
+        let Plan { prepared, folds, warnings, .. } = self.plan.clone();
+        Ok(Plan { version, quantizer, emit, gradient, sites: found, prepared, folds, warnings })
     }
 }
 

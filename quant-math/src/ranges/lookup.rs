@@ -63,6 +63,7 @@ mod tests {
             observer: Observer::MinMax,
             samples: 1,
             batch: None,
+            folded: Vec::new(),
             ranges: (0..count).map(of).collect(),
         }
     }

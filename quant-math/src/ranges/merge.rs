@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Calibration, RANGES_VERSION, Ranges, RangesError, SiteRange};
+use super::{Calibration, FOLDED_VERSION, RANGES_VERSION, Ranges, RangesError, SiteRange};
 use crate::plan::{Observer, QuantType};
 use crate::range::Range;
 
@@ -41,7 +41,8 @@ impl Ranges {
             }
         }
         let ranges = order.iter().filter_map(|key| sites.remove(key)).collect();
-        Ok(Self { version: RANGES_VERSION, batch: None, ranges, ..whole })
+        let version = if whole.folded.is_empty() { RANGES_VERSION } else { FOLDED_VERSION };
+        Ok(Self { version, batch: None, ranges, ..whole })
     }
 
     fn check_head(&self, part: usize, other: &Self) -> Result<(), RangesError> {
@@ -55,6 +56,10 @@ impl Ranges {
         if other.config != self.config {
             let shown = |ranges: &Self| ranges.config.clone().unwrap_or_else(|| "not named".to_owned());
             return differ("the config", shown(other), shown(self));
+        }
+        if other.folded != self.folded {
+            let shown = |ranges: &Self| format!("{} of them", ranges.folded.len());
+            return differ("the layers that had taken batch normalizations", shown(other), shown(self));
         }
         if other.observer != self.observer {
             return differ("the observer", other.observer.to_string(), self.observer.to_string());

@@ -20,6 +20,9 @@ pub use lookup::RangeLookup;
 /// The version of the ranges file; raised when a field changes its meaning or one is added.
 pub const RANGES_VERSION: u32 = 2;
 
+/// The version of a file with layers that had taken batch normalizations, which programs before would not notice.
+pub const FOLDED_VERSION: u32 = 3;
+
 /// The first version, still read: it has neither `config` nor `calibration`.
 const OLDEST_VERSION: u32 = 1;
 
@@ -27,7 +30,7 @@ const OLDEST_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ranges {
-    /// [`RANGES_VERSION`], or 1.
+    /// [`RANGES_VERSION`], 1, or [`FOLDED_VERSION`].
     pub version: u32,
     /// The framework that ran the model, with its version (`tensorflow 2.21.0`).
     pub framework: String,
@@ -44,6 +47,9 @@ pub struct Ranges {
     /// ([`Ranges::depends_on_batches`]).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub batch: Option<u64>,
+    /// The layers that had taken the batch normalizations behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub folded: Vec<String>,
     /// One entry per activation.
     pub ranges: Vec<SiteRange>,
 }
@@ -156,7 +162,7 @@ impl Ranges {
     /// Text that is no file of ranges, one of a version that is not known, a range that is none.
     pub fn parse(text: &str) -> Result<Self, RangesError> {
         let ranges: Self = serde_json::from_str(text).map_err(|e| RangesError::Json(e.to_string()))?;
-        if !(OLDEST_VERSION..=RANGES_VERSION).contains(&ranges.version) {
+        if !(OLDEST_VERSION..=FOLDED_VERSION).contains(&ranges.version) {
             return Err(RangesError::Version { found: ranges.version });
         }
         for (index, entry) in ranges.ranges.iter().enumerate() {
@@ -203,6 +209,7 @@ impl Ranges {
             observer: self.observer,
             samples: self.samples,
             batch: self.batch,
+            folded: self.folded.clone(),
             ranges: Vec::new(),
         }
     }

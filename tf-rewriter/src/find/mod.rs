@@ -2,6 +2,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod mark;
+pub(crate) mod norm;
 pub(crate) mod ops;
 pub(crate) mod sites;
 pub(crate) mod trained;

@@ -167,6 +167,7 @@ mod tests {
             observer: quant_math::plan::Observer::MinMax,
             samples: 1,
             batch: None,
+            folded: Vec::new(),
             ranges: entries,
         };
         let config = "[{ op_types: ['MatMul'], quant_types: ['input'], quant_bits: 8 }]";

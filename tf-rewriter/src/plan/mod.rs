@@ -3,6 +3,7 @@
 mod activation;
 mod callers;
 mod gradient;
+mod refolded;
 mod weight;
 
 use std::cell::OnceCell;
@@ -19,6 +20,7 @@ use crate::find::ops;
 use crate::find::sites::{BackwardOps, Roles, Traced, is_parameter, weight_of};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
+use crate::prepare::Looked;
 
 impl Graph {
     /// Find all sites and decide about each of them.
@@ -31,6 +33,14 @@ impl Graph {
     }
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        let Looked { graph, folds } = self.look_at_norms(config, options.fold)?;
+        let plan = graph.as_ref().unwrap_or(self).plan_as_it_is(config, options)?;
+        Ok(Plan { folds, ..plan })
+    }
+
+    fn plan_as_it_is(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        let true_now = options.ranges.and_then(|ranges| self.still_true(ranges));
+        let options = PlanOptions { ranges: true_now.as_ref().or(options.ranges), ..options };
         let spread = options.ranges.map(|ranges| self.for_all_callers(config, ranges)).transpose()?.flatten();
         let options = PlanOptions { ranges: spread.as_ref().or(options.ranges), ..options };
         self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)
@@ -39,15 +49,19 @@ impl Graph {
     /// A plan that was written down, checked against this graph: the same decisions, about the sites in the graph's order.
     ///
     /// # Errors
-    /// Damaged nodes; settings that the quantizer or the form of output does not know; sites that the graph does not have; sites that
-    /// cannot be quantized as the plan says; activation sites without ranges.
+    /// Damaged nodes; settings that the quantizer or the form of output does not know; batch normalizations that cannot be folded; sites that
+    /// the graph does not have; sites that cannot be quantized as the plan says; activation sites without ranges.
     pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
         self.settled(self.check_named(plan))
     }
 
     fn check_named(&self, plan: &Plan) -> Result<Plan, Error> {
-        let plan = self.with_own_names(plan)?;
-        self.decide(&Chooser::of_plan(&plan)?, &PlanOptions::default())
+        let folded = self.folded_by(plan)?;
+        let graph = folded.as_ref().unwrap_or(self);
+        let plan = graph.with_own_names(plan)?;
+        let folds = if graph.folds().is_empty() { plan.folds } else { graph.folds().to_vec() };
+        let plan = Plan { folds, ..plan };
+        graph.decide(&Chooser::of_plan(&plan)?, &PlanOptions::default())
     }
 
     fn decide(&self, chooser: &Chooser<'_>, options: &PlanOptions<'_>) -> Result<Plan, Error> {

@@ -123,13 +123,7 @@ impl Planner<'_> {
         if let Some(reason) = settings.no_change(QuantType::Weight) {
             return Ok(Decision::Skip(reason));
         }
-        // A constant in short form with one value has the same scale in every channel, and needs it once.
-        let per_channel = match chosen.per_channel {
-            PerChannel::Auto if weight.is_one_value() => PerChannel::Never,
-            // Of learnt scales each would be another, and the constant no longer one value.
-            PerChannel::Always if weight.is_one_value() && learns => PerChannel::Never,
-            said => said,
-        };
+        let per_channel = weight.per_channel(chosen.per_channel, learns);
         if weight.is_too_large_to_spread(per_channel != PerChannel::Never && self.emit == Emit::Inference) {
             let text = format!("the constant is stored in short form and has more than {MAX_SPREAD} elements");
             return Ok(Decision::skip(codes::SPLAT_TOO_LARGE, text));

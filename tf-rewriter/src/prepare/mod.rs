@@ -7,6 +7,7 @@
 //! The elements of constants stay in their files (`values`) until the graph is written.
 
 mod depth;
+mod fold;
 mod given;
 mod inline;
 mod values;
@@ -31,6 +32,7 @@ use inline::Inliner;
 use values::Constants;
 use variables::Variables;
 
+pub(crate) use fold::Looked;
 pub(crate) use given::{ReadVariable, given};
 pub use inline::Names;
 

@@ -1,6 +1,7 @@
 //! Constants whose elements stay where they are: in a checkpoint, in memory, or in the file of the graph.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::given::{ReadVariable, given};
 use super::variables::Variables;
@@ -15,14 +16,14 @@ use crate::graphdef::tensor::shape_and_type;
 use crate::graphdef::wire::put_bytes;
 
 /// From so many bytes on the elements of a constant stay in the graph's file.
-const LARGE: usize = 4096;
+pub(super) const LARGE: usize = 4096;
 
 /// Why a variable cannot be a constant.
 pub(super) const NO_VALUE: &str = "the checkpoint has no value for the variable";
 
 /// Elements that stay where they are.
 pub(super) struct Constants<'a> {
-    pieces: Vec<Piece>,
+    pieces: Vec<Arc<Piece>>,
     /// Variables that became constants with values of the checkpoint.
     pub(super) variables: usize,
     /// Gives values of variables; what it does not have is in the checkpoint.
@@ -116,7 +117,7 @@ impl<'a> Constants<'a> {
             put_bytes(&mut value, 4, found.bytes()?);
         } else {
             value.extend(mark(self.pieces.len()));
-            self.pieces.push(Piece::Checkpoint(found));
+            self.pieces.push(Arc::new(Piece::Checkpoint(found)));
         }
         Ok(attrs::constant(dtype, &value))
     }
@@ -139,7 +140,7 @@ impl<'a> Constants<'a> {
         }
         let Some(content) = found else { return Ok(None) };
         value.extend(mark(self.pieces.len()));
-        self.pieces.push(Piece::File(file.clone(), content.start()..content.end()));
+        self.pieces.push(Arc::new(Piece::File(file.clone(), content.start()..content.end())));
         Ok(Some(attrs::tensor("value", &value)))
     }
 }

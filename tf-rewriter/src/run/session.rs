@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use quant_math::fold::Fold;
 use tensorflow::{
     DataType, FetchToken, Graph as TfGraph, ImportGraphDefOptions, Operation, Output, Session, SessionOptions,
     SessionRunArgs, Status, Tensor,
@@ -30,6 +31,8 @@ pub struct RunOptions {
     pub timeout: Option<Duration>,
     /// Values of inputs that are the same in every run.
     pub fixed: Vec<Fixed>,
+    /// Which batch normalizations go into the layers before them, where a config says what is measured or trained.
+    pub fold: Fold,
 }
 
 /// A model that can be run.

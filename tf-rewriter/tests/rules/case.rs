@@ -90,6 +90,7 @@ impl Case {
             observer: Observer::MinMax,
             samples: 1,
             batch: None,
+            folded: Vec::new(),
             ranges: self.ranges.clone(),
         })
     }
@@ -98,7 +99,12 @@ impl Case {
         let ranges = self.ranges(graph);
         graph.plan(
             &self.config,
-            PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), strict: false, gradient: self.gradient },
+            PlanOptions {
+                emit: Some(emit),
+                ranges: ranges.as_ref(),
+                gradient: self.gradient,
+                ..PlanOptions::default()
+            },
         )
     }
 

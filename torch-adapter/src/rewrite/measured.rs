@@ -83,6 +83,7 @@ impl Model {
             observer: observer.unwrap_or_default(),
             samples,
             batch: None,
+            folded: Vec::new(),
             ranges,
         };
         Ok((ranges, unseen))

@@ -70,6 +70,7 @@ impl Model {
             gradient: Gradient::default(),
             sites: Vec::new(),
             prepared: Vec::new(),
+            folds: Vec::new(),
             warnings,
         };
         Ok(Compressed::new(self, plan, output, Vec::<Fate>::new(), Vec::new()))

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use quant_cli::{
-    Adapter, Destination, Failure, Files, GlobalArgs, LeftBehind, Progress, QuantizeArgs, read_ranges, tell_ranges,
-    write_ranges,
+    Adapter, Destination, Failure, Files, FoldArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs, read_ranges,
+    tell_ranges, write_ranges,
 };
+use quant_math::Quantizer;
 use quant_math::config::ConfigList;
+use quant_math::fold::Fold;
 use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
@@ -32,6 +34,9 @@ pub(crate) struct CalibrateArgs {
     /// NNI's config_list, whose `input` and `output` sites are measured [default: every default op's]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    #[command(flatten)]
+    fold: FoldArgs,
 
     /// The ranges file to write
     #[arg(long, short, value_name = "RANGES")]
@@ -100,9 +105,15 @@ impl CalibrateArgs {
         let config = QuantizeArgs::measured_config(self.config.as_deref())?;
         model_file::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
+        // Without a config, as the weights of every default op are quantized.
+        let graph = match &self.config {
+            Some(_) => graph,
+            None => graph.folded(&ConfigList::default_for(Quantizer::Qat), self.fold.fold()).map_err(failure)?,
+        };
         library.load(global)?;
         let mut calibrator =
-            Calibrator::new(&graph, &config, &self.target.options(global, &self.data.feeds)).map_err(failure)?;
+            Calibrator::new(&graph, &config, &self.target.options(global, &self.data.feeds, self.fold.fold()))
+                .map_err(failure)?;
         global.warn(calibrator.warnings());
         global.warn(calibrator.unmatched());
         let mut data = self.data.open(calibrator.model(), None)?;
@@ -167,10 +178,10 @@ pub(crate) fn ranges_for(
     global: &GlobalArgs,
     graph: &Graph,
     config: &ConfigList,
-    args: &DataArgs,
+    (args, fold): (&DataArgs, Fold),
 ) -> Result<Ranges, Failure> {
     let fixed = args.feeds.feed.clone();
-    let options = RunOptions { threads: global.jobs, fixed, ..RunOptions::default() };
+    let options = RunOptions { threads: global.jobs, fixed, fold, ..RunOptions::default() };
     let mut calibrator = Calibrator::new(graph, config, &options).map_err(failure)?;
     global.warn(calibrator.warnings());
     let mut data = args.open(calibrator.model(), None)?;

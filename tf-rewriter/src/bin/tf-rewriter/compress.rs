@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
+use quant_math::fold::Fold;
 
 use crate::calibrate::{DataArgs, ranges_for};
 use crate::coded::failure;
@@ -49,9 +50,14 @@ impl MeasuringCompressArgs {
         library.load(global)?;
         let data = DataArgs { data: data.clone(), batch: self.batch, feeds: self.feeds.clone() };
         self.compress.run_measuring(global, &data.data, &|graph, config| {
+            // What is folded depends on all that is written.
+            let fold = self.compress.options().fold.fold();
+            let folded = graph.fold_for(config, fold).map_err(failure)?;
+            let fold = if folded.is_some() { fold } else { Fold::Off };
+            let graph = folded.as_ref().unwrap_or(graph);
             // A SavedModel that is written again has the nodes of all signatures.
             let own = graph.of_signature().map_err(failure)?;
-            ranges_for(global, own.as_ref().unwrap_or(graph), config, &data)
+            ranges_for(global, own.as_ref().unwrap_or(graph), config, (&data, fold))
         })
     }
 }

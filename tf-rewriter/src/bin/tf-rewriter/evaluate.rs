@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quant_cli::{Adapter, Failure, Files, GlobalArgs, Progress, rows_text};
+use quant_math::fold::Fold;
 use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, labels};
 
 use crate::calibrate::{DataArgs, run_failure};
@@ -60,7 +61,7 @@ impl EvaluateArgs {
         let graph = self.model.open()?;
         let reference = self.against.as_deref().map(|path| self.model.open_beside(path)).transpose()?;
         library.load(global)?;
-        let options = self.target.options(global, &self.data.feeds);
+        let options = self.target.options(global, &self.data.feeds, Fold::Off);
         let model = Model::new(&graph, &options).map_err(run_failure)?;
         let reference = reference.map(|graph| Model::new(&graph, &options)).transpose().map_err(run_failure)?;
         let wanted = EvaluateOptions { top_k: self.top_k, per_layer: self.per_layer };

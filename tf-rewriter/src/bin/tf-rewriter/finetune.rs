@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use quant_cli::{
-    Adapter, Diagnostic, Failure, Files, FrozenArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs, quantizers, words,
+    Adapter, Diagnostic, Failure, Files, FoldArgs, FrozenArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs,
+    quantizers, words,
 };
 use quant_math::plan::{Emit, Quantizer};
 use tf_rewriter::codes;
@@ -56,6 +57,9 @@ pub(crate) struct FinetuneArgs {
         ("cross-entropy", Loss::CrossEntropy), ("squared-error", Loss::SquaredError), ("cosine", Loss::Cosine),
     ]))]
     loss: Option<Loss>,
+
+    #[command(flatten)]
+    fold: FoldArgs,
 
     #[command(flatten)]
     training: TrainingArgs,
@@ -157,18 +161,20 @@ impl FinetuneArgs {
             let help = format!("train with `{}`", names.join("` or `"));
             return Err(Failure::usage(Diagnostic::error("U0105", found).help(help)));
         }
-        let graph = self.model.open_for(Some(self.frozen.path()))?;
+        // What is folded depends on all that is written.
+        let open = || self.model.open_for(Some(self.frozen.path()))?.folded(&config, self.fold.fold()).map_err(failure);
+        let graph = open()?;
         self.model.check_output(&graph, self.frozen.path())?;
         // Of a SavedModel that is written again, what one signature needs is trained, and all are written.
         let (graph, whole) = match graph.of_signature().map_err(failure)? {
             Some(own) => (own, Some(graph)),
-            None if is_folder => (graph, Some(self.model.open_for(Some(self.frozen.path()))?)),
+            None if is_folder => (graph, Some(open()?)),
             None => (graph, None),
         };
         library.load(global)?;
         let objective = if self.distill { Objective::Distill } else { Objective::Labels };
         let options = self.training.options(objective, self.loss);
-        let run = self.target.options(global, &self.feeds);
+        let run = self.target.options(global, &self.feeds, self.fold.fold());
         let mut finetuner =
             Finetuner::new(graph, &config, &self.data, self.labels.as_deref(), options, &run).map_err(failure)?;
         quantize.check(global, finetuner.warnings())?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
+use quant_math::fold::Fold;
 use tf_rewriter::run::{self, Fixed, Folder, Place, RunError, RunOptions, Search};
 
 use crate::coded::failure;
@@ -40,12 +41,14 @@ pub(crate) struct FeedArgs {
 }
 
 impl TargetArgs {
-    pub(crate) fn options(&self, global: &GlobalArgs, feeds: &FeedArgs) -> RunOptions {
+    /// `fold` where a config says what is measured or trained.
+    pub(crate) fn options(&self, global: &GlobalArgs, feeds: &FeedArgs, fold: Fold) -> RunOptions {
         RunOptions {
             target: self.target.clone(),
             threads: global.jobs,
             timeout: Some(Duration::from_secs(self.timeout)),
             fixed: feeds.feed.clone(),
+            fold,
         }
     }
 }

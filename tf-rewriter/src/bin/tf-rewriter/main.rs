@@ -9,6 +9,7 @@ mod compress;
 mod evaluate;
 #[cfg(feature = "run")]
 mod finetune;
+mod fold;
 mod freeze;
 mod inspect;
 #[cfg(feature = "run")]
@@ -52,6 +53,8 @@ enum Command {
     /// Outputs of a model on data: how far from another model's, and how often right
     #[cfg(feature = "run")]
     Evaluate(evaluate::EvaluateArgs),
+    /// Put batch norms into the layers before them; the model stays float
+    Fold(fold::FoldOnlyArgs),
     /// Turn a trained graph and its checkpoint into a graph for inference
     Freeze(freeze::FreezeArgs),
     /// Quantization-aware training from a frozen graph
@@ -86,6 +89,7 @@ impl Command {
         match self {
             Self::Shared(shared) => shared.run(global, Cli::command()),
             Self::Compress(args) => args.run(global),
+            Self::Fold(args) => args.run(global),
             Self::Freeze(args) => args.run(global),
             Self::MergeRanges(args) => args.run(global),
             #[cfg(feature = "run")]

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, GradientArgs, Progress, words};
+use quant_cli::{Adapter, Failure, GradientArgs, PlanFoldArgs, Progress, words};
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::plan::Reason;
@@ -70,6 +70,16 @@ pub(crate) struct PartArgs {
     names: Names,
 }
 
+/// What only graphs can be told about a plan.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct TensorFlowArgs {
+    #[command(flatten)]
+    gradient: GradientArgs,
+
+    #[command(flatten)]
+    pub(crate) fold: PlanFoldArgs,
+}
+
 impl ModelArgs {
     /// The checkpoint that was named.
     pub(crate) fn checkpoint(&self) -> Option<&Path> {
@@ -121,7 +131,7 @@ impl Adapter for ModelArgs {
     type Model = Graph;
     type Compressed = Compressed;
     type Inspected = ModelInfo;
-    type Options = GradientArgs;
+    type Options = TensorFlowArgs;
 
     fn path(&self) -> &Path {
         &self.model
@@ -148,8 +158,8 @@ impl Adapter for ModelArgs {
         Graph::open_model(path, &ModelOptions::default()).map_err(failure)
     }
 
-    fn options<'a>(given: &GradientArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
-        PlanOptions { gradient: given.gradient.unwrap_or_default(), ..options }
+    fn options<'a>(given: &TensorFlowArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
+        PlanOptions { gradient: given.gradient.gradient.unwrap_or_default(), fold: given.fold.fold(), ..options }
     }
 
     fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {

@@ -24,7 +24,7 @@ pub(crate) use roles::{Role, Roles, backward_readers};
 pub(crate) use sign::is_never_negative;
 pub(crate) use trace::{Traced, trace};
 pub(crate) use way::{between, can_be_whole, passed_on};
-pub(crate) use weight::{Axes, ChannelAxes, MAX_SPREAD, Weight};
+pub(crate) use weight::{Axes, ChannelAxes, MAX_SPREAD, Weight, expanded, reshaped, squeezed};
 
 use crate::error::Error;
 use crate::find::ops::OpInfo;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use quant_math::DType;
+use quant_math::config::PerChannel;
 use quant_math::weights::ChannelLayout;
 
 use super::pieces::{self, cuts, value_input};
@@ -202,7 +203,7 @@ impl Way {
 }
 
 /// `tf.reshape`: one −1 stands for what is left.
-fn reshaped(shape: &[u64], wanted: &[i64]) -> Option<Vec<u64>> {
+pub(crate) fn reshaped(shape: &[u64], wanted: &[i64]) -> Option<Vec<u64>> {
     let elements = shape.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim))?;
     let known = wanted.iter().filter(|d| **d >= 0).try_fold(1u64, |n, d| n.checked_mul(d.unsigned_abs()))?;
     let rest = elements.checked_div(known).unwrap_or(0);
@@ -212,7 +213,7 @@ fn reshaped(shape: &[u64], wanted: &[i64]) -> Option<Vec<u64>> {
 }
 
 /// `tf.expand_dims`: a dimension of 1 more, before one that is there or, −1, after the last.
-fn expanded(shape: &[u64], axis: &[i64]) -> Option<Vec<u64>> {
+pub(crate) fn expanded(shape: &[u64], axis: &[i64]) -> Option<Vec<u64>> {
     let &[axis] = axis else { return None };
     let places = i64::try_from(shape.len()).ok()? + 1;
     let at = usize::try_from(if axis < 0 { axis.checked_add(places)? } else { axis }).ok()?;
@@ -221,7 +222,7 @@ fn expanded(shape: &[u64], axis: &[i64]) -> Option<Vec<u64>> {
 }
 
 /// `tf.squeeze`: without these dimensions of 1, or without all of them where none is named.
-fn squeezed(shape: &[u64], axes: &[i64]) -> Option<Vec<u64>> {
+pub(crate) fn squeezed(shape: &[u64], axes: &[i64]) -> Option<Vec<u64>> {
     let rank = i64::try_from(shape.len()).ok()?;
     let named = |at: usize| axes.iter().any(|axis| axis.rem_euclid(rank.max(1)) == i64::try_from(at).unwrap_or(rank));
     let goes = |at: usize, dim: u64| if axes.is_empty() { dim == 1 } else { named(at) };
@@ -318,6 +319,17 @@ impl Weight {
     /// Whether one stored value (or none, which means 0) stands for all elements.
     pub(crate) fn is_one_value(&self) -> bool {
         self.splat.is_some_and(|stored| stored <= 1)
+    }
+
+    /// When it has one scale per channel, by what was said of it and whether a training learns scales. A constant in short form with one value
+    /// has the same scale in every channel, and needs it once.
+    pub(crate) fn per_channel(&self, said: PerChannel, learns: bool) -> PerChannel {
+        match said {
+            PerChannel::Auto if self.is_one_value() => PerChannel::Never,
+            // Of learnt scales each would be another, and the constant no longer one value.
+            PerChannel::Always if self.is_one_value() && learns => PerChannel::Never,
+            said => said,
+        }
     }
 
     /// Bytes of the payload as the file stores it.

@@ -1,15 +1,38 @@
 //! Graphs that were made of a model or of another graph, and what they tell of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use quant_math::fold::Folded;
 use quant_math::plan::Reason;
 
-use super::{Elsewhere, Graph, Interface, Source};
+use super::{Elsewhere, Graph, Interface, Piece, Source};
 use crate::error::Error;
 use crate::graphdef::index::{NodeId, Span};
 use crate::graphdef::io::{self, Mapped};
 use crate::graphdef::saved_model::{Home, Homes, Origin};
+
+/// What the constants of batch normalizations become where these stay, by name, and those normalizations that cannot stay.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Neutral {
+    pub(crate) constants: BTreeMap<String, Vec<u8>>,
+    /// Weights of layers, by name, with the numbers of their elements.
+    pub(crate) weights: BTreeMap<String, u64>,
+    /// By their last node.
+    pub(crate) impossible: Vec<String>,
+}
+
+/// A graph whose batch normalizations are in the layers before them.
+#[derive(Debug)]
+pub(crate) struct Refolded {
+    pub(crate) bytes: Vec<u8>,
+    /// Elements of its constants that are elsewhere.
+    pub(crate) pieces: Vec<Arc<Piece>>,
+    pub(crate) neutral: Neutral,
+    /// New constants, each with the weight of its layer.
+    pub(crate) new: Vec<(String, String)>,
+}
 
 impl Graph {
     /// A graph that was made from this one: with `outputs` of this one as its named outputs, in memory.
@@ -18,8 +41,44 @@ impl Graph {
         let names: Vec<&str> = outputs.iter().map(|id| self.name(*id)).collect();
         let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
         let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
-        let origin = self.origin.clone();
-        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, ..made })
+        let (origin, folds) = (self.origin.clone(), self.folds.clone());
+        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, folds, ..made })
+    }
+
+    /// The graph with batch normalizations in the layers before them. It is known as what this one is known as.
+    pub(crate) fn folded_to(&self, refolded: Refolded, folds: Vec<Folded>, step: Reason) -> Result<Self, Error> {
+        let Refolded { bytes, pieces, neutral, new } = refolded;
+        let made = self.made_for(bytes, &self.outputs)?;
+        made.budget.read_too(self.file_len());
+        // What is added to a layer is trained where its weight is.
+        let homes = self.homes.clone().map(|mut homes| {
+            for (constant, beside) in new {
+                if let Some(home) = homes.get(&beside).cloned() {
+                    homes.insert(constant, home);
+                }
+            }
+            homes
+        });
+        let steps = self.steps.iter().cloned().chain([step]).collect();
+        let made = Self { elsewhere: Elsewhere::new(pieces), homes, steps, folds, neutral, ..made };
+        Ok(made.known_as(self, self.nodes_left_out))
+    }
+
+    /// The graph, of whose batch normalizations none is folded, for these reasons.
+    pub(crate) fn with_folds(self, folds: Vec<Folded>) -> Self {
+        Self { folds, ..self }
+    }
+
+    /// Its batch normalizations, and which of them are in the layers before them by now; nothing where nobody has looked for them
+    /// ([`Graph::folded`]).
+    pub fn folds(&self) -> &[Folded] {
+        &self.folds
+    }
+
+    /// What its batch normalizations are where they stay: constants of the model by their names, with new elements. `Err`: a constant that
+    /// cannot have any.
+    pub(crate) fn neutral(&self) -> &Neutral {
+        &self.neutral
     }
 
     /// The graph of a meta graph, which lies at `span` of a file; `binary` is the binary form of one that is text.

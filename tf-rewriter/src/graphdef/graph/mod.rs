@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use protobuf::{Enum, Message};
 
 use quant_math::Budget;
+use quant_math::fold::Folded;
 use quant_math::plan::Reason;
 
 use crate::error::Error;
@@ -26,6 +27,7 @@ use site_names::SiteNames;
 pub(crate) use calls::{Called, Calls, Place, Use};
 pub(crate) use elsewhere::{Elsewhere, Piece, mark};
 pub use interface::{Endpoint, Interface};
+pub(crate) use made::{Neutral, Refolded};
 pub(crate) use marked::Marked;
 pub(crate) use site_names::without_calls;
 
@@ -59,6 +61,10 @@ pub struct Graph {
     /// Where nodes were left out: the file's length and fingerprint.
     cut_from: Option<(u64, String)>,
     nodes_left_out: usize,
+    /// Its batch normalizations, and which of them are in the layers before them by now; nothing where nobody has looked.
+    folds: Vec<Folded>,
+    /// What its batch normalizations are where they stay: constants of the model by their names, with new elements.
+    neutral: Neutral,
     /// Who calls which function; filled when first asked for.
     calls: OnceLock<Calls>,
     /// What is not made from constants alone; arguments of functions whose callers are not known are among it, or are not. Only the table of
@@ -138,6 +144,8 @@ impl Graph {
             homes: None,
             cut_from: None,
             nodes_left_out: 0,
+            folds: Vec::new(),
+            neutral: Neutral::default(),
             calls: OnceLock::new(),
             activations: [OnceLock::new(), OnceLock::new()],
             site_names: OnceLock::new(),
@@ -182,6 +190,14 @@ impl Graph {
     /// [`Graph::whole_bytes`] has them.
     pub fn bytes(&self) -> &[u8] {
         self.source.binary()
+    }
+
+    /// The file that its bytes lie in, where they do.
+    pub(crate) fn mapped(&self) -> Option<&Mapped> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            Source::Memory(_) | Source::Text(..) => None,
+        }
     }
 
     /// Whether the graph was read from text.

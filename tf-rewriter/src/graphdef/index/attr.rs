@@ -150,6 +150,14 @@ impl Node {
         Ok(found)
     }
 
+    /// A float attribute.
+    pub(crate) fn attr_float(&self, bytes: &[u8], key: &str) -> Result<Option<f32>, Error> {
+        Ok(match self.attr_field(bytes, key, 4)? {
+            Some(Value::Fixed32(value)) => Some(f32::from_le_bytes(value)),
+            _ => None,
+        })
+    }
+
     /// An integer attribute.
     pub(crate) fn attr_int(&self, bytes: &[u8], key: &str) -> Result<Option<i64>, Error> {
         Ok(match self.attr_field(bytes, key, 3)? {

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 use quant_math::data::LittleEndian;
+use quant_math::fold::Scaled;
 use quant_math::{DType, WeightData};
 
 use super::layout::{Coding, float_type};
@@ -30,6 +31,7 @@ pub struct FloatData<'a> {
 #[derive(Debug, Clone)]
 enum Stored<'a> {
     InPlace(LittleEndian<'a>),
+    Scaled(Scaled<'a>),
     Decoded(Floats),
 }
 
@@ -57,6 +59,7 @@ impl FloatData<'_> {
     pub fn stored(&self) -> &dyn WeightData {
         match &self.stored {
             Stored::InPlace(data) => data,
+            Stored::Scaled(data) => data,
             Stored::Decoded(values) => values,
         }
     }
@@ -110,7 +113,10 @@ impl<'a> TensorView<'a> {
             Payload::Content(span) | Payload::Values { contiguous: Some(span), .. } => {
                 Stored::InPlace(LittleEndian::new(dtype, self.slice(span)))
             }
-            Payload::Elsewhere => Stored::InPlace(LittleEndian::new(dtype, self.elsewhere()?)),
+            Payload::Elsewhere => match self.elsewhere.and_then(|elements| elements.by) {
+                None => Stored::InPlace(LittleEndian::new(dtype, self.elsewhere()?)),
+                Some((_, by)) => Stored::Scaled(Scaled::new(dtype, self.elsewhere()?, by)),
+            },
             Payload::Values { .. } => Stored::Decoded(Floats(self.decode_floats(dtype)?)),
             Payload::Opaque => Stored::Decoded(Floats(Vec::new())),
         };

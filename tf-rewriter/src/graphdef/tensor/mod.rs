@@ -4,6 +4,7 @@
 //! [`TensorView::int_values`] read it. [`encode_tensor`] writes new ones.
 
 mod data;
+mod elements;
 mod encode;
 mod layout;
 #[cfg(test)]
@@ -11,11 +12,11 @@ mod tests;
 mod view;
 
 pub use data::FloatData;
+pub(crate) use elements::{Elements, Source};
 pub(crate) use encode::shape_and_type;
 pub use encode::{encode_splat, encode_tensor, header};
 pub use layout::{dtype_name, dtype_size};
 pub(crate) use layout::{float_type, pb_type};
-pub(crate) use view::Elements;
 pub use view::{Payload, TensorView};
 
 /// The number of a field of ours in TensorProto, one that TensorFlow does not use: the elements are elsewhere, under the number that stands in it. In

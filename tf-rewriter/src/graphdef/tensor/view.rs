@@ -7,7 +7,7 @@ use protobuf::Enum;
 use super::layout::{Coding, Layout, dtype_name};
 use crate::error::{At, Error};
 use crate::graphdef::pb::DataType;
-use crate::graphdef::tensor::MARK;
+use crate::graphdef::tensor::{Elements, MARK};
 use crate::graphdef::wire::{Field, Fields, Value, varint};
 
 /// The most dimensions that TensorFlow's `TensorShape` holds.
@@ -33,18 +33,6 @@ pub enum Payload {
     Opaque,
 }
 
-/// Elements outside of the graph's own bytes.
-pub(crate) trait Elements: std::fmt::Debug + Sync {
-    /// How many bytes they have. None of them is read.
-    fn len(&self) -> usize;
-
-    /// The elements, as they lie in memory.
-    ///
-    /// # Errors
-    /// What is not what was stored.
-    fn bytes(&self) -> Result<&[u8], Error>;
-}
-
 /// A checked view of an encoded TensorProto. The payload is not decoded.
 ///
 /// Where both `tensor_content` and a typed field are filled, `tensor_content` counts, as in TensorFlow.
@@ -57,7 +45,7 @@ pub struct TensorView<'a> {
     shape: Vec<u64>,
     elements: usize,
     payload: Payload,
-    elsewhere: Option<&'a dyn Elements>,
+    pub(super) elsewhere: Option<Elements<'a>>,
 }
 
 impl<'a> TensorView<'a> {
@@ -77,7 +65,7 @@ impl<'a> TensorView<'a> {
         bytes: &'a [u8],
         base: usize,
         node: &'a str,
-        elsewhere: &dyn Fn(u64) -> Option<&'a dyn Elements>,
+        elsewhere: &dyn Fn(u64) -> Option<Elements<'a>>,
     ) -> Result<Self, Error> {
         let (payload, shape) = (Payload::Opaque, Vec::new());
         let mut view = Self { bytes, base, node, dtype: 0, shape, elements: 0, payload, elsewhere: None };

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quant_math::fate::{Cost, Fate};
+use quant_math::fold::Folded;
 use quant_math::plan::{Reason, Settings};
 use quant_math::weights::{Biases, ChannelLayout, Look, Way, WeightMap, look_once, measure, observe_ranges};
 use quant_math::{Emit, Plan, Range, WeightData};
@@ -40,9 +41,11 @@ impl Graph {
     /// # Errors
     /// A plan of another graph; NaN or infinite weights; damaged tensors.
     pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
-        let applied = self.patch(plan).map_err(|error| self.in_own_file(error));
-        let (segments, fates, baked) = self.settled(applied)?;
-        Ok(Compressed::new(self, plan.clone(), segments, fates, baked))
+        let folded = self.settled(self.folded_by(plan).map_err(|error| self.in_own_file(error)))?;
+        let graph = folded.unwrap_or(self);
+        let applied = graph.patch(plan).map_err(|error| graph.in_own_file(error));
+        let (segments, fates, baked) = graph.settled(applied)?;
+        Ok(Compressed::new(graph, plan.clone(), segments, fates, baked))
     }
 
     /// The graph as it is, ready to be written: functions inlined and variables as constants where it comes of a model that had some.
@@ -50,14 +53,17 @@ impl Graph {
     /// # Errors
     /// Damaged tensors.
     pub fn as_it_is(self) -> Result<Compressed, Error> {
+        let folded = self.folds().iter().any(Folded::is_folded);
+        let in_place = folded && self.homes().is_some() && self.neutral().impossible.is_empty();
         let plan = Plan {
             version: quant_math::plan::PLAN_VERSION,
             quantizer: quant_math::Quantizer::Naive,
-            // The form of a graph whose constants are its own.
-            emit: Emit::Packed,
+            // The form of a graph whose constants are its own, or of a model whose constants have other values.
+            emit: if in_place { Emit::Baked } else { Emit::Packed },
             gradient: quant_math::plan::Gradient::default(),
             sites: Vec::new(),
             prepared: self.steps().to_vec(),
+            folds: self.folds().to_vec(),
             warnings: Vec::new(),
         };
         self.apply(&plan)

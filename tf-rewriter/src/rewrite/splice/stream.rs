@@ -11,7 +11,7 @@ use super::Segment;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::Span;
-use crate::graphdef::tensor::{Elements, FloatData};
+use crate::graphdef::tensor::FloatData;
 
 /// Chunks that are computed before they are written: enough to keep all threads busy, few enough to stay in the caches.
 const BATCH: usize = 16;
@@ -69,11 +69,12 @@ pub(crate) fn write(
                 }
             }
             Segment::Elsewhere(number, _) => {
-                let elements = graph.elsewhere().get(*number).map_or(Ok(&[][..]), Elements::bytes)?;
-                for piece in elements.chunks(WRITE) {
+                let Some(elements) = graph.elsewhere().get(*number) else { continue };
+                elements.stretches(WRITE, |piece| {
                     out.write_all(piece).map_err(Error::writing)?;
                     progress(piece.len() as u64);
-                }
+                    Ok(())
+                })?;
             }
             Segment::Bytes(new) => {
                 out.write_all(new).map_err(Error::writing)?;

@@ -1,6 +1,7 @@
 //! Vectors that are applied to what an op with a weight makes: biases, scales, offsets.
 
 use crate::error::Error;
+use crate::find::norm::uses_batch_statistics;
 use crate::find::sites::{Traced, Weight, applied_behind, changes_shape, is_parameter, trace};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
@@ -36,16 +37,9 @@ fn applied(graph: &Graph, reader: NodeId, input: usize) -> Result<&'static [usiz
         (b"BiasAdd" | b"Add" | b"AddV2" | b"Mul", 0) => &[1],
         (b"Add" | b"AddV2" | b"Mul", 1) => &[0],
         // Scale and offset; in training mode they would be applied to what the batch itself is normalized to.
-        (b"FusedBatchNormV3", 0) if !is_training(graph, reader)? => &[1, 2],
+        (b"FusedBatchNormV3", 0) if !uses_batch_statistics(graph, reader)? => &[1, 2],
         _ => &[],
     })
-}
-
-/// The attribute of batch normalizations; absent is true, its default.
-fn is_training(graph: &Graph, id: NodeId) -> Result<bool, Error> {
-    let (bytes, key) = (graph.bytes(), "is_training");
-    let Some(node) = graph.index().node(id) else { return Ok(true) };
-    Ok(node.attr(bytes, key)?.is_none() || node.attr_bool(bytes, key)?)
 }
 
 /// What the vector at an input is, or is made of.

@@ -11,7 +11,7 @@ use std::path::Path;
 use quant_math::config::ConfigList;
 use quant_math::observers::{BINS, Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site, nothing_to_measure};
-use quant_math::ranges::{Calibration, ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::ranges::{Calibration, FOLDED_VERSION, ModelId, RANGES_VERSION, Ranges, SiteRange};
 
 use self::probe::Probes;
 use super::RunError;
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::find::frames::Frames;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::node_of;
+use crate::prepare::Looked;
 
 /// A model on its way to ranges.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Calibrator {
     samples: u64,
     warnings: Vec<Reason>,
     unmatched: Vec<Reason>,
+    /// The layers that have taken batch normalizations.
+    folded: Vec<String>,
 }
 
 /// A tensor that is looked at, in one way.
@@ -67,6 +70,8 @@ impl Calibrator {
     /// # Errors
     /// A config without activations that need a range; those of [`Model::new`].
     pub fn new(graph: &Graph, config: &ConfigList, options: &RunOptions) -> Result<Self, Error> {
+        let Looked { graph: folded, .. } = graph.look_at_norms(config, options.fold)?;
+        let graph = folded.as_ref().unwrap_or(graph);
         let frames = Frames::of_main(graph);
         let mut wanted = Vec::new();
         let (sites, unmatched) = graph.activations(config)?;
@@ -123,6 +128,7 @@ impl Calibrator {
             samples: 0,
             warnings,
             unmatched,
+            folded: graph.folded_layers(),
         })
     }
 
@@ -187,6 +193,9 @@ impl Calibrator {
         if ranges.config.as_ref() != Some(&self.config) {
             return Err(differs("it was made with another config".to_owned()));
         }
+        if ranges.folded != self.folded {
+            return Err(differs("it was made with other batch norms in the layers before them (`--fold`)".to_owned()));
+        }
         let entries = ranges.lookup();
         for (site, position) in &self.sites {
             let entry = entries.entry(&site.op, site.kind, &site.tensor);
@@ -222,13 +231,14 @@ impl Calibrator {
         }
         let first = self.sites.first().and_then(|(site, _)| site.settings());
         Ok(Ranges {
-            version: RANGES_VERSION,
+            version: if self.folded.is_empty() { RANGES_VERSION } else { FOLDED_VERSION },
             framework: format!("tensorflow {}", self.model.version),
             model: self.model_id.clone(),
             config: Some(self.config.clone()),
             observer: first.map(|settings| settings.observer).unwrap_or_default(),
             samples: self.samples,
             batch: None,
+            folded: self.folded.clone(),
             ranges,
         })
     }

@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
+use quant_math::fold::{Fold, Folded};
 use quant_math::plan::{Emit, Reason, Site};
 use quant_math::quantizers::table::StepSource;
 use quant_math::ranges::Ranges;
@@ -89,6 +90,8 @@ pub struct Finetuner {
     best: Option<(Epoch, Snapshot)>,
     warnings: Vec<Reason>,
     skipped: Vec<Site>,
+    /// The batch normalizations of the float model, and which of them went into the layers before them.
+    folds: Vec<Folded>,
     config: ConfigList,
     run: RunOptions,
 }
@@ -116,6 +119,8 @@ impl Finetuner {
         run: &RunOptions,
     ) -> Result<Self, Error> {
         super::unset::check_values(&graph)?;
+        let graph = graph.folded(config, run.fold)?;
+        let folds = graph.folds().to_vec();
         let teacher = (options.objective == Objective::Distill).then(|| Model::new(&graph, run)).transpose()?;
         let softmaxes = softmaxes(&graph);
         let Prepared { training, mut model, trainables, all_begun, mut warnings, fingerprint, plan, skipped } =
@@ -183,6 +188,7 @@ impl Finetuner {
             best: None,
             warnings,
             skipped,
+            folds,
             config: config.clone(),
             run: run.clone(),
         })
@@ -337,8 +343,8 @@ impl Finetuner {
         float.apply(&plan)
     }
 
-    /// The same, carried over to `whole`: the graph of all signatures of a SavedModel, of one of which ([`Graph::of_signature`]) this was made. What
-    /// was trained has its new values wherever a signature reads it, and is quantized there alike.
+    /// The same, carried over to `whole`: the graph of all signatures of a SavedModel, folded ([`Graph::folded`]) before this was made of one of them
+    /// ([`Graph::of_signature`]). What was trained has its new values wherever a signature reads it, and is quantized there alike.
     ///
     /// # Errors
     /// Those of [`Finetuner::freeze`] and [`Graph::check_plan`].
@@ -407,7 +413,7 @@ impl Finetuner {
             self.training.float_and_plan(&|name| Ok(value(name).map(Value::to_stored)), emit, Some(&measure))?;
         self.add_skipped(&mut plan);
         plan.warnings.extend(about);
-        Ok((float, plan))
+        Ok((float.with_folds(self.folds.clone()), plan))
     }
 
     /// A model in which quantization has not begun everywhere.
@@ -415,13 +421,14 @@ impl Finetuner {
         let value = |name: &str| Ok(values.get(name).map(Value::to_stored));
         let (float, mut plan) = self.training.float_and_plan(&value, emit, None)?;
         self.add_skipped(&mut plan);
-        Ok((float, plan))
+        Ok((float.with_folds(self.folds.clone()), plan))
     }
 
     fn add_skipped(&self, plan: &mut Plan) {
         let known: BTreeSet<(String, QuantType)> = plan.sites.iter().map(|site| (site.op.clone(), site.kind)).collect();
         let new = |site: &&Site| !known.contains(&(site.op.clone(), site.kind));
         plan.sites.extend(self.skipped.iter().filter(new).cloned());
+        plan.folds.clone_from(&self.folds);
     }
 
     /// The ranges of a float model's activations on all samples, as `calibrate` measures them; `None` where none is needed.
@@ -433,7 +440,9 @@ impl Finetuner {
         if !plan.sites.iter().any(needs) {
             return Ok(None);
         }
-        let mut calibrator = Calibrator::new(float, &self.config, &self.run)?;
+        // It was trained as it is.
+        let run = RunOptions { fold: Fold::Off, ..self.run.clone() };
+        let mut calibrator = Calibrator::new(float, &self.config, &run)?;
         let all: Vec<usize> = (0..self.samples.count()).collect();
         for numbers in self.samples.batches(&all, self.batch) {
             calibrator.observe(&self.samples.gather(numbers).0)?;

@@ -54,8 +54,12 @@ impl Prepared {
         if trainables.is_empty() {
             return Err(nothing_to_train(quantized.as_deref(), others.first()).into());
         }
-        let plan_options =
-            PlanOptions { emit: Some(Emit::Training), gradient: Gradient::Composed, ..PlanOptions::default() };
+        let plan_options = PlanOptions {
+            emit: Some(Emit::Training),
+            gradient: Gradient::Composed,
+            fold: run.fold,
+            ..PlanOptions::default()
+        };
         let plan = graph.plan(config, plan_options)?;
         // Whether it is late is known here: the caller counts the steps.
         warnings.extend(plan.warnings.iter().filter(|warning| !warning.is(codes::LATE_START)).cloned());
