@@ -76,9 +76,9 @@ fn told(folds: &[Folded]) -> BTreeMap<String, String> {
 #[test]
 fn every_form_behind_every_layer_keeps_the_function() {
     let Some(tensorflow) = TensorFlow::find() else { return };
-    let folder = tensorflow.path("norms");
-    std::fs::create_dir(&folder).unwrap();
-    let answer = run_python(tensorflow.python(), "tests/tf/norms.py", &[&folder], &[]);
+    let place = tensorflow.path("norms");
+    std::fs::create_dir(&place).unwrap();
+    let answer = run_python(tensorflow.python(), "tests/tf/norms.py", &[&place], &[]);
     let made: Value = serde_json::from_slice(&answer).unwrap();
     let cases = made.as_object().unwrap().iter().map(|(name, case)| (name.clone(), Case::read(case)));
     let cases: BTreeMap<String, Case> = cases.collect();
@@ -86,7 +86,7 @@ fn every_form_behind_every_layer_keeps_the_function() {
     let mut jobs = Vec::new();
     let mut running = Vec::new();
     for (name, case) in &cases {
-        let (model, out) = (folder.join(format!("{name}.pb")), folder.join(format!("{name}.folded.pb")));
+        let (model, out) = (place.join(format!("{name}.pb")), place.join(format!("{name}.folded.pb")));
         let graph = open(&model, case).folded_everywhere().unwrap();
         assert_eq!(told(graph.folds()), case.folds, "{name}");
         let written = graph.as_it_is().unwrap();
@@ -105,7 +105,7 @@ fn every_form_behind_every_layer_keeps_the_function() {
             assert!(difference.only_in_first.contains(gone), "{name}: `{gone}` is there: {difference:?}");
         }
         if case.runs {
-            let inputs = folder.join(format!("{name}.npz"));
+            let inputs = place.join(format!("{name}.npz"));
             jobs.extend([job(&model, &inputs, &case.fetch), job(&out, &inputs, &case.fetch)]);
             running.push((name, case));
         }
@@ -117,7 +117,7 @@ fn every_form_behind_every_layer_keeps_the_function() {
             assert!(off <= OF_LARGEST && decibel >= SHALLOW_DB, "{name}, {fetch}: {off:e}, {decibel} dB");
         }
     }
-    check_channels_first(&folder);
+    check_channels_first(&place);
 }
 
 /// TensorFlow's CPU has no convolution with channels in front: there, weight and bias are those of the same graph with channels behind.
@@ -201,16 +201,16 @@ fn compress(model: &Path, out: &Path, config: &ConfigList, options: PlanOptions<
 #[test]
 fn a_folder_is_folded_by_its_values() {
     let Some(tensorflow) = TensorFlow::find() else { return };
-    let folder = tensorflow.path("model");
-    let text = folder.to_str().unwrap();
+    let place = tensorflow.path("model");
+    let text = place.to_str().unwrap();
     run_python(tensorflow.python(), "tests/tf/norms_model.py", &["make", text], &[]);
     let open = || {
         let mut options = ModelOptions::default();
         options.whole = true;
-        Graph::open_model(folder.join("float"), &options).unwrap()
+        Graph::open_model(place.join("float"), &options).unwrap()
     };
     let write = |compressed: &Compressed, name: &str| {
-        compressed.write_model(&folder.join(name), ModelOutput::default(), &|_| {}).unwrap()
+        compressed.write_model(&place.join(name), ModelOutput::default(), &|_| {}).unwrap()
     };
     let folded = open().folded_everywhere().unwrap();
     // Two functions of the export compute the same with the same variables.
