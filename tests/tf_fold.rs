@@ -182,6 +182,41 @@ fn a_real_network_is_folded_whatever_the_form() {
     assert!(plan(Fold::On).folds.iter().all(Folded::is_folded));
 }
 
+/// The table of `docs/fold.md`. Two of the nets are made for it alone:
+/// `cargo test --release --test tf_fold -- --ignored --nocapture`, with the oracles' Python in `QUANT_TF_PYTHON`.
+#[test]
+#[ignore = "makes two nets that no other test needs, and runs four"]
+fn nets_of_the_table_are_folded() {
+    let Some(tensorflow) = TensorFlow::find() else { return };
+    let nets = [
+        ("mobilenet_v2", "MobileNetV2", 52, 52),
+        ("efficientnet_b0", "EfficientNetB0", 49, 49),
+        ("resnet50", "ResNet50", 53, 53),
+        ("densenet121", "DenseNet121", 59, 121),
+    ];
+    for (name, title, folded, all) in nets {
+        let (model, inputs, names) = tensorflow.keras(name);
+        let fetch = vec![names["logits"].as_str().unwrap().to_owned()];
+        let float = tensorflow.path(&format!("{name}.folded.pb"));
+        let graph = Graph::open(&model).unwrap().folded_everywhere().unwrap();
+        let count = graph.folds().iter().filter(|fold| fold.is_folded()).count();
+        assert_eq!((count, graph.folds().len()), (folded, all), "{name}");
+        graph.as_it_is().unwrap().write_to(&float).unwrap();
+        let rewritten = Job { grappler: true, ..job(&model, &inputs, &fetch) };
+        let answers = tensorflow.run(&[job(&model, &inputs, &fetch), job(&float, &inputs, &fetch), rewritten]);
+        let logits: Vec<_> = answers.iter().map(|answer| answer.array(&fetch[0])).collect();
+        let (off, decibel) = distance(&logits[0], &logits[1]);
+        let own = if logits[2] == logits[0] {
+            "the same bits".to_owned()
+        } else {
+            format!("{:.1} dB", distance(&logits[0], &logits[2]).1)
+        };
+        println!("| {title} | {folded} of {all} | {off:.1e} | {decibel:.1} dB | {own} |");
+        // What fifty layers make of float32's roundings: four digits stay in any case.
+        assert!(decibel > 80.0, "{name}: {decibel} dB");
+    }
+}
+
 /// Compress by a plan that is written down and read again; the plan.
 fn compress(model: &Path, out: &Path, config: &ConfigList, options: PlanOptions<'_>) -> Plan {
     let graph = Graph::open(model).unwrap();

@@ -101,6 +101,24 @@ def fold(model):
     return folded
 
 
+def body(image, kernel, bias):
+    """From an image to HIDDEN features, every op under a readable name; `kernel` and `bias` give what a layer of this name has."""
+    x = image
+    for name, kind, _, stride in LAYERS:
+        weights, offset = kernel(name), bias(name)
+        strides = [1, stride, stride, 1]
+        if kind == "depthwise3x3":
+            x = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=weights, strides=strides, padding="SAME", name=name)
+        else:
+            x = tf.raw_ops.Conv2D(input=x, filter=weights, strides=strides, padding="SAME", name=name)
+        x = tf.raw_ops.BiasAdd(value=x, bias=offset, name=f"{name}/add_bias")
+        x = tf.raw_ops.Relu6(features=x, name=f"{name}/relu6")
+    x = tf.raw_ops.Reshape(tensor=x, shape=tf.constant([-1, FEATURES], name="flatten/shape"), name="flatten")
+    x = tf.raw_ops.MatMul(a=x, b=kernel("dense1"), name="dense1")
+    x = tf.raw_ops.BiasAdd(value=x, bias=bias("dense1"), name="dense1/add_bias")
+    return tf.raw_ops.Relu6(features=x, name="dense1/relu6")
+
+
 def freeze(folded):
     """The frozen GraphDef: placeholder `image` in, `logits` out, every op under a readable name."""
     weights = {name: tuple(tf.Variable(v.astype(np.float32)) for v in pair) for name, pair in folded.items()}
@@ -111,21 +129,7 @@ def freeze(folded):
 
     @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.float32, name="image")])
     def infer(image):
-        x = image
-        for name, kind, _, stride in LAYERS:
-            kernel = read_weights(name, 0, "weights")
-            bias = read_weights(name, 1, "bias")
-            strides = [1, stride, stride, 1]
-            if kind == "depthwise3x3":
-                x = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, strides=strides, padding="SAME", name=name)
-            else:
-                x = tf.raw_ops.Conv2D(input=x, filter=kernel, strides=strides, padding="SAME", name=name)
-            x = tf.raw_ops.BiasAdd(value=x, bias=bias, name=f"{name}/add_bias")
-            x = tf.raw_ops.Relu6(features=x, name=f"{name}/relu6")
-        x = tf.raw_ops.Reshape(tensor=x, shape=tf.constant([-1, FEATURES], name="flatten/shape"), name="flatten")
-        x = tf.raw_ops.MatMul(a=x, b=read_weights("dense1", 0, "weights"), name="dense1")
-        x = tf.raw_ops.BiasAdd(value=x, bias=read_weights("dense1", 1, "bias"), name="dense1/add_bias")
-        x = tf.raw_ops.Relu6(features=x, name="dense1/relu6")
+        x = body(image, lambda name: read_weights(name, 0, "weights"), lambda name: read_weights(name, 1, "bias"))
         x = tf.raw_ops.MatMul(a=x, b=read_weights("dense2", 0, "weights"), name="dense2")
         return tf.raw_ops.BiasAdd(value=x, bias=read_weights("dense2", 1, "bias"), name="logits")
 

@@ -19,7 +19,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import numpy as np
 import tensorflow as tf
 
-from make_digits import FEATURES, LAYERS
+from make_digits import LAYERS, body
 
 IMAGE = tf.TensorSpec([None, 8, 8, 1], tf.float32, name="image")
 
@@ -31,20 +31,7 @@ class Digits(tf.Module):
 
     @tf.function
     def body(self, image):
-        x = image
-        for name, kind, _, stride in LAYERS:
-            kernel, bias = self.weights[f"{name}_kernel"], self.weights[f"{name}_bias"]
-            strides = [1, stride, stride, 1]
-            if kind == "depthwise3x3":
-                x = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, strides=strides, padding="SAME", name=name)
-            else:
-                x = tf.raw_ops.Conv2D(input=x, filter=kernel, strides=strides, padding="SAME", name=name)
-            x = tf.raw_ops.BiasAdd(value=x, bias=bias, name=f"{name}/add_bias")
-            x = tf.raw_ops.Relu6(features=x, name=f"{name}/relu6")
-        x = tf.raw_ops.Reshape(tensor=x, shape=tf.constant([-1, FEATURES], name="flatten/shape"), name="flatten")
-        x = tf.raw_ops.MatMul(a=x, b=self.weights["dense1_kernel"], name="dense1")
-        x = tf.raw_ops.BiasAdd(value=x, bias=self.weights["dense1_bias"], name="dense1/add_bias")
-        return tf.raw_ops.Relu6(features=x, name="dense1/relu6")
+        return body(image, lambda name: self.weights[f"{name}_kernel"], lambda name: self.weights[f"{name}_bias"])
 
     @tf.function(input_signature=[IMAGE])
     def logits(self, image):

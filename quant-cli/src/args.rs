@@ -8,7 +8,6 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use quant_math::codes;
 use quant_math::config::{ConfigList, Preset};
-use quant_math::fold::Fold;
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 use quant_math::quantizers::table::DefaultForm;
 
@@ -149,41 +148,6 @@ pub struct GradientArgs {
     /// differentiates too [default: op]
     #[arg(long, value_name = "STYLE", value_parser = gradient_parser(), conflicts_with = "plan")]
     pub gradient: Option<Gradient>,
-}
-
-/// Which batch normalizations go into the layers before them.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct FoldArgs {
-    #[arg(long, value_name = "WHERE", value_parser = fold_parser(), help = FOLD_HELP)]
-    fold: Option<Fold>,
-}
-
-/// The same, where a plan that was written down can say it instead.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct PlanFoldArgs {
-    #[arg(long, value_name = "WHERE", value_parser = fold_parser(), help = FOLD_HELP, conflicts_with = "plan")]
-    fold: Option<Fold>,
-}
-
-const FOLD_HELP: &str = "Batch norms into the weights and biases of the layers before them: where the weight gets a scale for each channel \
-                         (`auto`), wherever it can be done (`on`), or nowhere (`off`) [default: auto]";
-
-impl FoldArgs {
-    /// What was asked for, or the default.
-    pub fn fold(self) -> Fold {
-        self.fold.unwrap_or_default()
-    }
-}
-
-impl PlanFoldArgs {
-    /// What was asked for, or the default.
-    pub fn fold(self) -> Fold {
-        self.fold.unwrap_or_default()
-    }
-}
-
-fn fold_parser() -> impl TypedValueParser<Value = Fold> {
-    words([("auto", Fold::Auto), ("on", Fold::On), ("off", Fold::Off)])
 }
 
 fn gradient_parser() -> impl TypedValueParser<Value = Gradient> {

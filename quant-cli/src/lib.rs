@@ -30,6 +30,7 @@ mod commands;
 mod diagnostic;
 mod failure;
 mod files;
+mod fold_args;
 mod html;
 mod left_behind;
 mod model_tables;
@@ -45,14 +46,12 @@ mod table;
 mod usage;
 mod verbs;
 
-pub use args::{
-    Destination, FoldArgs, GlobalArgs, GradientArgs, OutputArgs, PlanFoldArgs, QuantizeArgs, ReportArgs, quantizers,
-    words,
-};
+pub use args::{Destination, GlobalArgs, GradientArgs, OutputArgs, QuantizeArgs, ReportArgs, quantizers, words};
 pub use commands::{CompletionsArgs, SchemaArgs};
 pub use diagnostic::{Coded, Diagnostic, Level};
 pub use failure::Failure;
 pub use files::Files;
+pub use fold_args::{FoldArgs, PlanFoldArgs};
 pub use html::report_html;
 pub use left_behind::LeftBehind;
 pub use model_tables::{difference, difference_in, inspection, inspection_in, shape_text};

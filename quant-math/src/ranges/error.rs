@@ -1,6 +1,6 @@
 //! What can be wrong with a ranges file, or with several.
 
-use super::RANGES_VERSION;
+use super::FOLDED_VERSION;
 use crate::MathError;
 use crate::plan::QuantType;
 
@@ -12,7 +12,7 @@ pub enum RangesError {
     #[error("{0}")]
     Json(String),
     /// A later or unknown version.
-    #[error("version {found}, expected 1 to {RANGES_VERSION}")]
+    #[error("version {found}, expected 1 to {FOLDED_VERSION}")]
     Version {
         /// The version in the file.
         found: u32,

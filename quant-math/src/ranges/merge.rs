@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Calibration, FOLDED_VERSION, RANGES_VERSION, Ranges, RangesError, SiteRange};
+use super::{Calibration, Ranges, RangesError, SiteRange, version_for};
 use crate::plan::{Observer, QuantType};
 use crate::range::Range;
 
@@ -41,8 +41,7 @@ impl Ranges {
             }
         }
         let ranges = order.iter().filter_map(|key| sites.remove(key)).collect();
-        let version = if whole.folded.is_empty() { RANGES_VERSION } else { FOLDED_VERSION };
-        Ok(Self { version, batch: None, ranges, ..whole })
+        Ok(Self { version: version_for(&whole.folded), batch: None, ranges, ..whole })
     }
 
     fn check_head(&self, part: usize, other: &Self) -> Result<(), RangesError> {

@@ -23,6 +23,11 @@ pub const RANGES_VERSION: u32 = 2;
 /// The version of a file with layers that had taken batch normalizations, which programs before would not notice.
 pub const FOLDED_VERSION: u32 = 3;
 
+/// The version of a file of which these layers had taken theirs.
+pub fn version_for(folded: &[String]) -> u32 {
+    if folded.is_empty() { RANGES_VERSION } else { FOLDED_VERSION }
+}
+
 /// The first version, still read: it has neither `config` nor `calibration`.
 const OLDEST_VERSION: u32 = 1;
 

@@ -202,8 +202,8 @@ impl<'a> Planner<'a> {
         };
         let is_default = info.is_some_and(|i| i.default) && weight.is_some();
         let op_type = String::from_utf8_lossy(kind).into_owned();
-        let other_name = self.graph.other_name(id);
-        let facts = Facts { name: self.graph.site_name(id), other_name, op_type, is_default };
+        let (name, other_name) = self.graph.both_names(id);
+        let facts = Facts { name, other_name, op_type, is_default };
         let mut choice = self.chooser.about(facts.view());
         if choice.names_any() && self.is_ours(id)? {
             choice = choice.without_any();

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::{NodeId, Target};
 use crate::graphdef::pb::DataType;
-use crate::graphdef::tensor::{TensorView, float_type};
+use crate::graphdef::tensor::{TensorView, float_type, positions};
 
 /// Dequantizing chains are a handful of ops; what takes more steps is none of ours, and may be made to take for ever.
 const MAX_STEPS: usize = 32;
@@ -136,32 +136,14 @@ fn sizes(graph: &Graph, id: NodeId, input: usize) -> Result<Option<Vec<u64>>, Er
     Ok(view.int_values()?.into_iter().map(|size| u64::try_from(size).ok()).collect())
 }
 
-/// NumPy's broadcasting of the second operand over the first (the ops' own rule); the result has the first one's shape.
+/// The op for each element of the first operand; `None` where the result has another shape.
 fn broadcast(mut a: Folded, b: &Folded, op: impl Fn(f32, f32) -> f32) -> Option<Folded> {
-    let rank = a.shape.len();
-    let missing = rank.checked_sub(b.shape.len())?;
-    let b_shape: Vec<u64> = std::iter::repeat_n(1, missing).chain(b.shape.iter().copied()).collect();
-    let fits = a.shape.iter().zip(&b_shape).all(|(a, b)| *b == 1 || a == b);
-    if !fits {
+    let (shape, positions) = positions(&a.shape, &b.shape, a.values.len())?;
+    if shape != a.shape {
         return None;
     }
-    let mut stride = 1u64;
-    let mut strides = vec![0u64; rank];
-    for ((slot, dim), _) in strides.iter_mut().zip(&b_shape).rev().zip(0..) {
-        *slot = if *dim == 1 { 0 } else { stride };
-        stride *= dim;
-    }
-    let mut index = vec![0u64; rank];
-    for x in &mut a.values {
-        let at: u64 = index.iter().zip(&strides).map(|(i, s)| i * s).sum();
-        *x = op(*x, *b.values.get(usize::try_from(at).ok()?)?);
-        for (i, dim) in index.iter_mut().zip(&a.shape).rev() {
-            *i += 1;
-            if *i < *dim {
-                break;
-            }
-            *i = 0;
-        }
+    for (x, (_, in_b)) in a.values.iter_mut().zip(positions) {
+        *x = op(*x, *b.values.get(in_b)?);
     }
     Some(a)
 }

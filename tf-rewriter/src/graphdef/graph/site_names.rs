@@ -102,20 +102,22 @@ impl Graph {
     /// What plans, ranges and reports call an op: its short name where no other has that, else its whole name. An op of a function has the
     /// function's name in front.
     pub(crate) fn site_name(&self, id: NodeId) -> String {
-        if !self.has_short_names() {
-            return self.full_name(id);
-        }
-        let short = self.short_name(id);
-        if short == self.full_name(id) || self.alike(&short).count() > 1 { self.full_name(id) } else { short }
+        self.both_names(id).0
     }
 
-    /// The other name of an op of the main graph, by which a config may select it too: the whole one, or the short one, which several may have.
-    pub(crate) fn other_name(&self, id: NodeId) -> Option<String> {
+    /// [`Graph::site_name`], and the other name of an op of the main graph, by which a config may select it too: the whole one, or the short
+    /// one, which several may have.
+    pub(crate) fn both_names(&self, id: NodeId) -> (String, Option<String>) {
+        let whole = self.full_name(id);
         if !self.has_short_names() {
-            return None;
+            return (whole, None);
         }
-        let (whole, short) = (self.full_name(id), self.short_name(id));
-        (whole != short).then(|| if self.alike(&short).count() > 1 { short } else { whole })
+        let short = self.short_name(id);
+        if short == whole {
+            return (whole, None);
+        }
+        let is_only = self.alike(&short).nth(1).is_none();
+        if is_only { (short, Some(whole)) } else { (whole, Some(short)) }
     }
 
     /// What plans, ranges and reports call the tensor at output `port` of a node.
@@ -158,7 +160,7 @@ mod tests {
         let graph = Graph::from_bytes(crate::graphdef::text::parse(text.as_bytes()).unwrap()).unwrap();
         let names: Vec<String> = graph.all_nodes().map(|id| graph.site_name(id)).collect();
         assert_eq!(names, ["x", "fc", "PartitionedCall/twice", "PartitionedCall_1/twice", "y"]);
-        let others: Vec<Option<String>> = graph.all_nodes().map(|id| graph.other_name(id)).collect();
+        let others: Vec<Option<String>> = graph.all_nodes().map(|id| graph.both_names(id).1).collect();
         let others: Vec<Option<&str>> = others.iter().map(Option::as_deref).collect();
         assert_eq!(others, [None, Some("StatefulPartitionedCall/fc"), Some("twice"), Some("twice"), None]);
         let ids: Vec<NodeId> = graph.all_nodes().collect();

@@ -3,6 +3,7 @@
 //! A [`TensorView`] checks dtype, shape and payload against each other without decoding the payload; [`FloatData`] and
 //! [`TensorView::int_values`] read it. [`encode_tensor`] writes new ones.
 
+mod broadcast;
 mod data;
 mod elements;
 mod encode;
@@ -11,6 +12,7 @@ mod layout;
 mod tests;
 mod view;
 
+pub(crate) use broadcast::positions;
 pub use data::FloatData;
 pub(crate) use elements::{Elements, Source};
 pub(crate) use encode::shape_and_type;

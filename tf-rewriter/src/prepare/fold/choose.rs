@@ -52,7 +52,7 @@ impl<'a> Choose<'a> {
 fn by_config(graph: &Graph, chooser: &Chooser<'_>, candidate: &Candidate) -> Result<Option<Reason>, Error> {
     let op = candidate.way.layer;
     let weight = &candidate.layer.weight;
-    let (name, other_name) = (graph.site_name(op), graph.other_name(op));
+    let (name, other_name) = graph.both_names(op);
     let float =
         |why: &str| Some(Reason::new(codes::NORM_NOT_QUANTIZED, format!("the weight of `{name}` stays float: {why}")));
     let op_type = String::from_utf8_lossy(graph.op(op));
@@ -85,7 +85,7 @@ fn by_config(graph: &Graph, chooser: &Chooser<'_>, candidate: &Candidate) -> Res
 
 /// Whether an entry of the config decides about tensors of a node.
 fn is_named(graph: &Graph, chooser: &Chooser<'_>, id: NodeId) -> bool {
-    let (name, other_name) = (graph.site_name(id), graph.other_name(id));
+    let (name, other_name) = graph.both_names(id);
     let op_type = String::from_utf8_lossy(graph.op(id));
     let facts = OpFacts { name: &name, other_name: other_name.as_deref(), op_type: &op_type, is_default: false };
     chooser.about(facts).names_any()

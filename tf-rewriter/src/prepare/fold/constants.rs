@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::find::sites::{expanded, reshaped, squeezed};
 use crate::graphdef::graph::Graph;
 use crate::graphdef::index::NodeId;
+use crate::graphdef::tensor::positions;
 
 /// Nodes that are looked at for one tensor. A batch normalization has some twenty.
 const MOST_NODES: usize = 128;
@@ -112,76 +113,10 @@ fn constant(graph: &Graph, id: NodeId) -> Result<Option<Value>, Error> {
     Ok(Some(Value { shape: view.shape().to_vec(), values }))
 }
 
-/// NumPy's broadcasting, the ops' own rule.
+/// The op for each pair of elements.
 fn broadcast(a: &Value, b: &Value, op: impl Fn(f64, f64) -> f64) -> Option<Value> {
-    let rank = a.shape.len().max(b.shape.len());
-    let dim = |value: &Value, axis: usize| {
-        let missing = rank - value.shape.len();
-        axis.checked_sub(missing).and_then(|axis| value.shape.get(axis)).copied().unwrap_or(1)
-    };
-    let mut shape = Vec::with_capacity(rank);
-    for axis in 0..rank {
-        shape.push(match (dim(a, axis), dim(b, axis)) {
-            (one, other) if one == other => one,
-            (1, other) => other,
-            (one, 1) => one,
-            _ => return None,
-        });
-    }
-    let elements = shape.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim))?;
-    let elements = usize::try_from(elements).ok().filter(|elements| *elements <= MOST_ELEMENTS)?;
-    // How far apart neighbours along each axis are; 0 where one element stands for all.
-    let strides = |value: &Value| {
-        let mut stride = 1;
-        let mut strides: Vec<u64> = (0..rank)
-            .rev()
-            .map(|axis| {
-                let size = dim(value, axis);
-                let own = if size == 1 { 0 } else { stride };
-                stride *= size;
-                own
-            })
-            .collect();
-        strides.reverse();
-        strides
-    };
-    let (of_a, of_b) = (strides(a), strides(b));
-    let mut index = vec![0u64; rank];
-    let mut values = Vec::with_capacity(elements);
-    for _ in 0..elements {
-        let read = |value: &Value, strides: &[u64]| {
-            let at: u64 = index.iter().zip(strides).map(|(i, stride)| i * stride).sum();
-            value.values.get(usize::try_from(at).ok()?).copied()
-        };
-        values.push(op(read(a, &of_a)?, read(b, &of_b)?));
-        for (i, dim) in index.iter_mut().zip(&shape).rev() {
-            *i += 1;
-            if *i < *dim {
-                break;
-            }
-            *i = 0;
-        }
-    }
+    let (shape, positions) = positions(&a.shape, &b.shape, MOST_ELEMENTS)?;
+    let one = |(in_a, in_b): (usize, usize)| Some(op(*a.values.get(in_a)?, *b.values.get(in_b)?));
+    let values = positions.map(one).collect::<Option<_>>()?;
     Some(Value { shape, values })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(shape: &[u64], values: &[f64]) -> Value {
-        Value { shape: shape.to_vec(), values: values.to_vec() }
-    }
-
-    #[test]
-    fn both_sides_are_spread_over_each_other() {
-        let sum = |a: &Value, b: &Value| broadcast(a, b, |x, y| x + y);
-        let (column, row) = (value(&[2, 1], &[1.0, 2.0]), value(&[3], &[10.0, 20.0, 30.0]));
-        let all = value(&[2, 3], &[11.0, 21.0, 31.0, 12.0, 22.0, 32.0]);
-        assert_eq!(sum(&column, &row), Some(all.clone()));
-        assert_eq!(sum(&row, &column), Some(all));
-        assert_eq!(sum(&value(&[], &[1.0]), &row), Some(value(&[3], &[11.0, 21.0, 31.0])));
-        assert_eq!(sum(&value(&[2], &[1.0, 2.0]), &row), None);
-        assert_eq!(sum(&value(&[0], &[]), &value(&[1], &[1.0])), Some(value(&[0], &[])));
-    }
 }

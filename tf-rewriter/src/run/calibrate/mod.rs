@@ -11,7 +11,7 @@ use std::path::Path;
 use quant_math::config::ConfigList;
 use quant_math::observers::{BINS, Histogram, Statistics};
 use quant_math::plan::{Reason, Settings, Site, nothing_to_measure};
-use quant_math::ranges::{Calibration, FOLDED_VERSION, ModelId, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::ranges::{Calibration, ModelId, Ranges, SiteRange, version_for};
 
 use self::probe::Probes;
 use super::RunError;
@@ -231,7 +231,7 @@ impl Calibrator {
         }
         let first = self.sites.first().and_then(|(site, _)| site.settings());
         Ok(Ranges {
-            version: if self.folded.is_empty() { RANGES_VERSION } else { FOLDED_VERSION },
+            version: version_for(&self.folded),
             framework: format!("tensorflow {}", self.model.version),
             model: self.model_id.clone(),
             config: Some(self.config.clone()),

@@ -85,7 +85,8 @@ impl Prepared {
         let mut bytes = Vec::new();
         let plan_text = serde_json::to_vec(&plan).unwrap_or_default();
         graph.apply(&plan)?.write(&mut bytes)?;
-        let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?;
+        // By the interface, sites are called after it what they are called in the model.
+        let training = Graph::from_bytes(bytes)?.with_outputs(&outputs)?.made_by(Vec::new(), interface.clone());
         trainables.extend(training.step_sizes()?);
         let model = Model::from_bytes(training.bytes(), outputs, &interface, run)?;
         for name in [init.as_str(), INIT] {
