@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use protobuf_bytes::{constant, node};
+use protobuf_bytes::{FALSE, TRUE, constant, float, node};
 use quant_math::config::{ConfigList, channels_pay};
 use quant_math::plan::{Settings, Site};
 use quant_math::report::{Report, SiteReport};
@@ -13,7 +13,7 @@ use tf_rewriter::Graph;
 use torch_adapter::archive::Archive;
 use torch_adapter::pickle::Pickle;
 use torch_adapter::tensors::Tensors;
-use torch_adapter::{Limits, Model};
+use torch_adapter::{Fold, Limits, Model};
 
 /// A weight of an archive, row-major in torch's order.
 struct Weight {
@@ -25,6 +25,8 @@ struct Weight {
     channel_axis: usize,
     /// What its call adds to them.
     bias: Option<Vec<u8>>,
+    /// γ, β, μ and σ² of the batch norm behind it; ε is 1e-5.
+    norm: Option<Vec<Vec<u8>>>,
 }
 
 /// How torch's axes stand in TensorFlow's layout of the same op, and that op.
@@ -65,12 +67,18 @@ fn weights(archive: &[u8]) -> Vec<Weight> {
             let start = usize::try_from(tensor.offset * 4).unwrap();
             let len = usize::try_from(shape.iter().product::<u64>() * 4).unwrap();
             let channel_axis = site.settings()?.channel_axis?;
-            // A module's bias comes after its weight.
-            let bias = tensors.tensors().get(position + 1).filter(|bias| bias.sizes == [shape[channel_axis]]);
-            let bias = bias.map(|bias| archive.read(&tensors.storage(bias).unwrap().record).unwrap().into_owned());
+            // A module's bias comes after its weight, and the batch norm behind the module after that.
+            let vectors = tensors.tensors().iter().skip(position + 1);
+            let vectors = vectors.take_while(|vector| vector.sizes == [shape[channel_axis]]);
+            let mut vectors: Vec<Vec<u8>> = vectors
+                .map(|vector| archive.read(&tensors.storage(vector).unwrap().record).unwrap().into_owned())
+                .collect();
+            let is_folded = plan.folds.iter().any(|fold| fold.is_folded() && fold.layer.as_ref() == Some(&site.op));
+            let norm = is_folded.then(|| vectors.split_off(vectors.len() - 4));
             contiguous.then(|| Weight {
                 channel_axis,
-                bias,
+                bias: vectors.into_iter().next(),
+                norm,
                 op: site.op.clone(),
                 op_type: site.op_type.clone(),
                 shape: shape.clone(),
@@ -109,11 +117,24 @@ fn graph(weight: &Weight) -> Graph {
         node("x", "Placeholder", &[], &[]),
         node("sizes", "Placeholder", &[], &[]),
         constant("w", &shape, &bytes),
-        node(&weight.op, op, inputs, if op == "MatMul" && weight.channel_axis == 0 { &["transpose_b"] } else { &[] }),
+        node(
+            &weight.op,
+            op,
+            inputs,
+            if op == "MatMul" && weight.channel_axis == 0 { &[("transpose_b", TRUE)] } else { &[] },
+        ),
     ];
+    let mut last = weight.op.as_str();
     if let Some(bias) = &weight.bias {
         graph.push(constant("b", &[bias.len() as u64 / 4], bias));
-        graph.push(node("biased", "BiasAdd", &[&weight.op, "b"], &[]));
+        graph.push(node("biased", "BiasAdd", &[last, "b"], &[]));
+        last = "biased";
+    }
+    if let Some(norm) = &weight.norm {
+        let names = ["scale", "offset", "mean", "variance"];
+        graph.extend(names.iter().zip(norm).map(|(name, vector)| constant(name, &[vector.len() as u64 / 4], vector)));
+        let inputs = [last, "scale", "offset", "mean", "variance"];
+        graph.push(node("norm", "FusedBatchNorm", &inputs, &[("is_training", FALSE), ("epsilon", &float(1e-5))]));
     }
     Graph::from_bytes(graph.concat()).unwrap()
 }
@@ -249,7 +270,8 @@ fn tiny_channels_have_the_same_least_scale() {
                     compare(name, &archive, &weight, &config, emit);
                 }
                 let model = Model::from_bytes(archive.clone()).unwrap();
-                let options = torch_adapter::PlanOptions { emit: Some(emit), ..Default::default() };
+                // The law is looked at with the numbers as they stand.
+                let options = torch_adapter::PlanOptions { emit: Some(emit), fold: Fold::Off, ..Default::default() };
                 let plan = model.plan(&config, options).unwrap();
                 let torch = model.apply(&plan).unwrap().write(&mut Vec::new()).unwrap();
                 let graph = graph(&weight);
@@ -315,6 +337,10 @@ fn compare(name: &str, archive: &[u8], weight: &Weight, config: &ConfigList, emi
     assert_eq!(settings(&torch), settings(&tf), "{what}");
     let axis = |site: &SiteReport| site.site.settings().and_then(|s| s.channel_axis);
     assert_eq!(axis(&torch).is_some(), axis(&tf).is_some(), "{what}");
+    let is_folded =
+        |report: &Report| report.folds.iter().any(|fold| fold.is_folded() && fold.layer.as_ref() == Some(&weight.op));
+    let expected = weight.norm.is_some() && axis(&torch).is_some();
+    assert_eq!((is_folded(&torch_report), is_folded(&tf_report)), (expected, expected), "{what}");
     assert_eq!(
         torch.scale.map(|(a, b)| (a.to_bits(), b.to_bits())),
         tf.scale.map(|(a, b)| (a.to_bits(), b.to_bits())),
@@ -369,8 +395,15 @@ mod protobuf_bytes {
         out
     }
 
-    /// A node of element type float32, with boolean attributes that are true.
-    pub(crate) fn node(name: &str, op: &str, inputs: &[&str], flags: &[&str]) -> Vec<u8> {
+    pub(crate) const TRUE: &[u8] = &[0x28, 1];
+    pub(crate) const FALSE: &[u8] = &[0x28, 0];
+
+    pub(crate) fn float(value: f32) -> Vec<u8> {
+        [&[0x25][..], &value.to_le_bytes()].concat()
+    }
+
+    /// A node of element type float32, with these attributes.
+    pub(crate) fn node(name: &str, op: &str, inputs: &[&str], attributes: &[(&str, &[u8])]) -> Vec<u8> {
         let mut body = Vec::new();
         put_bytes(&mut body, 1, name.as_bytes());
         put_bytes(&mut body, 2, op.as_bytes());
@@ -378,8 +411,8 @@ mod protobuf_bytes {
             put_bytes(&mut body, 3, input.as_bytes());
         }
         body.extend(attr("T", &[0x30, 1]));
-        for flag in flags {
-            body.extend(attr(flag, &[0x28, 1]));
+        for (key, value) in attributes {
+            body.extend(attr(key, value));
         }
         wrap(&body)
     }

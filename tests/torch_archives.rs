@@ -17,7 +17,7 @@ use quant_math::ranges::{ModelId, Ranges};
 use quant_math::weights::fake_quant_view;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 use serde_json::{Value, json};
-use torch_adapter::{Model, PlanOptions};
+use torch_adapter::{Fold, Model, PlanOptions};
 
 const READER: &str = "tests/torch/reader.py";
 const CHECK: &str = "tests/torch/check_archives.py";
@@ -82,7 +82,8 @@ fn case(source: &Path, floats: &Path, folder: &Path, number: usize, emit: Emit) 
     let model = Model::open(source).unwrap();
     let ranges =
         (quantizer == Quantizer::Qat && emit == Emit::Inference).then(|| common::torch::ranges(&model, &config));
-    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), ..PlanOptions::default() };
+    // What the weights must be is made of the archive's own; `torch_fold` has other ones.
+    let options = PlanOptions { emit: Some(emit), ranges: ranges.as_ref(), fold: Fold::Off, ..PlanOptions::default() };
     let plan = match model.plan(&config, options) {
         Ok(plan) => plan,
         Err(error) => {

@@ -12,13 +12,15 @@ use ndarray_npy::{NpzReader, NpzWriter};
 use quant_math::config::ConfigList;
 use quant_math::weights::fake_quant_view;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
-use torch_adapter::{Model, PlanOptions};
+use torch_adapter::{Fold, Model, PlanOptions};
 
 const SCRIPT: &str = "tests/torch/real_size.py";
 
 fn compress(source: &Path, config: &ConfigList, emit: Emit, out: &Path) -> Plan {
     let model = Model::open(source).unwrap();
-    let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() }).unwrap();
+    // The reference has the net's own weights.
+    let options = PlanOptions { emit: Some(emit), fold: Fold::Off, ..PlanOptions::default() };
+    let plan = model.plan(config, options).unwrap();
     model.apply(&plan).unwrap().write_to(out).unwrap();
     plan
 }

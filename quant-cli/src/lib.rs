@@ -64,6 +64,6 @@ pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, NoOptions, PlanArgs,
-    SharedCommand, read_ranges, tell_ranges, write_ranges,
+    Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs, SharedCommand,
+    read_ranges, tell_ranges, write_ranges,
 };

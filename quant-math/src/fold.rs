@@ -10,6 +10,7 @@
 //!
 //! All of it is computed in float64 and rounded once, when it is stored.
 
+mod choose;
 mod record;
 
 use std::borrow::Cow;
@@ -20,7 +21,8 @@ use half::{bf16, f16};
 use crate::data::{DType, PIECE, WeightData, narrow};
 use crate::layout::ChannelLayout;
 
-pub use record::{Fold, FoldDecision, Folded};
+pub use choose::refuses;
+pub use record::{Fold, FoldDecision, Folded, step};
 
 /// `scale·x + shift` for each channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,14 +106,7 @@ impl<'a> Scaled<'a> {
         let range = span.start.saturating_mul(size)..span.end.saturating_mul(size);
         let bytes = self.bytes.get(range).unwrap_or_default();
         let mut factors = FactorsFrom::new(self.by, span.start);
-        let products = |read: fn(&[u8]) -> f64| bytes.chunks_exact(size).map(read);
-        let products = match self.dtype {
-            DType::F32 => products(|b| b.try_into().map_or(0.0, |b| f32::from_le_bytes(b).into())),
-            DType::F64 => products(|b| b.try_into().map_or(0.0, f64::from_le_bytes)),
-            DType::F16 => products(|b| b.try_into().map_or(0.0, |b| f16::from_le_bytes(b).to_f64())),
-            DType::BF16 => products(|b| b.try_into().map_or(0.0, |b| bf16::from_le_bytes(b).to_f64())),
-        };
-        products.map(|x| x * factors.next()).for_each(work);
+        numbers(self.dtype, bytes).map(|x| x * factors.next()).for_each(work);
     }
 }
 
@@ -166,6 +161,17 @@ impl<'a> FactorsFrom<'a> {
         }
         self.left -= 1;
         self.factor
+    }
+}
+
+/// Little-endian elements of `dtype`, none of them rounded.
+pub fn numbers(dtype: DType, bytes: &[u8]) -> impl Iterator<Item = f64> {
+    let numbers = |read: fn(&[u8]) -> f64| bytes.chunks_exact(dtype.size()).map(read);
+    match dtype {
+        DType::F32 => numbers(|b| b.try_into().map_or(0.0, |b| f32::from_le_bytes(b).into())),
+        DType::F64 => numbers(|b| b.try_into().map_or(0.0, f64::from_le_bytes)),
+        DType::F16 => numbers(|b| b.try_into().map_or(0.0, |b| f16::from_le_bytes(b).to_f64())),
+        DType::BF16 => numbers(|b| b.try_into().map_or(0.0, |b| bf16::from_le_bytes(b).to_f64())),
     }
 }
 

@@ -64,7 +64,7 @@ macro_rules! quantizer {
                 self
             }
 
-            /// TensorFlow: choose which batch normalizations go into the layers before them.
+            /// Choose which batch normalizations go into the layers before them.
             #[must_use]
             pub fn fold(mut self, fold: Fold) -> Self {
                 self.0.fold = fold;

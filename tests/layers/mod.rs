@@ -28,7 +28,19 @@ pub(crate) const LAYERS: &[Layers] = &[TF_REWRITER, TORCH_ADAPTER];
 
 const TORCH_ADAPTER: Layers = Layers {
     krate: "torch-adapter",
-    order: &["codes", "limits", "error", "torchscript", "find", "plan", "rewrite", "survey", "run", "quantizers"],
+    order: &[
+        "codes",
+        "limits",
+        "error",
+        "torchscript",
+        "find",
+        "prepare",
+        "plan",
+        "rewrite",
+        "survey",
+        "run",
+        "quantizers",
+    ],
 };
 
 const TF_REWRITER: Layers = Layers {

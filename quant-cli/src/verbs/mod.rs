@@ -33,10 +33,6 @@ pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};
 pub use shared::SharedCommand;
 
-/// No options.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct NoOptions {}
-
 /// The model argument of a binary, and what its library does with such a model.
 pub trait Adapter: Args + Debug {
     /// An opened model.
@@ -45,7 +41,7 @@ pub trait Adapter: Args + Debug {
     type Compressed;
     /// What `inspect` finds; [`Inspection`](quant_math::inspection::Inspection) where a model is one file.
     type Inspected: Serialize;
-    /// What only this adapter can be told about a plan; [`NoOptions`] where that is nothing.
+    /// What only this adapter can be told about a plan.
     type Options: Args + Debug;
 
     /// The file that the arguments name.

@@ -29,11 +29,11 @@ since "0.1.0" {
     NORM_SHARED = "norm-shared" [Skip] "something else reads what is between the layer and the end of the batch normalization", "nothing is to be done";
     NORM_WANTED = "norm-wanted" [Skip] "a tensor between the layer and the end of the batch normalization is an output of the model", "take it out of `--outputs` if nobody fetches it";
     NORM_TRAINS = "norm-trains" [Skip] "the batch normalization is in training mode: it normalizes by the statistics of each batch", "freeze the model for inference";
-    NORM_COMPUTED = "norm-computed" [Skip] "parameters of the batch normalization are no constants: variables, or fed", "freeze the model first";
+    NORM_COMPUTED = "norm-computed" [Skip] "parameters of the batch normalization are no constants of its own: variables, fed, or shared", "freeze the model first";
     NORM_AXIS = "norm-axis" [Skip] "the channels of the batch normalization are not those of the layer, or what is between mixes them", "nothing is to be done";
     NORM_IN_LOOP = "norm-in-loop" [Skip] "the batch normalization is in a function or a loop", "inline functions when the model is frozen";
     NORM_NOT_FINITE = "norm-not-finite" [Skip] "a factor or a shift of the batch normalization is infinite or no number", "look at its variance: it must not be negative";
-    NORM_WEIGHT = "norm-weight" [Skip] "the weight of the layer is no constant of float32, float16 or bfloat16 that can be changed for it", "freeze the model first, and begin with the float model";
+    NORM_WEIGHT = "norm-weight" [Skip] "the weight or bias of the layer is no constant of a float type that can be changed for it alone", "freeze the model first, and begin with the float model";
     // Warnings.
     LATE_START = "late-start" [Warning] "quantization begins at a late step: a training of no more steps leaves sites in float", "train for more steps, or set a smaller `quant_start_step`";
     NOT_TRAINED = "not-trained" [Warning] "a tensor of the model cannot be trained and stays as it is", "begin with a model in which it is a parameter or variable of float32, through which gradients pass";

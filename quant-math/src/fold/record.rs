@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes;
 use crate::plan::Reason;
 
 /// Which batch normalizations go into the layers before them.
@@ -31,7 +32,7 @@ pub enum FoldDecision {
 /// A batch normalization in inference mode, or one that is taken for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
-    /// Its last node, which makes the normalized tensor, and whose name what is added in its place has.
+    /// TensorFlow: its last node, which makes the normalized tensor, and whose name what is added in its place has; TorchScript: its op.
     pub norm: String,
     /// The layer before it, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -53,4 +54,11 @@ impl Folded {
             FoldDecision::Skip(reason) => Some(reason),
         }
     }
+}
+
+/// What was done to a model with these batch normalizations, if some of them are folded.
+pub fn step(folds: &[Folded]) -> Option<Reason> {
+    let count = folds.iter().filter(|fold| fold.is_folded()).count();
+    let text = format!("{count} batch norms are in the weights and biases of the layers before them");
+    (count > 0).then(|| Reason::new(codes::NORMS_FOLDED, text))
 }

@@ -76,7 +76,7 @@ pub struct PlanOptions<'a> {
     pub strict: bool,
     /// TensorFlow, `training`: how gradients pass the rounding.
     pub gradient: Gradient,
-    /// TensorFlow: which batch normalizations go into the layers before them.
+    /// Which batch normalizations go into the layers before them.
     pub fold: Fold,
 }
 

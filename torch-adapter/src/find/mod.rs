@@ -5,6 +5,7 @@ pub(crate) mod lists;
 pub(crate) mod mark;
 pub(crate) mod model;
 pub(crate) mod readers;
+mod scales;
 pub mod sites;
 pub(crate) mod storable;
 pub(crate) mod uses;

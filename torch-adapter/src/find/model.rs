@@ -1,8 +1,10 @@
 //! A TorchScript model, read and followed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use quant_math::fold::Folded;
 use quant_math::plan::{Emit, QuantType, Reason, Settings};
 use quant_math::{DType, ranges};
 
@@ -14,8 +16,8 @@ use crate::codes;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::torchscript::archive::Archive;
-use crate::torchscript::contents::Contents;
-use crate::torchscript::heap::{Heap, ObjectId, unmangle};
+use crate::torchscript::contents::{Changes, Contents};
+use crate::torchscript::heap::{Heap, ObjectId, TensorId, unmangle};
 use crate::torchscript::program::Program;
 
 /// A TorchScript archive, read: its objects, its code and where it could be quantized.
@@ -35,6 +37,9 @@ pub struct Model {
     warnings: Vec<Reason>,
     /// Made when first asked for.
     uses: OnceLock<Uses>,
+    folds: Vec<Folded>,
+    /// By weight: what is added to each of its channels behind the layer, where a batch norm does that.
+    added: BTreeMap<TensorId, Vec<f32>>,
 }
 
 impl Model {
@@ -79,7 +84,8 @@ impl Model {
             sites = find(&contents);
         }
         let (mark, warnings) = read_mark(&contents.archive)?;
-        let mut model = Self { contents, sites, mark, warnings, uses: OnceLock::new() };
+        let mut model =
+            Self { contents, sites, mark, warnings, uses: OnceLock::new(), folds: Vec::new(), added: BTreeMap::new() };
         model.look_at_code();
         Ok(model)
     }
@@ -118,6 +124,28 @@ impl Model {
     pub fn fingerprint(&self) -> String {
         let bytes = self.contents.archive.bytes();
         ranges::fingerprint(crc32c::crc32c(bytes), bytes.len() as u64)
+    }
+
+    /// Its batch normalizations, and which of them are in the layers before them by now; nothing where nobody has looked for them
+    /// ([`Model::folded`]).
+    pub fn folds(&self) -> &[Folded] {
+        &self.folds
+    }
+
+    /// What a batch norm adds behind the layer with this weight, channel by channel, where that is all it does.
+    pub(crate) fn added_to(&self, weight: TensorId) -> Option<&[f32]> {
+        self.added.get(&weight).map(Vec::as_slice)
+    }
+
+    /// The model with other values for some of its tensors, which have taken these batch normalizations.
+    pub(crate) fn with_changes(
+        mut self,
+        changes: Changes,
+        folds: Vec<Folded>,
+        added: BTreeMap<TensorId, Vec<f32>>,
+    ) -> Self {
+        self.contents.changes = changes;
+        Self { folds, added, ..self }
     }
 
     /// Every attribute that is the object.

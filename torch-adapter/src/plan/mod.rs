@@ -1,9 +1,11 @@
-//! Plan: every site of the model, chosen or skipped, and why. Nothing is changed and no weight is read here.
+//! Plan: every site of the model, chosen or skipped, and why. Nothing is changed and no weight is read here but the vectors of batch norms.
 
 mod activation;
+mod refolded;
 mod weight;
 
 use quant_math::config::{ConfigList, OpFacts};
+use quant_math::fold::{Folded, step};
 use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site, no_weight};
 use quant_math::{Emit, Plan, QuantType};
 
@@ -12,6 +14,7 @@ use crate::error::Error;
 use crate::find::model::Model;
 use crate::find::readers::{Reader, Wanted};
 use crate::find::sites::Op;
+use refolded::still_true;
 
 impl Model {
     /// Find all sites and decide about each of them.
@@ -28,19 +31,27 @@ impl Model {
         if config.uses(QuantType::Gradient) {
             return Err(Error::Gradient);
         }
-        self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)
+        let looked = self.look_at_norms(config, options.fold, options.emit_for(config))?;
+        let true_now = options.ranges.and_then(|ranges| still_true(ranges, &looked.folds));
+        let options = PlanOptions { ranges: true_now.as_ref().or(options.ranges), ..options };
+        let plan = self.decide(&Chooser::of_request(config, &options, || self.fingerprint())?, &options)?;
+        Ok(with_folds(plan, looked.folds))
     }
 
     /// A plan that was written down, checked against this model: the same decisions, about the sites in the model's order.
     ///
     /// # Errors
     ///
-    /// Settings that the quantizer or the form of output does not know; sites that the model does not have; sites that cannot be
+    /// Settings that the quantizer or the form of output does not know; batch normalizations that cannot be folded; sites that the model does not have; sites that cannot be
     /// quantized as the plan says; activation sites without ranges.
     pub fn check_plan(&self, plan: &Plan) -> Result<Plan, Error> {
-        let chooser = Chooser::of_plan(plan).map_err(Error::from);
-        let checked = chooser.and_then(|chooser| self.decide(&chooser, &PlanOptions::default()));
-        self.in_file(checked)
+        self.in_file(self.check_written(plan))
+    }
+
+    fn check_written(&self, plan: &Plan) -> Result<Plan, Error> {
+        let looked = self.look_at_plan(plan)?;
+        let checked = self.decide(&Chooser::of_plan(plan)?, &PlanOptions::default())?;
+        Ok(with_folds(checked, looked.folds))
     }
 
     /// The activations that an `inference` archive needs a measured range for, and what of the config matches none of the model's ops.
@@ -86,6 +97,10 @@ impl Model {
         planner.place();
         Ok(planner)
     }
+}
+
+fn with_folds(plan: Plan, folds: Vec<Folded>) -> Plan {
+    Plan { prepared: step(&folds).into_iter().collect(), folds, ..plan }
 }
 
 fn facts(op: &Op) -> OpFacts<'_> {

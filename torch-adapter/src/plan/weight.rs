@@ -8,7 +8,6 @@ use quant_math::{Emit, QuantType};
 use super::{Planner, facts};
 use crate::codes;
 use crate::find::sites::{Op, OpWeight};
-use crate::torchscript::heap::TensorId;
 
 impl Planner<'_> {
     pub(super) fn weight(&self, op: &Op, weight: &OpWeight, choice: &Choice<'_>) -> Site {
@@ -42,7 +41,7 @@ impl Planner<'_> {
             return Decision::skip(codes::COMPUTED_WEIGHT, "the weight is computed in the code");
         };
         match weight.axis {
-            Some(axis) => settings.channel_axis = self.chooses(per_channel, tensor, axis).then_some(axis),
+            Some(axis) => settings.channel_axis = self.model.chooses(per_channel, tensor, axis).then_some(axis),
             None if per_channel == PerChannel::Always => {
                 return Decision::skip(
                     codes::CHANNEL_AXIS_UNKNOWN,
@@ -85,14 +84,5 @@ impl Planner<'_> {
             }
             Emit::Training => Decision::Quantize(settings),
         }
-    }
-
-    /// Whether a tensor has a scale for each index of `axis`.
-    fn chooses(&self, per_channel: PerChannel, tensor: TensorId, axis: usize) -> bool {
-        let Some(shape) = self.model.heap().tensor(tensor).map(|facts| &facts.shape) else {
-            return per_channel == PerChannel::Always;
-        };
-        let elements = shape.iter().fold(1u64, |elements, dim| elements.saturating_mul(*dim));
-        per_channel.chooses(elements, shape.get(axis).copied().unwrap_or(1))
     }
 }

@@ -3,7 +3,6 @@
 use quant_math::WeightData;
 use quant_math::data::LittleEndian;
 
-use super::weights::bytes;
 use crate::error::Error;
 use crate::find::model::Model;
 use crate::torchscript::heap::TensorId;
@@ -32,8 +31,8 @@ pub(crate) fn real(model: &Model, tensor: TensorId) -> Result<Option<f32>, Error
 /// All elements of a float tensor, which is a vector or a scalar; none where it is another tensor or not stored in one piece.
 pub(crate) fn reals(model: &Model, tensor: TensorId) -> Result<Vec<f32>, Error> {
     let Ok(stored) = model.contents().stored(tensor) else { return Ok(Vec::new()) };
-    let bytes = bytes(model.archive(), &stored)?;
-    let data = LittleEndian::new(stored.dtype, &bytes);
+    let bytes = stored.bytes(model.archive())?;
+    let data = stored.data(&bytes);
     Ok(data.chunk(0..data.len()).into_owned())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quant_math::observers::{Ema, Histogram, MinMax, Statistics};
 use quant_math::plan::Reason;
 use quant_math::quantizers::qat;
-use quant_math::ranges::{Calibration, RANGES_VERSION, Ranges, SiteRange};
+use quant_math::ranges::{Calibration, Ranges, SiteRange, version_for};
 use quant_math::{MathError, Range};
 
 use super::buffers::{real, whole, wholes};
@@ -76,14 +76,14 @@ impl Model {
             .into());
         }
         let ranges = Ranges {
-            version: RANGES_VERSION,
+            version: version_for(&source.folded),
             framework: framework.to_owned(),
             model: source.model,
             config: Some(source.config),
             observer: observer.unwrap_or_default(),
             samples,
             batch: None,
-            folded: Vec::new(),
+            folded: source.folded,
             ranges,
         };
         Ok((ranges, unseen))

@@ -30,6 +30,9 @@ pub(crate) struct Source {
     pub(crate) config: String,
     /// How histograms count.
     pub(crate) counting: Counting,
+    /// The layers that have taken batch norms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) folded: Vec<String>,
     /// The activations, in the model's order.
     pub(crate) sites: Vec<Key>,
 }
@@ -54,7 +57,7 @@ pub enum Counting {
 pub const SAMPLED: u32 = 1 << 13;
 
 impl Model {
-    /// The model with what measures the activations that `config` names.
+    /// The model with what measures the activations that `config` names. One that was [`folded`](Model::folded) is measured so.
     ///
     /// # Errors
     ///
@@ -95,7 +98,9 @@ impl Model {
         let file = self.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let model = ModelId { file: file.unwrap_or_default(), fingerprint: self.fingerprint() };
         let keys = sites.into_iter().map(|site| (site.op, site.kind, site.tensor)).collect();
-        let source = Source { model, config: config.calibration_fingerprint(), counting, sites: keys };
+        let folded =
+            self.folds().iter().filter(|fold| fold.is_folded()).filter_map(|fold| fold.layer.clone()).collect();
+        let source = Source { model, config: config.calibration_fingerprint(), counting, folded, sites: keys };
         let source = serde_json::to_string(&source).map_err(|error| Error::Plan { message: error.to_string() })?;
         editor.count_samples(source);
         editor.give_mode();

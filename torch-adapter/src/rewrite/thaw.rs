@@ -11,7 +11,6 @@ use super::edit::class_edit::Listed;
 use super::edit::editor::{Editor, attribute};
 use super::edit::output::Output;
 use super::edit::value::{Content, NewTensor, NewValue};
-use super::weights::bytes;
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::model::Model;
@@ -91,7 +90,7 @@ fn movable<'m>(
 
 /// Whether all elements are the same.
 fn is_uniform(model: &Model, stored: &Stored) -> Result<bool, Error> {
-    let bytes = bytes(model.archive(), stored)?;
+    let bytes = stored.bytes(model.archive())?;
     let mut items = bytes.chunks(stored.dtype.size());
     let first = items.next();
     Ok(items.all(|item| Some(item) == first))
@@ -134,7 +133,7 @@ fn move_one(editor: &mut Editor<'_>, output: &mut Output, root: ObjectId, movabl
     }
     for reads in parameters {
         let key = output.records(Folder::Data).reserve();
-        output.moved.insert(format!("{}/{key}", Folder::Data.name()), (stored.record.clone(), stored.span.clone()));
+        output.moved.insert(format!("{}/{key}", Folder::Data.name()), stored.clone());
         let parameter = NewTensor {
             kind: found.kind,
             shape: found.sizes.clone(),

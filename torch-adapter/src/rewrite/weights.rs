@@ -1,18 +1,15 @@
 //! Weights of a plan: found again in the model, looked at, and how their values are made.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quant_math::Emit;
-use quant_math::data::LittleEndian;
 use quant_math::fate::{Cost, Fate};
 use quant_math::plan::Settings;
 use quant_math::weights::{Biases, ChannelLayout, Look, Way, WeightMap, has_floor, look_once, measure};
 
 use crate::error::Error;
 use crate::find::model::Model;
-use crate::torchscript::archive::Archive;
 use crate::torchscript::contents::{StoreKey, Stored};
 use crate::torchscript::heap::TensorId;
 
@@ -55,8 +52,8 @@ impl Observed {
         fate.cost = match emit {
             _ if *self.map == WeightMap::Unchanged => Cost::Nothing,
             Emit::Inference => {
-                let bytes = bytes(model.archive(), &self.stored)?;
-                Cost::Measured(measure(&self.map, &LittleEndian::new(self.stored.dtype, &bytes)))
+                let bytes = self.stored.bytes(model.archive())?;
+                Cost::Measured(measure(&self.map, &self.stored.data(&bytes)))
             }
             Emit::Baked | Emit::Packed | Emit::Training => Cost::Written(self.number),
         };
@@ -113,12 +110,12 @@ struct Looked {
 fn observe_one(model: &Model, found: &Found, biases: &BTreeSet<TensorId>) -> Result<Looked, Error> {
     let Found { site, stored, layout, .. } = found;
     let archive = model.archive();
-    let bytes = cut(archive.peek(&stored.record)?, stored)?;
+    let bytes = stored.peek(archive)?;
     let channels = site.axis.and_then(|axis| stored.dense.per_channel(axis));
     let biases = Arc::new(values(model, site, *layout, biases)?);
     let (settings, steps) = (&site.settings, site.steps.as_deref());
     let look = Look { settings, layout: *layout, steps, biases: &biases, channels };
-    let seen = look.at(&LittleEndian::new(stored.dtype, &bytes));
+    let seen = look.at(&stored.data(&bytes));
     seen.map(|(map, spread)| Looked { map: Arc::new(map), biases, spread }).or_else(|source| {
         // Numbers without a quantized form may be the work of damage, which then is the better thing to say.
         archive.read(&stored.record)?;
@@ -133,12 +130,17 @@ fn values(
     layout: ChannelLayout,
     biases: &BTreeSet<TensorId>,
 ) -> Result<Biases, Error> {
-    if biases.is_empty() || !has_floor(&site.settings) {
+    // A batch norm that is in the layer adds its shift behind it.
+    let shift = model.added_to(site.tensor);
+    if biases.is_empty() && shift.is_none() || !has_floor(&site.settings) {
         return Ok(Biases::default());
     }
     let mut values = Biases::none(layout.channels);
     for stored in biases.iter().filter_map(|bias| model.contents().stored(*bias).ok()) {
-        values.add(&LittleEndian::new(stored.dtype, &cut(model.archive().peek(&stored.record)?, &stored)?));
+        values.add(&stored.data(&stored.peek(model.archive())?));
+    }
+    if let Some(shift) = shift {
+        values.add(shift);
     }
     Ok(values)
 }
@@ -149,26 +151,4 @@ pub(crate) fn layout(stored: &Stored, axis: Option<usize>) -> Option<ChannelLayo
         Some(axis) => stored.dense.per_channel(axis),
         None => stored.dense.per_tensor(),
     }
-}
-
-/// The tensor's bytes.
-pub(crate) fn bytes<'a>(archive: &'a Archive, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
-    cut(archive.read(&stored.record)?, stored)
-}
-
-fn cut<'a>(record: Cow<'a, [u8]>, stored: &Stored) -> Result<Cow<'a, [u8]>, Error> {
-    let short = || Error::Plan { message: format!("record `{}` is too short", stored.record) };
-    let span = usize::try_from(stored.span.start).ok().zip(usize::try_from(stored.span.end).ok());
-    let (start, end) = span.ok_or_else(short)?;
-    Ok(match record {
-        Cow::Borrowed(record) => Cow::Borrowed(record.get(start..end).ok_or_else(short)?),
-        Cow::Owned(mut record) => {
-            record.truncate(end);
-            if record.len() < end {
-                return Err(short());
-            }
-            record.drain(..start);
-            Cow::Owned(record)
-        }
-    })
 }

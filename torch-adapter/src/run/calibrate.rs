@@ -42,7 +42,7 @@ pub struct Calibration<'a> {
     pub verbose: bool,
 }
 
-/// Measure the activations of `model` that `config` names. `progress` gets the number of samples that ran, and of all; the ranges come with
+/// Measure the activations of `model`, as it is or as it was [`folded`](Model::folded), that `config` names. `progress` gets the number of samples that ran, and of all; the ranges come with
 /// what a user should know.
 ///
 /// # Errors

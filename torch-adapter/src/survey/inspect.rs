@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use quant_math::data::LittleEndian;
 use quant_math::inspection::{Inspection, Port, QuantizedInfo, WeightInfo, op_types, range_of};
 use quant_math::plan::Settings;
 use quant_math::{DType, QuantType, Range};
@@ -12,7 +11,6 @@ use crate::error::Error;
 use crate::find::mark::Mark;
 use crate::find::model::Model;
 use crate::rewrite::freeze::trained::Trained;
-use crate::rewrite::weights;
 use crate::torchscript::code::{Function, text_of};
 
 impl Model {
@@ -90,7 +88,7 @@ impl Model {
                 };
                 let range = match self.contents().stored(tensor) {
                     _ if coded => range_of(values(self, tensor)?.as_slice()),
-                    Ok(stored) => range_of(&LittleEndian::new(dtype, &weights::bytes(self.archive(), &stored)?)),
+                    Ok(stored) => range_of(&stored.data(&stored.bytes(self.archive())?)),
                     Err(_) => None,
                 };
                 infos.push(WeightInfo {

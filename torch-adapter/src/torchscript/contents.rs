@@ -1,8 +1,9 @@
 //! What an archive holds, read once: pickles, tensors, code, and the objects that both make together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use quant_math::DType;
 use quant_math::plan::Reason;
 
 use super::agree;
@@ -13,10 +14,13 @@ use super::heap::{Heap, Item, ObjectId, TensorId};
 use super::heap_reader::{HeapReader, TensorPlace};
 use super::pickle::{Pickle, Slot};
 use super::program::Program;
-use super::tensors::{Dense, Irregular, Storage, Tensor, Tensors};
+use super::stored::Change;
+use super::tensors::{Irregular, Storage, Tensor, Tensors};
 use crate::codes;
 use crate::error::{At, Error};
 use crate::limits::Limits;
+
+pub(crate) use super::stored::Stored;
 
 /// The record that makes an archive one for the mobile interpreter.
 pub(crate) const BYTECODE: &str = "bytecode.pkl";
@@ -24,20 +28,11 @@ pub(crate) const BYTECODE: &str = "bytecode.pkl";
 /// Where tensors are of which nothing else is known.
 pub(crate) const CPU: &str = "cpu";
 
-/// The bytes of a tensor that fills a stretch of its storage.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Stored {
-    /// The record.
-    pub(crate) record: String,
-    /// The element type.
-    pub(crate) dtype: DType,
-    /// Bytes of the record.
-    pub(crate) span: std::ops::Range<u64>,
-    pub(crate) dense: Dense,
-}
-
 /// Tensors with the same key are the same bytes.
 pub(crate) type StoreKey = (Folder, usize, u64, u64);
+
+/// Other values for tensors.
+pub(crate) type Changes = BTreeMap<StoreKey, Arc<Change>>;
 
 /// An archive, read: its objects and its code.
 #[derive(Debug)]
@@ -54,6 +49,8 @@ pub(crate) struct Contents {
     /// By [`TensorId`].
     places: Vec<TensorPlace>,
     pub(crate) program: Program,
+    /// What is to be written of tensors in place of their bytes.
+    pub(crate) changes: Changes,
 }
 
 impl Contents {
@@ -84,7 +81,20 @@ impl Contents {
         let HeapReader { mut heap, slots, places, .. } = reader;
         heap.name_paths();
         agree::check(&heap, &program)?;
-        Ok(Self { path, archive, data, constants, data_tensors, constant_tensors, heap, slots, places, program })
+        let changes = Changes::new();
+        Ok(Self {
+            path,
+            archive,
+            data,
+            constants,
+            data_tensors,
+            constant_tensors,
+            heap,
+            slots,
+            places,
+            program,
+            changes,
+        })
     }
 
     pub(crate) fn data(&self) -> &Pickle {
@@ -164,12 +174,23 @@ impl Contents {
     /// Where a tensor's bytes are, or why they are no list of its elements.
     pub(crate) fn stored(&self, tensor: TensorId) -> Result<Stored, Reason> {
         let gone = || Reason::new(codes::NOT_FLOAT, "it is no float tensor");
-        let (_, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
+        let (place, found, storage) = self.tensor(tensor).ok_or_else(gone)?;
         let dtype = found.dtype().ok_or_else(gone)?;
         let dense = found.dense().map_err(Irregular::reason)?;
         let size = dtype.size() as u64;
         let span = dense.span.start.saturating_mul(size)..dense.span.end.saturating_mul(size);
-        Ok(Stored { record: storage.record.clone(), dtype, span, dense })
+        let key = (place.folder, found.storage, dense.span.start, dense.span.end);
+        let change = self.changes.get(&key).cloned();
+        Ok(Stored { record: storage.record.clone(), dtype, span, dense, change })
+    }
+
+    /// The tensors that get other values.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (StoreKey, Stored)> {
+        let keyed = |number| Some((self.store_key(TensorId(number))?, TensorId(number)));
+        let all = if self.changes.is_empty() { 0 } else { self.places.len() };
+        let by_key: BTreeMap<StoreKey, TensorId> = (0..all).filter_map(keyed).collect();
+        let changed = by_key.into_iter().filter(|(key, _)| self.changes.contains_key(key));
+        changed.filter_map(|(key, tensor)| Some((key, self.stored(tensor).ok()?)))
     }
 
     pub(crate) fn store_key(&self, tensor: TensorId) -> Option<StoreKey> {

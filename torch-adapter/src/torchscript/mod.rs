@@ -11,4 +11,5 @@ pub mod heap;
 mod heap_reader;
 pub mod pickle;
 pub(crate) mod program;
+pub(crate) mod stored;
 pub mod tensors;

@@ -46,7 +46,12 @@ impl Graph {
     }
 
     /// The graph with batch normalizations in the layers before them. It is known as what this one is known as.
-    pub(crate) fn folded_to(&self, refolded: Refolded, folds: Vec<Folded>, step: Reason) -> Result<Self, Error> {
+    pub(crate) fn folded_to(
+        &self,
+        refolded: Refolded,
+        folds: Vec<Folded>,
+        step: Option<Reason>,
+    ) -> Result<Self, Error> {
         let Refolded { bytes, pieces, neutral, new } = refolded;
         let made = self.made_for(bytes, &self.outputs)?;
         made.budget.read_too(self.file_len());
@@ -59,7 +64,7 @@ impl Graph {
             }
             homes
         });
-        let steps = self.steps.iter().cloned().chain([step]).collect();
+        let steps = self.steps.iter().cloned().chain(step).collect();
         let made = Self { elsewhere: Elsewhere::new(pieces), homes, steps, folds, neutral, ..made };
         Ok(made.known_as(self, self.nodes_left_out))
     }

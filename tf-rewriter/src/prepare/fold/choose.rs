@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use quant_math::config::{ConfigList, OpFacts, PerChannel};
+use quant_math::Emit;
+use quant_math::config::{ConfigList, OpFacts};
+use quant_math::fold::refuses;
 use quant_math::plan::{Chooser, Reason};
 use quant_math::quantizers::table::StepSource;
-use quant_math::{Emit, QuantType};
 
 use super::Candidate;
 use super::find::{Step, step};
@@ -53,25 +54,16 @@ fn by_config(graph: &Graph, chooser: &Chooser<'_>, candidate: &Candidate) -> Res
     let op = candidate.way.layer;
     let weight = &candidate.layer.weight;
     let (name, other_name) = graph.both_names(op);
-    let float =
-        |why: &str| Some(Reason::new(codes::NORM_NOT_QUANTIZED, format!("the weight of `{name}` stays float: {why}")));
     let op_type = String::from_utf8_lossy(graph.op(op));
     let is_default = ops::info(graph.op(op)).is_some_and(|info| info.default);
-    let choice =
-        chooser.about(OpFacts { name: &name, other_name: other_name.as_deref(), op_type: &op_type, is_default });
-    let tensor = graph.site_tensor(weight.source, 0);
-    let chosen = match choice.of(QuantType::Weight, &tensor) {
-        Ok(chosen) => chosen,
-        Err(reason) => return Ok(float(&reason.text)),
-    };
-    if let Some(reason) = chosen.settings.no_change(QuantType::Weight) {
-        return Ok(float(&reason.text));
-    }
-    let learns = chosen.settings.quantizer.row().steps == StepSource::Learnt;
-    let per_channel: PerChannel = weight.per_channel(chosen.per_channel, learns);
-    if !per_channel.chooses(weight.elements(), candidate.layer.channels as u64) {
-        let text = format!("the weight of `{name}` has one scale for all channels, which fits a folded weight worse");
-        return Ok(Some(Reason::new(codes::NORM_PER_TENSOR, text)));
+    let facts = OpFacts { name: &name, other_name: other_name.as_deref(), op_type: &op_type, is_default };
+    let refused = refuses(chooser, facts, &graph.site_tensor(weight.source, 0), |chosen| {
+        let learns = chosen.settings.quantizer.row().steps == StepSource::Learnt;
+        let per_channel = weight.per_channel(chosen.per_channel, learns);
+        per_channel.chooses(weight.elements(), candidate.layer.channels as u64)
+    });
+    if refused.is_some() {
+        return Ok(refused);
     }
     for link in &candidate.way.links {
         let passes = step(graph, link.node)?.is_some_and(|(step, _)| step == Step::Passes);

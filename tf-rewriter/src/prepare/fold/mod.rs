@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::Plan;
 use quant_math::config::ConfigList;
-use quant_math::fold::{Fold, FoldDecision, Folded, Linear};
+use quant_math::fold::{Fold, FoldDecision, Folded, Linear, step};
 use quant_math::plan::Reason;
 
 use crate::codes;
@@ -200,9 +200,7 @@ impl Graph {
         if kept.is_empty() {
             return Ok(Looked { graph: None, folds });
         }
-        let count = folds.iter().filter(|fold| fold.is_folded()).count();
-        let text = format!("{count} batch norms are in the weights and biases of the layers before them");
-        let step = Reason::new(codes::NORMS_FOLDED, text);
+        let step = step(&folds);
         let made = self.folded_to(rewrite::refolded(self, &kept, &named)?, folds.clone(), step)?;
         Ok(Looked { graph: Some(made), folds })
     }

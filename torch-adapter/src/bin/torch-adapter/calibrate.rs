@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use clap::Args;
 use quant_cli::{
-    Adapter, Destination, Failure, Files, GlobalArgs, LeftBehind, Progress, QuantizeArgs, tell_ranges, words,
+    Adapter, Destination, Failure, Files, FoldArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs, tell_ranges, words,
     write_ranges,
 };
+use quant_math::Quantizer;
 use quant_math::config::ConfigList;
+use quant_math::fold::Fold;
 use quant_math::ranges::Ranges;
 use torch_adapter::run::{self, Calibration};
 use torch_adapter::{Counting, Model};
@@ -33,6 +35,9 @@ pub(crate) struct CalibrateArgs {
     #[command(flatten)]
     how: HowArgs,
 
+    #[command(flatten)]
+    fold: FoldArgs,
+
     /// NNI's config_list, whose `input` and `output` sites are measured [default: every default op's]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -46,7 +51,7 @@ pub(crate) struct CalibrateArgs {
     emit: Option<Form>,
 
     /// Read what such an archive has measured
-    #[arg(long, value_name = "OBSERVED", conflicts_with_all = ["model", "data", "config", "resume", "exact"])]
+    #[arg(long, value_name = "OBSERVED", conflicts_with_all = ["model", "data", "config", "fold", "resume", "exact"])]
     from: Option<PathBuf>,
 
     /// Go on where an interrupted run stopped
@@ -135,11 +140,18 @@ impl CalibrateArgs {
         self.write(global, &ranges)
     }
 
+    /// The model as it is measured: without a config, as the weights of every default op are quantized.
+    fn folded(&self, model: &Path, config: &ConfigList) -> Result<Model, Failure> {
+        let default = self.config.is_none().then(|| ConfigList::default_for(Quantizer::Qat));
+        let model = ModelArgs::open_path(model)?;
+        model.folded(default.as_ref().unwrap_or(config), self.fold.fold()).map_err(failure)
+    }
+
     fn observe(&self, global: &GlobalArgs, model: &Path) -> Result<(), Failure> {
         self.files().reads("the model", model).writes("the output", &self.output).check()?;
         let config = QuantizeArgs::measured_config(self.config.as_deref())?;
         model_file::atomic::probe(&self.output)?;
-        let made = ModelArgs::open_path(model)?.observe(&config, self.how.counting()).map_err(failure)?;
+        let made = self.folded(model, &config)?.observe(&config, self.how.counting()).map_err(failure)?;
         global.warn(&made.plan().warnings);
         let progress = Progress::new(global, "writing", made.input_len());
         made.write_to_with(&self.output, &|bytes| progress.inc(bytes)).map_err(failure)?;
@@ -160,7 +172,7 @@ impl CalibrateArgs {
         files.writes("the output", &self.output).writes(LeftBehind::NAME, left.path()).check()?;
         let config = QuantizeArgs::measured_config(self.config.as_deref())?;
         model_file::atomic::probe(&self.output)?;
-        let model = ModelArgs::open_path(model)?;
+        let model = self.folded(model, &config)?;
         let python = self.how.python.find()?;
         let how = Calibration {
             state: Some(left.path()),
@@ -197,12 +209,13 @@ fn measured(global: &GlobalArgs, model: Model, config: &ConfigList, how: &Calibr
 pub(crate) fn ranges_for(
     global: &GlobalArgs,
     model: &Model,
-    config: &ConfigList,
+    (config, fold): (&ConfigList, Fold),
     how: &HowArgs,
     data: &Path,
 ) -> Result<Ranges, Failure> {
     // What is measured is an archive of its own.
     let path = model.path().unwrap_or(Path::new(""));
     let python = how.python.find()?;
-    measured(global, ModelArgs::open_path(path)?, config, &how.calibration(global, &python, data))
+    let model = ModelArgs::open_path(path)?.folded(config, fold).map_err(failure)?;
+    measured(global, model, config, &how.calibration(global, &python, data))
 }

@@ -26,6 +26,8 @@ impl MeasuringCompressArgs {
     /// Quantize with the ranges that were given, or that are measured.
     pub(crate) fn run(&self, global: &GlobalArgs) -> Result<(), Failure> {
         let Some(data) = &self.calibrate else { return self.compress.run(global) };
-        self.compress.run_measuring(global, data, &|model, config| ranges_for(global, model, config, &self.how, data))
+        let fold = self.compress.options().fold();
+        self.compress
+            .run_measuring(global, data, &|model, config| ranges_for(global, model, (config, fold), &self.how, data))
     }
 }

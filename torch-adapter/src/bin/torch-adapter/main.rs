@@ -3,6 +3,7 @@
 mod calibrate;
 mod coded;
 mod compress;
+mod fold;
 mod freeze;
 mod model;
 mod python;
@@ -32,6 +33,8 @@ enum Command {
     Compress(compress::MeasuringCompressArgs),
     /// Measure the ranges of activations on data
     Calibrate(calibrate::CalibrateArgs),
+    /// Put batch norms into the layers before them, and nothing else
+    Fold(fold::FoldOnlyArgs),
     /// Turn a trained archive into one for inference
     Freeze(freeze::FreezeArgs),
     /// Join the ranges files of parts of the data
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Shared(shared) => shared.run(&cli.global, Cli::command()),
         Command::Compress(args) => args.run(&cli.global),
         Command::Calibrate(args) => args.run(&cli.global),
+        Command::Fold(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
         Command::MergeRanges(args) => args.run(&cli.global),
         Command::Doctor(args) => args.run(&cli.global),

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, NoOptions, Progress};
+use quant_cli::{Adapter, Failure, PlanFoldArgs, Progress};
 use quant_math::Plan;
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
@@ -26,7 +26,7 @@ impl Adapter for ModelArgs {
     type Model = Model;
     type Compressed = Compressed;
     type Inspected = Inspection;
-    type Options = NoOptions;
+    type Options = PlanFoldArgs;
 
     fn path(&self) -> &Path {
         &self.model
@@ -40,8 +40,8 @@ impl Adapter for ModelArgs {
         Model::open(path).map_err(failure)
     }
 
-    fn options<'a>(_: &NoOptions, options: PlanOptions<'a>) -> PlanOptions<'a> {
-        options
+    fn options<'a>(given: &PlanFoldArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
+        PlanOptions { fold: given.fold(), ..options }
     }
 
     fn plan(model: &Model, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {

@@ -34,7 +34,7 @@ pub(super) enum Special {
 }
 
 /// Functions of `torch` that ask about a tensor and read none of its elements.
-const ASKS: &[&str] = &[
+pub(super) const ASKS: &[&str] = &[
     "__is__",
     "__isnot__",
     "dim",

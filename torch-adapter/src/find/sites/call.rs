@@ -95,7 +95,7 @@ impl<'a> Walker<'a> {
         let Some(place) = place else { return self.unknown(arguments) };
         let own = std::iter::once(Value::Object(object));
         let arguments = own.chain(arguments.iter().map(|(_, value)| value.as_argument())).collect();
-        self.run(place, Some(object), arguments, None, frame.depth + 1)
+        self.enter((frame, expr), place, Some(object), arguments, None)
     }
 
     /// What a quantizer makes of its argument; a module of ours may get a bias too.
@@ -167,7 +167,7 @@ impl<'a> Walker<'a> {
                 Some(Arc::new(Anchor { spot, arguments: arguments.clone() }))
             });
             let arguments = arguments.iter().map(|(_, value)| value.as_argument()).collect();
-            return self.run(place, None, arguments, anchor, frame.depth + 1);
+            return self.enter((frame, expr), place, None, arguments, anchor);
         }
         let value = self.builtin(frame, path, &arguments, expr);
         let never_negative = sign::never_negative((frame.function, frame.text), plain, &arguments, expr);

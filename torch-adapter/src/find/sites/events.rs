@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::place::{Origin, Spot};
+use super::place::{Origin, Point, Run, Spot};
 use super::table::CallRule;
 use super::value::{Elements, Value};
 use crate::torchscript::code::ExprId;
@@ -121,6 +121,10 @@ pub(super) struct Walk {
     pub(super) others: BTreeSet<TensorId>,
     /// Methods of the root that are followed from their start.
     pub(super) entries: Vec<FunctionRef>,
+    /// The same, with the root.
+    pub(super) entry_runs: BTreeSet<Run>,
+    /// Which functions a call runs.
+    pub(super) runs: BTreeMap<Point, BTreeSet<Run>>,
     /// Attributes that code assigns.
     pub(super) writes: BTreeSet<(ObjectId, String)>,
     pub(super) quantizers: BTreeSet<QuantizerCall>,

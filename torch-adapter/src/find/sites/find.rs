@@ -20,8 +20,8 @@ use crate::torchscript::heap::{Heap, Item, ObjectId, TensorId, join, last_atom};
 use crate::torchscript::program::FunctionRef;
 use crate::torchscript::program::Program;
 
-/// The ops of a model, in the order in which its code reaches them; then modules that nothing runs.
-pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
+/// The ops of a model, in the order in which its code reaches them; then modules that nothing runs. With them, the position of each call's op.
+pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> (Vec<Op>, Vec<Option<usize>>) {
     let mut finder = Finder {
         program,
         heap,
@@ -33,11 +33,11 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
         parts: BTreeSet::new(),
         aliases: aliases(heap),
     };
-    let calls = walk.calls.iter().filter(|event| !event.absorbed);
-    let (fused, plain): (Vec<_>, Vec<_>) = calls.partition(|event| matches!(event.rule.weight, WeightRule::Fused(_)));
-    for event in plain {
-        finder.event(event);
-    }
+    let is_fused = |event: &CallEvent| matches!(event.rule.weight, WeightRule::Fused(_));
+    let plain =
+        walk.calls.iter().map(|event| if event.absorbed || is_fused(event) { None } else { finder.event(event) });
+    let of_calls = plain.collect();
+    let fused = walk.calls.iter().filter(|event| !event.absorbed && is_fused(event));
     let mut weights = finder.weights_by_tensor();
     for event in fused {
         finder.fused(event, &mut weights);
@@ -55,7 +55,7 @@ pub(super) fn ops(program: &Program, heap: &Heap, walk: &Walk) -> Vec<Op> {
         op.name = finder.unique(&op.name);
         finder.ops.push(op);
     }
-    finder.ops
+    (finder.ops, of_calls)
 }
 
 /// What makes two calls one op: the module, the type, and the weights with the axes of their channels; for an activation in a larger module
@@ -86,9 +86,10 @@ impl Finder<'_> {
         self.heap.object(object).map_or("", |object| &object.path)
     }
 
-    fn event(&mut self, event: &CallEvent) {
+    /// Add a call to its op, whose position that is; `None` where it is no op.
+    fn event(&mut self, event: &CallEvent) -> Option<usize> {
         let arguments = Arguments { heap: self.heap, event };
-        let Some(found) = arguments.weights() else { return };
+        let found = arguments.weights()?;
         let op_type = arguments.op_type(&found);
         let object = event.spot.object;
         let class = self.class_of(object).to_owned();
@@ -128,7 +129,7 @@ impl Finder<'_> {
         let (inputs, output) = (edges.inputs(&found), edges.output());
         let parts = found.iter().filter(|found| found.plain().is_none()).flat_map(|found| found.value.own());
         self.parts.extend(parts.map(|weight| weight.tensor));
-        let Some(op) = self.ops.get_mut(index) else { return };
+        let op = self.ops.get_mut(index)?;
         for ((weight, found), spots) in op.weights.iter_mut().zip(&found).zip(spots) {
             if found.is_quantized() && weight.blocked.is_none() {
                 let text = "the weight goes through a quantizer in another of its places";
@@ -148,6 +149,7 @@ impl Finder<'_> {
             }
         }
         merge(&mut op.output, output);
+        Some(index)
     }
 
     /// The vector of the model that a call adds to what its weight makes, and the expression that gives it to the call, or to the call into

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::events::Anchor;
+use super::place::Run;
 use super::value::Value;
 use crate::torchscript::code::{ExprId, ExprKind, Function, StatementKind, Target, text_of};
 use crate::torchscript::heap::ObjectId;
@@ -26,6 +27,12 @@ pub(super) struct Frame<'a> {
 impl<'a> Frame<'a> {
     pub(super) fn value(&self, id: ExprId) -> &Value {
         self.values.get(id.index()).unwrap_or(&Value::Unknown)
+    }
+
+    /// The function, for its object.
+    pub(super) fn run(&self) -> Run {
+        let anchor = self.anchor.as_ref().map(|anchor| anchor.spot);
+        Run { function: self.place, object: self.object, anchor }
     }
 
     pub(super) fn id(&self, index: usize) -> Option<ExprId> {

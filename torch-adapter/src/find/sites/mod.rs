@@ -15,6 +15,7 @@ mod call;
 mod edges;
 mod events;
 mod find;
+mod flow;
 mod frame;
 mod in_place;
 mod op;
@@ -26,6 +27,9 @@ mod value;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use flow::{Flow, Given, Met, What, asks};
+pub(crate) use place::{Point, Run};
 
 pub use events::{Arithmetic, Operand, QuantizerCall, QuantizerRead, Read, Step};
 pub use op::{Edge, Op, OpWeight, WeightSpot};
@@ -67,6 +71,8 @@ pub struct Sites {
     pub called: BTreeSet<String>,
     /// Whether there is more code than is followed.
     pub cut: bool,
+    /// How values go from call to call.
+    pub(crate) flow: Flow,
 }
 
 /// Follow the code of `program` from the methods of the root object.
@@ -76,8 +82,10 @@ pub fn find(program: &Program, heap: &Heap, is_quantizer: &dyn Fn(&str) -> bool)
     let walk = walk::walk(program, heap, is_quantizer);
     let mut others = walk.others.clone();
     others.extend(walk.calls.iter().flat_map(|event| Arguments { heap, event }.others()));
+    let (ops, of_calls) = find::ops(program, heap, &walk);
     Sites {
-        ops: find::ops(program, heap, &walk),
+        ops,
+        flow: Flow::of(&walk, &of_calls),
         called: walk.called.iter().map(ToString::to_string).collect(),
         parameters: parameters(program, &walk),
         others,

@@ -17,6 +17,17 @@ pub struct Spot {
     pub expr: ExprId,
 }
 
+/// A function as it runs for one object; a free function for the call in a method that led there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Run {
+    pub(crate) function: FunctionRef,
+    pub(crate) object: Option<ObjectId>,
+    pub(crate) anchor: Option<Spot>,
+}
+
+/// An expression in a run.
+pub(crate) type Point = (Run, ExprId);
+
 /// Where a tensor was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {

@@ -343,6 +343,17 @@ impl Value {
         }
     }
 
+    /// The tensors of the model that it is, holds or is made of, quantized or not.
+    pub(super) fn all_tensors(&self) -> Vec<TensorId> {
+        match self {
+            Self::Parts(weight) => vec![weight.tensor],
+            Self::AnyWeight(weights) => weights.iter().map(|weight| weight.tensor).collect(),
+            Self::List(items) => items.iter().flat_map(Self::all_tensors).collect(),
+            Self::Dict(pairs) => pairs.iter().flat_map(|(_, item)| item.all_tensors()).collect(),
+            other => other.own().iter().map(|weight| weight.tensor).collect(),
+        }
+    }
+
     /// The tensors of the model that it is or holds, not quantized.
     pub(super) fn tensors(&self) -> Vec<TensorId> {
         let plain = |weight: &Weight| weight.quantizer.is_none().then_some(weight.tensor);

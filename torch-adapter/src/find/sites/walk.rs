@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::events::{Anchor, QuantizerRead, Read, Walk};
 use super::frame::{Frame, vague_names};
-use super::place::{Origin, Spot};
+use super::place::{Origin, Run, Spot};
 use super::value::{Elements, Value};
 use crate::torchscript::code::{ExprId, ExprKind, Function, Statement, StatementKind, Target, text_of, unquote};
 use crate::torchscript::heap::{Heap, Item, ObjectId, unmangle};
@@ -61,12 +61,27 @@ impl<'a> Walker<'a> {
                     let value = self.run(place, Some(root), arguments, None, 0);
                     self.others([&value]);
                     self.walk.entries.push(place);
+                    self.walk.entry_runs.insert(Run { function: place, object: Some(root), anchor: None });
                 }
             }
         }
     }
 
-    pub(super) fn run(
+    /// Follow a function into which the call `expr` leads.
+    pub(super) fn enter(
+        &mut self,
+        (frame, expr): (&Frame<'a>, ExprId),
+        place: FunctionRef,
+        object: Option<ObjectId>,
+        arguments: Vec<Value>,
+        anchor: Option<Arc<Anchor>>,
+    ) -> Value {
+        let run = Run { function: place, object, anchor: anchor.as_ref().map(|anchor| anchor.spot) };
+        self.walk.runs.entry((frame.run(), expr)).or_default().insert(run);
+        self.run(place, object, arguments, anchor, frame.depth + 1)
+    }
+
+    fn run(
         &mut self,
         place: FunctionRef,
         object: Option<ObjectId>,

@@ -8,7 +8,8 @@ pub(crate) mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::fate::Fate;
-use quant_math::plan::{NoPlan, Plan, Reason, Settings, Site};
+use quant_math::fold::step;
+use quant_math::plan::{Gradient, NoPlan, PLAN_VERSION, Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -37,11 +38,31 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A plan of another model; NaN or infinite weights.
+    /// A plan of another model; batch normalizations that cannot be folded as it says; NaN or infinite weights.
     pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
-        let applied = self.changes(plan);
-        let (output, fates, warnings) = self.in_file(applied)?;
-        Ok(Compressed::new(self, plan.clone(), output, fates, warnings))
+        let model = self.folded_by(plan)?;
+        let applied = model.changes(plan);
+        let (output, fates, warnings) = model.in_file(applied)?;
+        Ok(Compressed::new(model, plan.clone(), output, fates, warnings))
+    }
+
+    /// The model as it is, ready to be written: for one that was [`folded`](Model::folded).
+    ///
+    /// # Errors
+    ///
+    /// A file that changes meanwhile.
+    pub fn as_it_is(self) -> Result<Compressed, Error> {
+        let plan = Plan {
+            version: PLAN_VERSION,
+            quantizer: Quantizer::Naive,
+            emit: Emit::Baked,
+            gradient: Gradient::default(),
+            sites: Vec::new(),
+            prepared: step(self.folds()).into_iter().collect(),
+            folds: self.folds().to_vec(),
+            warnings: Vec::new(),
+        };
+        self.apply(&plan)
     }
 
     fn changes(&self, plan: &Plan) -> Result<(Output, Vec<Fate>, Vec<Reason>), Error> {

@@ -15,7 +15,7 @@ use crate::find::model::Model;
 use crate::rewrite::edit::output::Output;
 use crate::rewrite::edit::stream::Pending;
 use crate::torchscript::archive::{Body, Edits, Fill, Patch, write};
-use crate::torchscript::contents::Stored;
+use crate::torchscript::contents::{StoreKey, Stored};
 
 /// A weight that is made on the way, and its error.
 struct Making<'p> {
@@ -101,6 +101,11 @@ impl Compressed {
         let baked: Vec<Making<'_>> = self.output.baked.values().map(Making::new).collect();
         let made = self.output.made.iter().map(|(record, pending)| (record, Making::new(pending)));
         let made: Vec<(&String, Making<'_>)> = made.collect();
+        let changed = self.model.contents().changed();
+        let stays = |(key, stored): &(StoreKey, Stored)| {
+            !self.output.baked.contains_key(key) && !self.output.removed.contains(&stored.record)
+        };
+        let changed: Vec<(StoreKey, Stored)> = changed.filter(stays).collect();
         let mut edits = Edits::new();
         for (record, content) in &self.output.replaced {
             let body = Body::Bytes(Cow::Borrowed(content));
@@ -113,15 +118,19 @@ impl Compressed {
             let Stored { record, span, .. } = &making.pending.stored;
             edits.patch(record, Patch { span: span.clone(), fill: making.fill() });
         }
+        for (_, stored) in &changed {
+            edits.patch(&stored.record, Patch { span: stored.span.clone(), fill: filled(stored) });
+        }
         for (record, making) in &made {
             let Pending { stored: Stored { record: from, span, .. }, stream, .. } = making.pending;
             let source = Some((from.clone(), span.clone()));
             let body = Body::Made { len: stream.len() as u64, source, fill: making.fill() };
             if archive.has(record) { edits.replace(*record, body) } else { edits.add(*record, body) }
         }
-        for (record, (from, span)) in &self.output.moved {
-            let len = span.end.saturating_sub(span.start);
-            let body = Body::Made { len, source: Some((from.clone(), span.clone())), fill: Box::new(copy) };
+        for (record, stored) in &self.output.moved {
+            let len = stored.span.end.saturating_sub(stored.span.start);
+            let source = Some((stored.record.clone(), stored.span.clone()));
+            let body = Body::Made { len, source, fill: filled(stored) };
             if archive.has(record) { edits.replace(record, body) } else { edits.add(record, body) }
         }
         let bytes = write(archive, &edits, &mut &mut *out, progress)?;
@@ -134,12 +143,7 @@ impl Compressed {
     }
 }
 
-/// What stands at byte `at` of `source`.
-#[expect(clippy::unnecessary_wraps, reason = "what fills a record may fail")]
-fn copy(source: &[u8], at: u64, out: &mut [u8]) -> Result<(), Error> {
-    let start = usize::try_from(at).unwrap_or(usize::MAX);
-    if let Some(part) = source.get(start..start.saturating_add(out.len())) {
-        out.copy_from_slice(part);
-    }
-    Ok(())
+/// The values that a tensor is to have.
+fn filled(stored: &Stored) -> Box<dyn Fill + '_> {
+    Box::new(|source: &[u8], at: u64, out: &mut [u8]| stored.fill(source, at, out))
 }

@@ -1,7 +1,6 @@
 //! The changes to an archive: texts, pickles, weights.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use quant_math::plan::{Plan, Reason};
 use quant_math::weights::Form;
@@ -17,7 +16,7 @@ use crate::rewrite::edit::library;
 use crate::rewrite::edit::texts::{Rewritten, rewrite};
 use crate::rewrite::edit::value::{NewValue, Records};
 use crate::rewrite::weights::Observed;
-use crate::torchscript::contents::{BYTECODE, StoreKey};
+use crate::torchscript::contents::{BYTECODE, StoreKey, Stored};
 use crate::torchscript::folder::Folder;
 use crate::torchscript::heap::{Item, ObjectId, unmangle};
 use crate::torchscript::pickle::{Fresh, Slot, Splice};
@@ -33,8 +32,8 @@ pub(crate) struct Output {
     pub(crate) baked: BTreeMap<StoreKey, Pending>,
     /// New records of codes, or of values for a copy.
     pub(crate) made: BTreeMap<String, Pending>,
-    /// New records that are a part of one of the input's.
-    pub(crate) moved: BTreeMap<String, (String, Range<u64>)>,
+    /// New records that hold a tensor of the input.
+    pub(crate) moved: BTreeMap<String, Stored>,
     /// New values for slots of a pickle.
     pub(crate) slots: Vec<(Folder, Slot, NewValue)>,
     /// New constants, in order.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use quant_math::data::LittleEndian;
 use quant_math::weights::{Errors, Form, WeightStream};
 
 use crate::error::Error;
@@ -28,7 +27,7 @@ impl Pending {
 
     /// Write what stands at byte `at` into `out`; `source` is the whole weight.
     pub(crate) fn fill(&self, source: &[u8], at: u64, out: &mut [u8], errors: &Errors) -> Result<(), Error> {
-        let data = LittleEndian::new(self.stored.dtype, source);
+        let data = self.stored.data(source);
         let filled = self.stream.fill(&data, usize::try_from(at).unwrap_or(usize::MAX), out, errors);
         filled.map_err(|source| Error::Math { tensor: self.stored.record.clone(), source })
     }

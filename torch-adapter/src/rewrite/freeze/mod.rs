@@ -20,7 +20,7 @@ use super::edit::editor::{Editor, Wrap};
 use super::edit::output::Output;
 use super::emit::copy::{self, Copies};
 use super::emit::{dorefa, fake_quant, lsq, packed};
-use super::weights::{Observed, WeightSite, bytes, layout, observe_all};
+use super::weights::{Observed, WeightSite, layout, observe_all};
 use crate::codes;
 use crate::error::{At, Error};
 use crate::find::injected::{Class, Function, PASSES};
@@ -215,8 +215,8 @@ impl Freezer<'_> {
         }
         let layout =
             layout(stored, axis).ok_or_else(|| Error::Plan { message: "a channel axis is gone".to_owned() })?;
-        let bytes = bytes(self.model.archive(), stored)?;
-        let data = quant_math::data::LittleEndian::new(stored.dtype, &bytes);
+        let bytes = stored.bytes(self.model.archive())?;
+        let data = stored.data(&bytes);
         let ranges = weight_ranges(settings, layout, &weight.biases, &data).map_err(math)?;
         let channels: Vec<Affine> =
             ranges.into_iter().map(|range| parameters(settings, range)).collect::<Result<_, _>>().map_err(math)?;
