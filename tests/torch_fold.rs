@@ -10,7 +10,7 @@ use common::{Framework, oracle, run_python};
 use quant_math::config::ConfigList;
 use quant_math::{Emit, Plan, QuantType, Quantizer};
 use serde_json::{Value, json};
-use torch_adapter::run::{Calibration, calibrate};
+use torch_adapter::run::{Calibration, Running, calibrate};
 use torch_adapter::{Counting, Error, Fold, Folded, Model, PlanOptions};
 
 const SCRIPT: &str = "tests/torch/norms.py";
@@ -247,17 +247,13 @@ fn check_ranges(made: &Made) {
         "import numpy, sys; numpy.save(sys.argv[1], numpy.random.RandomState(1).randn(8, 3, 9, 9).astype('f4'))";
     let saved = std::process::Command::new(&made.python).args(["-c", numpy]).arg(&data).status().unwrap();
     assert!(saved.success());
+    let running = Running { python: &made.python, data: &data, batch: 4, feeds: &[], threads: Some(1), verbose: false };
     let how = Calibration {
-        python: &made.python,
-        data: &data,
-        batch: 4,
-        feeds: &[],
-        threads: Some(1),
+        running,
         counting: Counting::Exact,
         state: None,
         save_every: std::time::Duration::ZERO,
         resume: false,
-        verbose: false,
     };
     let measured = |fold: Fold| {
         let model = made.open("conv2d.script").folded(&config, fold).unwrap();

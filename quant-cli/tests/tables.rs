@@ -1,9 +1,10 @@
 //! The tables and the page of a report.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use quant_cli::{plan_table_in, report_html, summary_in};
+use quant_cli::{evaluation, plan_table_in, report_html, summary_in};
 use quant_math::codes;
 use quant_math::config::{ConfigList, Entry};
+use quant_math::evaluation::{Accuracy, Agreement, Entrance, Evaluation, Layer, OutputReport};
 use quant_math::metrics::Metrics;
 use quant_math::plan::{Decision, Emit, Gradient, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
 use quant_math::report::{Report, SiteReport};
@@ -247,4 +248,29 @@ fn a_table_grows_with_its_rows_whatever_one_name_is() {
     sites.extend((1..20).map(|i| quantized(&format!("conv{i}"), Some(40.0), None)));
     let text = summary_in(&report(sites), None);
     assert!(text.lines().all(|line| line.chars().count() < 600), "{} letters", text.len());
+}
+
+#[test]
+fn an_evaluation_tells_what_is_known() {
+    let metrics = |sqnr_db| Metrics { sqnr_db, max_error: 0.25, cosine: 0.999_5, mse: 0.01 };
+    let output = OutputReport {
+        name: "logits".to_owned(),
+        error: Some(metrics(Some(31.4))),
+        agreement: Some(Agreement { top_1: 0.75, k: 5, top_k: 1.0 }),
+        accuracy: Some(Accuracy { model: 0.5, reference: None }),
+    };
+    let layer =
+        |name: &str, sqnr_db| Layer { name: name.to_owned(), op_type: "Conv2d".to_owned(), error: metrics(sqnr_db) };
+    let mut found = Evaluation { samples: 4, outputs: vec![output], layers: Vec::new(), entrances: Vec::new() };
+    let text = evaluation(&found);
+    assert_eq!(
+        text,
+        "4 samples\n\noutput  SQNR dB  max error    cosine    top-1           top-k  accuracy\n\
+         logits    31.40   2.500e-1  0.999500  75.00 %  100.00 % (k 5)   50.00 %\n"
+    );
+    found.layers = vec![layer("conv1", None), layer("conv2", Some(20.0))];
+    found.entrances = vec![Entrance { name: "conv2".to_owned(), sqnr_db_before: None, sqnr_db: Some(20.0) }];
+    let text = evaluation(&found);
+    assert!(text.contains("\nConv2d  conv1     exact "), "{text}");
+    assert!(text.ends_with("\n\nthe error enters at conv2 (SQNR exact -> 20.00 dB)\n"), "{text}");
 }

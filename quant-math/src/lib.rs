@@ -14,6 +14,7 @@ pub mod data;
 pub mod difference;
 pub mod einsum;
 mod error;
+pub mod evaluation;
 mod extremes;
 pub mod fate;
 pub mod fold;

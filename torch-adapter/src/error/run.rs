@@ -106,7 +106,7 @@ impl RunError {
             Self::NoTorch { .. } => Some(
                 format!(
                     "install it with `{INSTALL}`, or name an interpreter that has it with `--python`; `torch-adapter doctor` shows every \
-                     place that is looked at; without PyTorch here, `--emit observe` writes an archive that measures wherever it is run"
+                     place that is looked at; without PyTorch here, `calibrate --emit observe` writes an archive that measures wherever it is run"
                 )
                 .into(),
             ),
@@ -115,7 +115,7 @@ impl RunError {
             Self::Infinite { .. } => Some(
                 "leave those samples out, or the op, with `exclude: true`; with `--resume` the work goes on where its state was last kept".into(),
             ),
-            Self::Ended { .. } => Some("with `--resume` the work goes on where its state was last kept".into()),
+            Self::Ended { .. } => Some("`calibrate` goes on with `--resume` where its state was last kept".into()),
             Self::Math { source, .. } => source.help(),
             Self::Torch { .. } | Self::Io { .. } => None,
         }

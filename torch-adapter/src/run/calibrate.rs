@@ -8,28 +8,22 @@ use model_file::atomic::Unfinished;
 use quant_math::config::ConfigList;
 use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
+use serde_json::json;
 use tempfile::TempDir;
 
+use super::how::Running;
 use super::python::{Line, Script};
 use crate::error::{Error, RunError};
 use crate::find::model::Model;
 use crate::rewrite::observe::Counting;
 
-const SCRIPT: &str = include_str!("calibrate.py");
+const SCRIPT: &str = concat!(include_str!("shared.py"), include_str!("calibrate.py"));
 
-/// How data is run through a model.
+/// How activations are measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Calibration<'a> {
-    /// The interpreter.
-    pub python: &'a Path,
-    /// A `.npz`, a `.npy`, or a folder of them.
-    pub data: &'a Path,
-    /// Samples that run at once.
-    pub batch: u64,
-    /// Arguments of `forward` that are the same in every run.
-    pub feeds: &'a [(String, serde_json::Value)],
-    /// PyTorch's threads.
-    pub threads: Option<usize>,
+    /// How data is run.
+    pub running: Running<'a>,
     /// How histograms count.
     pub counting: Counting,
     /// Where the state is kept for `resume`, if anywhere.
@@ -38,8 +32,6 @@ pub struct Calibration<'a> {
     pub save_every: Duration,
     /// Go on from the state.
     pub resume: bool,
-    /// Let Python's own words through to standard error.
-    pub verbose: bool,
 }
 
 /// Measure the activations of `model`, as it is or as it was [`folded`](Model::folded), that `config` names. `progress` gets the number of samples that ran, and of all; the ranges come with
@@ -61,19 +53,17 @@ pub fn calibrate(
     let make = || tempfile::Builder::new().prefix("torch-adapter-").tempdir();
     let (folder, _unfinished) = Unfinished::make(make, TempDir::path).map_err(failed)?;
     let (observing, seen) = (folder.path().join("observing.pt"), folder.path().join("observed.pt"));
+    let float = model.float_type();
     let observed = model.observe(config, how.counting)?;
     let mut warnings = observed.plan().warnings.clone();
     observed.write_to(&observing)?;
     drop(observed);
-    let request = serde_json::json!({
-        "batch": how.batch, "threads": how.threads, "feeds": how.feeds, "resume": how.resume,
-        "save_every": how.save_every.as_secs_f64(),
-    })
-    .to_string();
+    let (running, save_every) = (&how.running, how.save_every.as_secs_f64());
+    let request = running.request(float, json!({ "resume": how.resume, "save_every": save_every }));
     let state = how.state.unwrap_or(Path::new(""));
     let arguments: [&OsStr; 5] =
-        [request.as_ref(), observing.as_ref(), how.data.as_ref(), seen.as_ref(), state.as_ref()];
-    let mut script = Script::start(how.python, SCRIPT, arguments, how.verbose)?;
+        [request.as_ref(), observing.as_ref(), running.data.as_ref(), seen.as_ref(), state.as_ref()];
+    let mut script = Script::start(running.python, SCRIPT, arguments, running.verbose)?;
     let mut all = 0;
     let (samples, torch) = loop {
         match script.next()? {

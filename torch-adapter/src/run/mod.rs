@@ -1,14 +1,20 @@
 //! What executes an archive: the PyTorch that a Python on this machine has. Nothing is installed, and nothing is linked.
 //!
 //! ```text
-//! model ──observe──▶ archive ──▶ python3 (a fixed script, fed on its standard input) ──▶ archive ──measured──▶ ranges
+//! calibrate: model ──observe──▶ archive ──▶ python3 (a fixed script, fed on its standard input) ──▶ archive ──measured──▶ ranges
+//! evaluate:  model, reference ──▶ python3 (the same way) ──▶ outputs, batch by batch ──▶ numbers
 //! ```
 
 mod calibrate;
+mod evaluate;
+mod how;
 mod locate;
 mod python;
 
 pub use calibrate::{Calibration, calibrate};
+pub use evaluate::{Evaluating, Watch, evaluate};
+pub use how::Running;
 pub use locate::{Place, Search, VARIABLE};
 
 pub use crate::error::{INSTALL, RunError};
+pub use quant_math::evaluation::{Accuracy, Agreement, Entrance, Evaluation, Layer, OutputReport};

@@ -1,4 +1,4 @@
-//! A script in an interpreter, and what it tells: one JSON object a line.
+//! A script in an interpreter, and what it tells: one JSON object a line, and numbers behind some.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
+use bytemuck::Pod;
 use serde::Deserialize;
 
 use crate::error::RunError;
@@ -25,12 +26,35 @@ pub(super) struct Line {
     pub(super) finished: Option<u64>,
     /// PyTorch's version.
     pub(super) torch: String,
+    /// What a batch gave; its numbers follow.
+    pub(super) batch: Option<Batch>,
     /// What went wrong, in one word.
     error: Option<String>,
     message: String,
     help: String,
     action: String,
     path: PathBuf,
+}
+
+/// What a batch gave: the labels as float64, and of each output the model's values and then the reference's as float32 follow the line.
+#[derive(Debug, Deserialize)]
+pub(super) struct Batch {
+    /// Samples.
+    pub(super) count: u64,
+    /// The dimensions of the labels.
+    pub(super) labels: Option<Vec<u64>>,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// An output of a batch.
+#[derive(Debug, Deserialize)]
+pub(super) struct Output {
+    pub(super) name: String,
+    pub(super) shape: Vec<u64>,
+    /// Whether its elements were floating-point numbers.
+    pub(super) is_float: bool,
+    /// The dimensions of the reference's.
+    pub(super) reference: Option<Vec<u64>>,
 }
 
 /// A script that runs.
@@ -76,6 +100,28 @@ impl Script {
             Err(_) if read > 0 => Err(self.ended(Some(text.trim().to_owned()))),
             Err(_) => Err(self.ended(None)),
         }
+    }
+
+    /// The elements of an array of these dimensions, which follow a line.
+    pub(super) fn numbers<T: Pod>(&mut self, shape: &[u64]) -> Result<Vec<T>, RunError> {
+        /// Read at a time: no more memory is taken than there are numbers.
+        const PIECE: usize = 1 << 16;
+        let mut left = shape
+            .iter()
+            .try_fold(1_usize, |all, dim| all.checked_mul(usize::try_from(*dim).ok()?))
+            .unwrap_or(usize::MAX);
+        let mut numbers = Vec::new();
+        while left > 0 {
+            let now = left.min(PIECE);
+            let begin = numbers.len();
+            numbers.resize(begin + now, T::zeroed());
+            let to = bytemuck::cast_slice_mut(numbers.get_mut(begin..).unwrap_or_default());
+            if self.out.read_exact(to).is_err() {
+                return Err(self.ended(None));
+            }
+            left -= now;
+        }
+        Ok(numbers)
     }
 
     fn error(&mut self, kind: &str, line: Line) -> RunError {

@@ -10,6 +10,7 @@
 
 mod archives;
 mod calibrate;
+mod evaluate;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks TensorFlow")]
 mod oracle;

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{DIGITS, PROGRAM, Torch, stderr, told};
 
 /// A .npz that these lines of Python make of `image`.
-fn made(torch: &Torch, name: &str, lines: &str) -> std::path::PathBuf {
+pub(super) fn made(torch: &Torch, name: &str, lines: &str) -> std::path::PathBuf {
     let (data, path) = (torch.data("from.npz", 0, 100), torch.path(name));
     let script = format!("import sys, numpy as np\nimage = np.load(sys.argv[1])['image'].copy()\n{lines}");
     let output = Command::new(&torch.python).args(["-c", &script]).arg(data).arg(&path).output().unwrap();
@@ -15,7 +15,7 @@ fn made(torch: &Torch, name: &str, lines: &str) -> std::path::PathBuf {
     path
 }
 
-fn said(command: &mut Command) -> String {
+pub(super) fn said(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     stderr(&output)

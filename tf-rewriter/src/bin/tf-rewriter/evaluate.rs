@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, Files, GlobalArgs, Progress, rows_text};
+use quant_cli::{Adapter, Failure, Files, GlobalArgs, Progress, SavedOutputs};
 use quant_math::fold::Fold;
-use tf_rewriter::run::{EvaluateOptions, Evaluation, Evaluator, Model, Value, labels};
+use tf_rewriter::run::{EvaluateOptions, Evaluator, Model, labels};
 
 use crate::calibrate::{DataArgs, run_failure};
 use crate::library::{Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
-use crate::npz::NpzWriter;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -67,7 +66,7 @@ impl EvaluateArgs {
         let wanted = EvaluateOptions { top_k: self.top_k, per_layer: self.per_layer };
         let mut evaluator = Evaluator::new(model, reference, &graph, &wanted).map_err(run_failure)?;
         let mut data = self.data.open(evaluator.model(), self.labels.as_deref())?;
-        let mut saved = Saved::new(evaluator.model());
+        let mut saved = SavedOutputs::default();
         let batch = self.data.batch_for(global, &data);
         let progress = Progress::new(global, "evaluating", data.samples());
         while let Some(mut next) = data.next(batch).map_err(run_failure)? {
@@ -75,103 +74,28 @@ impl EvaluateArgs {
             let classes = classes.transpose().map_err(run_failure)?;
             let outputs = evaluator.add(data.path(), &next, classes.as_deref()).map_err(run_failure)?;
             if self.save.is_some() {
-                saved.add(&outputs);
+                for (output, value) in evaluator.model().outputs().iter().zip(&outputs) {
+                    saved.add(array(output), value.shape(), &value.to_f32());
+                }
             }
             progress.inc(next.samples);
         }
         drop(progress);
         let evaluation = evaluator.finish().map_err(run_failure)?;
         if let Some(path) = &self.save {
-            model_file::atomic::write(path, &saved.npz()?)?;
+            saved.write(path)?;
         }
         let mut out = global.out();
         if global.json {
             out.json(&evaluation)?;
         } else {
-            write!(out, "{}", told(&evaluation))?;
+            write!(out, "{}", quant_cli::evaluation(&evaluation))?;
         }
         Ok(out.finish()?)
     }
 }
 
-/// Outputs on their way to a .npz.
-struct Saved {
-    outputs: Vec<(String, Vec<usize>, Vec<f32>)>,
-}
-
-impl Saved {
-    fn new(model: &Model) -> Self {
-        // An array's name is a file's name in the archive: the port is only told where it is not the first.
-        let name = |output: &String| output.strip_suffix(":0").unwrap_or(output).to_owned();
-        Self { outputs: model.outputs().iter().map(|output| (name(output), Vec::new(), Vec::new())).collect() }
-    }
-
-    fn add(&mut self, values: &[Value]) {
-        for ((_, shape, data), value) in self.outputs.iter_mut().zip(values) {
-            let dims: Vec<usize> =
-                value.shape().iter().map(|dim| usize::try_from(*dim).unwrap_or(usize::MAX)).collect();
-            match (shape.first_mut(), dims.first()) {
-                (Some(all), Some(more)) => *all += more,
-                _ => *shape = dims,
-            }
-            data.extend_from_slice(&value.to_f32());
-        }
-    }
-
-    fn npz(self) -> Result<Vec<u8>, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            Failure::from(std::io::Error::other(format!("cannot write the outputs: {error}")))
-        };
-        let mut archive = NpzWriter::new();
-        for (name, shape, data) in self.outputs {
-            archive.add(&name, &shape, &data).map_err(|error| wrong(&error))?;
-        }
-        archive.finish().map_err(|error| wrong(&error))
-    }
-}
-
-/// The text for a person.
-fn told(found: &Evaluation) -> String {
-    let decibel = |db: Option<f64>| db.map_or("exact".to_owned(), |db| format!("{db:.2}"));
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let mut text = format!("{} samples\n\n", found.samples);
-    let header = ["output", "SQNR dB", "max error", "cosine", "top-1", "top-k", "accuracy", "reference"];
-    let rows = found.outputs.iter().map(|output| {
-        let error = output.error.as_ref();
-        let (agreement, accuracy) = (output.agreement, output.accuracy);
-        vec![
-            output.name.clone(),
-            error.map_or(String::new(), |error| decibel(error.sqnr_db)),
-            error.map_or(String::new(), |error| format!("{:.3e}", error.max_error)),
-            error.map_or(String::new(), |error| format!("{:.6}", error.cosine)),
-            agreement.map_or(String::new(), |found| percent(found.top_1)),
-            agreement.map_or(String::new(), |found| format!("{} (k {})", percent(found.top_k), found.k)),
-            accuracy.map_or(String::new(), |found| percent(found.model)),
-            accuracy.and_then(|found| found.reference).map_or(String::new(), percent),
-        ]
-    });
-    text.push_str(&rows_text(&header, &[0], &[1, 2, 3, 4, 5, 6, 7], rows));
-    if !found.layers.is_empty() {
-        let rows = found.layers.iter().map(|layer| {
-            let error = &layer.error;
-            vec![
-                layer.op_type.clone(),
-                layer.name.clone(),
-                decibel(error.sqnr_db),
-                format!("{:.3e}", error.max_error),
-                format!("{:.6}", error.cosine),
-            ]
-        });
-        text.push_str("\n\n");
-        text.push_str(&rows_text(&["op", "tensor", "SQNR dB", "max error", "cosine"], &[1], &[2, 3, 4], rows));
-        text.push('\n');
-        let entrances = found.entrances.iter().map(|entrance| {
-            let (before, after) = (decibel(entrance.sqnr_db_before), decibel(entrance.sqnr_db));
-            let what = if entrance.sqnr_db_before.is_none() { "enters" } else { "grows" };
-            format!("\nthe error {what} at {} (SQNR {before} -> {after} dB)", entrance.name)
-        });
-        text.extend(entrances);
-    }
-    text.push('\n');
-    text
+/// An array's name is a file's name in the archive: the port is only told where it is not the first.
+fn array(output: &str) -> &str {
+    output.strip_suffix(":0").unwrap_or(output)
 }

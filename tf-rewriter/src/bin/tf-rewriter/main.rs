@@ -15,8 +15,6 @@ mod inspect;
 #[cfg(feature = "run")]
 mod library;
 mod model;
-#[cfg(feature = "run")]
-mod npz;
 
 use std::process::ExitCode;
 

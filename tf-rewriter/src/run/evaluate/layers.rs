@@ -2,39 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use quant_math::evaluation::{Entrance, Layer, entrances, noise_to_signal};
 use quant_math::metrics::{Metrics, MetricsAccumulator};
-use serde::Serialize;
 use tensorflow::{DataType, Operation, Output};
 
 use super::super::session::Model;
 use super::super::value::Value;
 use crate::find::frames::Frames;
 use crate::graphdef::graph::{Graph, without_calls};
-
-/// A tensor that both models have.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Layer {
-    /// The node.
-    pub name: String,
-    /// Its type in the model.
-    pub op_type: String,
-    /// The error against the reference.
-    pub error: Metrics,
-}
-
-/// A tensor at which error enters, or grows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entrance {
-    /// The node.
-    pub name: String,
-    /// The signal-to-noise ratio of the worst tensor that it is computed from; `None`: no error there.
-    pub sqnr_db_before: Option<f64>,
-    /// Its own.
-    pub sqnr_db: Option<f64>,
-}
-
-/// How many entrances from nothing are named, and how many places at which the error that is there grows.
-const NAMED: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Layers {
@@ -109,32 +84,19 @@ impl Layers {
 
     pub(super) fn finish(&self) -> (Vec<Layer>, Vec<Entrance>) {
         let errors: Vec<Metrics> = self.tensors.iter().map(|tensor| tensor.sums.finish()).collect();
-        let noise = |position: usize| errors.get(position).map_or(0.0, noise_to_signal);
-        // Beside a tensor that is exact the error is new. Further on the same error may weigh more, because what it is compared with
-        // becomes smaller: that is no entrance, however much it adds.
-        let (mut new, mut grown) = (Vec::new(), Vec::new());
+        let error = |position: usize| errors.get(position).copied();
+        let noise = |position: usize| error(position).as_ref().map_or(0.0, noise_to_signal);
         // Of each node, the worst of the nearest tensors that it is computed from, itself among them.
         let mut worst_of: Vec<Option<usize>> = Vec::with_capacity(self.nodes.len());
+        let mut compared = Vec::with_capacity(self.tensors.len());
         for node in &self.nodes {
             let before = node.inputs.iter().filter_map(|input| worst_of.get(*input).copied().flatten());
             let worst = before.max_by(|a, b| noise(*a).total_cmp(&noise(*b)).then(a.cmp(b)));
             worst_of.push(node.tensor.or(worst));
-            let Some((position, tensor)) = node.tensor.and_then(|at| Some((at, self.tensors.get(at)?))) else {
-                continue;
-            };
-            let Some(error) = errors.get(position) else { continue };
-            let added = noise(position) - worst.map_or(0.0, noise);
-            if added > 0.0 {
-                let sqnr_db_before = worst.and_then(|worst| errors.get(worst)).and_then(|error| error.sqnr_db);
-                let to = if sqnr_db_before.is_none() { &mut new } else { &mut grown };
-                to.push((added, Entrance { name: tensor.name.clone(), sqnr_db_before, sqnr_db: error.sqnr_db }));
-            }
+            let found = node.tensor.and_then(|at| Some((self.tensors.get(at)?.name.as_str(), error(at)?)));
+            compared.extend(found.map(|(name, own)| (name, worst.and_then(error), own)));
         }
-        for list in [&mut new, &mut grown] {
-            list.sort_by(|a: &(f64, Entrance), b| b.0.total_cmp(&a.0));
-            list.truncate(NAMED);
-        }
-        let entrances = new.into_iter().chain(grown).map(|(_, entrance)| entrance).collect();
+        let entrances = entrances(compared);
         let layer = |(tensor, error): (&Tensor, Metrics)| Layer {
             name: tensor.name.clone(),
             op_type: tensor.op_type.clone(),
@@ -142,10 +104,6 @@ impl Layers {
         };
         (self.tensors.iter().zip(errors).map(layer).collect(), entrances)
     }
-}
-
-fn noise_to_signal(error: &Metrics) -> f64 {
-    error.sqnr_db.map_or(0.0, |db| 10f64.powf(-db / 10.0))
 }
 
 /// Whether a node's first output is an activation that can be fetched.

@@ -1,25 +1,19 @@
 //! Evaluation: what a model gives on data, how far it is from a reference, and how often it is right.
 
-mod classes;
 mod layers;
 
 use std::path::Path;
 
-use quant_math::metrics::{Metrics, MetricsAccumulator};
-use serde::Serialize;
+use quant_math::evaluation::{Comparison, Evaluation, NO_SCORES, OutputReport, Samples, Tensor};
 use tensorflow::Output;
 
-use self::classes::{Classes, Samples};
 use self::layers::Layers;
 use super::RunError;
 use super::data::Batch;
-use super::nan;
+use super::refused::refused;
 use super::session::Model;
 use super::value::Value;
 use crate::graphdef::graph::Graph;
-
-pub use self::classes::{Accuracy, Agreement};
-pub use self::layers::{Entrance, Layer};
 
 /// What is wanted besides the comparison of outputs.
 #[derive(Debug, Clone, Default)]
@@ -44,43 +38,9 @@ pub struct Evaluator {
 /// An output of the model, and the reference's that it is compared with.
 #[derive(Debug)]
 struct Compared {
-    name: String,
     output: Output,
     reference: Option<Output>,
-    sums: MetricsAccumulator,
-    classes: Option<Classes>,
-}
-
-/// What came out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// Samples that were run.
-    pub samples: u64,
-    /// Each output.
-    pub outputs: Vec<OutputReport>,
-    /// Each tensor inside that both models have, in the order in which they are computed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<Layer>,
-    /// Where the error enters: tensors that are computed from exact ones alone, the worst first; then those that add most to an error
-    /// that is there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub entrances: Vec<Entrance>,
-}
-
-/// An output in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OutputReport {
-    /// `node:port`.
-    pub name: String,
-    /// The error against the reference.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Metrics>,
-    /// How often both models choose the same class.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreement: Option<Agreement>,
-    /// How often the labels' class is chosen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<Accuracy>,
+    comparison: Comparison,
 }
 
 impl Evaluator {
@@ -116,13 +76,7 @@ impl Evaluator {
                     help: "name outputs that both have with `--outputs`".to_owned(),
                 })?),
             };
-            outputs.push(Compared {
-                name: name.clone(),
-                output,
-                reference: beside,
-                sums: MetricsAccumulator::default(),
-                classes: Some(Classes::new(name, options.top_k)),
-            });
+            outputs.push(Compared { output, reference: beside, comparison: Comparison::new(name, options.top_k) });
         }
         let layers = match (&reference, options.per_layer) {
             (Some(reference), true) => Some(Layers::new(&model, reference, graph)),
@@ -163,33 +117,12 @@ impl Evaluator {
             references = reference.run(batch, &fetches.collect::<Vec<_>>())?;
             reference_inside = references.split_off(self.outputs.len());
         }
-        let samples = Samples { path, labels, first: self.samples, count: batch.samples };
-        let numbers: Vec<u64> = (self.samples..).take(usize::try_from(batch.samples).unwrap_or(usize::MAX)).collect();
+        let samples = Samples { first: self.samples, count: batch.samples, labels };
         for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
-            let reference = references.get(position);
-            nan::refuse("the model", &compared.name, value, &numbers, path)?;
-            if let Some(reference) = reference {
-                nan::refuse("the reference", &compared.name, reference, &numbers, path)?;
-            }
-            if let Some(reference) = reference {
-                if reference.shape() != value.shape() {
-                    return Err(RunError::Request {
-                        message: format!(
-                            "`{}` has shape {:?}, the reference's {:?}",
-                            compared.name,
-                            value.shape(),
-                            reference.shape()
-                        ),
-                        help: "compare two forms of one model".to_owned(),
-                    });
-                }
-                compared.sums.update(&reference.to_f32(), &value.to_f32());
-            }
-            if let Some(classes) = &mut compared.classes
-                && !classes.add(value, reference, samples)?
-            {
-                compared.classes = None;
-            }
+            let reference = references.get(position).map(|value| (value, value.to_f32()));
+            let reference = reference.as_ref().map(|(value, elements)| tensor(value, elements));
+            let added = compared.comparison.add(tensor(value, &value.to_f32()), reference, samples);
+            added.map_err(|error| refused(error, path))?;
         }
         if let Some(layers) = &mut self.layers {
             layers.add(&own_inside, &reference_inside);
@@ -206,25 +139,20 @@ impl Evaluator {
     /// # Errors
     /// Labels for outputs of which none is one score per class.
     pub fn finish(&self) -> Result<Evaluation, RunError> {
-        let compare = self.reference.is_some();
-        let outputs: Vec<OutputReport> = self
-            .outputs
-            .iter()
-            .map(|compared| OutputReport {
-                name: compared.name.clone(),
-                error: compare.then(|| compared.sums.finish()),
-                agreement: compared.classes.as_ref().filter(|_| compare).and_then(Classes::agreement),
-                accuracy: compared.classes.as_ref().and_then(Classes::accuracy),
-            })
-            .collect();
+        let outputs: Vec<OutputReport> = self.outputs.iter().map(|output| output.comparison.report()).collect();
         if self.labelled > 0 && outputs.iter().all(|output| output.accuracy.is_none()) {
             return Err(RunError::Request {
-                message: "no output of the model has one score per class ([samples, classes]), which labels need"
-                    .to_owned(),
+                message: NO_SCORES.to_owned(),
                 help: "name the output with the scores with `--outputs`".to_owned(),
             });
         }
         let (layers, entrances) = self.layers.as_ref().map(Layers::finish).unwrap_or_default();
         Ok(Evaluation { samples: self.samples, outputs, layers, entrances })
     }
+}
+
+/// A value beside its elements as float32.
+fn tensor<'a>(value: &'a Value, values: &'a [f32]) -> Tensor<'a> {
+    let is_float = matches!(value, Value::F16(_) | Value::F32(_) | Value::F64(_));
+    Tensor { shape: value.shape(), values, is_float }
 }

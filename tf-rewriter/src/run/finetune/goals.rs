@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use quant_math::evaluation::EvaluationError;
 use quant_math::ranking::Ranking;
 use tensorflow::{DataType, Operation, Output};
 
 use super::super::RunError;
-use super::super::labels::no_class;
+use super::super::refused::refused;
 use super::super::session::Model;
 use super::super::value::Value;
 use super::samples::Samples;
@@ -86,7 +87,9 @@ pub(super) fn check_labels(samples: &Samples, outputs: &[TrainedOutput], path: &
     let wrong =
         labels.iter().enumerate().find(|(_, label)| u64::try_from(**label).map_or(true, |label| label >= classes));
     match wrong {
-        Some((sample, label)) => Err(no_class(path, sample as u64, *label, classes)),
+        Some((sample, label)) => {
+            Err(refused(EvaluationError::Label { sample: sample as u64, label: *label, classes }, path))
+        }
         None => Ok(()),
     }
 }

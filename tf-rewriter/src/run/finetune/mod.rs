@@ -23,6 +23,7 @@ mod variables;
 use std::path::{Path, PathBuf};
 
 use quant_math::config::ConfigList;
+use quant_math::evaluation::EvaluationError;
 use quant_math::fold::Folded;
 use quant_math::plan::{Reason, Site};
 use quant_math::quantizers::table::StepSource;
@@ -35,9 +36,10 @@ use self::samples::{Samples, shuffle};
 use self::state::{Identity, State};
 use self::trainer::Trainer;
 use self::variables::{Snapshot, Variable};
+use super::RunError;
 use super::feeds::Feeds;
+use super::refused::refused;
 use super::session::{Model, RunOptions};
-use super::{RunError, nan};
 use crate::codes;
 use crate::error::Error;
 use crate::graphdef::graph::Graph;
@@ -288,9 +290,11 @@ impl Finetuner {
             Ok(outputs) => outputs,
             Err(error) => return error,
         };
-        let refused =
-            outputs.iter().find_map(|(name, value)| nan::refuse("the model", name, value, &numbers, &self.path).err());
-        refused.unwrap_or(ran_away)
+        let nan = outputs.iter().find_map(|(name, value)| {
+            let at = value.first_nan()?;
+            Some(EvaluationError::nan("the model", name, value.shape(), at, &numbers))
+        });
+        nan.map_or(ran_away, |error| refused(error, &self.path))
     }
 
     /// What [`Finetuner::resume`] needs to go on from here, as bytes of a file.

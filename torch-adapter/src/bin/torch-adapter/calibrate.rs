@@ -1,7 +1,6 @@
 //! `calibrate`: activation ranges from data, into a ranges file.
 
 use std::io::Write;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use torch_adapter::{Counting, Model};
 
 use crate::coded::failure;
 use crate::model::ModelArgs;
-use crate::python::PythonArgs;
+use crate::running::{RunningArgs, Samples};
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
@@ -69,30 +68,15 @@ enum Form {
     Observe,
 }
 
-/// How data is run through an archive.
+/// How an archive is measured.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HowArgs {
-    /// Samples that run at once
-    #[arg(long, value_name = "N", default_value = "32")]
-    pub(crate) batch: NonZeroU64,
-
-    /// The value of an argument of `forward` that is the same in every run, as JSON (training=false); may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = feed)]
-    pub(crate) feed: Vec<(String, serde_json::Value)>,
+    #[command(flatten)]
+    running: RunningArgs,
 
     /// Let histograms count every value, not some of each large tensor
     #[arg(long)]
-    pub(crate) exact: bool,
-
-    #[command(flatten)]
-    pub(crate) python: PythonArgs,
-}
-
-/// `NAME=VALUE`.
-fn feed(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let value = serde_json::from_str(value).map_err(|error| format!("the value is no JSON: {error}"))?;
-    Ok((name.to_owned(), value))
+    exact: bool,
 }
 
 impl HowArgs {
@@ -102,16 +86,11 @@ impl HowArgs {
 
     fn calibration<'a>(&'a self, global: &GlobalArgs, python: &'a Path, data: &'a Path) -> Calibration<'a> {
         Calibration {
-            python,
-            data,
-            batch: self.batch.get(),
-            feeds: &self.feed,
-            threads: global.jobs.map(Into::into),
+            running: self.running.running(global, python, data),
             counting: self.counting(),
             state: None,
             save_every: Duration::ZERO,
             resume: false,
-            verbose: global.verbose > 0 && !global.json,
         }
     }
 }
@@ -173,7 +152,7 @@ impl CalibrateArgs {
         let config = QuantizeArgs::measured_config(self.config.as_deref())?;
         model_file::atomic::probe(&self.output)?;
         let model = self.folded(model, &config)?;
-        let python = self.how.python.find()?;
+        let python = self.how.running.python.find()?;
         let how = Calibration {
             state: Some(left.path()),
             save_every: Duration::from_secs(self.save_every),
@@ -193,12 +172,8 @@ impl CalibrateArgs {
 
 /// Run all data, with progress and warnings.
 fn measured(global: &GlobalArgs, model: Model, config: &ConfigList, how: &Calibration<'_>) -> Result<Ranges, Failure> {
-    let mut progress: Option<(Progress, u64)> = None;
-    let measured = run::calibrate(model, config, how, &mut |done, all| {
-        let (progress, before) = progress.get_or_insert_with(|| (Progress::new(global, "calibrating", all), 0));
-        progress.inc(done.saturating_sub(*before));
-        *before = done;
-    });
+    let mut progress = Samples::new(global, "calibrating");
+    let measured = run::calibrate(model, config, how, &mut |done, all| progress.at(done, all));
     drop(progress);
     let (ranges, warnings) = measured.map_err(failure)?;
     global.warn(&warnings);
@@ -215,7 +190,7 @@ pub(crate) fn ranges_for(
 ) -> Result<Ranges, Failure> {
     // What is measured is an archive of its own.
     let path = model.path().unwrap_or(Path::new(""));
-    let python = how.python.find()?;
+    let python = how.running.python.find()?;
     let model = ModelArgs::open_path(path)?.folded(config, fold).map_err(failure)?;
     measured(global, model, config, &how.calibration(global, &python, data))
 }

@@ -3,10 +3,12 @@
 mod calibrate;
 mod coded;
 mod compress;
+mod evaluate;
 mod fold;
 mod freeze;
 mod model;
 mod python;
+mod running;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ enum Command {
     Compress(compress::MeasuringCompressArgs),
     /// Measure the ranges of activations on data
     Calibrate(calibrate::CalibrateArgs),
+    /// Outputs of a model on data: how far from another model's, and how often right
+    Evaluate(evaluate::EvaluateArgs),
     /// Put batch norms into the layers before them, and nothing else
     Fold(fold::FoldOnlyArgs),
     /// Turn a trained archive into one for inference
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Shared(shared) => shared.run(&cli.global, Cli::command()),
         Command::Compress(args) => args.run(&cli.global),
         Command::Calibrate(args) => args.run(&cli.global),
+        Command::Evaluate(args) => args.run(&cli.global),
         Command::Fold(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
         Command::MergeRanges(args) => args.run(&cli.global),

@@ -2,26 +2,76 @@
 //!
 //! Source of the format: numpy.lib.format, version 1.0; the archive is a zip with one stored entry an array.
 
-use std::io::{Cursor, Error, Result, Write};
+use std::io::{self, Cursor, Error, Write};
+use std::path::Path;
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
+
+use crate::failure::Failure;
 
 /// Before the length of the head: the magic and version 1.0.
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 /// The elements begin at a multiple of this.
 const ALIGNED: usize = 64;
 
+/// Outputs of a model, kept batch by batch until all are there.
+#[derive(Debug, Default)]
+pub struct SavedOutputs {
+    outputs: Vec<Output>,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl SavedOutputs {
+    /// Add what a batch gave of an output. The outermost dimension counts the samples; single numbers stand in a row, one for each batch.
+    pub fn add(&mut self, name: &str, shape: &[u64], values: &[f32]) {
+        let shape: Vec<usize> = shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(usize::MAX)).collect();
+        let Some(known) = self.outputs.iter_mut().find(|output| output.name == name) else {
+            self.outputs.push(Output { name: name.to_owned(), shape, values: values.to_vec() });
+            return;
+        };
+        let more = shape.first().copied().unwrap_or(1);
+        match known.shape.first_mut() {
+            Some(all) => *all = all.saturating_add(more),
+            None => known.shape = vec![1 + more],
+        }
+        known.values.extend_from_slice(values);
+    }
+
+    /// Write them as a `.npz`, complete or not at all.
+    ///
+    /// # Errors
+    /// Batches of an output that do not fit together; the file cannot be written.
+    pub fn write(self, path: &Path) -> Result<(), Failure> {
+        let made = self.archive().map_err(|error| Error::other(format!("cannot write the outputs: {error}")))?;
+        Ok(model_file::atomic::write(path, &made)?)
+    }
+
+    fn archive(self) -> io::Result<Vec<u8>> {
+        let mut archive = NpzWriter::new();
+        for Output { name, shape, values } in self.outputs {
+            archive.add(&name, &shape, &values)?;
+        }
+        archive.finish()
+    }
+}
+
 /// An archive in the making.
-pub(crate) struct NpzWriter(ZipWriter<Cursor<Vec<u8>>>);
+struct NpzWriter(ZipWriter<Cursor<Vec<u8>>>);
 
 impl NpzWriter {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(ZipWriter::new(Cursor::new(Vec::new())))
     }
 
     /// Add an array of float32, the last dimension innermost.
-    pub(crate) fn add(&mut self, name: &str, shape: &[usize], data: &[f32]) -> Result<()> {
+    fn add(&mut self, name: &str, shape: &[usize], data: &[f32]) -> io::Result<()> {
         if shape.iter().try_fold(1, |n: usize, dim| n.checked_mul(*dim)) != Some(data.len()) {
             return Err(Error::other(format!("`{name}` has {} values, expected the shape {shape:?}", data.len())));
         }
@@ -36,12 +86,12 @@ impl NpzWriter {
     }
 
     /// The archive.
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+    fn finish(self) -> io::Result<Vec<u8>> {
         Ok(self.0.finish()?.into_inner())
     }
 }
 
-fn head(shape: &[usize]) -> Result<Vec<u8>> {
+fn head(shape: &[usize]) -> io::Result<Vec<u8>> {
     let mut dims = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if shape.len() == 1 {
         // In Python, what makes a tuple of one is its comma.
@@ -77,6 +127,23 @@ mod tests {
             let expected = ArrayD::from_shape_vec(IxDyn(shape), values(shape.iter().product())).unwrap();
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn batches_of_an_output_are_one_array() {
+        let mut saved = SavedOutputs::default();
+        for samples in [2, 1] {
+            saved.add("logits", &[samples, 2], &vec![0.5; 2 * usize::try_from(samples).unwrap()]);
+            saved.add("loss", &[], &[1.5]);
+        }
+        let mut read = NpzReader::new(Cursor::new(saved.archive().unwrap())).unwrap();
+        let shapes = ["logits", "loss"]
+            .map(|name| read.by_name::<ndarray::OwnedRepr<f32>, IxDyn>(name).unwrap().shape().to_vec());
+        assert_eq!(shapes, [vec![3, 2], vec![2]]);
+        let mut torn = SavedOutputs::default();
+        torn.add("boxes", &[1, 2], &[0.0; 2]);
+        torn.add("boxes", &[1, 3], &[0.0; 3]);
+        assert!(torn.archive().is_err());
     }
 
     #[test]
