@@ -29,4 +29,6 @@ since "0.1.0" {
     "U0204" "something that the command needs is not given", "give what the message names";
     "U0205" "two options exclude each other", "leave one of them";
     "U0206" "an option has too many values or too few", "`--help` shows the options";
+    "V0101" "a quantized model is not what its original and the settings come to", "give the config, ranges and options that it was made with, or make it anew";
+    "V0102" "the quantized model cannot be read", "see the system's answer";
 }}

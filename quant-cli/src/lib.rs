@@ -69,5 +69,5 @@ pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs, SharedCommand,
-    read_ranges, tell_ranges, write_ranges,
+    VerifyArgs, read_ranges, tell_ranges, write_ranges,
 };

@@ -101,6 +101,26 @@ fn a_plan_is_an_input_too() {
     assert!(!folder.path().join("none.pt").exists());
 }
 
+/// A quantized archive is what its original and the settings come to, or it is told where it is not.
+#[test]
+fn every_form_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| Command::new(PROGRAM).current_dir(folder.path()).args(args).output().unwrap();
+    for request in [&["-Q", "naive"][..], &["-Q", "naive", "--emit", "packed"], &["-Q", "qat", "--emit", "training"]] {
+        assert!(run(&[&["compress", DIGITS, "-o", "out.pt"], request].concat()).status.success(), "{request:?}");
+        let verified = run(&[&["verify", DIGITS, "out.pt"], request].concat());
+        let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(
+            verified.status.success() && told.contains("byte for byte: "),
+            "{request:?}: {told}{}",
+            stderr(&verified)
+        );
+        let other = run(&["verify", DIGITS, "out.pt", "-Q", "dorefa", "--emit", "packed"]);
+        assert_eq!(other.status.code(), Some(1), "{request:?}");
+        assert!(stderr(&other).contains("error[V0101]: "), "{request:?}: {}", stderr(&other));
+    }
+}
+
 /// Tuples in tuples, and a source file of blank lines, which is deflated to almost nothing.
 #[test]
 fn limits_are_lifted_by_the_option_that_their_messages_name() {

@@ -7,6 +7,7 @@ mod inspect;
 mod plan;
 mod ranges;
 mod shared;
+mod verify;
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -32,6 +33,7 @@ pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};
 pub use shared::SharedCommand;
+pub use verify::VerifyArgs;
 
 /// The model argument of a binary, and what its library does with such a model.
 pub trait Adapter: Args + Debug {

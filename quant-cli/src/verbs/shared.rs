@@ -2,7 +2,7 @@
 
 use clap::{Command, Subcommand};
 
-use super::{Adapter, DiffArgs, InspectArgs, PlanArgs};
+use super::{Adapter, DiffArgs, InspectArgs, PlanArgs, VerifyArgs};
 use crate::args::GlobalArgs;
 use crate::commands::{CompletionsArgs, SchemaArgs};
 use crate::failure::Failure;
@@ -16,6 +16,9 @@ pub enum SharedCommand<M: Adapter> {
     /// Dry run: every site, chosen or skipped, and why
     #[command(display_order = 1)]
     Plan(PlanArgs<M>),
+    /// Whether a quantized model is what its original and the settings come to
+    #[command(display_order = 89)]
+    Verify(VerifyArgs<M>),
     /// What changed between two models, per tensor, in codes and in error
     #[command(display_order = 90)]
     Diff(DiffArgs),
@@ -36,6 +39,7 @@ impl<M: Adapter> SharedCommand<M> {
         match self {
             Self::Inspect(args) => args.run(global),
             Self::Plan(args) => args.run(global),
+            Self::Verify(args) => args.run(global),
             Self::Diff(args) => args.run::<M>(global),
             Self::Schema(args) => args.run(global),
             Self::Completions(args) => args.run(global, whole),
