@@ -8,7 +8,7 @@ use quant_math::config::ConfigList;
 use quant_math::{Emit, Plan, Quantizer};
 use torch_adapter::archive::{Archive, Body, Edits, write};
 use torch_adapter::pickle::{Pickle, Splice};
-use torch_adapter::{Error, Fold, Limits, Model, PlanOptions, code};
+use torch_adapter::{Error, Limits, Model, PlanOptions, code};
 
 /// A small sound archive, of which one record is exchanged.
 pub(crate) static BASE: LazyLock<Archive> = LazyLock::new(|| {
@@ -130,7 +130,7 @@ fn with(record: &str, bytes: &[u8]) -> Vec<u8> {
 /// The result and its plan.
 fn quantize(bytes: &[u8], config: &ConfigList, emit: Emit) -> Result<(Vec<u8>, Plan), Error> {
     let model = Model::from_bytes(bytes.to_vec())?;
-    let plan = model.plan(config, PlanOptions { emit: Some(emit), fold: Fold::On, ..PlanOptions::default() })?;
+    let plan = model.plan(config, PlanOptions { emit: Some(emit), ..PlanOptions::default() })?;
     let mut out = Vec::new();
     model.apply(&plan)?.write(&mut out)?;
     Ok((out, plan))
