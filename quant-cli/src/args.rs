@@ -86,10 +86,6 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "PRESET", value_parser = preset_parser())]
     pub preset: Option<Preset>,
 
-    /// The form of the output
-    #[arg(long, value_name = "FORM", value_parser = emit_parser(), help = emit_help())]
-    pub emit: Option<Emit>,
-
     /// Fail where a part of the config matches nothing, or has no effect
     #[arg(long)]
     pub strict: bool,
@@ -97,6 +93,14 @@ pub struct QuantizeArgs {
     /// Go on where no entry of the config matches an op of the model
     #[arg(long, conflicts_with = "strict")]
     pub allow_unmatched: bool,
+}
+
+/// In which form.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct EmitArgs {
+    /// The form of the output
+    #[arg(long, value_name = "FORM", value_parser = emit_parser(), help = emit_help())]
+    pub(crate) emit: Option<Emit>,
 }
 
 fn quantizer_parser() -> impl TypedValueParser<Value = Quantizer> {
@@ -298,7 +302,7 @@ impl Destination {
     }
 }
 
-fn probe(path: &Path) -> Result<(), Failure> {
+pub(crate) fn probe(path: &Path) -> Result<(), Failure> {
     model_file::atomic::probe(path).map_err(|error| Failure::from(error).at(&path.display().to_string()))
 }
 
@@ -348,6 +352,8 @@ pub(crate) mod tests {
         #[command(flatten)]
         quantize: QuantizeArgs,
         #[command(flatten)]
+        emit: EmitArgs,
+        #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
         report: ReportArgs,
@@ -366,7 +372,7 @@ pub(crate) mod tests {
     fn every_option_is_read() {
         let cli =
             parse("tool -Q qat -c c.json --emit packed --strict -o out.pb --report r.html --json -q -j 2 -vv").unwrap();
-        assert_eq!((cli.quantize.quantizer, cli.quantize.emit), (Some(Quantizer::Qat), Some(Emit::Packed)));
+        assert_eq!((cli.quantize.quantizer, cli.emit.emit), (Some(Quantizer::Qat), Some(Emit::Packed)));
         assert!(cli.quantize.strict && cli.global.json && cli.global.quiet);
         assert_eq!((cli.global.jobs, cli.global.verbose), (NonZeroUsize::new(2), 2));
         assert_eq!(cli.output.destination_for(true).unwrap(), Destination::File("out.pb".into()));

@@ -1,28 +1,17 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
 use quant_math::fold::Folded;
-use quant_math::plan::{Decision, Reason};
+use quant_math::plan::Decision;
 use quant_math::report::{LOW_SQNR_DB, Report, SiteReport};
 
-use crate::printable::printable_line;
+use crate::page::Page;
 use crate::size::{count, human_bytes, share};
 use crate::summary::{bits, by_code, quantized, scale, shape, sqnr};
-
-const STYLE: &str = include_str!("report.css");
 
 /// A page with the sizes, every quantized site with a bar for its SQNR, every skipped site with its reason, and the warnings.
 pub fn report_html(report: &Report) -> String {
     let quantized = quantized(report);
-    let title = format!("{}, {}", report.quantizer, report.emit);
-    let mut page = Page(String::new());
-    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page.raw(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
-    );
-    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    page.element("title", &format!("Quantization report: {title}"));
-    page.raw(&format!("<style>\n{STYLE}</style>\n</head>\n<body>\n"));
-    page.element("h1", &format!("Quantization report: {title}"));
+    let mut page = Page::new(&format!("Quantization report: {}, {}", report.quantizer, report.emit));
     page.element("p", &format!("{} of {} quantized", quantized.len(), count(report.sites.len(), "site")));
     page.sizes(report, &quantized);
     page.reasons("Prepared", &report.prepared);
@@ -30,53 +19,10 @@ pub fn report_html(report: &Report) -> String {
     page.reasons("Warnings", &report.warnings);
     page.sites(&quantized);
     page.skipped(report);
-    page.raw("</body>\n</html>\n");
-    page.0
+    page.finish()
 }
 
-/// The page so far. Everything from outside goes through [`Page::text`].
-struct Page(String);
-
 impl Page {
-    fn raw(&mut self, html: &str) {
-        self.0.push_str(html);
-    }
-
-    fn text(&mut self, text: &str) {
-        for c in printable_line(text).chars() {
-            match c {
-                '&' => self.raw("&amp;"),
-                '<' => self.raw("&lt;"),
-                '>' => self.raw("&gt;"),
-                '"' => self.raw("&quot;"),
-                '\'' => self.raw("&#39;"),
-                c => self.0.push(c),
-            }
-        }
-    }
-
-    fn element(&mut self, tag: &str, text: &str) {
-        self.raw(&format!("<{tag}>"));
-        self.text(text);
-        self.raw(&format!("</{tag}>\n"));
-    }
-
-    fn head(&mut self, columns: &[&str]) {
-        self.raw("<table>\n<thead><tr>");
-        for column in columns {
-            self.raw("<th scope=\"col\">");
-            self.text(column);
-            self.raw("</th>");
-        }
-        self.raw("</tr></thead>\n<tbody>\n");
-    }
-
-    fn cell(&mut self, class: &str, text: &str) {
-        self.raw(&format!("<td class=\"{class}\">"));
-        self.text(text);
-        self.raw("</td>");
-    }
-
     fn sizes(&mut self, report: &Report, quantized: &[&SiteReport]) {
         let sum =
             |bytes: fn(&SiteReport) -> u64| quantized.iter().fold(0_u64, |sum, site| sum.saturating_add(bytes(site)));
@@ -94,19 +40,6 @@ impl Page {
             self.raw("</tr>\n");
         }
         self.raw("</tbody>\n</table>\n");
-    }
-
-    /// A list of reasons under a heading.
-    fn reasons(&mut self, heading: &str, reasons: &[Reason]) {
-        if reasons.is_empty() {
-            return;
-        }
-        self.element("h2", heading);
-        self.raw("<ul>\n");
-        for reason in reasons {
-            self.element("li", &format!("{}: {}", reason.code, reason.text));
-        }
-        self.raw("</ul>\n");
     }
 
     fn folds(&mut self, folds: &[Folded]) {
@@ -132,8 +65,9 @@ impl Page {
             return;
         }
         self.element("h2", "Quantized");
-        self.raw("<p>SQNR: signal-to-quantization-noise ratio; 6.02 dB are one bit. The bars share one scale. Below 20 dB, where\n");
-        self.raw("the noise has more than a hundredth of the signal's power, they change their colour.</p>\n");
+        self.raw("<p>SQNR: signal-to-quantization-noise ratio of the weight; 6.02 dB are one bit. It says how well the codes follow the\n");
+        self.raw("weight, not what the model loses: <code>evaluate --against</code> measures that. The bars share one scale. Below 20 dB, where the\n");
+        self.raw("noise has more than a hundredth of the signal's power, they change their colour.</p>\n");
         let best = quantized.iter().filter_map(|site| decibels(site)).fold(0.0, f64::max);
         self.head(&["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "", "largest error", "before", "after"]);
         for site in quantized {
@@ -145,7 +79,7 @@ impl Page {
             self.cell("word", &site.site.settings().map_or_else(String::new, bits));
             self.cell("number", &scale(site));
             self.cell("number", &sqnr(site));
-            self.bar(site, best);
+            self.sqnr_bar(site, best);
             self.cell(
                 "number",
                 &site.metrics.as_ref().map_or_else(|| "-".to_owned(), |m| format!("{:.3e}", m.max_error)),
@@ -158,20 +92,13 @@ impl Page {
     }
 
     /// The SQNR as a share of the best one; an exact site fills the bar, a site without metrics has none.
-    fn bar(&mut self, site: &SiteReport, best: f64) {
-        const WIDTH: f64 = 120.0;
+    fn sqnr_bar(&mut self, site: &SiteReport, best: f64) {
         let db = match &site.metrics {
             None => return self.cell("bar", ""),
             Some(metrics) => metrics.sqnr_db,
         };
-        let share = db.map_or(1.0, |db| if best > 0.0 { (db / best).clamp(0.0, 1.0) } else { 0.0 });
-        let class = if db.is_some_and(|db| db < LOW_SQNR_DB) { "low" } else { "good" };
-        let bar = format!(
-            "<td class=\"bar\"><svg width=\"{WIDTH}\" height=\"10\" role=\"img\" aria-label=\"SQNR\">\
-             <rect class=\"track\" width=\"{WIDTH}\" height=\"10\"/><rect class=\"{class}\" width=\"{:.1}\" height=\"10\"/></svg></td>",
-            share * WIDTH
-        );
-        self.raw(&bar);
+        let share = db.map_or(1.0, |db| if best > 0.0 { db / best } else { 0.0 });
+        self.bar("SQNR", db.is_some_and(|db| db < LOW_SQNR_DB), share);
     }
 
     fn skipped(&mut self, report: &Report) {

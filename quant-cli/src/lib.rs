@@ -37,9 +37,11 @@ mod left_behind;
 mod model_tables;
 mod npz;
 mod out;
+mod page;
 mod printable;
 mod progress;
 mod run;
+mod sensitivity;
 mod side;
 mod signals;
 mod size;
@@ -63,11 +65,12 @@ pub use out::Out;
 pub use printable::{printable, printable_line};
 pub use progress::Progress;
 pub use run::run;
+pub use sensitivity::{sensitivity, sensitivity_html, sensitivity_in};
 pub use size::{count, human_bytes, share};
 pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
     Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs, SharedCommand,
-    VerifyArgs, read_ranges, tell_ranges, write_ranges,
+    TrialArgs, VerifyArgs, read_ranges, tell_ranges, write_ranges,
 };

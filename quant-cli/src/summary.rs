@@ -15,6 +15,9 @@ const LONG: usize = 20;
 /// How many of the worst.
 const WORST: usize = 10;
 
+/// What stands below the column: it is easily taken for the loss.
+const OF_WEIGHTS: &str = "SQNR is the weight's own, not what the model loses: `evaluate --against` measures that\n";
+
 const SITES: Layout<'_> = Layout {
     header: &["op", "name", "kind", "shape", "bits", "scale", "SQNR dB", "before", "after"],
     wrap: &[1],
@@ -43,7 +46,7 @@ pub fn summary_in(report: &Report, width: Option<u16>) -> String {
         let (worst, rest) = worst(&quantized);
         let table = site_table(&worst, width);
         parts.push(format!(
-            "the {} worst by SQNR; {rest} more are quantized (`--json` has them all)\n{table}",
+            "the {} weights of the lowest SQNR; {rest} more sites are quantized (`--json` has them all)\n{table}",
             worst.len()
         ));
     } else if !quantized.is_empty() {
@@ -133,7 +136,8 @@ fn site_table(sites: &[&SiteReport], width: Option<u16>) -> String {
             human_bytes(site.bytes_after),
         ]);
     }
-    format!("{}\n", table::text(table, width, &SITES))
+    let measured = sites.iter().any(|site| site.metrics.is_some());
+    format!("{}\n{}", table::text(table, width, &SITES), if measured { OF_WEIGHTS } else { "" })
 }
 
 /// The reasons by code: how many, the code, and the first text.

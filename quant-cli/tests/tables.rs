@@ -1,13 +1,17 @@
 //! The tables and the page of a report.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use quant_cli::{evaluation, plan_table_in, report_html, summary_in};
+use quant_cli::{evaluation, plan_table_in, report_html, sensitivity_html, sensitivity_in, summary_in};
 use quant_math::codes;
 use quant_math::config::{ConfigList, Entry};
+use quant_math::divergence::Scores;
 use quant_math::evaluation::{Accuracy, Agreement, Entrance, Evaluation, Layer, OutputReport};
 use quant_math::metrics::Metrics;
 use quant_math::plan::{Decision, Emit, Gradient, PLAN_VERSION, Plan, QuantType, Quantizer, Reason, Site};
 use quant_math::report::{Report, SiteReport};
+use quant_math::sensitivity::{
+    AtBits, Loss, Output, OutputLoss, RankedBy, SENSITIVITY_VERSION, Sensitivity, SiteSensitivity, Whole,
+};
 
 fn entry() -> Entry {
     ConfigList::default_for(Quantizer::Naive).entries.remove(0)
@@ -91,6 +95,7 @@ naive, packed: 2 of 5 sites quantized
 op      name          kind    shape      bits        scale                 SQNR dB    before    after
 Conv2D  conv1/Conv2D  weight  3x3x16x32  8           3.937e-3                41.23  18.0 KiB  4.5 KiB
 Conv2D  conv2/Conv2D  weight  3x3x16x32  8 (axis 3)  3.937e-3 to 7.812e-3    exact  18.0 KiB  4.5 KiB
+SQNR is the weight's own, not what the model loses: `evaluate --against` measures that
 
 skipped  reason        for example
       2  not-selected  no entry of the config matches `head/MatMul`
@@ -137,7 +142,10 @@ fn a_long_summary_shows_the_ten_worst() {
     long.sites[0].metrics.as_mut().unwrap().sqnr_db = None;
     long.sites[13].metrics = None;
     let text = summary_in(&long, None);
-    assert!(text.contains("\nthe 10 worst by SQNR; 20 more are quantized (`--json` has them all)\n"), "{text}");
+    assert!(
+        text.contains("\nthe 10 weights of the lowest SQNR; 20 more sites are quantized (`--json` has them all)\n"),
+        "{text}"
+    );
     // 7 · i mod 30 = 2, 3, … in turn; 0 and 1 are those without a number.
     let expected: Vec<_> =
         (2..12).map(|rank| format!("conv{}", (0..30).find(|i| (i * 7) % 30 == rank).unwrap())).collect();
@@ -151,7 +159,7 @@ fn a_narrow_terminal_wraps_names_and_nothing_else() {
     let text = summary_in(&report(vec![quantized(long_name, Some(30.0), None)]), Some(90));
     assert!(text.lines().all(|line| line.len() <= 90), "{text}");
     assert!(text.contains("3x3x16x32  8     3.937e-3    30.00  18.0 KiB  4.5 KiB"), "{text}");
-    let pieces: Vec<_> = text.lines().skip(3).take_while(|line| !line.is_empty()).collect();
+    let pieces: Vec<_> = text.lines().skip(3).take_while(|line| !line.starts_with("SQNR")).collect();
     let name: String = pieces.iter().map(|line| line.get(8..).unwrap().split_whitespace().next().unwrap()).collect();
     assert_eq!(name, long_name);
 }
@@ -273,4 +281,88 @@ fn an_evaluation_tells_what_is_known() {
     let text = evaluation(&found);
     assert!(text.contains("\nConv2d  conv1     exact "), "{text}");
     assert!(text.ends_with("\n\nthe error enters at conv2 (SQNR exact -> 20.00 dB)\n"), "{text}");
+}
+
+/// Two sites at two numbers of bits.
+fn costs(names: [&str; 2], labels: bool) -> Sensitivity {
+    let loss = |kl: f64, top_1: f64| {
+        let error = Metrics { sqnr_db: Some(21.5), max_error: 0.5, cosine: 0.99, mse: 0.25 };
+        let accuracy = labels.then_some(0.9);
+        Loss::new(RankedBy::Kl, vec![OutputLoss { kl: Some(kl), error, top_1: Some(top_1), accuracy }])
+    };
+    let at =
+        |bits, kl, top_1| AtBits { bits, rank: 0, alone: loss(kl, top_1), all_but: None, weight_sqnr_db: Some(30.5) };
+    let site = |(op, kl): (&str, f64)| SiteSensitivity {
+        op: op.to_owned(),
+        op_type: "Conv2D".to_owned(),
+        kind: QuantType::Weight,
+        tensor: format!("{op}/w"),
+        shape: Some(vec![3, 3]),
+        at: vec![at(8, kl / 100.0, 1.0), at(4, kl, 0.75)],
+    };
+    let output = Output {
+        name: "logits:0".to_owned(),
+        scores: Some(Scores::Logits),
+        known_by: "[rows, classes]".to_owned(),
+        accuracy: labels.then_some(0.95),
+    };
+    let found = Sensitivity {
+        version: SENSITIVITY_VERSION,
+        framework: "tensorflow 2".to_owned(),
+        quantizer: Quantizer::Naive,
+        samples: 1,
+        bits: vec![8, 4],
+        ranked_by: RankedBy::Kl,
+        outputs: vec![output],
+        whole: vec![Whole { bits: 8, loss: loss(0.0, 1.0) }, Whole { bits: 4, loss: loss(0.5, 0.5) }],
+        sites: names.into_iter().zip([0.002, 0.3]).map(site).collect(),
+        advice: None,
+        warnings: Vec::new(),
+    };
+    found.ranked()
+}
+
+#[test]
+fn what_sites_cost_is_ranked_and_says_what_to_do() {
+    assert_eq!(
+        sensitivity_in(&costs(["conv1", "conv2"], true), 80),
+        "\
+1 sample, naive
+logits:0: logits ([rows, classes]); float accuracy 95.00 %
+
+KL divergence from the float model's outputs in nats, one site at a time
+site         8 bits  4 bits  top-1, 4  accuracy, 4
+all of them       0  5.0e-1   50.00 %      90.00 %
+conv2        3.0e-3  3.0e-1   75.00 %      90.00 %
+conv1        2.0e-5  2.0e-3   75.00 %      90.00 %
+
+at 4 bits `conv2` has 99 % of the loss of all 2 sites: give it 8 bits, with this
+behind the other entries of the config:
+{\"op_names\":[\"conv2\"],\"quant_types\":[\"weight\"],\"quant_bits\":8}
+"
+    );
+    let long = ["model/block_12/expanded/depthwise/separable/convolution/Conv2D", "a\nb"];
+    let text = sensitivity_in(&costs(long, false), 60);
+    let rows: Vec<&str> = text.lines().skip(4).take(4).collect();
+    assert!(rows.iter().all(|row| row.chars().count() <= 60), "{text}");
+    assert!(
+        rows.iter().any(|row| row.starts_with("model/blo") && row.contains("…") && row.contains("n/Conv2D ")),
+        "{text}"
+    );
+    assert!(rows.iter().any(|row| row.starts_with("a\\nb ")) && !text.contains("accuracy"), "{text}");
+    // What all names begin with says nothing.
+    let long = ["a/very/long/name/of/a/whole/model/block_1/Conv2D", "a/very/long/name/of/a/whole/model/block_2/Conv2D"];
+    let text = sensitivity_in(&costs(long, false), 60);
+    assert!(text.contains("\n…/block_1/Conv2D ") && text.contains("\n…/block_2/Conv2D "), "{text}");
+}
+
+#[test]
+fn the_page_of_what_sites_cost_has_every_number_and_nothing_from_outside() {
+    let page = sensitivity_html(&costs(["<b>conv1</b>", "conv2"], true));
+    assert!(page.contains("<h2>8 bits</h2>") && page.contains("<h2>4 bits</h2>"), "{page}");
+    assert!(page.contains("&lt;b&gt;conv1&lt;/b&gt;") && !page.contains("<b>"), "{page}");
+    for number in ["3.0e-1", "21.50", "75.00 %", "90.00 %", "30.50", "99.34 %"] {
+        assert!(page.contains(number), "{number}: {page}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
 }

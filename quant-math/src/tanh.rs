@@ -1,5 +1,7 @@
 //! A hyperbolic tangent with the same bits on every CPU.
 
+use crate::exp::tail;
+
 /// `tanh(x)`, rounded to float32 from a float64 computation of a few additions, multiplications and one division, which IEEE
 /// 754 defines to the last bit; within 1 ulp of the true value, odd, and monotone.
 ///
@@ -17,18 +19,8 @@ pub fn tanh(x: f32) -> f32 {
     let shifted = y * std::f64::consts::LOG2_E + TO_INTEGER;
     let r = y - (shifted - TO_INTEGER) * std::f64::consts::LN_2;
     let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
-    let e_minus_1 = power * exp_m1(r) + (power - 1.0);
+    let e_minus_1 = power * (tail(r) + r) + (power - 1.0);
     #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest float32 is what is wanted")]
     let tanh = (e_minus_1 / (e_minus_1 + 2.0)) as f32;
     tanh.copysign(x)
-}
-
-/// `e^r − 1` for small `r`, as `r + r²·(1/2! + r/3! + r²/4! + …)`.
-#[inline(always)]
-fn exp_m1(r: f64) -> f64 {
-    let mut sum = 1.0 / 6_227_020_800.0;
-    for factorial in [479_001_600.0, 39_916_800.0, 3_628_800.0, 362_880.0, 40_320.0, 5_040.0, 720.0, 120.0, 24.0, 6.0] {
-        sum = sum * r + 1.0 / factorial;
-    }
-    (sum * r + 0.5) * (r * r) + r
 }

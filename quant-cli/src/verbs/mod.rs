@@ -6,6 +6,7 @@ mod frozen;
 mod inspect;
 mod plan;
 mod ranges;
+mod sensitivity;
 mod shared;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use frozen::{FloatArgs, FrozenArgs};
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};
+pub use sensitivity::TrialArgs;
 pub use shared::SharedCommand;
 pub use verify::VerifyArgs;
 

@@ -11,7 +11,7 @@ use quant_math::ranges::Ranges;
 
 use super::Adapter;
 use super::ranges::read_ranges;
-use crate::args::{GlobalArgs, QuantizeArgs, shown};
+use crate::args::{EmitArgs, GlobalArgs, QuantizeArgs, shown};
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 use crate::files::Files;
@@ -25,6 +25,8 @@ pub struct PlanArgs<M: Adapter> {
     pub(super) model: M,
     #[command(flatten)]
     quantize: QuantizeArgs,
+    #[command(flatten)]
+    emit: EmitArgs,
     #[command(flatten)]
     pub(super) options: M::Options,
 
@@ -80,7 +82,7 @@ impl<M: Adapter> PlanArgs<M> {
             Some(measure) => Some(measure(&model, &config)?),
             None => given,
         };
-        let options = PlanOptions { emit: self.quantize.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
+        let options = PlanOptions { emit: self.emit.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
         let plan = M::plan(&model, &config, M::options(&self.options, options))?;
         let (about_config, others): (Vec<Reason>, Vec<Reason>) =
             plan.warnings.iter().cloned().partition(Reason::is_about_config);

@@ -97,7 +97,7 @@ impl Comparison {
         }
     }
 
-    fn refuse_nan(&self, who: &'static str, tensor: Tensor<'_>, samples: Samples<'_>) -> Result<(), EvaluationError> {
+    fn refuse_nan(&self, who: &str, tensor: Tensor<'_>, samples: Samples<'_>) -> Result<(), EvaluationError> {
         let Some(at) = tensor.values.iter().position(|x| x.is_nan()) else { return Ok(()) };
         let numbers: Vec<u64> = (samples.first..samples.first.saturating_add(samples.count)).collect();
         Err(EvaluationError::nan(who, &self.name, tensor.shape, at, &numbers))

@@ -10,7 +10,7 @@ pub enum EvaluationError {
     #[error("{who} gives NaN in `{tensor}` {samples}, whose data is finite")]
     Nan {
         /// Which model.
-        who: &'static str,
+        who: String,
         /// Its tensor.
         tensor: String,
         /// `for sample 3`, or a batch.
@@ -57,8 +57,8 @@ pub enum EvaluationError {
 impl EvaluationError {
     /// NaN at position `at` of a tensor of that shape, which `who` gives. `samples` are the numbers of the samples that it is computed from,
     /// in their order.
-    pub fn nan(who: &'static str, tensor: &str, shape: &[u64], at: usize, samples: &[u64]) -> Self {
-        Self::Nan { who, tensor: tensor.to_owned(), samples: place(shape, at, samples) }
+    pub fn nan(who: &str, tensor: &str, shape: &[u64], at: usize, samples: &[u64]) -> Self {
+        Self::Nan { who: who.to_owned(), tensor: tensor.to_owned(), samples: place(shape, at, samples) }
     }
 
     /// The way out.

@@ -1,7 +1,7 @@
 //! The clip whose quantized histogram is nearest to the histogram itself.
 
-use super::ln::ln;
 use super::{Histogram, real};
+use crate::ln::ln;
 use crate::{Affine, Grid, MathError, Range};
 
 /// The clip with the least Kullback-Leibler divergence, after Migacz 2017 ("8-bit inference with TensorRT", entropy calibration),

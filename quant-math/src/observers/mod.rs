@@ -25,7 +25,6 @@
 mod ema;
 mod entropy;
 mod histogram;
-mod ln;
 mod min_max;
 mod mse;
 mod percentile;

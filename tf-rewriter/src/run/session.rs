@@ -75,6 +75,14 @@ impl Model {
     /// # Errors
     /// A graph that needs the values of variables; no library; a graph that TensorFlow refuses; a cluster that cannot be reached.
     pub fn new(graph: &Graph, options: &RunOptions) -> Result<Self, RunError> {
+        Self::with_outputs(graph, graph.output_names(), options)
+    }
+
+    /// The same, with these outputs (`node:port`).
+    ///
+    /// # Errors
+    /// Those of [`Model::new`].
+    pub(crate) fn with_outputs(graph: &Graph, outputs: Vec<String>, options: &RunOptions) -> Result<Self, RunError> {
         check_values(graph)?;
         let whole = graph.whole_bytes().map_err(|error| match error {
             Error::TooLarge { .. } => {
@@ -83,7 +91,7 @@ impl Model {
             }
             error => RunError::Values(Box::new(error)),
         })?;
-        let model = Self::from_bytes(&whole, graph.output_names(), graph.interface(), options);
+        let model = Self::from_bytes(&whole, outputs, graph.interface(), options);
         // TensorFlow has a copy now.
         let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
         let model = graph.check().map_err(changed).and(model)?;
@@ -160,6 +168,12 @@ impl Model {
     /// The inputs' names.
     pub fn input_names(&self) -> Vec<String> {
         self.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+
+    /// The input of this name, which from now on is fed by whoever asks for it, and not from data.
+    pub(crate) fn take_input(&mut self, name: &str) -> Option<Operation> {
+        let at = self.inputs.iter().position(|input| input.name == name)?;
+        Some(self.inputs.remove(at).operation)
     }
 
     /// Call each input as `other` calls the one that it stands for: the one of that name, else the one of that key of the signature.

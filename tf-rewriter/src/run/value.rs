@@ -255,3 +255,15 @@ pub(super) fn dims(shape: Option<&[Option<i64>]>) -> String {
         }
     }
 }
+
+impl Value {
+    /// Whether its elements are floating-point numbers.
+    pub(super) fn is_float(&self) -> bool {
+        matches!(self, Self::F16(_) | Self::F32(_) | Self::F64(_))
+    }
+
+    /// The same for a comparison, beside its elements as float32.
+    pub(super) fn compared<'a>(&'a self, values: &'a [f32]) -> quant_math::evaluation::Tensor<'a> {
+        quant_math::evaluation::Tensor { shape: self.shape(), values, is_float: self.is_float() }
+    }
+}

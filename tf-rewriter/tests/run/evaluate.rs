@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{DIGITS, PROGRAM, TEST_DATA, TensorFlow, array, good, runs};
 
 /// The digits model with its weights at few bits, all of them or those of one op.
-fn quantized(tensorflow: &TensorFlow, name: &str, bits: u32, ops: &str) -> PathBuf {
+pub(super) fn quantized(tensorflow: &TensorFlow, name: &str, bits: u32, ops: &str) -> PathBuf {
     let config = format!("[{{{ops}, quant_types: ['weight'], quant_bits: {bits}}}]");
     let config = tensorflow.file("config.json5", config);
     let out = tensorflow.path(name);

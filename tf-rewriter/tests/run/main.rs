@@ -19,6 +19,7 @@ mod kept;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;
+mod sensitivity;
 mod signatures;
 mod trained;
 mod wrong;

@@ -15,6 +15,8 @@ mod inspect;
 #[cfg(feature = "run")]
 mod library;
 mod model;
+#[cfg(feature = "run")]
+mod sensitivity;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,9 @@ enum Command {
     /// Outputs of a model on data: how far from another model's, and how often right
     #[cfg(feature = "run")]
     Evaluate(evaluate::EvaluateArgs),
+    /// What each weight costs at each number of bits, measured on the outputs
+    #[cfg(feature = "run")]
+    Sensitivity(sensitivity::SensitivityArgs),
     /// Put batch norms into the layers before them; the model stays float
     Fold(fold::FoldOnlyArgs),
     /// Turn a trained graph and its checkpoint into a graph for inference
@@ -91,7 +96,9 @@ impl Command {
             Self::Freeze(args) => args.run(global),
             Self::MergeRanges(args) => args.run(global),
             #[cfg(feature = "run")]
-            Self::Calibrate(_) | Self::Evaluate(_) | Self::Finetune(_) | Self::Doctor(_) => Ok(()),
+            Self::Calibrate(_) | Self::Evaluate(_) | Self::Sensitivity(_) | Self::Finetune(_) | Self::Doctor(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -102,6 +109,7 @@ impl Command {
             Self::Compress(args) => args.library(),
             Self::Calibrate(args) => Some(&args.library),
             Self::Evaluate(args) => Some(&args.library),
+            Self::Sensitivity(args) => Some(&args.library),
             Self::Finetune(args) => Some(&args.library),
             Self::Doctor(args) => Some(&args.library),
             _ => None,
@@ -115,6 +123,7 @@ impl Command {
             Self::Compress(args) => args.run_with(global, library),
             Self::Calibrate(args) => args.run(global, library),
             Self::Evaluate(args) => args.run(global, library),
+            Self::Sensitivity(args) => args.run(global, library),
             Self::Finetune(args) => args.run(global, library),
             Self::Doctor(_) => library::DoctorArgs::run(global, library),
             other => other.run(global),

@@ -70,13 +70,18 @@ impl Graph {
     }
 
     /// Every attribute and every constant must be whole, also one that the plan does not name: TensorFlow would refuse the graph.
-    pub(super) fn check_nodes(&self) -> Result<(), Error> {
+    pub(crate) fn check_nodes(&self) -> Result<(), Error> {
         let nodes: Vec<NodeId> = self.all_nodes().collect();
         let attrs = |id: NodeId| self.index().node(id).map_or(Ok(()), |node| node.check_attrs(self.bytes()));
         match nodes.par_iter().find_map_first(|id| attrs(*id).and_then(|()| self.constant(*id)).err()) {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// The weights that a plan quantizes, found again and looked at, in its order.
+    pub(crate) fn weight_works(&self, plan: &Plan) -> Result<Vec<WeightWork>, Error> {
+        observe_all(self, locate::weights(self, plan)?, plan.emit)
     }
 
     fn patch(&self, plan: &Plan) -> Result<Patched, Error> {
@@ -86,7 +91,7 @@ impl Graph {
             let segments = self.patch_training(plan, &mut fates)?;
             return Ok((segments, fates, Vec::new()));
         }
-        let works = observe_all(self, locate::weights(self, plan)?, plan.emit)?;
+        let works = self.weight_works(plan)?;
         let mut editor = Editor::new(self);
         let mut groups: Vec<Vec<&WeightWork>> = Vec::new();
         // By slot: ops that quantize a constant in the same way.

@@ -23,6 +23,8 @@ pub(crate) use baked::baked;
 pub(crate) use editor::Editor;
 pub(crate) use node::NewNode;
 pub(crate) use packed::packed;
+#[cfg(feature = "run")]
+pub(crate) use path::homes;
 pub(crate) use path::{Copies, can_have_its_own, owns};
 pub(crate) use variable::{frozen_variable, init_op, new_variable, read_again};
 pub(crate) use whole::{Edge, Pieces};

@@ -85,7 +85,7 @@ pub(crate) fn can_have_its_own(graph: &Graph, work: &WeightWork) -> Result<bool,
 
 /// Where the constants of a group's ops are to stand, with the ops that share each: beside the weight, or beside the first op in a function
 /// that gets it from outside. A function that calls itself may get from outside what stands in it.
-pub(super) fn homes<'w>(graph: &Graph, group: &[&'w WeightWork]) -> Vec<(NodeId, Vec<&'w WeightWork>)> {
+pub(crate) fn homes<'w>(graph: &Graph, group: &[&'w WeightWork]) -> Vec<(NodeId, Vec<&'w WeightWork>)> {
     let mut homes: BTreeMap<(u32, bool), (NodeId, Vec<&WeightWork>)> = BTreeMap::new();
     for work in group {
         let outside = work.op.scope != work.weight.source.scope || is_handed_in(graph, work);
@@ -131,7 +131,8 @@ struct Own<'w> {
 }
 
 impl<'w> Copies<'w> {
-    pub(super) fn add(&mut self, works: &[&'w WeightWork], reference: &str) {
+    /// Let the ops of `works` read `reference` in place of their weight.
+    pub(crate) fn add(&mut self, works: &[&'w WeightWork], reference: &str) {
         for work in works {
             let goal = Place::Output(work.weight.source, 0);
             let own = self.edges.entry((work.op, work.input)).or_insert(Own { work, constants: Vec::new() });

@@ -4,7 +4,7 @@ mod layers;
 
 use std::path::Path;
 
-use quant_math::evaluation::{Comparison, Evaluation, NO_SCORES, OutputReport, Samples, Tensor};
+use quant_math::evaluation::{Comparison, Evaluation, NO_SCORES, OutputReport, Samples};
 use tensorflow::Output;
 
 use self::layers::Layers;
@@ -120,8 +120,8 @@ impl Evaluator {
         let samples = Samples { first: self.samples, count: batch.samples, labels };
         for (position, (compared, value)) in self.outputs.iter_mut().zip(&values).enumerate() {
             let reference = references.get(position).map(|value| (value, value.to_f32()));
-            let reference = reference.as_ref().map(|(value, elements)| tensor(value, elements));
-            let added = compared.comparison.add(tensor(value, &value.to_f32()), reference, samples);
+            let reference = reference.as_ref().map(|(value, elements)| value.compared(elements));
+            let added = compared.comparison.add(value.compared(&value.to_f32()), reference, samples);
             added.map_err(|error| refused(error, path))?;
         }
         if let Some(layers) = &mut self.layers {
@@ -149,10 +149,4 @@ impl Evaluator {
         let (layers, entrances) = self.layers.as_ref().map(Layers::finish).unwrap_or_default();
         Ok(Evaluation { samples: self.samples, outputs, layers, entrances })
     }
-}
-
-/// A value beside its elements as float32.
-fn tensor<'a>(value: &'a Value, values: &'a [f32]) -> Tensor<'a> {
-    let is_float = matches!(value, Value::F16(_) | Value::F32(_) | Value::F64(_));
-    Tensor { shape: value.shape(), values, is_float }
 }

@@ -6,7 +6,7 @@ use std::f64::consts::{LN_2, SQRT_2};
 ///
 /// With `x = m·2^e` and m in [√½, √2): `ln(x) = e·ln 2 + 2·artanh(s)`, s = (m − 1)/(m + 1), |s| ≤ 0.1716. Of the series
 /// `artanh(s) = s·(1 + s²/3 + s⁴/5 + …)` eleven terms are taken: the rest is below 0.1716²²/23 < 2^-59 of the sum.
-pub(super) fn ln(x: f64) -> f64 {
+pub(crate) fn ln(x: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     let bits = x.to_bits();
     let mut mantissa = f64::from_bits(bits & MANTISSA | 1.0_f64.to_bits());
