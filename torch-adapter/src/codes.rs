@@ -108,7 +108,7 @@ since "0.1.0" {
     "T0601" "the written archive failed its check and was discarded", "report it as a defect of torch-adapter";
     "T0801" "no Python with PyTorch was found", "install PyTorch, or name an interpreter that has it with `--python`; `doctor` shows where it is looked for";
     "T0802" "Python ended before it was done", "see its last words; `calibrate` goes on with `--resume`";
-    "T0803" "PyTorch refused or failed", "see its answer";
+    "T0803" "PyTorch refused or failed", "see its answer; give data of the shape and type that the model takes";
     "T0804" "a data file cannot be read, or is something else", "give what `numpy.savez` or `numpy.save` write";
     "T0805" "data, model and options do not fit together", "the message says what is missing or too much";
     "T0806" "interrupted work cannot be taken up", "run without `--resume` to begin anew";

@@ -23,9 +23,11 @@ fn each_recipe_runs_as_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::copy(root.join("examples/models/digits_script.pt"), folder.path().join("model.pt")).unwrap();
-    let data = ["data".into(), folder.path().join("samples.npz").into_os_string()];
-    let made = Command::new(&python).arg(root.join("tests/torch/calibrated.py")).args(data).status().unwrap();
-    assert!(made.success());
+    for (script, name) in [("calibrated.py", "samples.npz"), ("evaluated.py", "test.npz")] {
+        let data = ["data".into(), folder.path().join(name).into_os_string()];
+        let made = Command::new(&python).arg(root.join("tests/torch").join(script)).args(data).status().unwrap();
+        assert!(made.success(), "{script}");
+    }
     std::os::unix::fs::symlink(root.join("examples"), folder.path().join("examples")).unwrap();
     let blocks = recipes::blocks(&root.join("README.md"));
     let (mut ran, mut told) = (0, String::new());

@@ -117,7 +117,10 @@ impl RunError {
             ),
             Self::Ended { .. } => Some("`calibrate` goes on with `--resume` where its state was last kept".into()),
             Self::Math { source, .. } => source.help(),
-            Self::Torch { .. } | Self::Io { .. } => None,
+            Self::Torch { .. } => Some(
+                "what it was given stands before its answer: give data of the shape and type that the model takes; `torch.jit.load` in Python says the same of the archive alone".into(),
+            ),
+            Self::Io { .. } => None,
         }
     }
 
