@@ -183,7 +183,7 @@ fn a_real_network_is_folded_whatever_the_form() {
 }
 
 /// The table of `docs/fold.md`. Two of the nets are made for it alone:
-/// `cargo test --release --test tf_fold -- --ignored --nocapture`, with the oracles' Python in `QUANT_TF_PYTHON`.
+/// `cargo test --test tf_fold -- --ignored --nocapture`, with the oracles' Python in `QUANT_TF_PYTHON`.
 #[test]
 #[ignore = "makes two nets that no other test needs, and runs four"]
 fn nets_of_the_table_are_folded() {
