@@ -195,6 +195,18 @@ impl QuantizeArgs {
         }
     }
 
+    /// Tell the warnings of a plan: those about the config as [`check`](Self::check) does, and the others as they are.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub(crate) fn check_all(&self, global: &GlobalArgs, warnings: &[Reason]) -> Result<(), Failure> {
+        let (about_config, others): (Vec<Reason>, Vec<Reason>) =
+            warnings.iter().cloned().partition(Reason::is_about_config);
+        self.check(global, &about_config)?;
+        global.warn(&others);
+        Ok(())
+    }
+
     /// Tell what of the config matches nothing or has no effect; with `--strict` that is an error. So is a config of which no entry
     /// matches, unless that is allowed; a model without layers is none of the default config's making.
     ///

@@ -35,6 +35,7 @@ mod fold_args;
 mod html;
 mod left_behind;
 mod model_tables;
+mod narrow;
 mod npz;
 mod out;
 mod page;
@@ -71,6 +72,6 @@ pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, FloatArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs, SharedCommand,
-    TrialArgs, VerifyArgs, read_ranges, tell_ranges, write_ranges,
+    Adapter, CompressArgs, DiffArgs, FloatArgs, FoldOnlyArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs,
+    SharedCommand, TrialArgs, VerifyArgs, read_ranges, tell_ranges, write_ranges,
 };

@@ -22,7 +22,7 @@ use crate::data::{DType, PIECE, WeightData, narrow};
 use crate::layout::ChannelLayout;
 
 pub use choose::refuses;
-pub use record::{Fold, FoldDecision, Folded, step};
+pub use record::{Fold, FoldDecision, Folded, layers, step};
 
 /// `scale·x + shift` for each channel.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use crate::divergence::Scores;
+use crate::evaluation::noise_to_signal;
 use crate::metrics::Metrics;
 use crate::plan::{QuantType, Quantizer, Reason};
 
@@ -64,10 +65,9 @@ pub struct Loss {
 impl Loss {
     /// Of the outputs of one model.
     pub fn new(ranked_by: RankedBy, outputs: Vec<OutputLoss>) -> Self {
-        let noise = |output: &OutputLoss| output.error.sqnr_db.map_or(0.0, |db| 10f64.powf(-db / 10.0));
         let loss = match ranked_by {
             RankedBy::Kl => outputs.iter().filter_map(|output| output.kl).sum(),
-            RankedBy::Noise => outputs.iter().map(noise).sum(),
+            RankedBy::Noise => outputs.iter().map(|output| noise_to_signal(&output.error)).sum(),
         };
         Self { loss, outputs }
     }

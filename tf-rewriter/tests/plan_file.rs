@@ -1,25 +1,24 @@
 //! A plan that was written down, edited or not, is what the program carries out.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../tests/common/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tf-rewriter");
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 fn run(folder: &Path, args: &str) -> Output {
-    let args = args.replace("EXAMPLES", EXAMPLES);
-    Command::new(PROGRAM).current_dir(folder).args(args.split_whitespace()).output().unwrap()
+    program::run(PROGRAM, folder, args)
 }
 
 #[track_caller]
 fn succeeds(folder: &Path, args: &str) -> Vec<u8> {
-    let output = run(folder, args);
-    assert!(output.status.success(), "{args}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    program::succeeds(PROGRAM, folder, args).stdout
 }
 
 /// The exit code, and the codes of the errors.

@@ -1,18 +1,19 @@
 //! `verify`: a quantized model is what its original and the settings come to, or it is told where it is not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../tests/common/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tf-rewriter");
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 fn run(folder: &Path, args: &str) -> Output {
-    let args = args.replace("EXAMPLES", EXAMPLES);
-    Command::new(PROGRAM).current_dir(folder).args(args.split_whitespace()).output().unwrap()
+    program::run(PROGRAM, folder, args)
 }
 
 fn said(output: &Output) -> String {
@@ -21,9 +22,7 @@ fn said(output: &Output) -> String {
 
 #[track_caller]
 fn succeeds(folder: &Path, args: &str) -> String {
-    let output = run(folder, args);
-    assert!(output.status.success(), "{args}: {}", said(&output));
-    said(&output)
+    said(&program::succeeds(PROGRAM, folder, args))
 }
 
 const RANGES: &str = "-Q qat --config EXAMPLES/configs/nni_qat.py.txt --ranges EXAMPLES/ranges/digits.json";

@@ -2,6 +2,7 @@
 
 mod compress;
 mod diff;
+mod fold;
 mod frozen;
 mod inspect;
 mod plan;
@@ -29,6 +30,7 @@ use compress::{destination, write_result};
 
 pub use compress::CompressArgs;
 pub use diff::DiffArgs;
+pub use fold::FoldOnlyArgs;
 pub use frozen::{FloatArgs, FrozenArgs};
 pub use inspect::InspectArgs;
 pub use plan::PlanArgs;
@@ -88,6 +90,11 @@ pub trait Adapter: Args + Debug {
     /// # Errors
     /// Weights that have no quantized form; a damaged model.
     fn apply(model: Self::Model, plan: &Plan) -> Result<Self::Compressed, Failure>;
+    /// The model with every batch norm in the layer before it that can be there, to be written as it is.
+    ///
+    /// # Errors
+    /// A damaged model.
+    fn folded(model: Self::Model) -> Result<Self::Compressed, Failure>;
     /// What came up while the plan was carried out.
     fn warnings(compressed: &Self::Compressed) -> &[Reason];
     /// Bytes that writing will report as progress.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use quant_math::Plan;
 use quant_math::config::ConfigList;
-use quant_math::plan::{PlanOptions, Reason};
+use quant_math::plan::PlanOptions;
 use quant_math::ranges::Ranges;
 
 use super::Adapter;
@@ -84,10 +84,7 @@ impl<M: Adapter> PlanArgs<M> {
         };
         let options = PlanOptions { emit: self.emit.emit, ranges: ranges.as_ref(), ..PlanOptions::default() };
         let plan = M::plan(&model, &config, M::options(&self.options, options))?;
-        let (about_config, others): (Vec<Reason>, Vec<Reason>) =
-            plan.warnings.iter().cloned().partition(Reason::is_about_config);
-        self.quantize.check(global, &about_config)?;
-        global.warn(&others);
+        self.quantize.check_all(global, &plan.warnings)?;
         Ok(Planned { model, plan })
     }
 

@@ -70,11 +70,7 @@ impl TrialArgs {
     /// # Errors
     /// Those of [`QuantizeArgs::check`].
     pub fn check(&self, global: &GlobalArgs, warnings: &[Reason]) -> Result<(), Failure> {
-        let (about_config, others): (Vec<Reason>, Vec<Reason>) =
-            warnings.iter().cloned().partition(Reason::is_about_config);
-        self.quantize.check(global, &about_config)?;
-        global.warn(&others);
-        Ok(())
+        self.quantize.check_all(global, warnings)
     }
 
     /// Write the report, and print what was measured.

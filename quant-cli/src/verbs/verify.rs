@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use model_file::atomic::Unfinished;
 use quant_math::difference::Difference;
-use quant_math::plan::{Emit, QuantType, Site};
-use quant_math::report::Report;
+use quant_math::plan::{Emit, QuantType};
+use quant_math::report::SiteReport;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::model_tables::difference;
 use crate::progress::Progress;
 use crate::size::count;
+use crate::summary::quantized;
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -84,11 +85,12 @@ impl<M: Adapter> VerifyArgs<M> {
             Some(_) => Some(M::diff(&M::open_path(&expected)?, &M::open_path(&self.quantized)?)?),
             None => None,
         };
+        let quantized = quantized(&report);
         let verified = Verified {
             identical: first_difference.is_none(),
             emit: report.emit,
-            sites: quantized(&report).count(),
-            codes: codes(&report),
+            sites: quantized.len(),
+            codes: codes(&quantized),
             first_difference,
             difference,
         };
@@ -121,14 +123,9 @@ impl<M: Adapter> VerifyArgs<M> {
     }
 }
 
-/// The sites that are quantized.
-fn quantized(report: &Report) -> impl Iterator<Item = &Site> {
-    report.sites.iter().map(|site| &site.site).filter(|site| site.settings().is_some())
-}
-
 /// Elements of quantized weights.
-fn codes(report: &Report) -> u64 {
-    let weights = quantized(report).filter(|site| site.kind == QuantType::Weight);
+fn codes(quantized: &[&SiteReport]) -> u64 {
+    let weights = quantized.iter().map(|site| &site.site).filter(|site| site.kind == QuantType::Weight);
     weights.filter_map(|site| Some(site.shape.as_ref()?.iter().product::<u64>())).sum()
 }
 

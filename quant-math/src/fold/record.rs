@@ -56,6 +56,11 @@ impl Folded {
     }
 }
 
+/// The layers that have taken batch normalizations, in the order of these.
+pub fn layers(folds: &[Folded]) -> impl Iterator<Item = &str> {
+    folds.iter().filter(|fold| fold.is_folded()).filter_map(|fold| fold.layer.as_deref())
+}
+
 /// What was done to a model with these batch normalizations, if some of them are folded.
 pub fn step(folds: &[Folded]) -> Option<Reason> {
     let count = folds.iter().filter(|fold| fold.is_folded()).count();

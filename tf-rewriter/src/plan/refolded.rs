@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quant_math::fold::layers;
 use quant_math::ranges::Ranges;
 
 use crate::find::sites::changes_shape;
@@ -14,9 +15,8 @@ const MOST: usize = 64;
 impl Graph {
     /// The layers that have taken batch normalizations, by name.
     pub(crate) fn folded_layers(&self) -> Vec<String> {
-        let folded = self.folds().iter().filter(|fold| fold.is_folded());
-        let layers: BTreeSet<&String> = folded.filter_map(|fold| fold.layer.as_ref()).collect();
-        layers.into_iter().cloned().collect()
+        let layers: BTreeSet<&str> = layers(self.folds()).collect();
+        layers.into_iter().map(str::to_owned).collect()
     }
 
     /// The ranges without those of tensors that are others now. `None` where none is.

@@ -16,6 +16,8 @@ mod feeds;
 mod finetune;
 mod interrupted;
 mod kept;
+#[path = "../../../tests/common/numpy.rs"]
+mod numpy;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;

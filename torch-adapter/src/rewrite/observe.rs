@@ -6,6 +6,7 @@
 use quant_math::QuantType;
 use quant_math::config::ConfigList;
 use quant_math::fate::Fate;
+use quant_math::fold::layers;
 use quant_math::plan::{Emit, Gradient, PLAN_VERSION, Plan, Reason, Site, nothing_to_measure};
 use quant_math::ranges::ModelId;
 use serde::{Deserialize, Serialize};
@@ -98,8 +99,7 @@ impl Model {
         let file = self.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let model = ModelId { file: file.unwrap_or_default(), fingerprint: self.fingerprint() };
         let keys = sites.into_iter().map(|site| (site.op, site.kind, site.tensor)).collect();
-        let folded =
-            self.folds().iter().filter(|fold| fold.is_folded()).filter_map(|fold| fold.layer.clone()).collect();
+        let folded = layers(self.folds()).map(str::to_owned).collect();
         let source = Source { model, config: config.calibration_fingerprint(), counting, folded, sites: keys };
         let source = serde_json::to_string(&source).map_err(|error| Error::Plan { message: error.to_string() })?;
         editor.count_samples(source);

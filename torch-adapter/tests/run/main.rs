@@ -11,6 +11,8 @@
 mod archives;
 mod calibrate;
 mod evaluate;
+#[path = "../../../tests/common/numpy.rs"]
+mod numpy;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks TensorFlow")]
 mod oracle;

@@ -9,7 +9,6 @@ mod compress;
 mod evaluate;
 #[cfg(feature = "run")]
 mod finetune;
-mod fold;
 mod freeze;
 mod inspect;
 #[cfg(feature = "run")]
@@ -23,7 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(not(feature = "run"))]
 use quant_cli::CompressArgs;
-use quant_cli::{Failure, GlobalArgs, MergeRangesArgs, SharedCommand};
+use quant_cli::{Failure, FoldOnlyArgs, GlobalArgs, MergeRangesArgs, SharedCommand};
 
 use crate::model::ModelArgs;
 
@@ -57,7 +56,7 @@ enum Command {
     #[cfg(feature = "run")]
     Sensitivity(sensitivity::SensitivityArgs),
     /// Put batch norms into the layers before them; the model stays float
-    Fold(fold::FoldOnlyArgs),
+    Fold(FoldOnlyArgs<ModelArgs>),
     /// Turn a trained graph and its checkpoint into a graph for inference
     Freeze(freeze::FreezeArgs),
     /// Quantization-aware training from a frozen graph

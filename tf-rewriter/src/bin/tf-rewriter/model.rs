@@ -181,6 +181,10 @@ impl Adapter for ModelArgs {
         model.apply(plan).map_err(failure)
     }
 
+    fn folded(model: Graph) -> Result<Compressed, Failure> {
+        model.folded_everywhere().and_then(Graph::as_it_is).map_err(failure)
+    }
+
     fn warnings(_: &Compressed) -> &[Reason] {
         &[]
     }

@@ -4,7 +4,6 @@ mod calibrate;
 mod coded;
 mod compress;
 mod evaluate;
-mod fold;
 mod freeze;
 mod model;
 mod python;
@@ -13,7 +12,7 @@ mod running;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quant_cli::{GlobalArgs, MergeRangesArgs, SharedCommand};
+use quant_cli::{FoldOnlyArgs, GlobalArgs, MergeRangesArgs, SharedCommand};
 
 use crate::model::ModelArgs;
 
@@ -38,7 +37,7 @@ enum Command {
     /// Outputs of a model on data: how far from another model's, and how often right
     Evaluate(evaluate::EvaluateArgs),
     /// Put batch norms into the layers before them, and nothing else
-    Fold(fold::FoldOnlyArgs),
+    Fold(FoldOnlyArgs<ModelArgs>),
     /// Turn a trained archive into one for inference
     Freeze(freeze::FreezeArgs),
     /// Join the ranges files of parts of the data

@@ -56,6 +56,10 @@ impl Adapter for ModelArgs {
         model.apply(plan).map_err(failure)
     }
 
+    fn folded(model: Model) -> Result<Compressed, Failure> {
+        model.folded_everywhere().and_then(Model::as_it_is).map_err(failure)
+    }
+
     fn warnings(compressed: &Compressed) -> &[Reason] {
         compressed.warnings()
     }
