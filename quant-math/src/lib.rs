@@ -6,6 +6,7 @@
 )]
 
 pub mod affine;
+pub mod allocation;
 pub mod budget;
 pub mod codes;
 mod columns;

@@ -44,6 +44,7 @@ mod taken_away;
 mod unmatched;
 mod validate;
 mod value;
+mod written;
 
 use crate::plan::{QuantType, Quantizer, Reason};
 
@@ -62,6 +63,7 @@ pub use preset::Preset;
 pub use schema::schema;
 pub use select::{OpFacts, Selection};
 pub use selector::Selector;
+pub use written::OpBits;
 
 /// A validated `config_list` and the quantizer that it is for.
 #[derive(Debug, Clone, PartialEq)]

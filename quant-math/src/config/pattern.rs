@@ -51,9 +51,18 @@ impl NamePattern {
     /// The most globs of a config, so that matching all of them costs no more for each op.
     pub(super) const MOST_GLOBS: usize = 1024;
 
+    /// What makes a glob of a name.
+    const SIGNS: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
+    /// The word that means this name alone.
+    pub(super) fn escaped(name: &str) -> String {
+        let signs = |sign: char| Self::SIGNS.contains(&sign).then_some('\\').into_iter().chain(Some(sign));
+        name.chars().flat_map(signs).collect()
+    }
+
     /// The message says what is wrong with the glob.
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let glob = if text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        let glob = if text.contains(Self::SIGNS) {
             if text.len() > Self::LONGEST {
                 return Err(format!("a glob of {} bytes, expected at most {}", text.len(), Self::LONGEST));
             }
