@@ -15,6 +15,11 @@ since "0.1.0" {
 
 quant_math::errors! { ERRORS, "Every error of this crate's table.":
 since "0.1.0" {
+    "B0101" "no mix of bits keeps to what was asked for", "allow more, give more bits, or quantize in a better way";
+    "B0102" "the model does not get so small with these bits", "give fewer bits, or allow more bytes";
+    "B0103" "no output of the model has classes, of which a drop could be told", "say with `--min-sqnr` how near the outputs must stay";
+    "B0104" "the bits that were found cannot be said in a config", "choose other sites in the config";
+    "B0105" "how large the file will be is not known before it is written", "write another kind of file; the message names one";
     "O0001" "standard input or output cannot be read or written", "see the system's answer";
     "U0101" "no quantizer is named", "give `--quantizer`, or a `--config` that names one";
     "U0102" "the config cannot be read", "see the cause";

@@ -34,6 +34,7 @@ mod files;
 mod fold_args;
 mod html;
 mod left_behind;
+mod mixed_bits;
 mod model_tables;
 mod narrow;
 mod npz;
@@ -60,6 +61,7 @@ pub use files::Files;
 pub use fold_args::{FoldArgs, PlanFoldArgs};
 pub use html::report_html;
 pub use left_behind::LeftBehind;
+pub use mixed_bits::{mixed_bits, mixed_bits_in};
 pub use model_tables::{difference, difference_in, inspection, inspection_in, shape_text};
 pub use npz::SavedOutputs;
 pub use out::Out;
@@ -72,6 +74,6 @@ pub use summary::{plan_table, plan_table_in, summary, summary_in};
 pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
-    Adapter, CompressArgs, DiffArgs, FloatArgs, FoldOnlyArgs, FrozenArgs, InspectArgs, MergeRangesArgs, PlanArgs,
-    SharedCommand, TrialArgs, VerifyArgs, read_ranges, tell_ranges, write_ranges,
+    Adapter, BitsArgs, CompressArgs, DiffArgs, FloatArgs, FoldOnlyArgs, FrozenArgs, InspectArgs, MergeRangesArgs,
+    Mixing, PlanArgs, SharedCommand, Start, TrialArgs, VerifyArgs, Wanted, read_ranges, tell_ranges, write_ranges,
 };

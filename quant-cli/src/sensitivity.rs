@@ -63,7 +63,7 @@ fn what(ranked_by: RankedBy) -> &'static str {
 }
 
 /// What an output's numbers are, and how that is known.
-fn taken_as(output: &Output) -> String {
+pub(crate) fn taken_as(output: &Output) -> String {
     let is = match output.scores {
         Some(Scores::Logits) => "logits",
         Some(Scores::Probabilities) => "probabilities of classes",
@@ -82,11 +82,11 @@ fn name(site: &SiteSensitivity) -> String {
     }
 }
 
-fn number(loss: f64) -> String {
+pub(crate) fn number(loss: f64) -> String {
     if loss <= 0.0 { "0".to_owned() } else { format!("{loss:.1e}") }
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
@@ -105,7 +105,7 @@ fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _: std::fmt::Result = writeln!(text, "{line}");
 }
 
-fn count_of(number: u64, what: &str) -> String {
+pub(crate) fn count_of(number: u64, what: &str) -> String {
     count(usize::try_from(number).unwrap_or(usize::MAX), what)
 }
 

@@ -4,14 +4,17 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
+use quant_math::allocation::MixedBits;
 use quant_math::plan::Reason;
 use quant_math::report::Report;
+use serde::Serialize;
 
 use super::plan::Measure;
 use super::{Adapter, PlanArgs};
 use crate::args::{Destination, GlobalArgs, OutputArgs, ReportArgs};
 use crate::failure::Failure;
 use crate::files::Files;
+use crate::mixed_bits::mixed_bits;
 use crate::progress::Progress;
 use crate::summary::summary;
 
@@ -19,14 +22,19 @@ use crate::summary::summary;
 #[derive(Debug, Args)]
 pub struct CompressArgs<M: Adapter> {
     #[command(flatten)]
-    plan: PlanArgs<M>,
+    pub(super) plan: PlanArgs<M>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
     #[command(flatten)]
-    report: ReportArgs,
+    pub(super) report: ReportArgs,
 }
 
 impl<M: Adapter> CompressArgs<M> {
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.plan.model
+    }
+
     /// What only this adapter was told.
     pub fn options(&self) -> &M::Options {
         &self.plan.options
@@ -85,6 +93,17 @@ pub(super) fn write_result<M: Adapter>(
     compressed: &M::Compressed,
     advice: impl Fn(&Report) -> Vec<Reason>,
 ) -> Result<(), Failure> {
+    write_result_with(model, global, (destination, report_args), compressed, (advice, None))
+}
+
+/// The same, with the bits that were found, and where their config was written.
+pub(super) fn write_result_with<M: Adapter>(
+    model: &M,
+    global: &GlobalArgs,
+    (destination, report_args): (&Destination, &ReportArgs),
+    compressed: &M::Compressed,
+    (advice, found): (impl Fn(&Report) -> Vec<Reason>, Option<(&MixedBits, Option<&Path>)>),
+) -> Result<(), Failure> {
     global.warn(M::warnings(compressed));
     let mut report = match destination {
         Destination::File(path) => {
@@ -102,9 +121,21 @@ pub(super) fn write_result<M: Adapter>(
     report_args.write(&report)?;
     let mut out = global.out_beside(destination);
     if global.json {
-        out.json(&report)?;
+        out.json(&Told { report: &report, mixed_bits: found.map(|(found, _)| found) })?;
     } else {
+        if let Some((found, config)) = found {
+            writeln!(out, "{}", mixed_bits(found, config))?;
+        }
         write!(out, "{}", summary(&report))?;
     }
     Ok(out.finish()?)
+}
+
+/// What is told as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mixed_bits: Option<&'a MixedBits>,
 }

@@ -1,10 +1,12 @@
 //! The commands that both binaries have, over what they need of an adapter.
 
+mod bits;
 mod compress;
 mod diff;
 mod fold;
 mod frozen;
 mod inspect;
+mod mix;
 mod plan;
 mod ranges;
 mod sensitivity;
@@ -28,6 +30,7 @@ use crate::progress::Progress;
 
 use compress::{destination, write_result};
 
+pub use bits::{BitsArgs, Mixing, Start, Wanted};
 pub use compress::CompressArgs;
 pub use diff::DiffArgs;
 pub use fold::FoldOnlyArgs;
@@ -99,6 +102,13 @@ pub trait Adapter: Args + Debug {
     fn warnings(compressed: &Self::Compressed) -> &[Reason];
     /// Bytes that writing will report as progress.
     fn bytes_to_write(compressed: &Self::Compressed) -> u64;
+    /// Bytes of the model's file and of the file that is going to be written at this path, before it is; `None` where the latter is not known.
+    ///
+    /// # Errors
+    /// A file that is not there any more.
+    fn lengths(&self, _compressed: &Self::Compressed, _path: Option<&Path>) -> Result<Option<(u64, u64)>, Failure> {
+        Ok(None)
+    }
     /// Write a file that is complete or absent.
     ///
     /// # Errors

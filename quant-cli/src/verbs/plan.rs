@@ -24,9 +24,9 @@ pub struct PlanArgs<M: Adapter> {
     #[command(flatten)]
     pub(super) model: M,
     #[command(flatten)]
-    quantize: QuantizeArgs,
+    pub(super) quantize: QuantizeArgs,
     #[command(flatten)]
-    emit: EmitArgs,
+    pub(super) emit: EmitArgs,
     #[command(flatten)]
     pub(super) options: M::Options,
 

@@ -77,7 +77,7 @@ pub use fixed::Fixed;
 pub use library::load;
 pub use locate::{Folder, Place, Search, VARIABLE};
 pub use quantizers::{DoReFaQuantizer, GraphRef, NaiveQuantizer, QatQuantizer};
-pub use sensitivity::{SensitivityMeter, SensitivityOptions};
+pub use sensitivity::{Mix, SensitivityMeter, SensitivityOptions};
 pub use session::{Input, Model, RunOptions};
 pub use value::Value;
 

@@ -94,14 +94,17 @@ impl Model {
         let model = Self::from_bytes(&whole, outputs, graph.interface(), options);
         // TensorFlow has a copy now.
         let changed = |source| RunError::Changed { path: graph.path().map(ToOwned::to_owned), source };
-        let model = graph.check().map_err(changed).and(model)?;
-        // Lookup tables are empty until then.
-        if let Some(name) = &graph.interface().initializer
-            && let Some(initializer) = model.graph.operation_by_name(name).ok().flatten()
+        graph.check().map_err(changed).and(model)?.initialized()
+    }
+
+    /// The model whose lookup tables are filled; they are empty until then.
+    pub(crate) fn initialized(self) -> Result<Self, RunError> {
+        if let Some(name) = &self.interface.initializer
+            && let Some(initializer) = self.graph.operation_by_name(name).ok().flatten()
         {
-            model.run_with([], &[], &[&initializer])?;
+            self.run_with([], &[], &[&initializer])?;
         }
-        Ok(model)
+        Ok(self)
     }
 
     /// Hand the bytes of a binary GraphDef to TensorFlow. Its variables get their values from whoever calls this.

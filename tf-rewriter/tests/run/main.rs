@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, tells its story on stderr, and maps none of its files"
 )]
 
+mod bits;
 mod calibrate;
 mod evaluate;
 mod feeds;

@@ -105,7 +105,7 @@ fn a_saved_model_batches_and_threads_change_nothing() {
 }
 
 /// Two products of one table, whose softmax is the output; another reader of the table; a weight of half precision, and one in short form.
-const SHARED: &str = "
+pub(super) const SHARED: &str = "
     node { name: 'x' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } attr { key: 'shape' value { shape {
         dim { size: -1 } dim { size: 3 } } } } }
     node { name: 'w' op: 'Const' attr { key: 'dtype' value { type: DT_FLOAT } } attr { key: 'value' value { tensor {
@@ -129,7 +129,7 @@ const SHARED: &str = "
     versions { producer: 987 }";
 
 /// So many rows of three numbers, and labels.
-fn rows(tensorflow: &TensorFlow, name: &str, samples: u16, label: i64) -> PathBuf {
+pub(super) fn rows(tensorflow: &TensorFlow, name: &str, samples: u16, label: i64) -> PathBuf {
     let mut archive = NpzWriter::new(std::io::Cursor::new(Vec::new()));
     let number =
         |(row, column): (usize, usize)| f32::from(u8::try_from((row * 37 + column * 11) % 29).unwrap()) / 13.0 - 1.0;

@@ -7,6 +7,7 @@ use clap::Args;
 use quant_cli::{Failure, GlobalArgs};
 use quant_math::fold::Fold;
 
+use crate::bits::SearchArgs;
 use crate::calibrate::{DataArgs, ranges_for};
 use crate::coded::failure;
 use crate::library::{FeedArgs, Library, LibraryArgs};
@@ -19,15 +20,18 @@ pub(crate) struct MeasuringCompressArgs {
     compress: quant_cli::CompressArgs<ModelArgs>,
 
     /// Measure the ranges of activations on this data first (a .npz, a .npy, or a folder of them), instead of `--ranges`
-    #[arg(long, value_name = "DATA", conflicts_with_all = ["ranges", "plan"], help_heading = "TensorFlow")]
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["ranges", "plan", "goal"], help_heading = "TensorFlow", group = "measures")]
     calibrate: Option<PathBuf>,
 
     /// Samples that run at once
-    #[arg(long, value_name = "N", default_value = "32", requires = "calibrate", help_heading = "TensorFlow")]
+    #[arg(long, value_name = "N", default_value = "32", requires = "measures", help_heading = "TensorFlow")]
     batch: NonZeroU64,
 
     #[command(flatten, next_help_heading = "TensorFlow")]
     feeds: FeedArgs,
+
+    #[command(flatten)]
+    search: SearchArgs,
 
     #[command(flatten)]
     library: LibraryArgs,
@@ -36,7 +40,7 @@ pub(crate) struct MeasuringCompressArgs {
 impl MeasuringCompressArgs {
     /// The options for finding TensorFlow, where it is needed.
     pub(crate) fn library(&self) -> Option<&LibraryArgs> {
-        self.calibrate.as_ref().map(|_| &self.library)
+        (self.calibrate.is_some() || self.search.data().is_some()).then_some(&self.library)
     }
 
     /// Quantize with the ranges that were given.
@@ -46,6 +50,10 @@ impl MeasuringCompressArgs {
 
     /// Measure ranges, then quantize with them.
     pub(crate) fn run_with(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
+        if let Some(data) = self.search.data() {
+            let data = DataArgs { data: data.to_owned(), batch: self.batch, feeds: self.feeds.clone() };
+            return self.search.run(global, library, &self.compress, &data);
+        }
         let Some(data) = &self.calibrate else { return self.compress.run(global) };
         library.load(global)?;
         let data = DataArgs { data: data.clone(), batch: self.batch, feeds: self.feeds.clone() };

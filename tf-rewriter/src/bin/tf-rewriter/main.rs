@@ -1,6 +1,8 @@
 //! Quantize TensorFlow graphs from the command line.
 
 #[cfg(feature = "run")]
+mod bits;
+#[cfg(feature = "run")]
 mod calibrate;
 mod coded;
 #[cfg(feature = "run")]

@@ -193,6 +193,16 @@ impl Adapter for ModelArgs {
         compressed.len()
     }
 
+    fn lengths(&self, compressed: &Compressed, path: Option<&Path>) -> Result<Option<(u64, u64)>, Failure> {
+        match path {
+            Some(path) if compressed.is_model() && self.is_folder(path) => {
+                compressed.model_lengths(self.output()).map_err(failure)
+            }
+            Some(path) if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("pbtxt")) => Ok(None),
+            _ => Ok(Some((compressed.length_before(), compressed.len()))),
+        }
+    }
+
     fn write_to(&self, compressed: &Compressed, path: &Path, progress: &Progress) -> Result<Report, Failure> {
         if compressed.is_model() && self.is_folder(path) {
             return compressed.write_model(path, self.output(), &|bytes| progress.inc(bytes)).map_err(failure);

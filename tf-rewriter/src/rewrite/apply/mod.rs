@@ -84,6 +84,12 @@ impl Graph {
         observe_all(self, locate::weights(self, plan)?, plan.emit)
     }
 
+    /// Bytes of what the plan makes of this graph, in which what the plan folds is folded.
+    #[cfg(feature = "run")]
+    pub(crate) fn length_with(&self, plan: &Plan) -> Result<u64, Error> {
+        self.patch(plan).map(|(segments, ..)| crate::rewrite::splice::total(&segments) as u64)
+    }
+
     fn patch(&self, plan: &Plan) -> Result<Patched, Error> {
         self.check_nodes()?;
         let mut fates = Fate::all_of(plan);

@@ -4,7 +4,7 @@
 //! no saver, and no objects, so there is no object graph: Python's loader then takes the signatures alone.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model_file::atomic::AtomicFile;
 use protobuf::Message;
@@ -23,6 +23,42 @@ use crate::rewrite::apply::{Compressed, types_fit};
 
 /// The collection that names what a loader runs first.
 const MAIN_OP: &str = "saved_model_main_op";
+
+/// Bytes of the files that [`write`] makes; `None` where weights are in a checkpoint.
+pub(super) fn length(compressed: &Compressed, origin: &Origin, weights: WeightPlace) -> Result<Option<u64>, Error> {
+    let after = after(origin, compressed.graph())?;
+    let fits = compressed.len() + (after.len() as u64) < crate::graphdef::io::MAX_GRAPH_BYTES;
+    if compressed.plan().emit == Emit::Training || weights == WeightPlace::Checkpoint || !fits {
+        return Ok(None);
+    }
+    let (head, _) = head(origin, compressed.len(), after.len())?;
+    let graph = head.len() as u64 + compressed.len() + after.len() as u64;
+    let assets = assets(origin)?.iter().map(|asset| super::length(asset)).sum::<u64>();
+    Ok(Some(graph + assets))
+}
+
+/// What stands before a graph of so many bytes, with so many behind it; and the length of the whole meta graph.
+fn head(origin: &Origin, length: u64, after: usize) -> Result<(Vec<u8>, u64), Error> {
+    let mut head = before(origin)?;
+    put_tag(&mut head, 2, 2);
+    put_varint(&mut head, length);
+    let whole = head.len() as u64 + length + after as u64;
+    // SavedModel: saved_model_schema_version = 1, meta_graphs = 2.
+    let mut first = Vec::new();
+    put_tag(&mut first, 1, 0);
+    put_varint(&mut first, 1);
+    put_tag(&mut first, 2, 2);
+    put_varint(&mut first, whole);
+    Ok(([first, head].concat(), whole))
+}
+
+/// The model's assets, which stay.
+fn assets(origin: &Origin) -> Result<Vec<PathBuf>, Error> {
+    let from = origin.model.path();
+    let parts = ["assets", "assets.extra"].map(|name| from.join(name));
+    let files = parts.iter().filter(|part| part.is_dir()).map(|part| files_of(part));
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
+}
 
 /// Write the model's `saved_model.pb` and its assets into `folder`.
 pub(super) fn write(
@@ -43,20 +79,11 @@ pub(super) fn write(
     let saver = variables.as_ref().map(saver).unwrap_or_default();
     let after = [saver, after].concat();
     let length = variables.as_ref().map_or(compressed.len(), |variables| variables.graph.len() as u64);
-    let mut head = before(origin)?;
-    put_tag(&mut head, 2, 2);
-    put_varint(&mut head, length);
-    let whole = head.len() as u64 + length + after.len() as u64;
+    let (head, whole) = head(origin, length, after.len())?;
     crate::graphdef::io::check_length(whole)?;
-    // SavedModel: saved_model_schema_version = 1, meta_graphs = 2.
-    let mut first = Vec::new();
-    put_tag(&mut first, 1, 0);
-    put_varint(&mut first, 1);
-    put_tag(&mut first, 2, 2);
-    put_varint(&mut first, whole);
     let path = folder.join("saved_model.pb");
     let mut file = AtomicFile::create(&path)?;
-    file.write_all(&[first, head].concat()).map_err(Error::writing)?;
+    file.write_all(&head).map_err(Error::writing)?;
     let report = match variables {
         None => compressed.write_with(&mut file, progress)?,
         Some(variables) => {
@@ -67,14 +94,8 @@ pub(super) fn write(
     file.write_all(&after).map_err(Error::writing)?;
     read_back(file.path(), graph, length)?;
     file.persist()?;
-    let from = origin.model.path();
-    for name in ["assets", "assets.extra"] {
-        let part = from.join(name);
-        if part.is_dir() {
-            for asset in files_of(&part)? {
-                copy(&asset, from, folder)?;
-            }
-        }
+    for asset in assets(origin)? {
+        copy(&asset, origin.model.path(), folder)?;
     }
     Ok(report)
 }

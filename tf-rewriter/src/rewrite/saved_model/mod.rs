@@ -70,6 +70,24 @@ impl Compressed {
         self.write_folder(folder, output, progress).map_err(|error| error.in_file(folder))
     }
 
+    /// Bytes of the SavedModel that it was made of, and of the one that [`write_model`](Self::write_model) writes; `None` for `baked`, and where
+    /// weights are in a checkpoint.
+    ///
+    /// # Errors
+    /// A graph that was not opened with [`ModelOptions::whole`](crate::ModelOptions::whole); a damaged model.
+    pub fn model_lengths(&self, output: ModelOutput) -> Result<Option<(u64, u64)>, Error> {
+        let Some(origin) = self.graph().origin().filter(|_| self.is_model() && self.plan().emit != Emit::Baked) else {
+            return Ok(None);
+        };
+        let before = model_files(origin)?.iter().map(|path| length(path)).sum();
+        Ok(graph::length(self, origin, output.weights)?.map(|after| (before, after)))
+    }
+
+    /// Bytes of the file that the graph was read from.
+    pub fn length_before(&self) -> u64 {
+        self.graph().file_len()
+    }
+
     /// Whether it can be written as a SavedModel.
     pub fn is_model(&self) -> bool {
         self.graph().origin().is_some_and(|origin| origin.model.is_folder())

@@ -8,6 +8,7 @@
 
 mod compared;
 mod fed;
+mod mixes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use quant_math::{DType, Emit};
 use tensorflow::{Operation, Output, Tensor};
 
 use self::compared::{Compared, Port};
+pub use self::mixes::Mix;
 use super::RunError;
 use super::data::Batch;
 use super::refused::refused;
@@ -46,7 +48,7 @@ pub struct SensitivityMeter {
     /// Where the weights' values are.
     graph: Graph,
     model: Model,
-    quantizer: Quantizer,
+    plan: Plan,
     ports: Vec<Port>,
     weights: Vec<FedWeight>,
     steps: Vec<Step>,
@@ -118,8 +120,8 @@ impl SensitivityMeter {
             all_but: weights.iter().filter(|_| options.all_but).map(sums).collect(),
         };
         let steps = bits.into_iter().zip(works.drain(..)).map(step).collect();
-        let (quantizer, all_but) = (plan.quantizer, options.all_but);
-        Ok(Self { graph, model, quantizer, ports, weights, steps, all_but, samples: 0, labelled: false, warnings })
+        let (plan, all_but) = (plan.clone(), options.all_but);
+        Ok(Self { graph, model, plan, ports, weights, steps, all_but, samples: 0, labelled: false, warnings })
     }
 
     /// The weights at each number of bits, and the graph in which they are fed.
@@ -253,11 +255,25 @@ impl SensitivityMeter {
         Ok(())
     }
 
+    fn ranked_by(&self) -> RankedBy {
+        let has_scores = self.ports.iter().any(|port| port.scores().is_some());
+        if has_scores { RankedBy::Kl } else { RankedBy::Noise }
+    }
+
+    fn loss(&self, sums: &[Compared]) -> Loss {
+        Loss::new(self.ranked_by(), sums.iter().zip(&self.ports).map(|(sums, port)| sums.loss(port)).collect())
+    }
+
     /// Everything that was added, in numbers.
     ///
     /// # Errors
     /// Labels for outputs of which none is one score per class; a file that changed meanwhile.
     pub fn finish(&self) -> Result<Sensitivity, Error> {
+        self.measured().map(Sensitivity::ranked)
+    }
+
+    /// The same with the sites in the model's order, without ranks and what follows from them.
+    fn measured(&self) -> Result<Sensitivity, Error> {
         self.graph.settled(Ok(()))?;
         let first = self.steps.first();
         let outputs = first.map(|step| &step.whole).into_iter().flatten().zip(&self.ports);
@@ -269,11 +285,8 @@ impl SensitivityMeter {
             }
             .into());
         }
-        let has_scores = outputs.iter().any(|output| output.scores.is_some());
-        let ranked_by = if has_scores { RankedBy::Kl } else { RankedBy::Noise };
-        let loss = |sums: &[Compared]| {
-            Loss::new(ranked_by, sums.iter().zip(&self.ports).map(|(sums, port)| sums.loss(port)).collect())
-        };
+        let ranked_by = self.ranked_by();
+        let loss = |sums: &[Compared]| self.loss(sums);
         let at = |own: usize, step: &Step| {
             Some(AtBits {
                 bits: step.bits,
@@ -292,7 +305,7 @@ impl SensitivityMeter {
         let found = Sensitivity {
             version: SENSITIVITY_VERSION,
             framework: format!("tensorflow {}", self.model.version),
-            quantizer: self.quantizer,
+            quantizer: self.plan.quantizer,
             samples: self.samples,
             bits: self.steps.iter().map(|step| step.bits).collect(),
             ranked_by,
@@ -302,7 +315,7 @@ impl SensitivityMeter {
             advice: None,
             warnings: self.warnings.clone(),
         };
-        Ok(found.ranked())
+        Ok(found)
     }
 }
 
