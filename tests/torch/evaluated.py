@@ -3,6 +3,7 @@
     evaluated.py data OUT                                  test images of the digits, with labels
     evaluated.py compare MODEL REFERENCE DATA K SAVED      the numbers of two models by NumPy, as JSON; SAVED holds the model's outputs
     evaluated.py make KIND OUT                             an archive that gives other things than a tensor
+    evaluated.py inputs NAME OUT                           what an archive of tests/models/torch or of kinds.py takes
 """
 
 import json
@@ -45,6 +46,19 @@ def compare(model, reference, data, k, saved):
         "reference": (best == labels).mean(),
     }
     print(json.dumps({name: float(value) for name, value in told.items()}))
+
+
+def save_inputs(name, out):
+    """What the small archives of `tests/models/torch`, and those of `kinds.py`, take."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../models"))
+    sys.dont_write_bytecode = True
+    import kinds
+    import make_torch
+
+    torch.manual_seed(0)
+    found = kinds.inputs(name) if name in kinds.MODELS else make_torch.inputs(name.split(".")[0])
+    # NumPy has no bfloat16.
+    np.savez(out, *[(tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy() for tensor in found])
 
 
 class Found(NamedTuple):
@@ -108,7 +122,53 @@ class Talking(torch.nn.Module):
         return torch.flatten(image, 1)
 
 
+class Keeping(torch.nn.Module):
+    """Keeps a state from one call to the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 4)
+        self.last = torch.zeros(1)
+
+    def forward(self, image):
+        self.last = self.last + 1.0
+        return self.linear(torch.flatten(image, 1)) * self.last
+
+
+class Said(torch.nn.Module):
+    """Outputs of ops that say what their numbers are, and of some that do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 4)
+
+    def forward(self, image):
+        y = self.linear(torch.flatten(image, 1))
+        powers = torch.exp(y)
+        by_name = {"log": torch.log_softmax(y, 1), "each": torch.sigmoid(y)}
+        across = torch.softmax(y, 0)
+        return torch.softmax(y, -1), by_name, across, powers / powers.sum(1, keepdim=True), y, y.unsqueeze(1)
+
+
+class Deep(torch.nn.Module):
+    """No scores, and no number where the sum of a row of the weight is off by more than 0.05: a logarithm of what is left of that."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 4, bias=False)
+        self.linear.weight.data.fill_(1.0)
+        self.linear.weight.data[0, 0] = 0.75
+
+    def forward(self, image):
+        ones = torch.ones(image.shape[0], 64)
+        gap = torch.abs(self.linear(ones)[:, 0] - 63.75)
+        return torch.log(0.05 - gap).unsqueeze(1).unsqueeze(1) + image[:, 0]
+
+
 KINDS = {
+    "keeping": Keeping,
+    "said": Said,
+    "deep": Deep,
     "nested": Nested,
     "text": Text,
     "complex": Complex,
@@ -128,7 +188,10 @@ def main():
             np.savez(given[0], image=file["image"].reshape(-1, 1, 8, 8), label=file["label"])
     elif what == "compare":
         compare(*given)
+    elif what == "inputs":
+        save_inputs(*given)
     elif what == "make":
+        torch.manual_seed(0)
         torch.jit.script(KINDS[given[0]]()).save(given[1])
 
 

@@ -5,7 +5,7 @@ pub use quant_math::codes::{
     ALL_ZERO, ALREADY_QUANTIZED, BITS_32, BITS_PACKED, CHANNEL_AXIS_UNKNOWN, COMPUTED_WEIGHT, LATE_START, MANY_OUTPUTS,
     NO_ACTIVATION, NO_WEIGHT, NORM_AXIS, NORM_BEFORE_LAYER, NORM_COMPUTED, NORM_IN_LOOP, NORM_NAMED, NORM_NO_LAYER,
     NORM_NOT_FINITE, NORM_NOT_QUANTIZED, NORM_SHARED, NORM_TRAINS, NORM_WANTED, NORM_WEIGHT, NOT_FLOAT, NOT_TRAINED,
-    ROUNDING_NEEDS_VALUES, TENSOR_EMPTY, UNMATCHED, WEIGHTS_ONLY,
+    NOT_TRIED, ROUNDING_NEEDS_VALUES, TENSOR_EMPTY, UNMATCHED, WEIGHTS_ONLY,
 };
 
 /// The codes of this crate's table.
@@ -49,7 +49,6 @@ since "0.1.0" {
     IN_LOOP = "in-loop" [Skip] "a loop cannot hold a variable", "unroll the loop where the graph is made";
     // Warnings and notes.
     CONSTANT_WEIGHTS = "constant-weights" [Warning] "every weight of the training graph is a constant, which an optimizer does not change", "`finetune` makes variables of the weights and trains them";
-    NOT_TRIED = "not-tried" [Warning] "`sensitivity` leaves the site in float: it is an activation, or a weight in a function or a loop, which cannot be exchanged while the graph runs", "measure what `compress` makes of it with `evaluate`";
     LEFT_OUT = "left-out" [Warning] "the model takes a fixed number of samples at once, and the last ones do not fill it", "give a multiple of that number";
     UNTRAINED = "untrained" [Warning] "training made the model no better, and the untrained one is written", "try a smaller `--lr`, more data, or another `--loss`";
     // What is done before anything is planned.

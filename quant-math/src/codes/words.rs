@@ -40,6 +40,7 @@ since "0.1.0" {
     DOREFA_RESCALES = "dorefa-rescales" [Warning] "DoReFa rescales weights to [−1, 1], which costs a model accuracy that was not trained with it", "train with `--emit training`, or choose `naive` or `qat`";
     CHANNELS_DIFFER = "channels-differ" [Warning] "one scale serves channels with very different ranges", "set `per_channel` to `true`";
     LOW_SQNR = "low-sqnr" [Warning] "quantization noise has more than a hundredth of the signal's power", "give those weights more bits, or a scale per channel";
+    NOT_TRIED = "not-tried" [Warning] "`sensitivity` leaves the site in float: it is an activation, or a weight that cannot be exchanged while the model runs, as one in a function or a loop of a graph", "measure what `compress` makes of it with `evaluate`";
     // What is done before anything is planned.
     NORMS_FOLDED = "norms-folded" [Note] "batch normalizations are in the weights and biases of the layers before them", "`--fold off` leaves them where they are";
     // About the config.

@@ -244,6 +244,20 @@ impl Plan {
         }
     }
 
+    /// A plan that leaves everything as it is.
+    pub fn of_nothing(quantizer: Quantizer, emit: Emit) -> Self {
+        Self {
+            version: PLAN_VERSION,
+            quantizer,
+            emit,
+            gradient: Gradient::default(),
+            sites: Vec::new(),
+            prepared: Vec::new(),
+            folds: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Whether applying the plan changes nothing.
     pub fn is_empty(&self) -> bool {
         self.quantized().next().is_none()

@@ -145,7 +145,7 @@ impl Model {
     }
 
     /// Whether a copy can be put beside it.
-    fn copyable(&self, wanted: &Wanted) -> Result<Place, Reason> {
+    pub(crate) fn copyable(&self, wanted: &Wanted) -> Result<Place, Reason> {
         let home = wanted.spots.first().map(|spot| spot.object);
         if let Some(reason) = home.and_then(|home| self.unextendable(home)) {
             return Err(reason);

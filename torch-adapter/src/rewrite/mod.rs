@@ -5,13 +5,14 @@
 //!                                                     └──────▶ new attributes ──────────────▶ pickle splices, records
 //! ```
 //!
-//! Each folder uses those before it: `edit` collects changes, `emit` makes them for one site, `apply`, `freeze` and `observe` for a
-//! whole plan. `measured` reads what an archive that observes has seen.
+//! Each folder uses those before it: `edit` collects changes, `emit` makes them for one site, `apply`, `freeze`, `observe` and `exchange`
+//! for a whole plan. `measured` reads what an archive that observes has seen.
 
 pub(crate) mod apply;
 mod buffers;
 pub(crate) mod edit;
 pub(crate) mod emit;
+pub(crate) mod exchange;
 pub(crate) mod freeze;
 mod measured;
 pub(crate) mod observe;

@@ -7,7 +7,7 @@ use quant_math::QuantType;
 use quant_math::config::ConfigList;
 use quant_math::fate::Fate;
 use quant_math::fold::layers;
-use quant_math::plan::{Emit, Gradient, PLAN_VERSION, Plan, Reason, Site, nothing_to_measure};
+use quant_math::plan::{Emit, Plan, Reason, Site, nothing_to_measure};
 use quant_math::ranges::ModelId;
 use serde::{Deserialize, Serialize};
 
@@ -67,16 +67,7 @@ impl Model {
         let made = self.observing(config, counting);
         let (output, warnings) = self.in_file(made)?;
         // Nothing is quantized: there is nothing to report of.
-        let plan = Plan {
-            version: PLAN_VERSION,
-            quantizer: config.quantizer,
-            emit: Emit::Inference,
-            gradient: Gradient::default(),
-            sites: Vec::new(),
-            prepared: Vec::new(),
-            folds: Vec::new(),
-            warnings,
-        };
+        let plan = Plan { warnings, ..Plan::of_nothing(config.quantizer, Emit::Inference) };
         Ok(Compressed::new(self, plan, output, Vec::<Fate>::new(), Vec::new()))
     }
 

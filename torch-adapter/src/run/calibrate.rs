@@ -4,16 +4,15 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use model_file::atomic::Unfinished;
 use quant_math::config::ConfigList;
 use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
 use serde_json::json;
-use tempfile::TempDir;
 
+use super::folder::Folder;
 use super::how::Running;
 use super::python::{Line, Script};
-use crate::error::{Error, RunError};
+use crate::error::Error;
 use crate::find::model::Model;
 use crate::rewrite::observe::Counting;
 
@@ -45,14 +44,8 @@ pub fn calibrate(
     how: &Calibration<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Ranges, Vec<Reason>), Error> {
-    let failed = |source: std::io::Error| RunError::Io {
-        action: "make a folder in".to_owned(),
-        path: std::env::temp_dir(),
-        message: source.to_string(),
-    };
-    let make = || tempfile::Builder::new().prefix("torch-adapter-").tempdir();
-    let (folder, _unfinished) = Unfinished::make(make, TempDir::path).map_err(failed)?;
-    let (observing, seen) = (folder.path().join("observing.pt"), folder.path().join("observed.pt"));
+    let folder = Folder::new()?;
+    let (observing, seen) = (folder.file("observing.pt"), folder.file("observed.pt"));
     let float = model.float_type();
     let observed = model.observe(config, how.counting)?;
     let mut warnings = observed.plan().warnings.clone();

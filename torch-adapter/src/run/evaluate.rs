@@ -3,15 +3,16 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use quant_math::evaluation::{self, Comparison, Evaluation, EvaluationError, Samples, Tensor};
+use quant_math::evaluation::{self, Comparison, Evaluation, Samples, Tensor};
 use serde_json::json;
 
 use super::how::Running;
 use super::python::{Batch, Script};
+use super::refused::refused;
 use crate::error::{Error, RunError};
 use crate::find::model::Model;
 
-const SCRIPT: &str = concat!(include_str!("shared.py"), include_str!("evaluate.py"));
+const SCRIPT: &str = concat!(include_str!("shared.py"), include_str!("outputs.py"), include_str!("evaluate.py"));
 
 /// What is wanted of an evaluation.
 #[derive(Debug, Clone, Copy)]
@@ -116,14 +117,4 @@ fn add(
         watch.output(&output.name, &output.shape, &own);
     }
     Ok(())
-}
-
-/// What is wrong with an output, or with labels, where the data at `path` is run.
-fn refused(error: EvaluationError, path: &Path) -> RunError {
-    let (message, help) = (error.to_string(), error.help().unwrap_or_default().to_owned());
-    match error {
-        EvaluationError::Math { tensor, source } => RunError::Math { tensor, source },
-        EvaluationError::Shape { .. } => RunError::Request { message, help },
-        _ => RunError::Data { path: path.to_owned(), message, help },
-    }
 }

@@ -54,7 +54,11 @@ pub(super) struct Output {
     /// Whether its elements were floating-point numbers.
     pub(super) is_float: bool,
     /// The dimensions of the reference's.
+    #[serde(default)]
     pub(super) reference: Option<Vec<u64>>,
+    /// The op that makes it, where that says what its numbers are.
+    #[serde(default)]
+    pub(super) made_by: Option<String>,
 }
 
 /// A script that runs.
@@ -135,6 +139,11 @@ impl Script {
             "infinite" => RunError::Infinite { tensor: message },
             _ => self.ended(Some(message)),
         }
+    }
+
+    /// It says other things than those that it is to say.
+    pub(super) fn silent(&mut self) -> RunError {
+        self.ended(Some("it told less than it was asked for".to_owned()))
     }
 
     /// It ended, or said what it never says.

@@ -15,20 +15,20 @@ const EVALUATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/torch/eva
 
 impl Torch {
     /// What `tests/torch/evaluated.py` prints.
-    fn evaluated(&self, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
+    pub(super) fn evaluated(&self, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
         let mut command = Command::new(&self.python);
         told(command.arg(EVALUATED).args(arguments.iter().map(AsRef::as_ref)))
     }
 
     /// The test images of the digits with their labels.
-    fn test_data(&self) -> PathBuf {
+    pub(super) fn test_data(&self) -> PathBuf {
         let path = self.path("test.npz");
         self.evaluated(&[&"data", &path]);
         path
     }
 
     /// An archive of the script's.
-    fn archive(&self, kind: &str) -> PathBuf {
+    pub(super) fn archive(&self, kind: &str) -> PathBuf {
         let path = self.path(&format!("{kind}.pt"));
         self.evaluated(&[&"make", &kind, &path]);
         path

@@ -16,6 +16,7 @@ mod numpy;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks TensorFlow")]
 mod oracle;
+mod sensitivity;
 mod wrong;
 
 use std::ffi::OsStr;

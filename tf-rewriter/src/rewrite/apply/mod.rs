@@ -55,16 +55,12 @@ impl Graph {
     pub fn as_it_is(self) -> Result<Compressed, Error> {
         let folded = self.folds().iter().any(Folded::is_folded);
         let in_place = folded && self.homes().is_some() && self.neutral().impossible.is_empty();
+        // The form of a graph whose constants are its own, or of a model whose constants have other values.
+        let emit = if in_place { Emit::Baked } else { Emit::Packed };
         let plan = Plan {
-            version: quant_math::plan::PLAN_VERSION,
-            quantizer: quant_math::Quantizer::Naive,
-            // The form of a graph whose constants are its own, or of a model whose constants have other values.
-            emit: if in_place { Emit::Baked } else { Emit::Packed },
-            gradient: quant_math::plan::Gradient::default(),
-            sites: Vec::new(),
             prepared: self.steps().to_vec(),
             folds: self.folds().to_vec(),
-            warnings: Vec::new(),
+            ..Plan::of_nothing(quant_math::Quantizer::Naive, emit)
         };
         self.apply(&plan)
     }

@@ -8,6 +8,7 @@ mod freeze;
 mod model;
 mod python;
 mod running;
+mod sensitivity;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Outputs of a model on data: how far from another model's, and how often right
     Evaluate(evaluate::EvaluateArgs),
+    /// What each weight costs at each number of bits, measured on the outputs
+    Sensitivity(sensitivity::SensitivityArgs),
     /// Put batch norms into the layers before them, and nothing else
     Fold(FoldOnlyArgs<ModelArgs>),
     /// Turn a trained archive into one for inference
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Compress(args) => args.run(&cli.global),
         Command::Calibrate(args) => args.run(&cli.global),
         Command::Evaluate(args) => args.run(&cli.global),
+        Command::Sensitivity(args) => args.run(&cli.global),
         Command::Fold(args) => args.run(&cli.global),
         Command::Freeze(args) => args.run(&cli.global),
         Command::MergeRanges(args) => args.run(&cli.global),

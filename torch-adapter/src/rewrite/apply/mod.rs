@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quant_math::fate::Fate;
 use quant_math::fold::step;
-use quant_math::plan::{Gradient, NoPlan, PLAN_VERSION, Plan, Reason, Settings, Site};
+use quant_math::plan::{NoPlan, Plan, Reason, Settings, Site};
 use quant_math::weights::WeightMap;
 use quant_math::{Emit, QuantType, Quantizer};
 
@@ -53,14 +53,9 @@ impl Model {
     /// A file that changes meanwhile.
     pub fn as_it_is(self) -> Result<Compressed, Error> {
         let plan = Plan {
-            version: PLAN_VERSION,
-            quantizer: Quantizer::Naive,
-            emit: Emit::Baked,
-            gradient: Gradient::default(),
-            sites: Vec::new(),
             prepared: step(self.folds()).into_iter().collect(),
             folds: self.folds().to_vec(),
-            warnings: Vec::new(),
+            ..Plan::of_nothing(Quantizer::Naive, Emit::Baked)
         };
         self.apply(&plan)
     }
@@ -102,29 +97,38 @@ struct Applier<'m> {
     warnings: Vec<Reason>,
 }
 
-/// The op and weight of every weight site of a plan.
-type WeightOps<'m> = BTreeMap<usize, WeightOp<'m>>;
+/// The op and weight of every weight site of a plan, by its position there.
+pub(crate) type WeightOps<'m> = BTreeMap<usize, WeightOp<'m>>;
+
+/// The weights that a plan quantizes, found again in the model.
+///
+/// # Errors
+///
+/// A plan of another model.
+pub(crate) fn weight_sites<'m>(locator: &Locator<'m>, plan: &Plan) -> Result<(WeightOps<'m>, Vec<WeightSite>), Error> {
+    let (mut ops, mut sites) = (WeightOps::new(), Vec::new());
+    for (position, site) in plan.sites.iter().enumerate() {
+        let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
+        let found = locator.weight(site).ok_or_else(|| no_site(site))?;
+        let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
+        ops.insert(position, found);
+        sites.push(WeightSite {
+            site: position,
+            name: site.tensor.clone(),
+            tensor,
+            settings: *settings,
+            steps: site.steps.clone(),
+            axis: found.weight.axis,
+            biases: found.weight.biases.iter().copied().collect(),
+        });
+    }
+    Ok((ops, sites))
+}
 
 impl<'m> Applier<'m> {
     fn run(&mut self, plan: &Plan) -> Result<(), Error> {
         let model = self.model;
-        let mut ops: WeightOps<'m> = BTreeMap::new();
-        let mut sites = Vec::new();
-        for (position, site) in plan.sites.iter().enumerate() {
-            let Some(settings) = site.settings().filter(|_| site.kind == QuantType::Weight) else { continue };
-            let found = self.locator.weight(site).ok_or_else(|| no_site(site))?;
-            let tensor = found.weight.tensor.ok_or_else(|| no_site(site))?;
-            ops.insert(position, found);
-            sites.push(WeightSite {
-                site: position,
-                name: site.tensor.clone(),
-                tensor,
-                settings: *settings,
-                steps: site.steps.clone(),
-                axis: found.weight.axis,
-                biases: found.weight.biases.iter().copied().collect(),
-            });
-        }
+        let (ops, sites) = weight_sites(&self.locator, plan)?;
         let needs_values = self.emit != Emit::Training;
         let observed = if needs_values { observe_all(model, sites)? } else { BTreeMap::new() };
         let places = self.places(&ops, plan)?;
@@ -311,6 +315,6 @@ fn training_site(op: &str, kind: QuantType, tensor: &str, settings: &Settings) -
     TrainingSite { home: String::new(), op, kind, tensor, settings: *settings }
 }
 
-fn no_site(site: &Site) -> Error {
+pub(crate) fn no_site(site: &Site) -> Error {
     Error::Plan { message: format!("op `{}` has no {} `{}` that can be quantized", site.op, site.kind, site.tensor) }
 }

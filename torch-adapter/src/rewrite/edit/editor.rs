@@ -105,9 +105,20 @@ impl<'m> Editor<'m> {
     ) -> Result<Vec<Spot>, Error> {
         let Some(home) = spots.first().map(|spot| spot.spot.object) else { return Ok(Vec::new()) };
         let names = self.declare(home, stem, wrap, device);
+        self.put(spots, home, wrap, &names)
+    }
+
+    /// The same where `home` has what `wrap` needs, under `names`.
+    pub(crate) fn put(
+        &mut self,
+        spots: &[WeightSpot],
+        home: ObjectId,
+        wrap: &Wrap,
+        names: &[String],
+    ) -> Result<Vec<Spot>, Error> {
         let mut unreachable = Vec::new();
         for spot in spots {
-            match self.text_at(spot.spot, home, wrap, &names)? {
+            match self.text_at(spot.spot, home, wrap, names)? {
                 Some((before, after)) => self.around(*spot, before, after)?,
                 None => unreachable.push(spot.spot),
             }

@@ -1,5 +1,8 @@
 //! What each site of a model costs at each number of bits, measured on the model's outputs; made by adapters that can run a model.
 
+mod port;
+mod trials;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +11,9 @@ use crate::divergence::Scores;
 use crate::evaluation::noise_to_signal;
 use crate::metrics::Metrics;
 use crate::plan::{QuantType, Quantizer, Reason};
+
+pub use port::Port;
+pub use trials::{Quantized, Trial, Trials, activations_not_tried, numbers_of_bits, plan_at};
 
 /// The version of the JSON form; raised when a field changes its meaning.
 pub const SENSITIVITY_VERSION: u32 = 1;
