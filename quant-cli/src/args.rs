@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use quant_math::codes;
-use quant_math::config::{ConfigList, Preset};
+use quant_math::config::{ConfigErrorKind, ConfigErrors, ConfigList, Preset};
 use quant_math::plan::{Emit, Gradient, Quantizer, Reason};
 use quant_math::quantizers::table::DefaultForm;
 
@@ -193,6 +193,27 @@ impl QuantizeArgs {
             Some(path) => Self { quantizer, config: Some(path.to_owned()), ..Self::default() }.config_list(),
             None => Ok(ConfigList::parse(EVERYTHING, quantizer)?),
         }
+    }
+
+    /// The config whose weights are measured; without a file, those of every default op. A list of entries may be for any quantizer that has
+    /// grids: which of them counts for nothing here.
+    ///
+    /// # Errors
+    /// Those of [`config_list`](Self::config_list).
+    pub fn weights_config(file: Option<&Path>) -> Result<ConfigList, Failure> {
+        let Some(path) = file else { return Ok(ConfigList::default_for(Quantizer::Naive)) };
+        let text = read_config(path)?;
+        let parse = |quantizer| ConfigList::parse(&text, quantizer);
+        let unnamed = |errors: &ConfigErrors| {
+            errors.first().kind == ConfigErrorKind::Missing && errors.first().path == "quantizer"
+        };
+        let parsed = match parse(None) {
+            Err(errors) if unnamed(&errors) => {
+                parse(Some(Quantizer::Naive)).or_else(|errors| parse(Some(Quantizer::Qat)).map_err(|_| errors))
+            }
+            parsed => parsed,
+        };
+        parsed.map_err(|errors| Failure::config(&errors, Some(&shown(path))))
     }
 
     /// Tell the warnings of a plan: those about the config as [`check`](Self::check) does, and the others as they are.

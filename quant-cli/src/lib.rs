@@ -75,5 +75,6 @@ pub use table::{list_text, rows_text, terminal_width};
 pub use usage::parse;
 pub use verbs::{
     Adapter, BitsArgs, CompressArgs, DiffArgs, FloatArgs, FoldOnlyArgs, FrozenArgs, InspectArgs, MergeRangesArgs,
-    Mixing, PlanArgs, SharedCommand, Start, TrialArgs, VerifyArgs, Wanted, read_ranges, tell_ranges, write_ranges,
+    Mixing, PlanArgs, SharedCommand, Start, TrialArgs, VerifyArgs, Wanted, read_moments, read_ranges, tell_moments,
+    tell_ranges, write_moments, write_ranges,
 };

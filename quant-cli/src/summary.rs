@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quant_math::fold::Folded;
 use quant_math::plan::{Decision, Plan, Reason, Settings, Site};
-use quant_math::report::{Report, SiteReport};
+use quant_math::report::{Gain, Report, SiteReport};
 
 use crate::printable::printable_line;
 use crate::size::{count, human_bytes, share};
@@ -52,6 +52,7 @@ pub fn summary_in(report: &Report, width: Option<u16>) -> String {
     } else if !quantized.is_empty() {
         parts.push(site_table(&quantized, width));
     }
+    parts.extend(reconstructed(&quantized));
     let skipped = report.sites.iter().filter_map(|site| match &site.site.decision {
         Decision::Skip(reason) => Some(reason),
         Decision::Quantize(_) => None,
@@ -62,6 +63,24 @@ pub fn summary_in(report: &Report, width: Option<u16>) -> String {
     }
     parts.push(totals(report, &quantized));
     parts.join("\n")
+}
+
+/// What weights that were rounded by reconstruction gain: of their layers' outputs, and not of each element.
+fn reconstructed(sites: &[&SiteReport]) -> Option<String> {
+    let gains: Vec<Gain> = sites.iter().filter_map(|site| site.reconstructed).collect();
+    // No noise is better than any.
+    let middle = |of: &dyn Fn(&Gain) -> Option<f64>| {
+        let mut all: Vec<f64> = gains.iter().map(|gain| of(gain).unwrap_or(f64::INFINITY)).collect();
+        all.sort_by(f64::total_cmp);
+        Some((*all.first()?, *all.get(all.len() / 2)?))
+    };
+    let ((least, median), (nearest_least, nearest)) =
+        (middle(&|gain| gain.output_db)?, middle(&|gain| gain.nearest_db)?);
+    Some(format!(
+        "reconstructed: {}; on the data of the moments their layers' outputs have {least:.1} dB at the least and {median:.1} dB in the middle, \
+         rounded to nearest {nearest_least:.1} and {nearest:.1} dB\n",
+        count(gains.len(), "weight")
+    ))
 }
 
 /// Every site of a plan with its decision, for a person. As wide as the terminal.

@@ -90,7 +90,7 @@ impl Affine {
     pub fn quantize_with(self, rounding: Rounding, x: f32) -> i32 {
         let steps = self.steps();
         steps.code(match rounding {
-            Rounding::Nearest => steps.nearest(x),
+            Rounding::Nearest | Rounding::Reconstruct => steps.nearest(x),
             Rounding::Truncate => steps.truncate(x),
         })
     }

@@ -90,6 +90,15 @@ pub enum MathError {
     /// Weights with scales where DoReFa's are meant.
     #[error("the weights have a scale and a zero point, expected a map of the DoReFa quantizer")]
     NotDoReFa,
+    /// A quantizer whose codes lie on no grid, where a grid is needed.
+    #[error("{quantizer} has no grid of one scale, expected a quantizer that has")]
+    NotAffine {
+        /// The quantizer.
+        quantizer: &'static str,
+    },
+    /// Scales that run across the inputs of an output.
+    #[error("the elements of one output have several scales, expected one")]
+    Channels,
     /// A decay without a moving average.
     #[error("a decay of {decay} is out of range, expected more than 0 and less than 1")]
     Decay {
@@ -172,6 +181,8 @@ impl MathError {
             Self::CountOverflow => "M0117",
             Self::Label { .. } => "M0118",
             Self::OtherK { .. } => "M0119",
+            Self::NotAffine { .. } => "M0120",
+            Self::Channels => "M0121",
         }
     }
 

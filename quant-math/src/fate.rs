@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::codes;
 use crate::metrics::Metrics;
 use crate::plan::{Decision, Plan, Reason, Site};
-use crate::report::{Report, SiteReport};
+use crate::report::{Gain, Report, SiteReport};
 use crate::weights::WeightMap;
 
 /// How far a weight's values are from the float ones.
@@ -29,6 +29,8 @@ pub struct Fate {
     pub spread: Option<f32>,
     /// The error of a weight.
     pub cost: Cost,
+    /// What rounding it by reconstruction was worth.
+    pub reconstructed: Option<Gain>,
     /// Bytes of the tensor in the input.
     pub bytes_before: u64,
     /// Bytes of the tensor in the output, scales included.
@@ -68,8 +70,8 @@ impl Fate {
             Cost::Measured(metrics) => Some(metrics),
             Cost::Written(number) => written.get(&number).copied(),
         };
-        let Self { scale, spread: channel_spread, bytes_before, bytes_after, .. } = *self;
-        SiteReport { site, scale, metrics, channel_spread, bytes_before, bytes_after }
+        let Self { scale, reconstructed, spread: channel_spread, bytes_before, bytes_after, .. } = *self;
+        SiteReport { site, scale, metrics, reconstructed, channel_spread, bytes_before, bytes_after }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::fold::Folded;
 use crate::metrics::Metrics;
 use crate::plan::{Emit, QuantType, Quantizer, Reason, Site};
 use crate::quantizers::table::StepSource;
+use crate::reconstruct::Reconstructed;
 
 /// What became of one site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct SiteReport {
     /// How far the quantized values are from the float ones; weights only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// Weights that were rounded by reconstruction: what the layer's output keeps, on the data of the moments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstructed: Option<Gain>,
     /// How far apart the ranges of its channels are, where one scale serves all of them: [`channel_spread`](crate::weights::channel_spread).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_spread: Option<f32>,
@@ -27,6 +31,23 @@ pub struct SiteReport {
     pub bytes_before: u64,
     /// Bytes of the tensor in the output, scales included.
     pub bytes_after: u64,
+}
+
+/// What rounding a weight by reconstruction was worth: the signal-to-noise ratio of what its layer makes, in dB. `None`: no noise, or no signal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Gain {
+    /// With rounding to nearest.
+    pub nearest_db: Option<f64>,
+    /// With the codes that were written.
+    pub output_db: Option<f64>,
+}
+
+impl Gain {
+    /// From the shares of the output's power that both cost.
+    pub fn of(made: &Reconstructed) -> Self {
+        let ratio = |share: f64| (share > 0.0).then(|| -10.0 * share.log10());
+        Self { nearest_db: ratio(made.nearest), output_db: ratio(made.error) }
+    }
 }
 
 /// What `compress` did.
@@ -94,7 +115,10 @@ impl Report {
             return advice;
         }
         let decibels = |site: &SiteReport| site.metrics.as_ref().and_then(|metrics| metrics.sqnr_db);
-        let low = weights().filter_map(|site| Some((site, decibels(site).filter(|db| *db < LOW_SQNR_DB)?)));
+        // What reconstruction keeps is not each element.
+        let low = weights()
+            .filter(|site| site.reconstructed.is_none())
+            .filter_map(|site| Some((site, decibels(site).filter(|db| *db < LOW_SQNR_DB)?)));
         let low: Vec<_> = low.collect();
         if let Some((worst, db)) = low.iter().min_by(|(_, a), (_, b)| a.total_cmp(b)) {
             advice.push(Reason::new(
@@ -136,6 +160,7 @@ mod tests {
             },
             scale: None,
             metrics: Some(Metrics { sqnr_db: Some(*db), max_error: 0.0, cosine: 1.0, mse: 0.0 }),
+            reconstructed: None,
             channel_spread: *spread,
             bytes_before: 0,
             bytes_after: 0,

@@ -3,9 +3,9 @@
 use quant_math::codes::Code;
 pub use quant_math::codes::{
     ALL_ZERO, ALREADY_QUANTIZED, BITS_32, BITS_PACKED, CHANNEL_AXIS_UNKNOWN, COMPUTED_WEIGHT, LATE_START, MANY_OUTPUTS,
-    NO_ACTIVATION, NO_WEIGHT, NORM_AXIS, NORM_BEFORE_LAYER, NORM_COMPUTED, NORM_IN_LOOP, NORM_NAMED, NORM_NO_LAYER,
-    NORM_NOT_FINITE, NORM_NOT_QUANTIZED, NORM_SHARED, NORM_TRAINS, NORM_WANTED, NORM_WEIGHT, NOT_FLOAT, NOT_TRAINED,
-    NOT_TRIED, ROUNDING_NEEDS_VALUES, TENSOR_EMPTY, UNMATCHED, WEIGHTS_ONLY,
+    NEAREST_INSTEAD, NO_ACTIVATION, NO_WEIGHT, NORM_AXIS, NORM_BEFORE_LAYER, NORM_COMPUTED, NORM_IN_LOOP, NORM_NAMED,
+    NORM_NO_LAYER, NORM_NOT_FINITE, NORM_NOT_QUANTIZED, NORM_SHARED, NORM_TRAINS, NORM_WANTED, NORM_WEIGHT, NOT_FLOAT,
+    NOT_TRAINED, NOT_TRIED, ROUNDING_NEEDS_VALUES, TENSOR_EMPTY, UNMATCHED, WEIGHTS_ONLY,
 };
 
 /// The codes of this crate's table.
@@ -83,6 +83,7 @@ since "0.1.0" {
     "E0505" "there is no node of that name", "`inspect MODEL` lists the graph's inputs and outputs";
     "E0506" "the config is for another quantizer", "call the quantizer that the config names";
     "E0507" "the graph was not made by `--emit training`", "make one with `compress --emit training`, and train it";
+    "E0508" "weights are to be rounded by reconstruction, and there are no moments of what their layers read", "measure them with `calibrate --moments FILE`, and give them with `--moments FILE`";
     "E0601" "the written graph failed its check and was discarded", "report it as a defect of tf-rewriter";
     "E0701" "no checkpoint, or one of a kind that is not read", "the message says what was expected";
     "E0702" "the checkpoint has no tensor of that name", "give a checkpoint of this very graph";

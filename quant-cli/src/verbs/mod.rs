@@ -7,6 +7,7 @@ mod fold;
 mod frozen;
 mod inspect;
 mod mix;
+mod moments;
 mod plan;
 mod ranges;
 mod sensitivity;
@@ -36,6 +37,7 @@ pub use diff::DiffArgs;
 pub use fold::FoldOnlyArgs;
 pub use frozen::{FloatArgs, FrozenArgs};
 pub use inspect::InspectArgs;
+pub use moments::{read_moments, tell_moments, write_moments};
 pub use plan::PlanArgs;
 pub use ranges::{MergeRangesArgs, read_ranges, tell_ranges, write_ranges};
 pub use sensitivity::TrialArgs;
@@ -78,6 +80,13 @@ pub trait Adapter: Args + Debug {
     fn open_path(path: &Path) -> Result<Self::Model, Failure>;
     /// Add what only this adapter can be told.
     fn options<'a>(given: &Self::Options, options: PlanOptions<'a>) -> PlanOptions<'a>;
+    /// A model with what the options have of it.
+    ///
+    /// # Errors
+    /// A file of theirs that cannot be read, or is of another model.
+    fn with_options(_given: &Self::Options, model: Self::Model) -> Result<Self::Model, Failure> {
+        Ok(model)
+    }
     /// Find all sites and decide about each.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl<M: Adapter> PlanArgs<M> {
         // The config first: what is wrong there needs no model.
         let config = self.quantize.config_list()?;
         let given = self.ranges.as_deref().map(read_ranges).transpose()?;
-        let model = self.model.open_for(output)?;
+        let model = M::with_options(&self.options, self.model.open_for(output)?)?;
         let ranges = match measure {
             Some(measure) => Some(measure(&model, &config)?),
             None => given,
@@ -95,7 +95,7 @@ impl<M: Adapter> PlanArgs<M> {
             Failure::usage(Diagnostic::error("U0107", "cannot read the plan").at(&shown).caused_by(&error))
         })?;
         let plan = Plan::parse(&text).map_err(|faults| Failure::plan(&faults).at(&shown))?;
-        let model = self.model.open_for(output)?;
+        let model = M::with_options(&self.options, self.model.open_for(output)?)?;
         let plan = M::check_plan(&model, &plan).map_err(|failure| failure.at(&shown))?;
         global.warn(&plan.warnings);
         Ok(Planned { model, plan })

@@ -28,6 +28,8 @@ since "0.1.0" {
     "M0117" "more elements or batches than 64 bits count", "calibrate with less data";
     "M0118" "a label is no class of the model", "see which array has the labels, counted from 0";
     "M0119" "counts among the first k cannot join counts for another k", "count all parts with the same k";
+    "M0120" "a quantizer whose codes lie on no grid, where a grid is needed", "choose naive or qat";
+    "M0121" "the elements of one output have several scales", "leave `per_channel` out";
     "O0101" "the output's folder does not exist or cannot be written", "create the folder, or choose another one";
     "O0102" "the output's path is a folder, a device or another thing that is no file", "name a file, or `-` for standard output";
     "O0103" "the output's path leads to no file", "name a file";
@@ -46,4 +48,9 @@ since "0.1.0" {
     "R0105" "a range cannot be joined without its statistics", "calibrate that part of the data again; `calibrate` keeps its statistics";
     "R0106" "statistics of a ranges file do not add up", "calibrate that part of the data again";
     "R0107" "moving averages of batches of another size", "go on with batches of the same size";
+    "R0111" "the moments cannot be read, or are not of this form", "`calibrate MODEL --data D --moments FILE` makes the file";
+    "R0112" "a file of moments of an unknown version", "measure again with this version";
+    "R0113" "the moments of a layer are missing, or are none", "measure again";
+    "R0114" "the moments were measured on another model", "measure on this model";
+    "R0115" "moments that do not belong together", "join those of one model and one config";
 }}

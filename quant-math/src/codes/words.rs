@@ -18,6 +18,7 @@ since "0.1.0" {
     COMPUTED_WEIGHT = "computed-weight" [Skip] "the weight is no constant or parameter but computed from some", "fold constants when the model is frozen (`torch.jit.freeze` does)";
     CHANNEL_AXIS_UNKNOWN = "channel-axis-unknown" [Skip] "which axis of the weight is its channels cannot be told", "set `per_channel` to `false` or `\"auto\"` for the op";
     ROUNDING_NEEDS_VALUES = "rounding-needs-values" [Skip] "no op of the framework truncates", "choose `--emit baked` or `--emit packed`, which hold truncated values, or `rounding: \"nearest\"`";
+    NEAREST_INSTEAD = "nearest-instead" [Warning] "a weight that was to be rounded by reconstruction is rounded to nearest", "the message says what stands against it; `rounding: \"nearest\"` for its op says that it is meant";
     NOT_BEGUN = "not-begun" [Skip, Warning] "the training ended before the site's quantization began, or never ran through it", "train for more steps, or set a smaller `quant_start_step`";
     ALL_ZERO = "all-zero" [Skip] "all elements of a weight are 0 and stay so", "nothing is to be done";
     // Batch normalizations that stay.

@@ -26,7 +26,8 @@ pub(super) const OBSERVERS: [(&str, Observer); 5] = [
     ("mse", Observer::Mse),
 ];
 
-pub(super) const ROUNDINGS: [(&str, Rounding); 2] = [("nearest", Rounding::Nearest), ("truncate", Rounding::Truncate)];
+pub(super) const ROUNDINGS: [(&str, Rounding); 3] =
+    [("nearest", Rounding::Nearest), ("truncate", Rounding::Truncate), ("reconstruct", Rounding::Reconstruct)];
 
 /// Collects what is wrong.
 pub(super) struct Checker {

@@ -46,7 +46,7 @@ mod validate;
 mod value;
 mod written;
 
-use crate::plan::{QuantType, Quantizer, Reason};
+use crate::plan::{QuantType, Quantizer, Reason, Rounding};
 
 /// The JSON Schema (draft 2020-12) of a config, with every key's meaning and default, indented.
 ///
@@ -75,6 +75,18 @@ pub struct ConfigList {
 }
 
 impl ConfigList {
+    /// Whether a weight is to be rounded by [reconstruction](crate::reconstruct).
+    pub fn reconstructs(&self) -> bool {
+        self.reconstructing().is_some()
+    }
+
+    /// The first entry whose weights are.
+    pub(crate) fn reconstructing(&self) -> Option<usize> {
+        let weights = |index: usize| self.entries.get(index)?.settings(self.quantizer, QuantType::Weight, index);
+        (0..self.entries.len())
+            .find(|index| weights(*index).is_some_and(|found| found.rounding == Rounding::Reconstruct))
+    }
+
     /// What an absent config means: the weights of every default op, 8 bits.
     pub fn default_for(quantizer: Quantizer) -> Self {
         Self::preset_for(quantizer, None)

@@ -35,7 +35,7 @@ impl Preset {
         match self {
             Self::Nni => {
                 entry.per_channel = PerChannel::Never;
-                if quantizer.row().reads("rounding") {
+                if quantizer.row().cannot_round(Rounding::Truncate).is_none() {
                     entry.rounding = Rounding::Truncate;
                 }
             }

@@ -112,7 +112,8 @@ struct EntryKeys {
     /// QAT: how the values of an input or output become a range: in calibration `minmax` where not given; in training `ema` where not
     /// given, or `minmax`.
     observer: Option<Observer>,
-    /// Naive: how a real number becomes a code; `truncate` is what NNI does.
+    /// How a weight becomes codes. Naive and QAT: `reconstruct` keeps what the layer makes of the data whose moments were measured (`calibrate
+    /// --moments`, `compress --moments`). Naive: `truncate` is what NNI does.
     #[schemars(extend("default" = "nearest"))]
     rounding: Option<Rounding>,
     /// DoReFa: the seed of the gradient noise.

@@ -9,7 +9,7 @@ use super::per_channel::PerChannel;
 use super::preset::{PRESETS, Preset};
 use super::value::Value;
 use crate::codes;
-use crate::plan::{QuantType, Quantizer, Reason, Rounding};
+use crate::plan::{QuantType, Quantizer, Reason};
 use crate::quantizers::table::StepSource;
 
 /// The keys of an entry.
@@ -237,8 +237,7 @@ impl Checker {
         if row.steps != StepSource::Range && entry.per_channel == PerChannel::Auto {
             entry.per_channel = PerChannel::Never;
         }
-        if !row.reads("rounding") && entry.rounding != Rounding::Nearest {
-            let message = format!("only naive truncates, {quantizer} rounds to nearest");
+        if let Some(message) = row.cannot_round(entry.rounding) {
             self.push(Kind::Conflict, &join(path, "rounding"), message);
         }
         entry.warnings = no_effect(path, pairs, quantizer, entry);

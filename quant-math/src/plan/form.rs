@@ -23,8 +23,8 @@ impl Emit {
     /// Whether this form exists for a config.
     ///
     /// # Errors
-    /// What stands against it: `training` of the naive quantizer, or of ranges that no training can learn; `packed` with codes of
-    /// more than eight bits.
+    /// What stands against it: `training` of the naive quantizer, of ranges that no training can learn, or of weights that are to be rounded
+    /// once; `packed` with codes of more than eight bits.
     pub fn check(self, config: &ConfigList) -> Result<(), NoSuchForm> {
         self.check_quantizer(config.quantizer)?;
         let no = |why: String, help: &str| Err(NoSuchForm { emit: self, why, help: help.to_owned() });
@@ -32,6 +32,14 @@ impl Emit {
             && let Some(found) = config.not_learnable()
         {
             return no(found.to_string(), found.help());
+        }
+        if let (Self::Training, Some(entry)) = (self, config.reconstructing()) {
+            return no(
+                format!(
+                    "rounds weights anew in every step, but config_list[{entry}] asks for `rounding: \"reconstruct\"`"
+                ),
+                "leave `rounding` out, or choose a form for what is not trained: `inference`, `baked` or `packed`",
+            );
         }
         let wide = config.entries.iter().enumerate().find_map(|(index, entry)| {
             let settings = entry.settings(config.quantizer, QuantType::Weight, index)?;

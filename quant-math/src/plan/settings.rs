@@ -90,6 +90,9 @@ pub enum Rounding {
     Nearest,
     /// Toward zero, as NNI's Naive quantizer casts.
     Truncate,
+    /// So that what the layer makes is kept, on the data of its [`moments`](crate::moments): [`reconstruct`](crate::reconstruct). The weight
+    /// that comes of it is rounded to nearest.
+    Reconstruct,
 }
 
 /// How calibration turns data into a range.
@@ -154,7 +157,7 @@ pub struct Settings {
     /// One scale per channel along this axis of the op's weight; `None`: one for the tensor.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub channel_axis: Option<usize>,
-    /// Rounding of the Naive quantizer.
+    /// Rounding of a weight.
     #[serde(default)]
     pub rounding: Rounding,
     /// QAT: the training step from which on this site is quantized.

@@ -117,8 +117,10 @@ impl Plan {
             };
             wrong.push(("channel_axis", format!("{what}, expected none")));
         }
-        if rounding == Rounding::Truncate && !row.reads("rounding") {
-            wrong.push(("rounding", format!("only naive truncates, {} rounds to nearest", self.quantizer)));
+        if let Some(message) = row.cannot_round(rounding) {
+            wrong.push(("rounding", message));
+        } else if rounding == Rounding::Reconstruct && self.emit == Emit::Training {
+            wrong.push(("rounding", "a training rounds its weights anew in every step, expected `nearest`".to_owned()));
         }
         if quant_start_step > 0 && !row.reads("quant_start_step") {
             wrong.push(("quant_start_step", format!("{} has no use for it, expected 0", self.quantizer)));

@@ -1,6 +1,6 @@
 //! The quantizers as a table: what a command line, a config, a plan and the documents say of each is read from its row.
 
-use crate::plan::{Emit, QuantType, Quantizer};
+use crate::plan::{Emit, QuantType, Quantizer, Rounding};
 
 use Emit::{Baked, Inference, Packed, Training};
 use QuantType::{Gradient, Input, Output, Weight};
@@ -98,7 +98,7 @@ static TABLE: [Row; 4] = [
         default_kinds: &[],
         bits: WIDE,
         default_bits: None,
-        keys: &["quant_start_step", "symmetric", "per_channel", "ema_decay", "observer"],
+        keys: &["quant_start_step", "symmetric", "per_channel", "ema_decay", "observer", "rounding"],
         steps: StepSource::Range,
         forms: &[Training, Inference, Baked, Packed],
         default_form: DefaultForm::ByRanges,
@@ -158,6 +158,20 @@ impl Row {
     /// Whether it reads a key that not every quantizer reads.
     pub fn reads(&self, key: &str) -> bool {
         self.keys.contains(&key)
+    }
+
+    /// Why its weights cannot be rounded so. Every quantizer rounds to nearest.
+    pub fn cannot_round(&self, rounding: Rounding) -> Option<String> {
+        let name = self.name;
+        match rounding {
+            Rounding::Truncate if self.quantizer != Quantizer::Naive => {
+                Some(format!("only naive truncates, {name} rounds to nearest"))
+            }
+            Rounding::Reconstruct if self.steps != StepSource::Range => {
+                Some(format!("only naive and qat have the grids that reconstruction needs, {name} rounds to nearest"))
+            }
+            _ => None,
+        }
     }
 
     /// Whether activations have ranges that can be measured.

@@ -101,7 +101,7 @@ impl AffineMap {
         keep: &mut dyn FnMut(usize, &[f32]),
     ) {
         match self.rounding {
-            Rounding::Nearest => lanes.add_made(
+            Rounding::Nearest | Rounding::Reconstruct => lanes.add_made(
                 reference,
                 #[inline(always)]
                 |at, x, y| self.columns.update_here(offset + at, x, y, Self::nearest(Steps::value)),
@@ -138,7 +138,7 @@ impl AffineMap {
     fn map<B: Send>(&self, offset: usize, src: &[f32], dst: &mut [B], finish: impl Fn(Steps, f32) -> B + Copy + Sync) {
         // One loop for each rounding, so that neither has a branch in it.
         match self.rounding {
-            Rounding::Nearest => self.columns.update(offset, src, dst, Self::nearest(finish)),
+            Rounding::Nearest | Rounding::Reconstruct => self.columns.update(offset, src, dst, Self::nearest(finish)),
             Rounding::Truncate => self.columns.update(offset, src, dst, Self::truncate(finish)),
         }
     }

@@ -93,7 +93,8 @@ fn map_of<D: WeightData + ?Sized>(
     }
     let ranges = ranges()?;
     if let Some(grid) = grid {
-        let rounding = if settings.quantizer == Quantizer::Naive { settings.rounding } else { Rounding::Nearest };
+        let truncates = settings.quantizer == Quantizer::Naive && settings.rounding == Rounding::Truncate;
+        let rounding = if truncates { Rounding::Truncate } else { Rounding::Nearest };
         let affine = if settings.symmetric { Affine::symmetric } else { Affine::asymmetric };
         let channels = ranges.into_iter().map(|range| affine(range, grid)).collect::<Result<_, _>>()?;
         return AffineMap::new(layout, grid, rounding, channels).map(WeightMap::Affine);

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use quant_math::MathError;
+use quant_math::moments::MomentsError;
 use quant_math::plan::{NoPlan, NoSuchForm};
 
 use crate::codes;
@@ -267,6 +268,12 @@ pub enum Error {
         /// The variables.
         names: Vec<String>,
     },
+    /// A plan with weights that are rounded by reconstruction, and nothing that says what their layers read.
+    #[error("weights are to be rounded by reconstruction, which needs the moments of what their layers read")]
+    NoMoments,
+    /// Moments that cannot be used.
+    #[error(transparent)]
+    Moments(#[from] MomentsError),
     /// The written file failed its check; it was not put in place.
     #[error("the written graph failed its check and was discarded: {message}")]
     Verify {
@@ -315,6 +322,8 @@ impl Error {
             },
             Self::Plan { .. } => "E0504",
             Self::NoSuchNode { .. } => "E0505",
+            Self::NoMoments => "E0508",
+            Self::Moments(error) => error.code(),
             Self::NotTraining { .. } => "E0507",
             Self::MissingVariables { .. } => "E0703",
             Self::Verify { .. } => "E0601",
@@ -365,6 +374,10 @@ impl Error {
             Self::MissingVariables { .. } => Some(
                 "save a checkpoint after training with all variables of the training graph, those that quantization added included".into(),
             ),
+            Self::NoMoments => Some(
+                "measure them with `calibrate MODEL --data D.npz --moments FILE`, and give the file with `--moments FILE`".into(),
+            ),
+            Self::Moments(error) => Some(error.help().into()),
             Self::NoSuchNode { .. } => Some("`inspect MODEL` lists the graph's inputs and outputs".into()),
             Self::Plan { .. } => Some("make the plan again from this file".into()),
             Self::Verify { .. } => Some("this is a defect of tf-rewriter: please report it with the command and, if you may, the model".into()),

@@ -77,6 +77,20 @@ impl Graph {
         self.all_nodes().any(|id| ops::is_variable(self.op(id)))
     }
 
+    /// The weights that a config quantizes.
+    ///
+    /// # Errors
+    /// Damaged nodes.
+    #[cfg(feature = "run")]
+    pub(crate) fn weights(&self, config: &ConfigList) -> Result<Vec<Site>, Error> {
+        let chooser = Chooser::of_config(config, Emit::Inference, None);
+        let mut planner = Planner::new(self, &chooser);
+        planner.measuring = true;
+        self.settled(planner.all().map(drop))?;
+        let is_weight = |site: &Site| site.kind == QuantType::Weight && site.settings().is_some();
+        Ok(planner.sites.into_iter().filter(is_weight).collect())
+    }
+
     /// The activations that an `inference` graph needs a measured range for, and what of the config matches none of the graph's ops.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //!
 //! The elements of constants stay in their files (`values`) until the graph is written.
 
+mod copied;
 mod depth;
 mod fold;
 mod given;
@@ -32,6 +33,7 @@ use inline::Inliner;
 use values::Constants;
 use variables::Variables;
 
+pub(crate) use copied::Copied;
 pub(crate) use fold::Looked;
 pub(crate) use given::{ReadVariable, given};
 pub use inline::Names;

@@ -59,6 +59,7 @@ mod fixed;
 pub mod labels;
 mod library;
 mod locate;
+mod moments;
 mod nodes;
 mod quantizers;
 mod refused;
@@ -76,6 +77,7 @@ pub use finetune::{Epoch, FinetuneOptions, Finetuner, Loss, Objective, Optimizer
 pub use fixed::Fixed;
 pub use library::load;
 pub use locate::{Folder, Place, Search, VARIABLE};
+pub use moments::MomentsMeter;
 pub use quantizers::{DoReFaQuantizer, GraphRef, NaiveQuantizer, QatQuantizer};
 pub use sensitivity::{Mix, SensitivityMeter, SensitivityOptions};
 pub use session::{Input, Model, RunOptions};

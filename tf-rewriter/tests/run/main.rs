@@ -22,6 +22,7 @@ mod numpy;
 #[path = "../../../tests/common/oracle.rs"]
 #[expect(dead_code, reason = "no test here asks PyTorch")]
 mod oracle;
+mod reconstruct;
 mod sensitivity;
 mod signatures;
 mod trained;

@@ -6,8 +6,8 @@ mod weight;
 
 use quant_math::config::{ConfigList, OpFacts};
 use quant_math::fold::{Folded, step};
-use quant_math::plan::{Chooser, Decision, PlanOptions, Reason, Site, no_weight};
-use quant_math::{Emit, Plan, QuantType};
+use quant_math::plan::{Chooser, Decision, NoPlan, NoSuchForm, PlanOptions, Reason, Site, no_weight};
+use quant_math::{Emit, Plan, QuantType, Rounding};
 
 use crate::codes;
 use crate::error::Error;
@@ -15,6 +15,13 @@ use crate::find::model::Model;
 use crate::find::readers::{Reader, Wanted};
 use crate::find::sites::Op;
 use refolded::still_true;
+
+/// Nothing measures the moments that it needs.
+fn no_reconstruction(emit: Emit) -> Error {
+    let why = "cannot round weights of an archive by reconstruction: what their layers read is not measured".to_owned();
+    let help = "leave `rounding` out; `tf-rewriter` has it for TensorFlow's graphs".to_owned();
+    NoPlan::from(NoSuchForm { emit, why, help }).into()
+}
 
 impl Model {
     /// Find all sites and decide about each of them.
@@ -28,6 +35,9 @@ impl Model {
     }
 
     fn make_plan(&self, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Error> {
+        if config.reconstructs() {
+            return Err(no_reconstruction(options.emit_for(config)));
+        }
         if config.uses(QuantType::Gradient) {
             return Err(Error::Gradient);
         }
@@ -49,6 +59,9 @@ impl Model {
     }
 
     fn check_written(&self, plan: &Plan) -> Result<Plan, Error> {
+        if plan.quantized().any(|site| site.settings().is_some_and(|s| s.rounding == Rounding::Reconstruct)) {
+            return Err(no_reconstruction(plan.emit));
+        }
         let looked = self.look_at_plan(plan)?;
         let checked = self.decide(&Chooser::of_plan(plan)?, &PlanOptions::default())?;
         Ok(with_folds(checked, looked.folds))

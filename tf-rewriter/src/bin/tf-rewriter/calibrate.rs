@@ -1,13 +1,13 @@
-//! `calibrate`: activation ranges from data, into a ranges file.
+//! `calibrate`: activation ranges from data, into a ranges file, and moments of what layers read.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use quant_cli::{
     Adapter, Destination, Failure, Files, FoldArgs, GlobalArgs, LeftBehind, Progress, QuantizeArgs, read_ranges,
-    tell_ranges, write_ranges,
+    tell_moments, tell_ranges, write_moments, write_ranges,
 };
 use quant_math::Quantizer;
 use quant_math::config::ConfigList;
@@ -16,11 +16,14 @@ use quant_math::plan::Reason;
 use quant_math::ranges::Ranges;
 use tf_rewriter::Graph;
 use tf_rewriter::codes;
-use tf_rewriter::run::{self, Calibrator, Feeds, RunError, RunOptions};
+use tf_rewriter::run::{self, Calibrator, Feeds, MomentsMeter, RunError, RunOptions};
 
 use crate::coded::failure;
 use crate::library::{FeedArgs, Library, LibraryArgs, TargetArgs};
 use crate::model::ModelArgs;
+
+/// Samples at once while moments are measured.
+const MOST: u64 = 8;
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
@@ -39,8 +42,16 @@ pub(crate) struct CalibrateArgs {
     fold: FoldArgs,
 
     /// The ranges file to write
-    #[arg(long, short, value_name = "RANGES")]
-    output: PathBuf,
+    #[arg(long, short, value_name = "RANGES", required_unless_present = "moments")]
+    output: Option<PathBuf>,
+
+    /// Measure what the layers of the config's weights read, too, and write its first and second moments: what `rounding: "reconstruct"` needs
+    #[arg(long, value_name = "FILE")]
+    moments: Option<PathBuf>,
+
+    /// Of a sample, look at N places of a convolution's window at most for the moments, evenly spread [default: all]
+    #[arg(long, value_name = "N", requires = "moments")]
+    rows: Option<NonZeroUsize>,
 
     /// Go on where an interrupted run stopped
     #[arg(long)]
@@ -96,21 +107,53 @@ pub(crate) fn run_failure(error: RunError) -> Failure {
 }
 
 impl CalibrateArgs {
-    /// Measure and write the ranges file.
+    /// Measure, and write the ranges file and that of moments.
     pub(crate) fn run(&self, global: &GlobalArgs, library: Library) -> Result<(), Failure> {
-        let left = LeftBehind::beside(&self.output, ".partial");
+        let left = self.output.as_ref().map(|output| LeftBehind::beside(output, ".partial"));
         let files = Files::default().reads("the model", self.model.path()).reads("the data", &self.data.data);
         let files = files.may_read("the config", self.config.as_ref());
-        files.writes("the output", &self.output).writes(LeftBehind::NAME, left.path()).check()?;
+        let files = files.may_write("the output", self.output.as_ref());
+        let files = files.may_write("the file of moments", self.moments.as_ref());
+        files.may_write(LeftBehind::NAME, left.as_ref().map(LeftBehind::path)).check()?;
+        for path in [&self.output, &self.moments].into_iter().flatten() {
+            model_file::atomic::probe(path)?;
+        }
+        library.load(global)?;
+        if let (Some(output), Some(left)) = (&self.output, &left) {
+            self.measure_ranges(global, output, left)?;
+        }
+        self.moments.as_ref().map_or(Ok(()), |output| self.measure_moments(global, output))
+    }
+
+    fn measure_moments(&self, global: &GlobalArgs, output: &Path) -> Result<(), Failure> {
+        let config = QuantizeArgs::weights_config(self.config.as_deref())?;
+        let graph = self.model.open()?;
+        let options = self.target.options(global, &self.data.feeds, self.fold.fold());
+        let rows = self.rows.map(NonZeroUsize::get);
+        let mut meter = MomentsMeter::new(&graph, &config, &options, rows).map_err(failure)?;
+        global.warn(meter.warnings());
+        let mut data = self.data.open(meter.model(), None)?;
+        // What all layers read is held at once. Sums do not depend on the size of batches.
+        let batch =
+            if data.exact().is_some() { self.data.batch_for(global, &data) } else { self.data.batch.get().min(MOST) };
+        let progress = Progress::new(global, "measuring moments", data.samples());
+        while let Some(next) = data.next(batch).map_err(run_failure)? {
+            meter.observe(&next).map_err(run_failure)?;
+            progress.inc(next.samples);
+        }
+        let moments = meter.moments().map_err(run_failure)?;
+        write_moments(&moments, output)?;
+        tell_moments(global, &moments, output)
+    }
+
+    fn measure_ranges(&self, global: &GlobalArgs, output: &Path, left: &LeftBehind) -> Result<(), Failure> {
         let config = QuantizeArgs::measured_config(self.config.as_deref())?;
-        model_file::atomic::probe(&self.output)?;
         let graph = self.model.open()?;
         // Without a config, as the weights of every default op are quantized.
         let graph = match &self.config {
             Some(_) => graph,
             None => graph.folded(&ConfigList::default_for(Quantizer::Qat), self.fold.fold()).map_err(failure)?,
         };
-        library.load(global)?;
         let mut calibrator =
             Calibrator::new(&graph, &config, &self.target.options(global, &self.data.feeds, self.fold.fold()))
                 .map_err(failure)?;
@@ -149,9 +192,9 @@ impl CalibrateArgs {
             return Err(failure);
         }
         let ranges = calibrator.ranges().map_err(run_failure)?;
-        write_ranges(&ranges, &Destination::File(self.output.clone()))?;
+        write_ranges(&ranges, &Destination::File(output.to_owned()))?;
         left.remove()?;
-        tell_ranges(global, &ranges, &self.output)
+        tell_ranges(global, &ranges, output)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, GradientArgs, PlanFoldArgs, Progress, words};
+use quant_cli::{Adapter, Failure, GradientArgs, PlanFoldArgs, Progress, read_moments, words};
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::plan::Reason;
@@ -71,13 +71,17 @@ pub(crate) struct PartArgs {
 }
 
 /// What only graphs can be told about a plan.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TensorFlowArgs {
     #[command(flatten)]
     gradient: GradientArgs,
 
     #[command(flatten)]
     pub(crate) fold: PlanFoldArgs,
+
+    /// What `calibrate --moments` measured: weights with `rounding: "reconstruct"` are rounded so that their layers' outputs are kept
+    #[arg(long, value_name = "FILE")]
+    moments: Option<PathBuf>,
 }
 
 impl ModelArgs {
@@ -162,6 +166,15 @@ impl Adapter for ModelArgs {
         PlanOptions { gradient: given.gradient.gradient.unwrap_or_default(), fold: given.fold.fold(), ..options }
     }
 
+    fn with_options(given: &TensorFlowArgs, model: Graph) -> Result<Graph, Failure> {
+        match &given.moments {
+            Some(path) => {
+                model.with_moments(read_moments(path)?).map_err(|error| failure(error).at(&path.display().to_string()))
+            }
+            None => Ok(model),
+        }
+    }
+
     fn plan(model: &Graph, config: &ConfigList, options: PlanOptions<'_>) -> Result<Plan, Failure> {
         let mut plan = model.plan(config, options).map_err(failure)?;
         let quantizes_weights = plan.quantized().any(|site| site.kind == QuantType::Weight);
@@ -185,8 +198,8 @@ impl Adapter for ModelArgs {
         model.folded_everywhere().and_then(Graph::as_it_is).map_err(failure)
     }
 
-    fn warnings(_: &Compressed) -> &[Reason] {
-        &[]
+    fn warnings(compressed: &Compressed) -> &[Reason] {
+        compressed.warnings()
     }
 
     fn bytes_to_write(compressed: &Compressed) -> u64 {

@@ -241,6 +241,11 @@ impl Weight {
         self.way.end.as_deref()
     }
 
+    /// Whether its op sees its elements in their order, and all of them.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.way.cut.is_none() && !self.way.steps.iter().any(|step| matches!(step, Step::Transpose(..)))
+    }
+
     /// The op that cuts a piece off it, where its op reads a piece: it is quantized before, as a whole.
     pub(crate) fn cut(&self) -> Option<NodeId> {
         self.way.cut.as_ref().map(|(id, _)| *id)

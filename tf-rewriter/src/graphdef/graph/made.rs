@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quant_math::fold::Folded;
+use quant_math::moments::Moments;
 use quant_math::plan::Reason;
 
 use super::{Elsewhere, Graph, Interface, Piece, Source};
@@ -41,8 +42,8 @@ impl Graph {
         let names: Vec<&str> = outputs.iter().map(|id| self.name(*id)).collect();
         let made = Self::build(Source::Memory(bytes), None)?.with_outputs(&names)?;
         let (steps, interface, elsewhere) = (self.steps.clone(), self.interface.clone(), self.elsewhere.clone());
-        let (origin, folds) = (self.origin.clone(), self.folds.clone());
-        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, folds, ..made })
+        let (origin, folds, moments) = (self.origin.clone(), self.folds.clone(), self.moments.clone());
+        Ok(Self { nodes_left_out: self.nodes_left_out, steps, interface, elsewhere, origin, folds, moments, ..made })
     }
 
     /// The graph with batch normalizations in the layers before them. It is known as what this one is known as.
@@ -78,6 +79,20 @@ impl Graph {
     /// ([`Graph::folded`]).
     pub fn folds(&self) -> &[Folded] {
         &self.folds
+    }
+
+    /// The graph, with what was measured of the inputs of its layers: what weights need that are rounded by reconstruction.
+    ///
+    /// # Errors
+    /// Moments of another model.
+    pub fn with_moments(self, moments: Moments) -> Result<Self, Error> {
+        moments.check_model(&self.settled(Ok(self.fingerprint()))?)?;
+        Ok(Self { moments: Some(Arc::new(moments)), ..self })
+    }
+
+    /// What was measured of the inputs of its layers.
+    pub(crate) fn moments(&self) -> Option<&Moments> {
+        self.moments.as_deref()
     }
 
     /// What its batch normalizations are where they stay: constants of the model by their names, with new elements. `Err`: a constant that

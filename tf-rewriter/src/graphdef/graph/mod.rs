@@ -14,6 +14,7 @@ use protobuf::{Enum, Message};
 
 use quant_math::Budget;
 use quant_math::fold::Folded;
+use quant_math::moments::Moments;
 use quant_math::plan::Reason;
 
 use crate::error::Error;
@@ -65,6 +66,8 @@ pub struct Graph {
     folds: Vec<Folded>,
     /// What its batch normalizations are where they stay: constants of the model by their names, with new elements.
     neutral: Neutral,
+    /// What was measured of the inputs of its layers.
+    moments: Option<Arc<Moments>>,
     /// Who calls which function; filled when first asked for.
     calls: OnceLock<Calls>,
     /// What is not made from constants alone; arguments of functions whose callers are not known are among it, or are not. Only the table of
@@ -146,6 +149,7 @@ impl Graph {
             nodes_left_out: 0,
             folds: Vec::new(),
             neutral: Neutral::default(),
+            moments: None,
             calls: OnceLock::new(),
             activations: [OnceLock::new(), OnceLock::new()],
             site_names: OnceLock::new(),

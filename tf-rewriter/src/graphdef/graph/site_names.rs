@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use super::{Graph, Interface};
 use crate::graphdef::index::NodeId;
+#[cfg(feature = "run")]
+use crate::graphdef::index::node_of;
 
 /// The nodes of the main graph by their short names; empty where each is called so anyway.
 #[derive(Debug, Default)]
@@ -74,6 +76,16 @@ pub(crate) fn without_calls(name: &str) -> &str {
 impl Graph {
     fn site_names(&self) -> &SiteNames {
         self.site_names.get_or_init(|| SiteNames::of(self))
+    }
+
+    /// What the graph itself calls a tensor `node:port` of a site.
+    #[cfg(feature = "run")]
+    pub(crate) fn whole_name(&self, tensor: &str) -> String {
+        let node = node_of(tensor);
+        match self.find_site(node) {
+            Some(id) if id.scope == 0 => [self.name(id), tensor.get(node.len()..).unwrap_or_default()].concat(),
+            _ => tensor.to_owned(),
+        }
     }
 
     /// Whether some op has a short name.

@@ -14,12 +14,12 @@ use super::neutral;
 use super::weights::Own;
 use crate::error::Error;
 use crate::graphdef::attrs;
-use crate::graphdef::graph::{Graph, Neutral, Piece, Refolded, mark};
-use crate::graphdef::index::{Input, NodeId, Scope, Span, Target, fields, payload};
+use crate::graphdef::graph::{Graph, Neutral, Refolded, mark};
+use crate::graphdef::index::{Input, NodeId, Scope, Target};
 use crate::graphdef::pb::attr_value::Value;
 use crate::graphdef::tensor::{encode_tensor, pb_type, shape_and_type};
-use crate::graphdef::wire::{put_bytes, put_tag, put_varint};
-use crate::prepare::values::LARGE;
+use crate::graphdef::wire::put_bytes;
+use crate::prepare::copied::Copied;
 
 /// The graph with these candidates in their layers.
 ///
@@ -36,13 +36,9 @@ pub(super) fn refolded(
     let mut rewrite = Rewrite {
         graph,
         scope,
-        pieces: graph.elsewhere().pieces().to_vec(),
-        gone: BTreeSet::new(),
+        copy: Copied::of(graph),
         gone_edges: BTreeSet::new(),
         kept: BTreeSet::new(),
-        instead: BTreeMap::new(),
-        before: BTreeMap::new(),
-        within: BTreeMap::new(),
         taken: BTreeSet::new(),
         new: Vec::new(),
         biases: BTreeMap::new(),
@@ -52,29 +48,22 @@ pub(super) fn refolded(
         rewrite.candidate(candidate, own)?;
     }
     rewrite.remove_unread(named);
-    let neutral =
-        Neutral { weights: std::mem::take(&mut rewrite.weights), ..neutral::of(graph, folded, &rewrite.gone)? };
-    let bytes = rewrite.bytes()?;
-    Ok(Refolded { bytes, pieces: rewrite.pieces, neutral, new: rewrite.new })
+    let Rewrite { copy, weights, new, .. } = rewrite;
+    let neutral = Neutral { weights, ..neutral::of(graph, folded, &copy.gone)? };
+    let (bytes, pieces) = copy.made(graph)?;
+    Ok(Refolded { bytes, pieces, neutral, new })
 }
 
 struct Rewrite<'g> {
     graph: &'g Graph,
     /// The main graph, whose nodes all numbers below are.
     scope: &'g Scope,
-    pieces: Vec<Arc<Piece>>,
-    /// Nodes that are left out.
-    gone: BTreeSet<u32>,
+    /// What of the nodes is another.
+    copy: Copied,
     /// Inputs that read something else now.
     gone_edges: BTreeSet<(u32, usize)>,
     /// Nodes on the way of a normalization that stay.
     kept: BTreeSet<u32>,
-    /// Whole NodeDefs in place of a node.
-    instead: BTreeMap<u32, Vec<Vec<u8>>>,
-    /// NodeDefs in front of a node.
-    before: BTreeMap<u32, Vec<Vec<u8>>>,
-    /// Fields of a node that are others.
-    within: BTreeMap<u32, Vec<(Span, Vec<u8>)>>,
     taken: BTreeSet<String>,
     new: Vec<(String, String)>,
     /// New constants by the weight of their layer and their TensorProto.
@@ -101,7 +90,7 @@ impl Rewrite<'_> {
                 }
                 graph.name(link.node).clone_into(&mut reads);
             } else {
-                self.gone.insert(link.node.node);
+                self.copy.gone.insert(link.node.node);
                 controls.extend(self.controls(link.node));
             }
         }
@@ -131,7 +120,7 @@ impl Rewrite<'_> {
             node(name, "AddV2", &inputs, device, &attrs::entries(&[typed]))
         };
         graph.budget().take((constant.as_ref().map_or(0, Vec::len) + sum.len()) as u64, super::WHAT)?;
-        self.instead.insert(last.node.node, constant.into_iter().chain([sum]).collect());
+        self.copy.instead.insert(last.node.node, constant.into_iter().chain([sum]).collect());
         Ok(())
     }
 
@@ -155,23 +144,23 @@ impl Rewrite<'_> {
         let graph = self.graph;
         let (layer, weight) = (candidate.way.layer, &candidate.layer.weight);
         let mut value = shape_and_type(pb_type(weight.dtype), &weight.shape);
-        value.extend(mark(self.pieces.len()));
+        value.extend(mark(self.copy.pieces.len()));
         let attr =
             graph.index().node(weight.source).map(|node| node.attr(graph.bytes(), "value")).transpose()?.flatten();
         if own.in_place {
             // Layers that share it take the same factors.
-            if let (Some(attr), false) = (attr, self.within.contains_key(&weight.source.node)) {
-                self.within.insert(weight.source.node, vec![(attr.entry, attrs::tensor("value", &value))]);
-                self.weights.insert(graph.full_name(weight.source), self.pieces.len() as u64);
-                self.pieces.push(Arc::clone(&own.piece));
+            if let (Some(attr), false) = (attr, self.copy.within.contains_key(&weight.source.node)) {
+                self.copy.within.insert(weight.source.node, vec![(attr.entry, attrs::tensor("value", &value))]);
+                self.weights.insert(graph.full_name(weight.source), self.copy.pieces.len() as u64);
+                self.copy.pieces.push(Arc::clone(&own.piece));
             }
             return Ok(());
         }
         let name = self.unique(&format!("{}/folded_weight", graph.name(layer)));
         let constant = attrs::constant(pb_type(weight.dtype), &value);
         let constant = node(&name, "Const", &[], graph.device(weight.source), &constant);
-        self.before.entry(layer.node).or_default().push(constant);
-        self.pieces.push(Arc::clone(&own.piece));
+        self.copy.before.entry(layer.node).or_default().push(constant);
+        self.copy.pieces.push(Arc::clone(&own.piece));
         self.read_instead(layer, candidate.layer.input, &name);
         self.gone_edges.insert((layer.node, candidate.layer.input));
         Ok(())
@@ -181,7 +170,7 @@ impl Rewrite<'_> {
         if let Some(edge) = self.graph.input(id, input) {
             let mut field = Vec::new();
             put_bytes(&mut field, 3, reads.as_bytes());
-            self.within.entry(id.node).or_default().push((edge.field, field));
+            self.copy.within.entry(id.node).or_default().push((edge.field, field));
         }
     }
 
@@ -217,20 +206,20 @@ impl Rewrite<'_> {
         };
         let sources = |node: u32| inputs(node).iter().filter_map(source);
         let edges = self.gone_edges.iter().filter_map(|(node, input)| inputs(*node).get(*input).and_then(source));
-        let beginning = self.gone.iter().chain(self.instead.keys());
+        let beginning = self.copy.gone.iter().chain(self.copy.instead.keys());
         let mut open: Vec<u32> = beginning.flat_map(|node| sources(*node)).chain(edges).collect();
-        let mut gone = std::mem::take(&mut self.gone);
+        let mut gone = std::mem::take(&mut self.copy.gone);
         while let Some(node) = open.pop() {
             let id = NodeId { scope: 0, node };
             let stays = self.kept.contains(&node)
                 || gone.contains(&node)
-                || self.within.contains_key(&node)
+                || self.copy.within.contains_key(&node)
                 || !is_computed_by(graph.op(id))
                 || named.contains(&id);
             let unread = || {
                 scope.edges(node).all(|(reader, input, _)| {
                     gone.contains(&reader)
-                        || self.instead.contains_key(&reader)
+                        || self.copy.instead.contains_key(&reader)
                         || self.gone_edges.contains(&(reader, input))
                 })
             };
@@ -239,93 +228,7 @@ impl Rewrite<'_> {
                 open.extend(sources(node));
             }
         }
-        self.gone = gone;
-    }
-
-    /// GraphDef.node = 1; all other fields are copied.
-    fn bytes(&mut self) -> Result<Vec<u8>, Error> {
-        let graph = self.graph;
-        let numbers: BTreeMap<u32, u32> =
-            (0u32..).zip(&self.scope.nodes).map(|(number, node)| (node.field.start, number)).collect();
-        let mut out = Vec::new();
-        let mut walk = fields(graph.bytes(), Span::new(0, graph.bytes().len()), "GraphDef");
-        while let Some(field) = walk.next()? {
-            let span = Span::from(field.span.clone());
-            let number = (field.number == 1).then(|| numbers.get(&span.start).copied()).flatten();
-            let Some(number) = number else {
-                out.extend_from_slice(span.of(graph.bytes()));
-                continue;
-            };
-            for new in self.before.get(&number).into_iter().flatten() {
-                put_bytes(&mut out, 1, new);
-            }
-            if let Some(instead) = self.instead.get(&number) {
-                for new in instead {
-                    put_bytes(&mut out, 1, new);
-                }
-            } else if !self.gone.contains(&number) {
-                self.stays(number, span, &mut out)?;
-            }
-        }
-        Ok(out)
-    }
-
-    /// A node that stays, with the fields that are others.
-    fn stays(&mut self, number: u32, field: Span, out: &mut Vec<u8>) -> Result<(), Error> {
-        let bytes = self.graph.bytes();
-        let id = NodeId { scope: 0, node: number };
-        let mut changes = self.within.get(&number).cloned().unwrap_or_default();
-        if changes.is_empty() {
-            changes.extend(self.left_in_file(id)?);
-        }
-        if changes.is_empty() {
-            out.extend_from_slice(field.of(bytes));
-            return Ok(());
-        }
-        changes.sort_by_key(|(span, _)| span.start);
-        let body = self.scope.nodes.get(number as usize).map(|node| node.body).unwrap_or_default();
-        let mut node = Vec::new();
-        let mut done = body.start();
-        for (span, new) in changes {
-            node.extend_from_slice(bytes.get(done..span.start()).unwrap_or_default());
-            node.extend(new);
-            done = span.end();
-        }
-        node.extend_from_slice(bytes.get(done..body.end()).unwrap_or_default());
-        put_bytes(out, 1, &node);
-        Ok(())
-    }
-
-    /// The attribute of a constant whose elements are many and lie in the graph's file: they stay there. It is written again as it was.
-    fn left_in_file(&mut self, id: NodeId) -> Result<Option<(Span, Vec<u8>)>, Error> {
-        let (Some(file), Some(tensor)) = (self.graph.mapped(), self.graph.constant_span(id)?) else { return Ok(None) };
-        let bytes = self.graph.bytes();
-        let Some(attr) = self.graph.index().node(id).map(|node| node.attr(bytes, "value")).transpose()?.flatten()
-        else {
-            return Ok(None);
-        };
-        let mut walk = fields(bytes, tensor, "TensorProto");
-        let mut content = None;
-        while let Some(field) = walk.next()? {
-            if field.number == 4 {
-                content = Some((Span::from(field.span.clone()), payload(&field, "TensorProto.tensor_content")?));
-            }
-        }
-        let Some((field, content)) = content.filter(|(_, content)| content.len() >= LARGE) else { return Ok(None) };
-        let mut header = Vec::new();
-        put_tag(&mut header, 4, 2);
-        put_varint(&mut header, content.len() as u64);
-        let same_header = field.len() == header.len() + content.len();
-        let before = Span { start: attr.entry.start, end: tensor.start };
-        let is_last = tensor.end == attr.entry.end && attrs::tensor_head("value", tensor.len()) == before.of(bytes);
-        if !same_header || !is_last {
-            return Ok(None);
-        }
-        let mut value = bytes.get(tensor.start()..field.start()).unwrap_or_default().to_vec();
-        value.extend(mark(self.pieces.len()));
-        value.extend_from_slice(bytes.get(field.end()..tensor.end()).unwrap_or_default());
-        self.pieces.push(Arc::new(Piece::File(file.clone(), content.start()..content.end())));
-        Ok(Some((attr.entry, attrs::tensor("value", &value))))
+        self.copy.gone = gone;
     }
 }
 

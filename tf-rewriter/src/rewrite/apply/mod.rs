@@ -8,6 +8,7 @@ mod baked;
 mod live;
 mod locate;
 mod read_back;
+mod reconstruct;
 mod write;
 
 use std::collections::BTreeMap;
@@ -43,9 +44,12 @@ impl Graph {
     pub fn apply(self, plan: &Plan) -> Result<Compressed, Error> {
         let folded = self.settled(self.folded_by(plan).map_err(|error| self.in_own_file(error)))?;
         let graph = folded.unwrap_or(self);
+        let (rebuilt, how) = graph.settled(graph.rebuilt(plan).map_err(|error| graph.in_own_file(error)))?;
+        let graph = rebuilt.unwrap_or(graph);
         let applied = graph.patch(plan).map_err(|error| graph.in_own_file(error));
-        let (segments, fates, baked) = graph.settled(applied)?;
-        Ok(Compressed::new(graph, plan.clone(), segments, fates, baked))
+        let (segments, mut fates, baked) = graph.settled(applied)?;
+        how.tell(&mut fates);
+        Ok(Compressed::new(graph, plan.clone(), segments, fates, baked).warning(how.warnings))
     }
 
     /// The graph as it is, ready to be written: functions inlined and variables as constants where it comes of a model that had some.

@@ -8,6 +8,7 @@ use model_file::atomic::AtomicFile;
 use quant_math::Plan;
 use quant_math::fate::Fate;
 use quant_math::metrics::Metrics;
+use quant_math::plan::Reason;
 use quant_math::report::Report;
 
 use super::{Baked, read_back};
@@ -23,11 +24,22 @@ pub struct Compressed {
     segments: Vec<Segment>,
     fates: Vec<Fate>,
     baked: Vec<Baked>,
+    warnings: Vec<Reason>,
 }
 
 impl Compressed {
     pub(super) fn new(graph: Graph, plan: Plan, segments: Vec<Segment>, fates: Vec<Fate>, baked: Vec<Baked>) -> Self {
-        Self { graph, plan, segments, fates, baked }
+        Self { graph, plan, segments, fates, baked, warnings: Vec::new() }
+    }
+
+    /// The same, with what came up on the way.
+    pub(super) fn warning(self, warnings: Vec<Reason>) -> Self {
+        Self { warnings, ..self }
+    }
+
+    /// What came up while the plan was carried out.
+    pub fn warnings(&self) -> &[Reason] {
+        &self.warnings
     }
 
     /// The graph that it was made of.
@@ -130,11 +142,13 @@ impl Compressed {
 
     /// The report, with the errors of what was written, by their slots.
     pub(crate) fn report(&self, written: &BTreeMap<usize, Metrics>) -> Report {
+        let report = Report::of(&self.plan, &self.fates, written);
         Report {
+            warnings: report.warnings.iter().chain(&self.warnings).cloned().collect(),
             bytes_before: self.graph.file_len(),
             bytes_after: self.len(),
             nodes_left_out: self.graph.nodes_left_out(),
-            ..Report::of(&self.plan, &self.fates, written)
+            ..report
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::codes;
 use crate::error::Error;
 use crate::find::frames::Frames;
 use crate::graphdef::graph::Graph;
-use crate::graphdef::index::node_of;
 use crate::prepare::Looked;
 
 /// A model on its way to ranges.
@@ -113,7 +112,7 @@ impl Calibrator {
         let mut model = Model::new(graph, options)?;
         let probes = Probes::new(
             &mut model,
-            tensors.iter().map(|watched| (whole_name(graph, &watched.tensor), watched.histogram().is_some())),
+            tensors.iter().map(|watched| (graph.whole_name(&watched.tensor), watched.histogram().is_some())),
         )?;
         let file = graph.path().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
         let fingerprint = graph.settled(Ok(graph.fingerprint()))?;
@@ -241,14 +240,5 @@ impl Calibrator {
             folded: self.folded.clone(),
             ranges,
         })
-    }
-}
-
-/// What the graph that is run calls a tensor `node:port` of a site.
-fn whole_name(graph: &Graph, tensor: &str) -> String {
-    let node = node_of(tensor);
-    match graph.find_site(node) {
-        Some(id) if id.scope == 0 => [graph.name(id), tensor.get(node.len()..).unwrap_or_default()].concat(),
-        _ => tensor.to_owned(),
     }
 }

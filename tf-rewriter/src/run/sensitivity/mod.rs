@@ -18,7 +18,7 @@ use quant_math::metrics::Metrics;
 use quant_math::plan::{Decision, Plan, Quantizer, Reason, Settings, Site};
 use quant_math::sensitivity::{AtBits, Loss, RankedBy, SENSITIVITY_VERSION, Sensitivity, SiteSensitivity, Whole};
 use quant_math::weights::{Errors, Form, WeightMap, WeightStream};
-use quant_math::{DType, Emit};
+use quant_math::{DType, Emit, Rounding};
 use tensorflow::{Operation, Output, Tensor};
 
 use self::compared::{Compared, Port};
@@ -92,6 +92,7 @@ impl SensitivityMeter {
         run_options: &RunOptions,
     ) -> Result<Self, Error> {
         let bits = numbers_of_bits(plan.quantizer, &options.bits)?;
+        check_rounding(plan)?;
         let folded = graph.settled(graph.folded_by(plan).map_err(|error| graph.in_own_file(error)))?;
         let graph = folded.unwrap_or(graph);
         let prepared = Self::prepare(&graph, plan, &bits).map_err(|error| graph.in_own_file(error));
@@ -343,6 +344,23 @@ fn numbers_of_bits(quantizer: Quantizer, asked: &[u32]) -> Result<Vec<u32>, RunE
     bits.dedup();
     bits.reverse();
     Ok(bits)
+}
+
+/// The rounding that is measured must be the one that ships.
+fn check_rounding(plan: &Plan) -> Result<(), RunError> {
+    let is_rebuilt = |site: &&Site| site.settings().is_some_and(|settings| settings.rounding == Rounding::Reconstruct);
+    match plan.quantized().find(is_rebuilt) {
+        None => Ok(()),
+        Some(site) => Err(RunError::Request {
+            message: format!(
+                "the weight of `{}` is to be rounded by reconstruction, and only weights rounded one by one are tried here",
+                site.op
+            ),
+            help:
+                "leave `rounding: \"reconstruct\"` out here; `compress --moments` and `evaluate` measure what it makes"
+                    .to_owned(),
+        }),
+    }
 }
 
 /// A weight as a map makes it, as float32, and how far it is off.
