@@ -25,7 +25,7 @@ pub struct Mixable {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// The smallest model that drops at most this share, 0 to 1: see [`Goal::drop`].
+    /// The smallest model that drops at most this share, 0 to 1: see [`Kept::drop`].
     MaxDrop(f64),
     /// The smallest model of whose outputs each has at least so many decibels of signal over noise.
     MinSqnr(f64),

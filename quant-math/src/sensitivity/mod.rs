@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::plan::{QuantType, Quantizer, Reason};
 
 pub use port::Port;
-pub use trials::{Quantized, Trial, Trials, activations_not_tried, numbers_of_bits, plan_at};
+pub use trials::{Mixture, Quantized, Trial, Trials, activations_not_tried, numbers_of_bits, plan_at};
 
 /// The version of the JSON form; raised when a field changes its meaning.
 pub const SENSITIVITY_VERSION: u32 = 1;

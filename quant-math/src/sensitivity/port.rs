@@ -51,7 +51,7 @@ impl Port {
     }
 
     /// What its numbers are.
-    fn scores(&self) -> Option<Scores> {
+    pub(super) fn scores(&self) -> Option<Scores> {
         self.candidates().first().copied()
     }
 

@@ -81,6 +81,11 @@ impl Trials {
         &self.sites
     }
 
+    /// The numbers of bits, most first.
+    pub fn bits(&self) -> &[u32] {
+        &self.bits
+    }
+
     /// The outputs that are compared, in their order.
     pub fn ports(&self) -> &[Port] {
         &self.ports
@@ -180,6 +185,47 @@ impl Trials {
         Ok(())
     }
 
+    /// A model of another mix of bits, of which nothing was added yet.
+    pub fn mixture(&self) -> Mixture {
+        Mixture { sums: self.ports.iter().map(Compared::new).collect(), samples: 0 }
+    }
+
+    /// Add what a mixture gives for samples that the float model was run on; `who` is what it is called in messages.
+    ///
+    /// # Errors
+    /// Those of [`Trials::add`].
+    pub fn add_to(
+        &self,
+        mixture: &mut Mixture,
+        who: &str,
+        (reference, own): (&[Tensor<'_>], &[Tensor<'_>]),
+        samples: Samples<'_>,
+    ) -> Result<(), EvaluationError> {
+        self.refuse_nan(who, own, samples)?;
+        let mut each = mixture.sums.iter_mut().zip(&self.ports).zip(reference.iter().zip(own));
+        each.try_for_each(|((sums, port), (reference, own))| sums.add(port, *reference, *own, samples))?;
+        mixture.samples = mixture.samples.saturating_add(samples.count);
+        Ok(())
+    }
+
+    /// How far a mixture is from the float model.
+    pub fn loss_of(&self, mixture: &Mixture) -> Loss {
+        self.loss(&mixture.sums)
+    }
+
+    /// Whether any output is scores of classes, as far as the samples so far show.
+    pub fn has_scores(&self) -> bool {
+        self.ports.iter().any(|port| port.scores().is_some())
+    }
+
+    fn ranked_by(&self) -> RankedBy {
+        if self.has_scores() { RankedBy::Kl } else { RankedBy::Noise }
+    }
+
+    fn loss(&self, sums: &[Compared]) -> Loss {
+        Loss::new(self.ranked_by(), sums.iter().zip(&self.ports).map(|(sums, port)| sums.loss(port)).collect())
+    }
+
     /// Samples that were looked at.
     pub fn samples(&self) -> u64 {
         self.samples
@@ -188,17 +234,19 @@ impl Trials {
     /// Everything that was added, in numbers. `None`: there are labels, and no output is one score per class
     /// ([`NO_SCORES`](crate::evaluation::NO_SCORES)).
     pub fn finish(&self, framework: String, warnings: Vec<Reason>) -> Option<Sensitivity> {
+        self.measured(framework, warnings).map(Sensitivity::ranked)
+    }
+
+    /// The same with the sites in the model's order, without ranks and what follows from them.
+    pub fn measured(&self, framework: String, warnings: Vec<Reason>) -> Option<Sensitivity> {
         let first = self.sums.first().into_iter().flatten().zip(&self.ports);
         let outputs: Vec<_> = first.map(|(compared, port)| compared.output(port)).collect();
         if self.labelled && outputs.iter().all(|output| output.accuracy.is_none()) {
             return None;
         }
-        let has_scores = outputs.iter().any(|output| output.scores.is_some());
-        let ranked_by = if has_scores { RankedBy::Kl } else { RankedBy::Noise };
         let loss = |step: usize, quantized: Quantized| {
             let number = self.number(Trial { step, quantized })?;
-            let outputs = self.sums.get(number)?.iter().zip(&self.ports).map(|(sums, port)| sums.loss(port));
-            Some(Loss::new(ranked_by, outputs.collect()))
+            Some(self.loss(self.sums.get(number)?))
         };
         let at = |own: usize, (step, bits): (usize, &u32)| {
             let error = self.errors.get(step).and_then(|errors| errors.get(own)).copied().flatten();
@@ -216,20 +264,33 @@ impl Trials {
             SiteSensitivity { op, op_type, kind, tensor, shape, at }
         };
         let whole = |(step, bits): (usize, &u32)| Some(Whole { bits: *bits, loss: loss(step, Quantized::All)? });
-        let found = Sensitivity {
+        Some(Sensitivity {
             version: SENSITIVITY_VERSION,
             framework,
             quantizer: self.quantizer,
             samples: self.samples,
             bits: self.bits.clone(),
-            ranked_by,
+            ranked_by: self.ranked_by(),
             outputs,
             whole: self.bits.iter().enumerate().filter_map(whole).collect(),
             sites: self.sites.iter().enumerate().map(site).collect(),
             advice: None,
             warnings,
-        };
-        Some(found.ranked())
+        })
+    }
+}
+
+/// A model in which each weight has bits of its own, beside the float one, summed over the samples.
+#[derive(Debug, Clone)]
+pub struct Mixture {
+    sums: Vec<Compared>,
+    samples: u64,
+}
+
+impl Mixture {
+    /// Samples that were added.
+    pub fn samples(&self) -> u64 {
+        self.samples
     }
 }
 

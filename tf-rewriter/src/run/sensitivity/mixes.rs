@@ -5,9 +5,9 @@ use std::path::Path;
 
 use quant_math::Emit;
 use quant_math::allocation::{Choice, Mixable};
-use quant_math::evaluation::{EvaluationError, Samples};
+use quant_math::evaluation::Samples;
 use quant_math::plan::{Decision, Plan, Settings, Site};
-use quant_math::sensitivity::{Loss, Sensitivity};
+use quant_math::sensitivity::{Loss, Mixture, Sensitivity};
 use tensorflow::Output;
 
 use super::super::RunError;
@@ -15,8 +15,7 @@ use super::super::data::Batch;
 use super::super::refused::refused;
 use super::super::session::{Model, RunOptions};
 use super::super::value::Value;
-use super::compared::Compared;
-use super::{SensitivityMeter, value};
+use super::{SensitivityMeter, run_with, value};
 use crate::error::Error;
 use crate::rewrite::apply::Compressed;
 
@@ -24,8 +23,7 @@ use crate::rewrite::apply::Compressed;
 #[derive(Debug)]
 pub struct Mix {
     runs: Runs,
-    sums: Vec<Compared>,
-    samples: u64,
+    sums: Mixture,
 }
 
 #[derive(Debug)]
@@ -39,7 +37,7 @@ enum Runs {
 impl SensitivityMeter {
     /// The sites that were measured, in the plan's order.
     pub fn measured_sites(&self) -> impl Iterator<Item = &Site> {
-        self.weights.iter().map(|weight| &weight.site)
+        self.trials.sites().iter()
     }
 
     /// What each site and all of them cost, as [`finish`](Self::finish) has it, with the sites in the plan's order.
@@ -52,7 +50,7 @@ impl SensitivityMeter {
 
     /// Whether any output is scores of classes, as far as the samples so far show.
     pub fn has_scores(&self) -> bool {
-        self.ports.iter().any(|port| port.scores().is_some())
+        self.trials.has_scores()
     }
 
     /// What can be chosen for each weight. Bytes are what the packed graph is longer by with this weight alone, whatever is in the file besides.
@@ -62,8 +60,8 @@ impl SensitivityMeter {
     pub fn mixable(&self, measured: &Sensitivity) -> Result<Vec<Mixable>, Error> {
         let mut all: Vec<Mixable> = Vec::new();
         let mut known = BTreeMap::new();
-        let Some(first) = self.steps.first() else { return Ok(all) };
-        for (number, work) in first.works.iter().enumerate() {
+        let Some(first) = self.works.first() else { return Ok(all) };
+        for (number, work) in first.iter().enumerate() {
             let place = *known.entry(work.weight.source).or_insert(all.len());
             if place == all.len() {
                 all.push(Mixable { sites: Vec::new(), choices: Vec::new() });
@@ -74,10 +72,10 @@ impl SensitivityMeter {
         }
         let float = self.packed_length(&[], 0)?;
         for mixable in &mut all {
-            let own = mixable.sites.first().and_then(|site| first.works.get(*site));
+            let own = mixable.sites.first().and_then(|site| first.get(*site));
             let stored = own.map_or(0, |work| work.weight.stored_bytes());
-            for (at, step) in self.steps.iter().enumerate() {
-                let length = self.packed_length(&mixable.sites, step.bits)?;
+            for (at, bits) in self.trials.bits().iter().enumerate() {
+                let length = self.packed_length(&mixable.sites, *bits)?;
                 let alone = mixable.sites.iter().filter_map(|site| measured.sites.get(*site)?.at.get(at));
                 let loss = alone.map(|at| at.alone.loss).sum();
                 mixable.choices.push(Choice { bytes: (stored + length).saturating_sub(float), loss });
@@ -89,8 +87,7 @@ impl SensitivityMeter {
 
     /// Bytes of the graph in which these sites alone are packed.
     fn packed_length(&self, sites: &[usize], bits: u32) -> Result<u64, Error> {
-        let sites = sites.iter().filter_map(|site| self.weights.get(*site)).map(|weight| {
-            let mut site = weight.site.clone();
+        let sites = sites.iter().filter_map(|site| self.trials.sites().get(*site)).cloned().map(|mut site| {
             if let Decision::Quantize(settings) = &mut site.decision {
                 *settings = Settings { bits, ..*settings };
             }
@@ -105,14 +102,14 @@ impl SensitivityMeter {
     /// # Errors
     /// Damaged tensors.
     pub fn mix(&self, bits: &[Option<u32>]) -> Result<Mix, Error> {
-        let step = |bits: u32| self.steps.iter().find(|step| step.bits == bits);
+        let step = |bits: u32| self.works.get(self.trials.bits().iter().position(|step| *step == bits)?);
         let values = self.weights.iter().enumerate().map(|(at, _)| {
             let bits = bits.get(at).copied().flatten();
-            let work = bits.and_then(|bits| step(bits)?.works.get(at));
+            let work = bits.and_then(|bits| step(bits)?.get(at));
             work.map(|work| value(&self.graph, work, work.map.clone()).map(|(value, _)| value)).transpose()
         });
         let values = self.graph.settled(values.collect::<Result<Vec<_>, _>>())?;
-        Ok(Mix { runs: Runs::Fed(values), sums: self.new_sums(), samples: 0 })
+        Ok(Mix { runs: Runs::Fed(values), sums: self.trials.mixture() })
     }
 
     /// The model that was made of the same one and is going to be written.
@@ -125,13 +122,9 @@ impl SensitivityMeter {
         let interface = compressed.graph().interface();
         let mut model = Model::from_bytes(&bytes, self.model.outputs().to_vec(), interface, options)?.initialized()?;
         model.call_inputs_as(&self.model);
-        let outputs = self.ports.iter().map(|port| model.same_output(&self.model, &port.name));
+        let outputs = self.model.outputs().iter().map(|name| model.same_output(&self.model, name));
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-        Ok(Mix { runs: Runs::Written(Box::new(model), outputs), sums: self.new_sums(), samples: 0 })
-    }
-
-    fn new_sums(&self) -> Vec<Compared> {
-        self.ports.iter().map(Compared::new).collect()
+        Ok(Mix { runs: Runs::Written(Box::new(model), outputs), sums: self.trials.mixture() })
     }
 
     /// Run a batch of the same data through a mix, and through the float model.
@@ -139,33 +132,19 @@ impl SensitivityMeter {
     /// # Errors
     /// Outputs with NaN, TensorFlow's own; they name `path`, where the data is.
     pub fn add_to(&self, mix: &mut Mix, path: &Path, batch: &Batch, labels: Option<&[i64]>) -> Result<(), RunError> {
-        let Mix { runs, sums, samples } = mix;
-        let fetches: Vec<Output> = self.ports.iter().map(|port| port.output.clone()).collect();
-        let run = |quantized: &[Option<Value>]| {
-            let fed = self.weights.iter().enumerate().map(|(at, weight)| {
-                let quantized = quantized.get(at).and_then(Option::as_ref);
-                (&weight.operation, 0, quantized.unwrap_or(&weight.float))
-            });
-            self.model.infer(self.model.feeds(batch).chain(fed), &fetches)
-        };
-        let reference = run(&[])?;
+        let Mix { runs, sums } = mix;
+        let of = Samples { first: sums.samples(), count: batch.samples, labels };
+        let fed = (self.weights.as_slice(), self.outputs.as_slice());
+        let reference = run_with(&self.model, batch, fed, &|_| None)?;
         let values = match runs {
-            Runs::Fed(values) => run(values)?,
+            Runs::Fed(values) => run_with(&self.model, batch, fed, &|at| values.get(at).and_then(Option::as_ref))?,
             Runs::Written(model, outputs) => model.run(batch, outputs)?,
         };
-        let numbers: Vec<u64> = (*samples..).take(usize::try_from(batch.samples).unwrap_or(usize::MAX)).collect();
-        for (port, value) in self.ports.iter().zip(&values) {
-            if let Some(at) = value.first_nan() {
-                let error = EvaluationError::nan("the quantized model", &port.name, value.shape(), at, &numbers);
-                return Err(refused(error, path));
-            }
-        }
-        let of = Samples { first: *samples, count: batch.samples, labels };
-        for ((sums, port), (reference, value)) in sums.iter_mut().zip(&self.ports).zip(reference.iter().zip(&values)) {
-            sums.add(port, reference, value, of).map_err(|error| refused(error, path))?;
-        }
-        *samples += batch.samples;
-        Ok(())
+        let [float, own] = [&reference, &values].map(|values| values.iter().map(Value::to_f32).collect::<Vec<_>>());
+        let float: Vec<_> = reference.iter().zip(&float).map(|(value, float)| value.compared(float)).collect();
+        let own: Vec<_> = values.iter().zip(&own).map(|(value, own)| value.compared(own)).collect();
+        let added = self.trials.add_to(sums, "the quantized model", (&float, &own), of);
+        added.map_err(|error| refused(error, path))
     }
 
     /// How far a mix is from the float model.
@@ -173,6 +152,6 @@ impl SensitivityMeter {
     /// # Errors
     /// The model's file changed meanwhile.
     pub fn loss_of(&self, mix: &Mix) -> Result<Loss, Error> {
-        self.graph.settled(Ok(self.loss(&mix.sums)))
+        self.graph.settled(Ok(self.trials.loss_of(&mix.sums)))
     }
 }

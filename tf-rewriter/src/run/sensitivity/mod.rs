@@ -6,22 +6,23 @@
 //!
 //! Every batch runs through all of these models before the next is read, so that memory does not depend on the number of samples.
 
-mod compared;
 mod fed;
 mod mixes;
+mod said;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use quant_math::evaluation::{EvaluationError, NO_SCORES, Samples};
+use quant_math::evaluation::{NO_SCORES, Samples};
 use quant_math::metrics::Metrics;
-use quant_math::plan::{Decision, Plan, Quantizer, Reason, Settings, Site};
-use quant_math::sensitivity::{AtBits, Loss, RankedBy, SENSITIVITY_VERSION, Sensitivity, SiteSensitivity, Whole};
+use quant_math::plan::{Plan, Reason, Site};
+use quant_math::sensitivity::{
+    Port, Quantized, Sensitivity, Trial, Trials, activations_not_tried, numbers_of_bits, plan_at,
+};
 use quant_math::weights::{Errors, Form, WeightMap, WeightStream};
-use quant_math::{DType, Emit, Rounding};
+use quant_math::{DType, Rounding};
 use tensorflow::{Operation, Output, Tensor};
 
-use self::compared::{Compared, Port};
 pub use self::mixes::Mix;
 use super::RunError;
 use super::data::Batch;
@@ -49,34 +50,19 @@ pub struct SensitivityMeter {
     graph: Graph,
     model: Model,
     plan: Plan,
-    ports: Vec<Port>,
+    outputs: Vec<Output>,
     weights: Vec<FedWeight>,
-    steps: Vec<Step>,
-    all_but: bool,
-    samples: u64,
-    labelled: bool,
+    /// How each weight is quantized, by number of bits.
+    works: Vec<Vec<WeightWork>>,
+    trials: Trials,
     warnings: Vec<Reason>,
 }
 
 /// A weight that is fed.
 #[derive(Debug)]
 struct FedWeight {
-    site: Site,
     operation: Operation,
     float: Value,
-}
-
-/// All models at a number of bits.
-#[derive(Debug)]
-struct Step {
-    bits: u32,
-    /// How each weight is quantized.
-    works: Vec<WeightWork>,
-    /// How far each weight is off itself, once it was quantized.
-    errors: Vec<Option<Metrics>>,
-    whole: Vec<Compared>,
-    alone: Vec<Vec<Compared>>,
-    all_but: Vec<Vec<Compared>>,
 }
 
 impl SensitivityMeter {
@@ -91,16 +77,21 @@ impl SensitivityMeter {
         options: &SensitivityOptions,
         run_options: &RunOptions,
     ) -> Result<Self, Error> {
-        let bits = numbers_of_bits(plan.quantizer, &options.bits)?;
+        let bits = numbers_of_bits(plan.quantizer, &options.bits).map_err(|message| RunError::Request {
+            message,
+            help: "give other numbers of bits with `--bits`".to_owned(),
+        })?;
         check_rounding(plan)?;
         let folded = graph.settled(graph.folded_by(plan).map_err(|error| graph.in_own_file(error)))?;
         let graph = folded.unwrap_or(graph);
         let prepared = Self::prepare(&graph, plan, &bits).map_err(|error| graph.in_own_file(error));
-        let Prepared { fed, mut works, names, warnings } = graph.settled(prepared)?;
+        let Prepared { fed, works, names, warnings } = graph.settled(prepared)?;
         let mut model = Model::with_outputs(&fed, graph.output_names(), run_options)?;
         drop(fed);
-        let ports = model.outputs().iter().map(|name| Port::new(&model, name)).collect::<Result<Vec<_>, _>>()?;
-        let mut weights = Vec::new();
+        let outputs = model.outputs().iter().map(|name| model.tensor(name)).collect::<Result<Vec<_>, _>>()?;
+        let ports = model.outputs().iter().zip(&outputs).map(|(name, output)| Port::new(name, said::said(output)));
+        let ports = ports.collect();
+        let (mut weights, mut sites) = (Vec::new(), Vec::new());
         for (name, work) in names.iter().zip(works.first().into_iter().flatten()) {
             let Some(site) = plan.sites.get(work.site).cloned() else { continue };
             let operation = model.take_input(name).ok_or_else(|| RunError::Request {
@@ -109,48 +100,25 @@ impl SensitivityMeter {
                     .to_owned(),
             })?;
             let float = value(&graph, work, Arc::new(WeightMap::Unchanged))?.0;
-            weights.push(FedWeight { site, operation, float });
+            weights.push(FedWeight { operation, float });
+            sites.push(site);
         }
-        let sums = |_: &FedWeight| ports.iter().map(Compared::new).collect::<Vec<_>>();
-        let step = |(bits, works)| Step {
-            bits,
-            works,
-            errors: vec![None; weights.len()],
-            whole: ports.iter().map(Compared::new).collect(),
-            alone: weights.iter().map(sums).collect(),
-            all_but: weights.iter().filter(|_| options.all_but).map(sums).collect(),
-        };
-        let steps = bits.into_iter().zip(works.drain(..)).map(step).collect();
-        let (plan, all_but) = (plan.clone(), options.all_but);
-        Ok(Self { graph, model, plan, ports, weights, steps, all_but, samples: 0, labelled: false, warnings })
+        let mut trials = Trials::new(plan.quantizer, bits, sites, options.all_but);
+        trials.set_outputs(ports);
+        Ok(Self { graph, model, plan: plan.clone(), outputs, weights, works, trials, warnings })
     }
 
     /// The weights at each number of bits, and the graph in which they are fed.
     fn prepare(graph: &Graph, plan: &Plan, bits: &[u32]) -> Result<Prepared, Error> {
         graph.check_nodes()?;
-        let at = |bits: u32| {
-            let mut plan = Plan { emit: Emit::Baked, ..plan.clone() };
-            for site in &mut plan.sites {
-                if let Decision::Quantize(settings) = &mut site.decision {
-                    *settings = Settings { bits, ..*settings };
-                }
-            }
-            graph.weight_works(&plan)
-        };
-        let mut works = bits.iter().map(|bits| at(*bits)).collect::<Result<Vec<_>, _>>()?;
+        let at = |bits: &u32| graph.weight_works(&plan_at(plan, *bits));
+        let mut works = bits.iter().map(at).collect::<Result<Vec<_>, _>>()?;
         let first = works.first().map(Vec::as_slice).unwrap_or_default();
         // The float and the quantized value of each, as float32.
         let elements = first.iter().fold(0_u64, |sum, work| sum.saturating_add(work.weight.elements()));
         graph.budget().take(elements.saturating_mul(2 * 4), "the weights that are fed")?;
         let (fed, found) = fed::fed(graph, first)?;
-        let mut warnings = Vec::new();
-        let activations = plan.skipped().filter(|(_, reason)| reason.is(codes::WEIGHTS_ONLY)).count();
-        if activations > 0 {
-            let text = format!(
-                "weights alone are tried: {activations} inputs and outputs that the config names stay in float"
-            );
-            warnings.push(Reason::new(codes::NOT_TRIED, text));
-        }
+        let mut warnings: Vec<Reason> = activations_not_tried(plan).into_iter().collect();
         for (work, name) in first.iter().zip(&found) {
             if name.is_none() {
                 let op = plan.sites.get(work.site).map_or(work.name.as_str(), |site| &site.op);
@@ -186,9 +154,7 @@ impl SensitivityMeter {
 
     /// How often each sample runs through the model.
     pub fn runs(&self) -> u64 {
-        let sites = self.weights.len() as u64;
-        let of_step = 1 + sites + if self.all_but { sites } else { 0 };
-        1 + of_step * self.steps.len() as u64
+        self.trials.runs()
     }
 
     /// Run a batch through every model; `labels` are the right classes of its samples. `done` hears of each run.
@@ -202,67 +168,37 @@ impl SensitivityMeter {
         labels: Option<&[i64]>,
         done: &mut dyn FnMut(),
     ) -> Result<(), RunError> {
-        let Self { graph, model, ports, weights, steps, .. } = self;
-        let fetches: Vec<Output> = ports.iter().map(|port| port.output.clone()).collect();
-        let names: Vec<String> = ports.iter().map(|port| port.name.clone()).collect();
-        let numbers: Vec<u64> = (self.samples..).take(usize::try_from(batch.samples).unwrap_or(usize::MAX)).collect();
-        let samples = Samples { first: self.samples, count: batch.samples, labels };
-        let mut run = |quantized: &[Value], is_quantized: &dyn Fn(usize) -> bool, who: &dyn Fn() -> String| {
-            let fed = weights.iter().enumerate().map(|(at, weight)| {
-                let quantized = quantized.get(at).filter(|_| is_quantized(at));
-                (&weight.operation, 0, quantized.unwrap_or(&weight.float))
-            });
-            let values = model.infer(model.feeds(batch).chain(fed), &fetches)?;
-            for (name, value) in names.iter().zip(&values) {
-                if let Some(at) = value.first_nan() {
-                    let error = EvaluationError::nan(&who(), name, value.shape(), at, &numbers);
-                    return Err(refused(error, path));
-                }
-            }
+        let Self { graph, model, outputs, weights, works, trials, .. } = self;
+        let samples = Samples { first: trials.samples(), count: batch.samples, labels };
+        let failed = |error| refused(error, path);
+        let mut run = |quantized: &[Value], which: Option<Quantized>| {
+            let of = |at: usize| quantized.get(at).filter(|_| which.is_some_and(|which| which.has(at)));
+            let values = run_with(model, batch, (weights, outputs), &of)?;
             done();
             Ok::<_, RunError>(values)
         };
-        let reference = run(&[], &|_| false, &|| "the model".to_owned())?;
-        for (port, value) in ports.iter_mut().zip(&reference) {
-            port.look(value);
+        let reference = run(&[], None)?;
+        let elements: Vec<_> = reference.iter().map(Value::to_f32).collect();
+        let reference: Vec<_> = reference.iter().zip(&elements).map(|(value, own)| value.compared(own)).collect();
+        trials.look(&reference, samples).map_err(failed)?;
+        let (mut quantized, mut made) = (Vec::new(), None);
+        for trial in trials.each() {
+            let Trial { step, quantized: which } = trial;
+            if made.replace(step) != Some(step) {
+                quantized.clear();
+                for (site, work) in works.get(step).into_iter().flatten().enumerate() {
+                    let found = value(graph, work, work.map.clone());
+                    let (value, metrics) = found.map_err(|error| RunError::Values(Box::new(error)))?;
+                    quantized.push(value);
+                    trials.set_weight_error(step, site, metrics);
+                }
+            }
+            let values = run(&quantized, Some(which))?;
+            let elements: Vec<_> = values.iter().map(Value::to_f32).collect();
+            let own: Vec<_> = values.iter().zip(&elements).map(|(value, own)| value.compared(own)).collect();
+            trials.add(trial, &reference, &own, samples).map_err(failed)?;
         }
-        let add = |sums: &mut [Compared], values: &[Value]| {
-            let mut each = sums.iter_mut().zip(&*ports).zip(reference.iter().zip(values));
-            each.try_for_each(|((sums, port), (reference, value))| sums.add(port, reference, value, samples))
-                .map_err(|error| refused(error, path))
-        };
-        for Step { bits, works, errors, whole, alone, all_but } in steps {
-            let mut quantized = Vec::with_capacity(works.len());
-            for (work, error) in works.iter().zip(errors) {
-                let made = value(graph, work, work.map.clone());
-                let (value, metrics) = made.map_err(|error| RunError::Values(Box::new(error)))?;
-                quantized.push(value);
-                *error = Some(metrics);
-            }
-            let op = |at: usize| weights.get(at).map_or("", |weight| weight.site.op.as_str());
-            let all = run(&quantized, &|_| true, &|| format!("the model with all weights at {bits} bits"))?;
-            add(whole, &all)?;
-            for (own, sums) in alone.iter_mut().enumerate() {
-                let who = || format!("the model with the weight of `{}` at {bits} bits", op(own));
-                add(sums, &run(&quantized, &|at| at == own, &who)?)?;
-            }
-            for (own, sums) in all_but.iter_mut().enumerate() {
-                let who = || format!("the model with all weights but that of `{}` at {bits} bits", op(own));
-                add(sums, &run(&quantized, &|at| at != own, &who)?)?;
-            }
-        }
-        self.samples += batch.samples;
-        self.labelled |= labels.is_some();
         Ok(())
-    }
-
-    fn ranked_by(&self) -> RankedBy {
-        let has_scores = self.ports.iter().any(|port| port.scores().is_some());
-        if has_scores { RankedBy::Kl } else { RankedBy::Noise }
-    }
-
-    fn loss(&self, sums: &[Compared]) -> Loss {
-        Loss::new(self.ranked_by(), sums.iter().zip(&self.ports).map(|(sums, port)| sums.loss(port)).collect())
     }
 
     /// Everything that was added, in numbers.
@@ -276,47 +212,12 @@ impl SensitivityMeter {
     /// The same with the sites in the model's order, without ranks and what follows from them.
     fn measured(&self) -> Result<Sensitivity, Error> {
         self.graph.settled(Ok(()))?;
-        let first = self.steps.first();
-        let outputs = first.map(|step| &step.whole).into_iter().flatten().zip(&self.ports);
-        let outputs: Vec<_> = outputs.map(|(compared, port)| compared.output(port)).collect();
-        if self.labelled && outputs.iter().all(|output| output.accuracy.is_none()) {
-            return Err(RunError::Request {
-                message: NO_SCORES.to_owned(),
-                help: "name the output with the scores with `--outputs`".to_owned(),
-            }
-            .into());
-        }
-        let ranked_by = self.ranked_by();
-        let loss = |sums: &[Compared]| self.loss(sums);
-        let at = |own: usize, step: &Step| {
-            Some(AtBits {
-                bits: step.bits,
-                rank: 0,
-                alone: loss(step.alone.get(own)?),
-                all_but: step.all_but.get(own).map(|sums| loss(sums)),
-                weight_sqnr_db: step.errors.get(own).copied().flatten().and_then(|error| error.sqnr_db),
-            })
+        let found = self.trials.measured(format!("tensorflow {}", self.model.version), self.warnings.clone());
+        let no_scores = || RunError::Request {
+            message: NO_SCORES.to_owned(),
+            help: "name the output with the scores with `--outputs`".to_owned(),
         };
-        let site = |(own, weight): (usize, &FedWeight)| {
-            let Site { op, op_type, kind, tensor, shape, .. } = weight.site.clone();
-            let at = self.steps.iter().filter_map(|step| at(own, step)).collect();
-            SiteSensitivity { op, op_type, kind, tensor, shape, at }
-        };
-        let whole = self.steps.iter().map(|step| Whole { bits: step.bits, loss: loss(&step.whole) });
-        let found = Sensitivity {
-            version: SENSITIVITY_VERSION,
-            framework: format!("tensorflow {}", self.model.version),
-            quantizer: self.plan.quantizer,
-            samples: self.samples,
-            bits: self.steps.iter().map(|step| step.bits).collect(),
-            ranked_by,
-            outputs,
-            whole: whole.collect(),
-            sites: self.weights.iter().enumerate().map(site).collect(),
-            advice: None,
-            warnings: self.warnings.clone(),
-        };
-        Ok(found)
+        Ok(found.ok_or_else(no_scores)?)
     }
 }
 
@@ -328,22 +229,6 @@ struct Prepared {
     /// The placeholder of each.
     names: Vec<String>,
     warnings: Vec<Reason>,
-}
-
-/// The numbers of bits, most first, each once.
-fn numbers_of_bits(quantizer: Quantizer, asked: &[u32]) -> Result<Vec<u32>, RunError> {
-    let known = quantizer.row().bits;
-    if let Some(wrong) = asked.iter().find(|bits| !known.contains(**bits)) {
-        return Err(RunError::Request {
-            message: format!("{wrong} bits is out of range for {quantizer}, expected {}", known.words),
-            help: "give other numbers of bits with `--bits`".to_owned(),
-        });
-    }
-    let mut bits = asked.to_vec();
-    bits.sort_unstable();
-    bits.dedup();
-    bits.reverse();
-    Ok(bits)
 }
 
 /// The rounding that is measured must be the one that ships.
@@ -361,6 +246,18 @@ fn check_rounding(plan: &Plan) -> Result<(), RunError> {
                     .to_owned(),
         }),
     }
+}
+
+/// What the model gives for a batch, with the weights that `quantized` has, and the others float.
+fn run_with<'v>(
+    model: &'v Model,
+    batch: &'v Batch,
+    (weights, outputs): (&'v [FedWeight], &[Output]),
+    quantized: &dyn Fn(usize) -> Option<&'v Value>,
+) -> Result<Vec<Value>, RunError> {
+    let fed = weights.iter().enumerate();
+    let fed = fed.map(|(at, weight)| (&weight.operation, 0, quantized(at).unwrap_or(&weight.float)));
+    model.infer(model.feeds(batch).chain(fed), outputs)
 }
 
 /// A weight as a map makes it, as float32, and how far it is off.
