@@ -27,6 +27,7 @@ use quant_math::report::Report;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::files::Files;
 use crate::progress::Progress;
 
 use compress::{destination, write_result};
@@ -80,6 +81,10 @@ pub trait Adapter: Args + Debug {
     fn open_path(path: &Path) -> Result<Self::Model, Failure>;
     /// Add what only this adapter can be told.
     fn options<'a>(given: &Self::Options, options: PlanOptions<'a>) -> PlanOptions<'a>;
+    /// With the files that the options name, which are read.
+    fn option_files(_given: &Self::Options, files: Files) -> Files {
+        files
+    }
     /// A model with what the options have of it.
     ///
     /// # Errors

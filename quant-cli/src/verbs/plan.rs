@@ -58,10 +58,11 @@ pub(super) struct Planned<M: Adapter> {
 impl<M: Adapter> PlanArgs<M> {
     /// What is read.
     pub(super) fn files(&self) -> Files {
-        Files::of_model(self.model.path())
+        let files = Files::of_model(self.model.path())
             .may_read("the config", self.quantize.config.as_ref())
             .may_read("the ranges file", self.ranges.as_ref())
-            .may_read("the plan", self.plan.as_ref())
+            .may_read("the plan", self.plan.as_ref());
+        M::option_files(&self.options, files)
     }
 
     /// Plan for an output at this path.

@@ -135,6 +135,9 @@ fn what_cannot_be_done_is_told() {
     let of_model = moments(&tensorflow, SAVED_MODEL, "model.safetensors");
     refused(&[&"-c", &wanted, &"--moments", &of_model], "R0114", "digits");
     refused(&[&"-c", &wanted, &"--moments", &file, &"--emit", &"training"], "E0501", "config_list[0]");
+    let mut over = tensorflow.plain("compress", Path::new(DIGITS));
+    let over = over.arg("-c").arg(&wanted).arg("--moments").arg(&file).arg("-o").arg(&file).output().unwrap();
+    assert!(stderr(&over).contains("U0106") && fs::read(&file).unwrap() == whole, "{}", stderr(&over));
     let learnt = config(&tensorflow, "lsq", "quant_bits: 4, rounding: 'reconstruct'");
     refused(&[&"-c", &learnt, &"--moments", &file], "C0106", "lsq rounds to nearest");
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quant_cli::{Adapter, Failure, GradientArgs, PlanFoldArgs, Progress, read_moments, words};
+use quant_cli::{Adapter, Failure, Files, GradientArgs, PlanFoldArgs, Progress, read_moments, words};
 use quant_math::config::ConfigList;
 use quant_math::difference::Difference;
 use quant_math::plan::Reason;
@@ -164,6 +164,10 @@ impl Adapter for ModelArgs {
 
     fn options<'a>(given: &TensorFlowArgs, options: PlanOptions<'a>) -> PlanOptions<'a> {
         PlanOptions { gradient: given.gradient.gradient.unwrap_or_default(), fold: given.fold.fold(), ..options }
+    }
+
+    fn option_files(given: &TensorFlowArgs, files: Files) -> Files {
+        files.may_read("the file of moments", given.moments.as_ref())
     }
 
     fn with_options(given: &TensorFlowArgs, model: Graph) -> Result<Graph, Failure> {
