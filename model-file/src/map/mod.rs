@@ -226,8 +226,9 @@ mod tests {
         if std::env::var_os(CHILD).is_some() {
             let file = file_of(b"graph");
             let _map = mapped(file.path());
-            // Rust's own handler, which had the signal before, lets the first one pass and is gone then.
-            for _ in 0..2 {
+            // Rust's own handler, which had the signal before, lets the first one pass and is gone then. One that is sent while another waits to be
+            // delivered is lost, so two may not be enough.
+            for _ in 0..100 {
                 Command::new("kill").args(["-BUS", &id().to_string()]).status().unwrap();
             }
             return;
